@@ -1,0 +1,24 @@
+"""Builds the compiled modules; everything else about the package is in pyproject.toml."""
+
+import os
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+DIRECTIVES = {
+    "language_level": "3",
+    "boundscheck": False,
+    "wraparound": False,
+    "initializedcheck": False,
+    "cdivision": True,
+    "embedsignature": True,
+}
+CFLAGS = os.environ.get("SIPFAST_CFLAGS", "-O3 -g0 -fno-strict-aliasing").split()
+
+extensions = [
+    Extension(f"sipfast.{path.stem}", [str(path)], extra_compile_args=CFLAGS)
+    for path in sorted(Path("sipfast").glob("*.pyx"))
+]
+
+setup(ext_modules=cythonize(extensions, compiler_directives=DIRECTIVES, nthreads=0, build_dir="build/cython"))

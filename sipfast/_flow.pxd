@@ -1,0 +1,26 @@
+# A flow is the transport path that a message came by; a sink is where messages leave the core.
+
+cdef enum Transport:
+    TRANSPORT_UDP = 1
+    TRANSPORT_TCP = 2
+    TRANSPORT_TLS = 3
+    TRANSPORT_WS = 4
+    TRANSPORT_WSS = 5
+
+cdef class Flow:
+    cdef readonly int transport          # a Transport
+    cdef readonly int family             # 4 or 6
+    cdef readonly int port               # of the peer, host order
+    cdef readonly int local              # index of the local listener
+    cdef readonly unsigned int connection
+    cdef unsigned char ip[16]            # network order; the first four bytes for family 4
+    cdef bytes _text                     # the peer's address as text, made when asked for
+    cdef bytes host_text(self)           # b"192.0.2.1" or b"2001:db8::1" (no brackets)
+    cdef bint reliable(self) noexcept
+    cdef bint same_peer(self, Flow other) noexcept
+
+# Made without going through Python arguments, for the receive loop.
+cdef Flow make_flow(int transport, int family, const unsigned char *ip, int port, int local)
+
+cdef class Sink:
+    cpdef int send(self, bytes data, Flow flow) except -1

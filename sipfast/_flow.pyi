@@ -1,0 +1,35 @@
+"""Typed face of the compiled module `_flow`: flows and the sink that messages leave by."""
+
+class Flow:
+    """The transport path of a message: transport, peer address, local listener, connection.
+
+    Immutable and hashable. `host` may be an IPv4 or IPv6 literal, without brackets.
+    """
+
+    transport: int
+    family: int
+    port: int
+    local: int
+    connection: int
+    def __init__(
+        self, host: str | bytes, port: int, *, transport: str = "UDP", local: int = 0, connection: int = 0
+    ) -> None: ...
+    @property
+    def host(self) -> str: ...
+    @property
+    def transport_name(self) -> str: ...
+    @property
+    def reliable(self) -> bool: ...
+    def pack(self) -> bytes:
+        """The flow as a few bytes for the store; `unpack` reverses it."""
+    @staticmethod
+    def unpack(packed: bytes) -> Flow:
+        """Raises ValueError for anything that `pack` did not write."""
+    def __hash__(self) -> int: ...
+    def __eq__(self, other: object) -> bool: ...
+
+class Sink:
+    """Where messages leave the core. Subclass it and override `send`."""
+
+    def send(self, data: bytes, flow: Flow) -> int:
+        """Take one message for a flow. Returns 0; raises only what must stop the caller."""

@@ -1,0 +1,115 @@
+"""Flows and the sink: the two things that the engine and its transports share."""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.string cimport memcmp, memcpy, memset
+
+import cython
+
+cdef extern from "arpa/inet.h" nogil:
+    int AF_INET
+    int AF_INET6
+    const char *inet_ntop(int family, const void *source, char *target, unsigned int size)
+    int inet_pton(int family, const char *source, void *target)
+
+cdef dict NUMBERS = {"UDP": 1, "TCP": 2, "TLS": 3, "WS": 4, "WSS": 5}
+cdef tuple NAMES = ("", "UDP", "TCP", "TLS", "WS", "WSS")
+
+
+@cython.final
+@cython.no_gc
+@cython.freelist(256)
+cdef class Flow:
+
+    def __init__(self, host, int port, *, str transport="UDP", int local=0, unsigned int connection=0):
+        cdef bytes text = host.encode("ascii") if isinstance(host, str) else bytes(host)
+        memset(self.ip, 0, 16)
+        if inet_pton(AF_INET, text, self.ip) == 1:
+            self.family = 4
+        elif inet_pton(AF_INET6, text, self.ip) == 1:
+            self.family = 6
+        else:
+            raise ValueError(f"not an IP address: {host!r}")
+        if not 0 <= port <= 65535:
+            raise ValueError(f"not a port: {port}")
+        if transport not in NUMBERS:
+            raise ValueError(f"not a transport: {transport!r}")
+        self.transport = NUMBERS[transport]
+        self.port = port
+        self.local = local
+        self.connection = connection
+
+    cdef bytes host_text(self):
+        cdef char text[64]
+        if self._text is None:
+            inet_ntop(AF_INET if self.family == 4 else AF_INET6, self.ip, text, 64)
+            self._text = <bytes>text
+        return self._text
+
+    cdef bint reliable(self) noexcept:
+        return self.transport != TRANSPORT_UDP
+
+    cdef bint same_peer(self, Flow other) noexcept:
+        return (self.family == other.family and self.port == other.port and self.transport == other.transport
+                and memcmp(self.ip, other.ip, 16) == 0)
+
+    @property
+    def host(self):
+        return self.host_text().decode("ascii")
+
+    @property
+    def transport_name(self):
+        return NAMES[self.transport]
+
+    def pack(self):
+        cdef unsigned char out[27]
+        out[0] = 1
+        out[1] = self.transport
+        out[2] = self.family
+        out[3] = self.port >> 8
+        out[4] = self.port & 255
+        out[5] = (self.local >> 8) & 255
+        out[6] = self.local & 255
+        memcpy(out + 7, &self.connection, 4)
+        memcpy(out + 11, self.ip, 16)
+        return PyBytes_FromStringAndSize(<char *>out, 15 if self.family == 4 else 27)
+
+    @staticmethod
+    def unpack(bytes packed):
+        cdef const unsigned char *p = <const unsigned char *>PyBytes_AS_STRING(packed)
+        cdef Flow flow
+        if (len(packed) < 15 or p[0] != 1 or not 1 <= p[1] <= 5
+                or not ((p[2] == 4 and len(packed) == 15) or (p[2] == 6 and len(packed) == 27))):
+            raise ValueError("not a packed flow")
+        flow = make_flow(p[1], p[2], p + 11, p[3] << 8 | p[4], p[5] << 8 | p[6])
+        memcpy(&flow.connection, p + 7, 4)
+        return flow
+
+    def __eq__(self, other):
+        if not isinstance(other, Flow):
+            return NotImplemented
+        cdef Flow flow = <Flow>other
+        return self.same_peer(flow) and self.local == flow.local and self.connection == flow.connection
+
+    def __hash__(self):
+        return hash(self.pack())
+
+    def __repr__(self):
+        return f"Flow({self.host!r}, {self.port}, transport={self.transport_name!r}, local={self.local})"
+
+
+cdef Flow make_flow(int transport, int family, const unsigned char *ip, int port, int local):
+    cdef Flow flow = Flow.__new__(Flow)
+    memset(flow.ip, 0, 16)
+    memcpy(flow.ip, ip, 4 if family == 4 else 16)
+    flow.transport = transport
+    flow.family = family
+    flow.port = port
+    flow.local = local
+    flow.connection = 0
+    return flow
+
+
+cdef class Sink:
+
+    cpdef int send(self, bytes data, Flow flow) except -1:
+        raise NotImplementedError("a Sink needs its own send()")

@@ -1,0 +1,37 @@
+# Writes what leaves: responses, requests of our own, and forwarded messages as edits of the original bytes.
+
+from libc.stdint cimport int32_t, uint64_t
+
+from ._flow cimport Flow
+from ._parser cimport Message, Span
+
+# Edits of one message: at most 32, given in any order, applied in one pass. Equal positions keep the given order.
+cdef class Edits:
+    cdef int count
+    cdef int32_t starts[32]
+    cdef int32_t ends[32]
+    cdef list texts
+    cdef void clear(self) noexcept
+    cdef int replace(self, int32_t start, int32_t end, bytes text) except -1   # insertion where start == end
+    cdef bytes apply(self, Message message)
+
+# A response to a request: Via (topmost with received and rport filled in from the flow, RFC 3261 §18.2.1 and RFC 3581
+# §4), From, To (with to_tag added where the request's To has none and to_tag is not empty), Call-ID, CSeq and, for 101
+# to 299 and INVITE (RFC 3261 §12.1.1), Record-Route: copied byte for byte. `extra` is whole header lines, each ending
+# in CRLF, or b"". Ends in Content-Length and the body. reason None: the standard phrase.
+cdef bytes make_response(Message request, int status, Flow flow, bytes to_tag, bytes extra, bytes reason, bytes body)
+
+# Edit of the topmost Via of a request about to be forwarded: adds received/rport of the flow where due.
+cdef int note_received(Edits edits, Message request, Flow flow) except -1
+# Removal of the topmost Via value (of a response): the whole line, or only the value where several share the line.
+cdef int drop_top_via(Edits edits, Message response) except -1
+# Removal of the topmost value of a list header (Route).
+cdef int drop_first_value(Edits edits, Message message, int header) except -1
+
+# ACK for a non-2xx final response (RFC 3261 §17.1.1.3), from our INVITE as sent, and its response.
+cdef bytes make_ack(Message invite, Message response)
+# CANCEL for our INVITE as sent (RFC 3261 §9.1).
+cdef bytes make_cancel(Message invite)
+
+# To tag of a stateless UAS (RFC 3261 §8.2.7): derived from the request, the same for its retransmissions; 16 hex digits.
+cdef bytes stateless_tag(Message request, uint64_t secret)

@@ -1,0 +1,52 @@
+"""Every error that sipfast raises, as one small tree.
+
+Local misuse and trouble of the machine are exceptions; a remote's malformed message is not: inside the core it is a
+status and an offset on the message, and only the engine turns it into a response.
+"""
+
+from __future__ import annotations
+
+
+class SipFastError(Exception):
+    """The root of all errors raised by sipfast."""
+
+
+class ParseError(SipFastError):
+    """A SIP message or URI that the grammar of RFC 3261 §25 does not allow.
+
+    `status` is the response code to answer with, `offset` the byte at which the parser gave up.
+    """
+
+    def __init__(self, status: int, offset: int, reason: str = "") -> None:
+        super().__init__(f"{reason or 'malformed message'} at byte {offset} (answer {status})")
+        self.status = status
+        self.offset = offset
+        self.reason = reason
+
+
+class TransactionTimeout(SipFastError):
+    """Timer B or F ran out without a final response (RFC 3261 §17.1)."""
+
+
+class TransportError(SipFastError):
+    """A socket that cannot be opened, bound or written."""
+
+
+class StoreError(SipFastError):
+    """The store failed; nothing that depended on the failed operation was answered."""
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot be reached or written now: no space, no permission, not there."""
+
+
+class StoreConflict(StoreError):
+    """Somebody else changed the record first, for example claimed the watch."""
+
+
+class StoreCorrupt(StoreError):
+    """What is stored cannot be read: not ours, damaged, or of a newer version."""
+
+
+class ConfigError(SipFastError):
+    """A wrong key, type or range in the configuration or on the command line."""
