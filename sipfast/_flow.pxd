@@ -1,5 +1,7 @@
 # A flow is the transport path that a message came by; a sink is where messages leave the core.
 
+from libc.stdint cimport int64_t
+
 cdef enum Transport:
     TRANSPORT_UDP = 1
     TRANSPORT_TCP = 2
@@ -24,3 +26,10 @@ cdef Flow make_flow(int transport, int family, const unsigned char *ip, int port
 
 cdef class Sink:
     cpdef int send(self, bytes data, Flow flow) except -1
+
+# What a transport feeds: the engine is one.
+cdef class Receiver:
+    cpdef int receive(self, bytes data, Flow flow, int64_t now) except -1
+    cpdef int advance(self, int64_t now) except -1
+    cpdef int64_t next_deadline(self) except? -2       # ms since the epoch; -1: none
+    cpdef int commit(self, int64_t now) except -1      # commit the store, then hand all that was produced to the sink

@@ -33,3 +33,15 @@ class Sink:
 
     def send(self, data: bytes, flow: Flow) -> int:
         """Take one message for a flow. Returns 0; raises only what must stop the caller."""
+
+class Receiver:
+    """What a transport feeds. All times are whole milliseconds since the epoch."""
+
+    def receive(self, data: bytes, flow: Flow, now: int) -> int:
+        """Take one datagram. What it brings about leaves at the next `commit`."""
+    def advance(self, now: int) -> int:
+        """Let the timers run that are due."""
+    def next_deadline(self) -> int:
+        """A time before which `advance` has nothing to do; -1 where there is none."""
+    def commit(self, now: int) -> int:
+        """Commit the store, then hand everything produced since the last commit to the sink, in order."""

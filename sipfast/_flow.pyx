@@ -113,3 +113,18 @@ cdef class Sink:
 
     cpdef int send(self, bytes data, Flow flow) except -1:
         raise NotImplementedError("a Sink needs its own send()")
+
+
+cdef class Receiver:
+
+    cpdef int receive(self, bytes data, Flow flow, int64_t now) except -1:
+        raise NotImplementedError("a Receiver needs its own receive()")
+
+    cpdef int advance(self, int64_t now) except -1:
+        return 0
+
+    cpdef int64_t next_deadline(self) except? -2:
+        return -1
+
+    cpdef int commit(self, int64_t now) except -1:
+        return 0

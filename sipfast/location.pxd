@@ -1,0 +1,20 @@
+# Where an AOR's phones are: live bindings from the store, and the flow by which each is reached.
+
+from libc.stdint cimport int64_t
+
+from ._flow cimport Flow
+from ._parser cimport Uri
+
+cdef class Location:
+    cdef readonly object store
+    cdef dict hosts                      # host name (lower-case bytes) -> IP literal (str), known from the configuration
+    cdef tuple families                  # for each local listener 4 or 6
+    # Live bindings, q descending, then the latest `updated` first. [] where there are none.
+    cdef list lookup(self, bytes aor, int64_t now)
+    # Where a request for this binding goes: its first Path URI; else, where Contact's host is not an IP literal or not
+    # the source address of the REGISTER (NAT), the flow of the REGISTER; else Contact's own address and port.
+    # None where it cannot be resolved.
+    cdef Flow flow_of(self, object binding)
+    # The flow to a URI's maddr/host and port (default 5060), over UDP from the first listener of its family;
+    # None where the host is a name that `hosts` does not know, or no listener has its family.
+    cdef Flow flow_to(self, const unsigned char *p, const Uri *uri)
