@@ -1,0 +1,1 @@
+"""The process around the core: worker, supervisor and administration."""

@@ -1,0 +1,1 @@
+"""What outlives the process: one protocol and its back ends."""

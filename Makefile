@@ -1,0 +1,62 @@
+# What a developer does here, and what CI does. Every target builds what it needs first: a virtual environment in
+# .venv, the compiled modules, an editable install; and builds again only what has changed.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+JOBS ?= $(shell nproc 2>/dev/null || echo 1)
+SOURCES := $(wildcard sipfast/*.pyx sipfast/*.pxd)
+
+# Arguments of one's own: make run ARGS="--domain example.test", make test ARGS="-k redial"
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test lint bench dist clean
+.DELETE_ON_ERROR:
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: $(VENV)/.built ## virtual environment, compiled modules, editable install
+
+run: build ## start the server on UDP 5060 (ARGS="..." for sipfast serve)
+	$(BIN)/sipfast serve $(ARGS)
+
+test: build ## all tests; installs the SIP programs that they talk to, where it may
+	ci/install-peers.sh
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: build ## ruff and mypy
+	$(BIN)/ruff check sipfast tests benchmarks ci setup.py
+	$(BIN)/mypy
+
+bench: build ## the benchmarks of the modules and of the whole path
+	$(BIN)/python -m pytest benchmarks -o python_files='bench_*.py' --benchmark-only $(ARGS)
+
+dist: build ## sdist and wheel in dist/
+	$(BIN)/python -m build
+
+clean: ## remove everything that was built, .venv included
+	rm -rf $(VENV) build dist *.egg-info sipfast/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The tools. An old pip does not know dependency groups.
+$(VENV)/.tools: pyproject.toml ci/check-python.sh
+	ci/check-python.sh $(PYTHON)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --group dev
+	@touch $@
+
+# The editable install compiles all modules; later changes are compiled in place, one by one.
+$(VENV)/.installed: $(VENV)/.tools setup.py
+	@mkdir -p build && printf '[build_ext]\nparallel = %s\n' $(JOBS) > build/parallel.cfg
+	@echo "compiling and installing sipfast into $(VENV)"
+	@DIST_EXTRA_CONFIG=$(CURDIR)/build/parallel.cfg PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.built: $(VENV)/.installed $(SOURCES)
+	@if [ -n "$(filter %.pyx %.pxd,$?)" ] && [ -e $@ ]; then \
+	    echo "$(BIN)/python setup.py build_ext --inplace"; \
+	    $(BIN)/python setup.py --quiet build_ext --inplace --parallel $(JOBS); fi
+	@touch $@

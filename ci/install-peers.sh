@@ -1,0 +1,34 @@
+#!/bin/sh
+# Installs the SIP programs that the tests talk to: SIPp, Kamailio and baresip, as Debian packages.
+# Where it may not or cannot, it says so in one line, and the tests concerned are skipped; with CI=true that is an error.
+set -eu
+
+PATH=$PATH:/usr/sbin:/sbin
+missing=
+for pair in sipp:sip-tester kamailio:kamailio baresip:baresip-core; do
+    command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair#*:}"
+done
+[ -n "$missing" ] || exit 0
+
+without() {
+    echo "install-peers: $1; tests with real peers will be skipped (missing:$missing)" >&2
+    [ "${CI:-}" != true ] || exit 1
+    exit 0
+}
+
+[ "$(id -u)" = 0 ] || without "not root, so nothing is installed"
+command -v apt-get >/dev/null 2>&1 || without "no apt-get here"
+
+# The tests start these programs themselves, on loopback: a service that the package starts would take port 5060.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' > "$policy"
+    chmod +x "$policy"
+    trap 'rm -f "$policy"' EXIT
+fi
+
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq || without "apt-get update failed"
+# shellcheck disable=SC2086 # a list of packages
+apt-get install -qq -y --no-install-recommends $missing >/dev/null || without "apt-get install failed"
+echo "install-peers: installed$missing"
