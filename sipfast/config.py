@@ -18,7 +18,7 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """What all parts of the configuration share: frozen, and no unknown keys."""
 
 
-class Timers(Section):
+class Timers(Section, frozen=True):
     """RFC 3261 §17, table 4."""
 
     t1: Annotated[float, msgspec.Meta(ge=0.01, le=10)] = 0.5
@@ -28,7 +28,7 @@ class Timers(Section):
     """Timer C (§16.6 step 11): how long a proxied INVITE may go without a final response."""
 
 
-class Registrar(Section):
+class Registrar(Section, frozen=True):
     """RFC 3261 §10.3."""
 
     default_expires: Count = 3600
@@ -40,7 +40,7 @@ class Registrar(Section):
     """Bindings of one AOR; one more is answered 403."""
 
 
-class Redial(Section):
+class Redial(Section, frozen=True):
     """Automatic redial."""
 
     enabled: bool = True
@@ -66,7 +66,7 @@ class Redial(Section):
     """How long a recalled call whose BYE was never seen may keep the next caller waiting."""
 
 
-class Storage(Section):
+class Storage(Section, frozen=True):
     """The embedded store."""
 
     data: str = "./sipfast-data"
@@ -78,7 +78,7 @@ class Storage(Section):
     """Most that the store may grow to, in GiB of address space (not of memory)."""
 
 
-class Upstream(Section):
+class Upstream(Section, frozen=True):
     """A SIP server behind this one that registers and routes for some domains."""
 
     uri: str
@@ -87,7 +87,7 @@ class Upstream(Section):
     """Domains that it serves; empty: all that no other upstream names."""
 
 
-class Config(Section):
+class Config(Section, frozen=True):
     """All of it."""
 
     listen: tuple[str, ...] = ("udp:0.0.0.0:5060",)
