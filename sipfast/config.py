@@ -1,13 +1,24 @@
 """The configuration: one TOML file, decoded into frozen structs; every key has a default.
 
-Durations are seconds. A wrong key, type or range raises ConfigError with one line that names the key and the file.
+Durations are seconds. A wrong key, type or range raises ConfigError with one line that names the key and
+the file.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import difflib
+import ipaddress
+import json
+import math
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import msgspec
+
+from .errors import ConfigError
 
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
@@ -70,8 +81,10 @@ class Storage(Section, frozen=True):
     """The embedded store."""
 
     data: str = "./sipfast-data"
+    """Directory; a relative one starts where the server was started."""
     durability: Literal["process", "power"] = "process"
-    """"process": committed before the answer, survives any crash of the process. "power": fsync before the answer."""
+    """"process": committed before the answer, survives any crash of the process.
+    "power": fsync before the answer, survives a power cut, too."""
     flush_interval: Positive = 1.0
     """With "process": the longest time until what is committed is on the disk."""
     map_size: Annotated[int, msgspec.Meta(ge=1)] = 64
@@ -82,7 +95,7 @@ class Upstream(Section, frozen=True):
     """A SIP server behind this one that registers and routes for some domains."""
 
     uri: str
-    """sip:HOST[:PORT]"""
+    """sip:HOST[:PORT], reached over UDP; port 5060 where none is given. A name is resolved once, at start."""
     domains: tuple[str, ...] = ()
     """Domains that it serves; empty: all that no other upstream names."""
 
@@ -91,7 +104,8 @@ class Config(Section, frozen=True):
     """All of it."""
 
     listen: tuple[str, ...] = ("udp:0.0.0.0:5060",)
-    """udp:HOST:PORT; an IPv6 host in brackets."""
+    """udp:HOST:PORT; an IPv6 host in brackets; port 0 takes any free one. A machine with several addresses
+    surely answers from the one that it was asked at only where each is listed here."""
     advertise: str = ""
     """Host that Via, Record-Route and Contact name; empty: the listener's address."""
     domains: tuple[str, ...] = ()
@@ -102,3 +116,277 @@ class Config(Section, frozen=True):
     redial: Redial = Redial()
     store: Storage = Storage()
     upstream: tuple[Upstream, ...] = ()
+
+
+class Listener(msgspec.Struct, frozen=True):
+    """A socket that the server listens on. Its place in the engine's sequence is `Flow.local`."""
+
+    transport: str
+    """UDP"""
+    host: str
+    """The address that it is bound to, without brackets; 0.0.0.0 and :: are all of a family."""
+    port: int
+    sent_by: bytes
+    """What Via, Record-Route and Contact name: b"192.0.2.1:5060", b"[2001:db8::1]:5060" """
+
+    @property
+    def family(self) -> int:
+        """4 or 6"""
+        return 6 if ":" in self.host else 4
+
+
+# What each command-line flag overrides: an error about such a key names the flag instead of the file.
+FLAGS = {
+    "listen": "--listen",
+    "domains": "--domain",
+    "store.data": "--data",
+    "upstream": "--upstream",
+    "log_level": "--log-level",
+}
+DEFAULT_PORT = 5060  # RFC 3261 §19.1.2
+
+# RFC 3261 §25.1, hostname; the underscore is there because internal DNS zones are full of it.
+_NAME = re.compile(r"(?i:(?:[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?\.)*[a-z](?:[a-z0-9_-]*[a-z0-9_])?\.?)")
+_MSGSPEC_PATH = re.compile(r"(?P<what>.*) - at `\$\.?(?P<path>[^`]*)`", re.S)
+_MSGSPEC_FIELD = re.compile(r"Object (?P<what>contains unknown|missing required) field `(?P<name>.*)`", re.S)
+_STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
+
+
+def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Config:
+    """The configuration of a TOML file (None: the defaults) with some keys overridden by flags.
+
+    `overrides` maps dotted keys ("store.data") to values.
+    Raises ConfigError: one line with the file or flag, the key, and what is wrong with it.
+    """
+    tree = {} if path is None else _read(path)
+    for key, value in (overrides or {}).items():
+        section, _, name = key.rpartition(".")
+        place = tree.setdefault(section, {}) if section else tree
+        if isinstance(place, dict):  # otherwise the conversion says what is wrong with it
+            place[name] = value
+    source = _Source(path, frozenset(overrides or ()))
+    try:
+        config = msgspec.convert(tree, Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(_explain(str(error), tree, source)) from None
+    for key, reason in _mistakes(config):
+        raise ConfigError(source.blame(key, reason))
+    return config
+
+
+def parse_listen(text: str) -> tuple[str, str, int]:
+    """Transport, host (no brackets) and port of "udp:HOST:PORT". Raises ConfigError."""
+    transport, _, rest = text.partition(":")
+    host, _, port = rest.rpartition(":")
+    if transport.lower() != "udp":
+        raise ConfigError(f"{text!r} is not udp:HOST:PORT")
+    if not (port.isascii() and port.isdigit() and int(port) <= 65535):
+        raise ConfigError(f"{text!r} is not udp:HOST:PORT with a port of 0 to 65535")
+    if ":" in host and not host.startswith("["):
+        raise ConfigError(f"{text!r} has an IPv6 address without brackets: udp:[ADDRESS]:PORT")
+    if not is_host(host):
+        raise ConfigError(f"{text!r} is not udp:HOST:PORT: {host!r} is neither a host name nor an IP address")
+    return "UDP", host.strip("[]"), int(port)
+
+
+def parse_upstream(uri: str) -> tuple[str, int]:
+    """Host (lower-case, IPv6 without brackets) and port of "sip:HOST[:PORT]". Raises ConfigError."""
+    scheme, _, rest = uri.partition(":")
+    if scheme.lower() != "sip":
+        raise ConfigError(f"{uri!r} is not sip:HOST[:PORT]")
+    host, port = rest, str(DEFAULT_PORT)
+    if not rest.endswith("]") and ":" in rest:
+        host, _, port = rest.rpartition(":")
+    if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
+        raise ConfigError(f"{uri!r} is not sip:HOST[:PORT] with a port of 1 to 65535")
+    if not is_host(host):
+        raise ConfigError(f"{uri!r} is not sip:HOST[:PORT]")
+    return host.strip("[]").lower(), int(port)
+
+
+def is_ip(text: str) -> bool:
+    """Whether it is an IPv4 or IPv6 address (without brackets)."""
+    try:
+        return "%" not in str(ipaddress.ip_address(text))
+    except ValueError:
+        return False
+
+
+def is_host(text: str) -> bool:
+    """Whether a SIP URI may have it as its host; an IPv6 address is in brackets (RFC 3261 §25.1)."""
+    if text.startswith("[") and text.endswith("]"):
+        return ":" in text and is_ip(text[1:-1])
+    return len(text) <= 253 and (_NAME.fullmatch(text) is not None or (":" not in text and is_ip(text)))
+
+
+def in_uri(host: str) -> str:
+    """A host as a SIP URI has it: an IPv6 address in brackets."""
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
+def settings(config: Config) -> Iterator[tuple[str, Any]]:
+    """Every key, dotted, with its value, in the order of the structs above."""
+    return _settings("", config)
+
+
+class _Source:
+    """Where the keys come from, to put the blame."""
+
+    def __init__(self, path: Path | None, overridden: frozenset[str]) -> None:
+        self.path = path
+        self.overridden = overridden
+
+    def blame(self, key: str, reason: str) -> str:
+        """One line: file or flag, key, what is wrong with it."""
+        for name in self.overridden:
+            if key == name or key.startswith((name + "[", name + ".")):
+                return f"{FLAGS.get(name, name)}: {reason}"
+        return ": ".join(part for part in (str(self.path or ""), key, reason) if part)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot read the configuration: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 at byte {error.start}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from None
+
+
+def _explain(message: str, tree: dict[str, Any], source: _Source) -> str:
+    """A line for people out of msgspec's message, the value found, and the type that the key has."""
+    match = _MSGSPEC_PATH.fullmatch(message)
+    what, path = (match["what"], match["path"]) if match else (message, "")
+    field = _MSGSPEC_FIELD.fullmatch(what)
+    if field is None:
+        value, kind = _follow(path, tree)
+        return source.blame(path, f"{_show(value)} is not {_describe(kind)}")
+    key = f"{path}.{field['name']}" if path else field["name"]
+    if field["what"] == "missing required":
+        return source.blame(path, f"the key {field['name']} is missing")
+    _, kind = _follow(path, tree)
+    names = [each.name for each in kind.fields] if isinstance(kind, msgspec.inspect.StructType) else []
+    near = difflib.get_close_matches(field["name"], names, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(names)}"
+    return source.blame(key, f"unknown key; {hint}")
+
+
+def _follow(path: str, tree: Any) -> tuple[Any, msgspec.inspect.Type]:
+    """The value at a path like upstream[0].uri, and its type in Config."""
+    kind = msgspec.inspect.type_info(Config)
+    for name, index in _STEP.findall(path):
+        if index:
+            tree = tree[int(index)]
+            kind = kind.item_type if isinstance(kind, msgspec.inspect.VarTupleType) else kind
+        else:
+            tree = tree[name]
+            fields = kind.fields if isinstance(kind, msgspec.inspect.StructType) else ()
+            kind = next((each.type for each in fields if each.name == name), kind)
+    return tree, kind
+
+
+def _show(value: Any) -> str:
+    """A value as TOML writes it, cut to fit into a line."""
+    try:
+        text = str(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError):
+        text = str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _describe(kind: msgspec.inspect.Type) -> str:
+    """What a key may be, in words."""
+    match kind:
+        case msgspec.inspect.LiteralType(values=values):
+            return "one of " + ", ".join(f'"{value}"' for value in values)
+        case msgspec.inspect.IntType() | msgspec.inspect.FloatType():
+            noun = "a whole number" if isinstance(kind, msgspec.inspect.IntType) else "a number"
+            low = f" above {kind.gt:g}" if kind.gt is not None else ""
+            low = f" of at least {kind.ge}" if kind.ge is not None else low
+            high = f"{' and' if low else ''} at most {kind.le}" if kind.le is not None else ""
+            return noun + low + high
+        case msgspec.inspect.StrType():
+            return "a text in quotes"
+        case msgspec.inspect.BoolType():
+            return "true or false"
+        case msgspec.inspect.VarTupleType(item_type=msgspec.inspect.StructType()):
+            return "a list of tables"
+        case msgspec.inspect.VarTupleType():
+            return "a list of texts"
+        case _:
+            return "a table"
+
+
+def _mistakes(config: Config) -> Iterator[tuple[str, str]]:
+    """(key, reason) of everything that the types alone let through."""
+    for key, value in settings(config):
+        if isinstance(value, float) and not math.isfinite(value):
+            yield key, f"{value} is not a number of seconds"
+    yield from _address_mistakes(config)
+    yield from _order_mistakes(config)
+    yield from _upstream_mistakes(config.upstream)
+    if not config.store.data.strip() or "\0" in config.store.data:
+        yield "store.data", f"{_show(config.store.data)} is not a directory"
+
+
+def _address_mistakes(config: Config) -> Iterator[tuple[str, str]]:
+    if not config.listen:
+        yield "listen", "nothing to listen on"
+    seen = set()
+    for index, text in enumerate(config.listen):
+        try:
+            address = parse_listen(text)
+        except ConfigError as error:
+            yield f"listen[{index}]", str(error)
+            continue
+        if address in seen and address[2]:
+            yield f"listen[{index}]", f"{text!r} is there twice"
+        seen.add(address)
+    if config.advertise and not (is_host(config.advertise) or is_ip(config.advertise)):
+        yield "advertise", f"{config.advertise!r} is neither a host name nor an IP address (it takes no port)"
+    for index, domain in enumerate(config.domains):
+        if not (is_host(domain) or is_ip(domain)):
+            yield f"domains[{index}]", f"{domain!r} is neither a host name nor an IP address"
+
+
+def _order_mistakes(config: Config) -> Iterator[tuple[str, str]]:
+    values = dict(settings(config))
+    for low, high in (
+        ("timers.t1", "timers.t2"),
+        ("registrar.min_expires", "registrar.default_expires"),
+        ("registrar.default_expires", "registrar.max_expires"),
+        ("redial.min_period", "redial.max_period"),
+        ("redial.default_period", "redial.max_period"),
+    ):
+        if values[low] > values[high]:
+            yield low, f"{values[low]} is more than {high}, which is {values[high]}"
+
+
+def _upstream_mistakes(upstreams: tuple[Upstream, ...]) -> Iterator[tuple[str, str]]:
+    served: dict[str, int] = {}
+    for index, upstream in enumerate(upstreams):
+        try:
+            parse_upstream(upstream.uri)
+        except ConfigError as error:
+            yield f"upstream[{index}].uri", str(error)
+        for place, domain in enumerate(upstream.domains):
+            key = f"upstream[{index}].domains[{place}]"
+            if not (is_host(domain) or is_ip(domain)):
+                yield key, f"{domain!r} is neither a host name nor an IP address"
+            if domain.lower() in served:
+                yield key, f"{domain!r} belongs to upstream[{served[domain.lower()]}] already"
+            served[domain.lower()] = index
+
+
+def _settings(prefix: str, section: Section) -> Iterator[tuple[str, Any]]:
+    for name in section.__struct_fields__:
+        value = getattr(section, name)
+        if isinstance(value, Section):
+            yield from _settings(f"{prefix}{name}.", value)
+        elif isinstance(value, tuple) and value and isinstance(value[0], Section):
+            for index, item in enumerate(value):
+                yield from _settings(f"{prefix}{name}[{index}].", item)
+        else:
+            yield prefix + name, value

@@ -1,0 +1,233 @@
+"""The configuration: what is accepted; each mistake is one line naming file or flag, key and reason."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from sipfast import config
+from sipfast.errors import ConfigError
+
+GOOD = {
+    "empty": ("", {}),
+    "top level": ('listen = ["udp:127.0.0.1:5070", "udp:[::1]:5070"]', {"listen[1]": "udp:[::1]:5070"}),
+    "whole seconds for a fraction": ("[timers]\nt1 = 1", {"timers.t1": 1.0}),
+    "redial": ('[redial]\nmin_period = 60\norder = "all"', {"redial.min_period": 60, "redial.order": "all"}),
+    "upstream": ('[[upstream]]\nuri = "sip:pbx.example"', {"upstream[0].uri": "sip:pbx.example"}),
+    "two upstreams": (
+        '[[upstream]]\nuri = "sip:a"\ndomains = ["a.example"]\n[[upstream]]\nuri = "sip:[::1]:5080"',
+        {"upstream[1].uri": "sip:[::1]:5080", "upstream[0].domains": ("a.example",)},
+    ),
+    "an hour is the most that min_expires may be": ("[registrar]\nmin_expires = 3600", {}),
+    "domains": ('domains = ["example.com", "192.0.2.1", "[2001:db8::1]", "pbx_1.local"]', {}),
+}
+
+BAD = {
+    "unknown key": ("[redial]\nmin_perod = 1", "redial.min_perod: unknown key; did you mean min_period?"),
+    "unknown section": ("[redail]", "redail: unknown key; did you mean redial?"),
+    "unknown key far from all": ("[timers]\nzzz = 1", "timers.zzz: unknown key; known here: t1, t2, t4, c"),
+    "unknown key in a list": ('[[upstream]]\nurl = "sip:a"\nuri = "sip:a"', "upstream[0].url: unknown key"),
+    "missing key": ("[[upstream]]\ndomains = []", "upstream[0]: the key uri is missing"),
+    "wrong type": ('[redial]\nattempts = "3"', 'redial.attempts: "3" is not a whole number of at'),
+    "fraction": ("[redial]\nmin_period = 1.5", "redial.min_period: 1.5 is not a whole number of at least 1"),
+    "flag as number": ("[redial]\nenabled = 1", "redial.enabled: 1 is not true or false"),
+    "text for a list": ('listen = "udp:0.0.0.0:5060"', 'listen: "udp:0.0.0.0:5060" is not a list of texts'),
+    "number in a list of texts": ("listen = [5060]", "listen[0]: 5060 is not a text in quotes"),
+    "number for a section": ("redial = 3", "redial: 3 is not a table"),
+    "table for a list of tables": ("[upstream]", "upstream: {} is not a list of tables"),
+    "choice": ('[redial]\norder = "seriel"', 'redial.order: "seriel" is not one of "'),
+    "below its range": ("[redial]\nmin_period = 0", "redial.min_period: 0 is not a whole number of"),
+    "above its range": ("[registrar]\nmin_expires = 3601", "registrar.min_expires: 3601 is not a whole"),
+    "not above its limit": ("[store]\nflush_interval = 0", "store.flush_interval: 0 is not a number above 0"),
+    "infinite": ("[store]\nflush_interval = inf", "store.flush_interval: inf is not a number of seconds"),
+    "not a number": ("[redial]\nmax_talk = nan", "redial.max_talk: nan is not a number"),
+    "nothing to listen on": ("listen = []", "listen: nothing to listen on"),
+    "listen twice": ('listen = ["udp:127.0.0.1:5060", "udp:127.0.0.1:5060"]', "listen[1]: "),
+    "transport unknown": ('listen = ["sctp:127.0.0.1:5060"]', "listen[0]: 'sctp:127.0.0.1:5060' is not udp:"),
+    "advertise with a port": ('advertise = "sip.example.com:5060"', "advertise: "),
+    "domain with a scheme": ('domains = ["sip:example.com"]', "domains[0]: 'sip:example.com' is neither"),
+    "empty domain": ('domains = ["a", ""]', "domains[1]: '' is neither"),
+    "t1 above t2": ("[timers]\nt1 = 5.0\nt2 = 4.0", "timers.t1: 5.0 is more than timers.t2, which is 4.0"),
+    "min_expires above the default": (
+        "[registrar]\ndefault_expires = 30",
+        "registrar.min_expires: 60 is more than registrar.default_expires, which is 30",
+    ),
+    "default_expires above the maximum": (
+        "[registrar]\ndefault_expires = 4000\nmax_expires = 3600",
+        "registrar.default_expires: 4000 is more than registrar.max_expires, which is 3600",
+    ),
+    "min_period above max_period": (
+        "[redial]\nmax_period = 200",
+        "redial.min_period: 300 is more than redial.max_period, which is 200",
+    ),
+    "default_period above max_period": (
+        "[redial]\ndefault_period = 1000\nmax_period = 900",
+        "redial.default_period: 1000 is more than redial.max_period, which is 900",
+    ),
+    "upstream without a scheme": (
+        '[[upstream]]\nuri = "pbx:5060"',
+        "upstream[0].uri: 'pbx:5060' is not sip:",
+    ),
+    "upstream with a user": ('[[upstream]]\nuri = "sip:bob@pbx"', "upstream[0].uri: 'sip:bob@pbx' is not"),
+    "upstream over TLS": ('[[upstream]]\nuri = "sips:pbx"', "upstream[0].uri: 'sips:pbx' is not sip:"),
+    "upstream domain twice": (
+        '[[upstream]]\nuri="sip:a"\ndomains=["x.example"]\n[[upstream]]\nuri="sip:b"\ndomains=["X.example"]',
+        "upstream[1].domains[0]: 'X.example' belongs to upstream[0] already",
+    ),
+    "no data directory": ('[store]\ndata = ""', 'store.data: "" is not a directory'),
+    "not TOML": ("listen = [", "not TOML: "),
+}
+
+
+def write(folder: Path, text: str | bytes) -> Path:
+    path = folder / "sipfast.toml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+@pytest.mark.parametrize(("text", "expected"), GOOD.values(), ids=GOOD)
+def test_a_good_file_is_taken_and_the_rest_keeps_its_defaults(tmp_path, text, expected):
+    loaded = dict(config.settings(config.load(write(tmp_path, text))))
+    for key, value in expected.items():
+        if key == "listen[1]":
+            assert loaded["listen"][1] == value
+        else:
+            assert loaded[key] == value
+    defaults = dict(config.settings(config.Config()))
+    assert loaded["redial.recall_timeout"] == defaults["redial.recall_timeout"]
+
+
+@pytest.mark.parametrize(("text", "line"), BAD.values(), ids=BAD)
+def test_a_mistake_is_one_line_with_the_file_the_key_and_the_reason(tmp_path, text, line):
+    path = write(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        config.load(path)
+    assert str(caught.value).startswith(f"{path}: {line}")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    missing = tmp_path / "missing.toml"
+    with pytest.raises(ConfigError, match=r"missing\.toml: cannot read the configuration: No such file"):
+        config.load(missing)
+    with pytest.raises(ConfigError, match="Is a directory"):
+        config.load(tmp_path)
+    with pytest.raises(ConfigError, match="not UTF-8 at byte 1"):
+        config.load(write(tmp_path, b"#\xff"))
+
+
+def test_without_a_file_the_defaults_are_those_of_the_issue():
+    loaded = config.load(None)
+    assert loaded == config.Config()
+    assert loaded.listen == ("udp:0.0.0.0:5060",)
+    assert loaded.store.data == "./sipfast-data"
+    assert (loaded.redial.min_period, loaded.redial.max_period) == (300, 86_400)
+    assert loaded.redial.default_period == 0
+    assert (loaded.redial.order, loaded.redial.end_on, loaded.redial.callers) == ("serial", "answer", "local")
+    assert (loaded.redial.attempts, loaded.redial.per_caller, loaded.redial.per_callee) == (3, 20, 100)
+    assert (loaded.redial.refer_timeout, loaded.redial.recall_timeout, loaded.redial.guard) == (5, 20, 0)
+    assert (loaded.timers.t1, loaded.timers.t2, loaded.timers.t4) == (0.5, 4, 5)  # RFC 3261 table 4
+
+
+def test_flags_override_the_file_key_by_key(tmp_path):
+    path = write(tmp_path, '[store]\ndata = "/a"\nflush_interval = 5\n[[upstream]]\nuri = "sip:a"')
+    flags = {"store.data": "/b", "upstream": [{"uri": "sip:b"}], "listen": ["udp:[::1]:5070"]}
+    loaded = config.load(path, flags)
+    assert (loaded.store.data, loaded.store.flush_interval) == ("/b", 5)
+    assert loaded.upstream == (config.Upstream(uri="sip:b"),)
+    assert loaded.listen == ("udp:[::1]:5070",)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        ({"listen": ["udp:127.0.0.1"]}, "--listen: 'udp:127.0.0.1' is not udp:HOST:PORT"),
+        ({"domains": ["a b"]}, "--domain: 'a b' is neither a host name nor an IP address"),
+        ({"upstream": [{"uri": "pbx"}]}, "--upstream: 'pbx' is not sip:HOST[:PORT]"),
+        ({"store.data": ""}, '--data: "" is not a directory'),
+    ],
+    ids=["listen", "domain", "upstream", "data"],
+)
+def test_a_mistake_in_a_flag_names_the_flag_and_not_the_file(tmp_path, overrides, line):
+    with pytest.raises(ConfigError) as caught:
+        config.load(write(tmp_path, "[redial]\nmin_period = 301"), overrides)
+    assert str(caught.value).startswith(line)
+
+
+def test_a_mistake_in_the_file_beside_a_flag_still_names_the_file(tmp_path):
+    path = write(tmp_path, "store = 3")
+    with pytest.raises(ConfigError) as caught:
+        config.load(path, {"store.data": "/b"})
+    assert str(caught.value) == f"{path}: store: 3 is not a table"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("udp:127.0.0.1:5060", ("UDP", "127.0.0.1", 5060)),
+        ("UDP:[2001:db8::1]:5060", ("UDP", "2001:db8::1", 5060)),
+        ("udp:localhost:0", ("UDP", "localhost", 0)),
+    ],
+)
+def test_listen_syntax(text, expected):
+    assert config.parse_listen(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "udp",
+        "udp:",
+        "udp::5060",
+        "udp:h",
+        "udp:h:",
+        "udp:h:x",
+        "udp:h:65536",
+        "udp:h:-1",
+        "udp:h:٣",
+        "udp:::1:5060",
+        "udp:[::1]",
+        "udp:[h]:5060",
+        "udp:[127.0.0.1]:5060",
+        "tcp:h:5060",
+        "127.0.0.1:5060",
+        "udp:300.1.1.1:5060",
+        "udp:a..b:5060",
+        "udp:-a:5060",
+        "udp:[fe80::1%eth0]:5060",
+        "",
+        "udp:h:5060\n",
+    ],
+)
+def test_listen_syntax_refused(text):
+    with pytest.raises(ConfigError):
+        config.parse_listen(text)
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        ("sip:pbx.example.com", ("pbx.example.com", 5060)),
+        ("SIP:PBX:5080", ("pbx", 5080)),
+        ("sip:[2001:DB8::1]", ("2001:db8::1", 5060)),
+        ("sip:[::1]:5061", ("::1", 5061)),
+        ("sip:192.0.2.1:5061", ("192.0.2.1", 5061)),
+    ],
+)
+def test_upstream_syntax(uri, expected):
+    assert config.parse_upstream(uri) == expected
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["", "h", "sip:", "sip:h:", "sip:h:0", "sip:h:65536", "sip:::1", "sip:h;lr", "sip:h?a=b", "sip:a@h"],
+)
+def test_upstream_syntax_refused(uri):
+    with pytest.raises(ConfigError):
+        config.parse_upstream(uri)
+
+
+def test_the_configuration_cannot_be_changed_after_it_is_loaded():
+    with pytest.raises(AttributeError):
+        config.load(None).redial.order = "all"
+    assert msgspec.structs.asdict(config.Timers()) == {"t1": 0.5, "t2": 4.0, "t4": 5.0, "c": 180.0}
