@@ -52,6 +52,7 @@ class Watch(msgspec.Struct, array_like=True, frozen=True, gc=False):
     refer_call_id: bytes = b""  # of the recall in progress
     refer_tag: bytes = b""  # its From tag
     recalled_at: int = 0  # when the last REFER was sent
+    not_before: int = 0  # no recall before it, while the callee stays bound: the pause after a failed one
 
 
 class Talk(msgspec.Struct, array_like=True, frozen=True, gc=False):

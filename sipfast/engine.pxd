@@ -1,0 +1,62 @@
+# The core as a whole: bytes in, bytes out, no socket, no clock.
+
+from libc.stdint cimport int64_t, uint64_t
+
+from ._flow cimport Flow, Receiver, Sink
+from ._parser cimport Message, Uri, Via
+from ._transaction cimport ServerTransaction, TransactionLayer
+from ._wheel cimport Timed, Wheel
+from .location cimport Location
+from .proxy cimport Proxy, ResponseContext
+from .registrar cimport Registrar
+from .router cimport RoutePlan, Router
+
+# What leaves at the next commit, in order.
+cdef class Outbox(Sink):
+    cdef list data
+    cdef list flows
+
+cdef class Engine(Receiver):
+    cdef readonly object store
+    cdef readonly object redial
+    cdef readonly Wheel wheel
+    cdef readonly Location location
+    cdef TransactionLayer transactions
+    cdef Registrar registrar
+    cdef Proxy proxy
+    cdef Router router
+    cdef Outbox outbox
+    cdef Sink sink
+    cdef object originator, housekeeping
+    cdef list sent_by
+    cdef list promises                   # (index in the outbox, request, flow, server transaction or None)
+    cdef uint64_t secret
+    cdef bint local_callers
+    # counters
+    cdef long received, requests, responses, keepalives, malformed, discarded, stateless, strays, unpromised, commits
+    cdef long failed_commits
+
+    cdef int request(self, Message request, Flow flow, int64_t now) except -1
+    cdef int response(self, Message response, Flow flow, int64_t now) except -1
+    cdef int answer(self, Message request, Flow flow, int status, bytes extra) except -1
+    cdef int refuse(self, Message message, Flow flow) except -1
+    cdef int reject(self, Message request, Flow flow, int status, bytes extra) except -1
+    cdef int validate(self, Message request, Uri *uri) except -1
+    cdef bint may_pass(self, Message request, Flow flow, RoutePlan *plan, Uri *uri, bint in_dialog) except -1
+    cdef int options(self, Message request, Flow flow) except -1
+    cdef int register(self, Message request, Flow flow, int64_t now) except -1
+    cdef int hop_by_hop(self, Message request, Flow flow, RoutePlan *plan, Uri *uri, bint in_dialog,
+                        int64_t now) except -1
+    cdef list targets(self, Message request, Flow flow, RoutePlan *plan, Uri *uri, bint in_dialog, int64_t now)
+    cdef bint is_user_of_ours(self, Message request, Uri *uri) except -1
+    cdef int dispatch(self, ServerTransaction server, Message request, Flow flow, RoutePlan *plan, Uri *uri,
+                      bint in_dialog, int64_t now) except -1
+    cdef bytes path_lines(self, Message request, Flow flow)
+    cdef int to_self(self, ServerTransaction server, Message request, Flow flow, int64_t now) except -1
+    cdef int unbound(self, ServerTransaction server, Message request, Flow flow, bytes caller, bytes callee,
+                     int64_t now) except -1
+    cdef bint is_local(self, Message request) except -1
+    cdef int not_here(self, ServerTransaction server, Message request, Flow flow, object offer, int64_t now) except -1
+    cdef bint is_absent(self, bytes callee, int status, int64_t now) except -1
+    cdef int stray(self, Message response, int64_t now) except -1
+    cdef Flow via_flow(self, Message response, Via *via)

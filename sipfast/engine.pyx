@@ -1,0 +1,595 @@
+"""The engine: parse, match a transaction, route, and hand to the registrar, the proxy or redial; then commit and send.
+
+Nothing leaves before the store has committed what it promises. `receive` and `advance` only collect; `commit` commits
+once for all of them and then gives everything to the sink, in order. Where the commit fails, the answers that promised
+something (a binding, a watch) are taken back and become 503; everything else is sent as if a datagram had been lost.
+
+This is the one place where registrar, proxy and redial meet, and where a StoreError becomes a response.
+"""
+
+import logging
+
+import cython
+
+from cpython.bytes cimport PyBytes_GET_SIZE
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from ._flow cimport Flow, Receiver, Sink, make_flow
+from ._parser cimport (
+    Address,
+    Cursor,
+    H_EXPIRES,
+    H_PATH,
+    H_PROXY_REQUIRE,
+    H_REQUIRE,
+    H_SUPPORTED,
+    H_TO,
+    H_VIA,
+    M_ACK,
+    M_BYE,
+    M_CANCEL,
+    M_INVITE,
+    M_NOTIFY,
+    M_OPTIONS,
+    M_REGISTER,
+    Message,
+    SCHEME_OTHER,
+    SCHEME_SIP,
+    SCHEME_SIPS,
+    SCHEME_TEL,
+    Span,
+    Uri,
+    Via,
+    canonical_aor,
+    parse_message,
+    parse_uri_at,
+    span_is,
+)
+from ._transaction cimport (
+    VERDICT_NEW,
+    VERDICT_UNMATCHED,
+    ClientTransaction,
+    Handler,
+    ServerTransaction,
+    TransactionLayer,
+)
+from ._wheel cimport Timed, Wheel
+from ._writer cimport make_response, stateless_tag
+from .location cimport Location
+from .proxy cimport Proxy, ResponseContext, Target, make_target
+from .registrar cimport Registrar
+from .router cimport RoutePlan, Router
+
+from ._parser import aor as aor_of
+from ._parser import uri_parts
+from ._writer import request as make_request
+from .errors import StoreError
+from .redial import Redial
+
+log = logging.getLogger("sipfast.engine")
+
+cdef enum:
+    SWEEP = 1                # housekeeping timer
+    SWEEP_INTERVAL = 1000    # ms
+    SWEEP_RECORDS = 2000     # a million AORs are looked through in under nine minutes
+
+cdef bytes ALLOW = b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, NOTIFY, REFER, MESSAGE, SUBSCRIBE, INFO, PRACK, UPDATE\r\n"
+cdef bytes CAPABILITIES = ALLOW + b"Accept: application/sdp, message/sipfrag\r\nSupported: path\r\n"
+
+
+@cython.final
+cdef class Outbox(Sink):
+
+    def __cinit__(self):
+        self.data = []
+        self.flows = []
+
+    cpdef int send(self, bytes data, Flow flow) except -1:
+        self.data.append(data)
+        self.flows.append(flow)
+        return 0
+
+
+@cython.final
+cdef class Housekeeping(Timed):
+    # Removes what has expired from the store, a little every second.
+    cdef object store
+    cdef Wheel wheel
+
+    cpdef int expired(self, int kind, object payload, int64_t now) except -1:
+        self.wheel.schedule(now + SWEEP_INTERVAL, self, SWEEP)
+        self.store.sweep_bindings(now, SWEEP_RECORDS)
+        return 0
+
+
+@cython.final
+cdef class Originator:
+    """Starts requests of our own, for redial: it knows the requests, not transactions, Vias or listeners."""
+
+    cdef TransactionLayer transactions
+    cdef list sent_by
+
+    def contact(self, Flow flow):
+        """Our Contact towards a flow: a URI without user part, which is this server itself."""
+        return b"<sip:" + <bytes>self.sent_by[flow.local] + b">"
+
+    def start(self, str method, bytes uri, list headers, Flow flow, Handler handler, int64_t now):
+        """Send a request in a client transaction of its own; `headers` come after Via and Max-Forwards."""
+        cdef bytes branch = self.transactions.new_branch(0)
+        cdef bytes via = b"SIP/2.0/UDP " + <bytes>self.sent_by[flow.local] + b";branch=" + branch + b";rport"
+        cdef bytes data = make_request(method, uri, [("Via", via), ("Max-Forwards", b"70"), *headers])
+        return self.transactions.start(data, branch, flow, handler, now)
+
+
+@cython.final
+cdef class Engine(Receiver):
+    """See _flow.Receiver for the face that transports use; `start` comes first.
+
+    `domains` are the domains served, `hosts` gives the addresses of the host names that the configuration mentions.
+    """
+
+    def __init__(self, config, store, Sink sink, listeners, *, domains, hosts=None, int64_t now=0):
+        key = store.secret()
+        self.secret = <uint64_t>int.from_bytes(key[:8], "big")
+        self.store = store
+        self.sink = sink
+        self.outbox = Outbox()
+        self.promises = []
+        self.sent_by = [bytes(listener.sent_by) for listener in listeners]
+        self.wheel = Wheel(now)
+        families = [6 if ":" in listener.host else 4 for listener in listeners]
+        self.location = Location(store, families, hosts)
+        self.router = make_router(config, listeners, domains, self.location)
+        self.transactions = TransactionLayer(config.timers, self.wheel, self.outbox, int.from_bytes(key[8:], "big"))
+        self.registrar = Registrar(config.registrar, self.location, self.secret)
+        self.proxy = Proxy(self.transactions, self.wheel, self.outbox, self.sent_by, self.secret,
+                           round(config.timers.c * 1000), on_answered=self._answered, on_final=self._final,
+                           on_ended=self._ended, on_registered=self._registered)
+        cdef Originator originator = Originator.__new__(Originator)
+        originator.transactions = self.transactions
+        originator.sent_by = self.sent_by
+        self.originator = originator
+        self.local_callers = config.redial.callers == "local"
+        self.redial = Redial(config.redial, store, self.wheel, self.location, originator)
+        cdef Housekeeping housekeeping = Housekeeping.__new__(Housekeeping)
+        housekeeping.store = store
+        housekeeping.wheel = self.wheel
+        self.housekeeping = housekeeping
+
+    def start(self, int64_t now):
+        """Load what the store holds; recalls that were in flight go on. Call `commit` afterwards."""
+        self.wheel.advance(now)
+        self.wheel.schedule(now + SWEEP_INTERVAL, self.housekeeping, SWEEP)
+        self.redial.start(now)
+
+    # ---- the receiver's face
+
+    cpdef int receive(self, bytes data, Flow flow, int64_t now) except -1:
+        cdef Message message
+        self.received += 1
+        if PyBytes_GET_SIZE(data) <= 4 and not data.strip(b"\r\n\0 "):
+            self.keepalives += 1              # RFC 5626 §4.4.1 and what phones behind a NAT send
+            return 0
+        message = parse_message(data)
+        try:
+            if message.error:
+                return self.refuse(message, flow)
+            if message.status:
+                self.responses += 1
+                return self.response(message, flow, now)
+            self.requests += 1
+            return self.request(message, flow, now)
+        except StoreError as error:
+            self._store_failed(error, now)
+            if message.status == 0 and message.method != M_ACK:
+                self.answer(message, flow, 503, b"Retry-After: 5\r\n")
+        return 0
+
+    cpdef int advance(self, int64_t now) except -1:
+        try:
+            self.wheel.advance(now)
+        except StoreError as error:
+            self._store_failed(error, now)
+        return 0
+
+    cpdef int64_t next_deadline(self) except? -2:
+        return self.wheel.deadline()
+
+    cpdef int commit(self, int64_t now) except -1:
+        cdef list data, flows
+        cdef Py_ssize_t i
+        try:
+            self.store.commit()
+            self.redial.committed(now)
+        except StoreError as error:
+            self._store_failed(error, now)
+        self.promises.clear()
+        self.commits += 1
+        data = self.outbox.data
+        flows = self.outbox.flows
+        if not data:
+            return 0
+        self.outbox.data = []
+        self.outbox.flows = []
+        for i in range(len(data)):
+            if data[i] is not None:
+                self.sink.send(<bytes>data[i], <Flow>flows[i])
+        return 0
+
+    def _store_failed(self, error, int64_t now):
+        # All of the batch's writes are lost: take back the answers that promised them.
+        self.failed_commits += 1
+        log.error("store-failed", extra={"sip": {"error": str(error), "answers_taken_back": len(self.promises)}})
+        try:
+            self.store.abort()
+        except StoreError:
+            log.exception("store-abort-failed")
+        promises, self.promises = self.promises, []
+        # By identity: a retransmission in the same batch was answered with the same bytes.
+        taken = {id(self.outbox.data[index]) for index, *_ in promises}
+        self.outbox.data[:] = [None if id(data) in taken else data for data in self.outbox.data]
+        for index, request, flow, transaction in promises:
+            self.unpromised += 1
+            response = make_response(request, 503, flow, transaction.to_tag if transaction is not None else b"",
+                                     b"Retry-After: 5\r\n", None, b"")
+            if transaction is None:
+                self.outbox.send(response, answer_flow(request, flow))
+            else:
+                (<ServerTransaction>transaction).retract(response, 503, now)
+        self.redial.rolled_back(now)
+
+    # ---- answers without a transaction (RFC 3261 §8.2.7)
+
+    cdef int answer(self, Message request, Flow flow, int status, bytes extra) except -1:
+        self.stateless += 1
+        return self.outbox.send(
+            make_response(request, status, flow, stateless_tag(request, self.secret), extra, None, b""),
+            answer_flow(request, flow))
+
+    cdef int refuse(self, Message message, Flow flow) except -1:
+        # A malformed message. Only a request with a readable Via can be answered; an ACK and a response never are.
+        self.malformed += 1
+        if message.status or message.method == M_ACK or message.first[<int>H_VIA] == -1:
+            return 0
+        if message.via.host.end == message.via.host.start:
+            return 0
+        return self.answer(message, flow, message.error, b"")
+
+    # ---- requests
+
+    cdef int request(self, Message request, Flow flow, int64_t now) except -1:
+        cdef RoutePlan plan
+        cdef Uri uri = request.uri
+        cdef int method = request.method, planned, verdict, problem
+        cdef bint in_dialog = request.target.tag.end > request.target.tag.start
+        planned = self.router.plan(request, &plan)
+        if planned == -2:
+            return self.reject(request, flow, 400, b"")
+        if plan.from_strict and request.parse_uri(plan.last, &uri) != 1:
+            return self.reject(request, flow, 400, b"")
+        if method == M_OPTIONS and plan.left == 0 and self.router.is_self(request.p, &uri):
+            return self.options(request, flow)
+        if method == M_REGISTER and plan.left == 0 and self.router.upstream_of(request.p, &uri) is None and (
+                self.router.is_served(request.p, &uri) or self.router.is_self(request.p, &uri)):
+            return self.register(request, flow, now)
+        if method == M_ACK or method == M_CANCEL:
+            return self.hop_by_hop(request, flow, &plan, &uri, in_dialog, now)
+        problem = self.validate(request, &uri)
+        if problem:
+            return self.reject(request, flow, problem,
+                               unsupported_line(request, H_PROXY_REQUIRE) if problem == 420 else b"")
+        if not self.may_pass(request, flow, &plan, &uri, in_dialog):
+            return self.reject(request, flow, 403, b"")
+        verdict = self.transactions.receive_request(request, answer_flow(request, flow), now)
+        if verdict != VERDICT_NEW:
+            return 0
+        return self.dispatch(self.transactions.created, request, flow, &plan, &uri, in_dialog, now)
+
+    cdef int reject(self, Message request, Flow flow, int status, bytes extra) except -1:
+        if request.method == M_ACK:
+            self.discarded += 1
+            return 0
+        return self.answer(request, flow, status, extra)
+
+    cdef int validate(self, Message request, Uri *uri) except -1:
+        # RFC 3261 §16.3
+        if uri.scheme != SCHEME_SIP and uri.scheme != SCHEME_SIPS:
+            return 416                        # tel: needs a numbering plan, which is not ours to have
+        if request.max_forwards == 0:
+            return 483
+        if request.has(H_PROXY_REQUIRE):
+            return 420
+        if self.proxy.is_loop(request):
+            return 482
+        return 0
+
+    cdef bint may_pass(self, Message request, Flow flow, RoutePlan *plan, Uri *uri, bint in_dialog) except -1:
+        # Nobody's relay: a request goes on only within a dialog that was routed through us, from a server behind us,
+        # or to a user that we serve.
+        if plan.left and not (in_dialog and plan.own) and not self.router.is_upstream(flow):
+            return False
+        if in_dialog and plan.own:
+            return True
+        if self.router.is_upstream(flow):
+            return True
+        return self.router.is_self(request.p, uri) or self.router.is_served(request.p, uri)
+
+    cdef int options(self, Message request, Flow flow) except -1:
+        # RFC 3261 §11.2
+        if request.has(H_REQUIRE):
+            return self.answer(request, flow, 420, unsupported_line(request, H_REQUIRE))
+        return self.answer(request, flow, 200, CAPABILITIES)
+
+    cdef int register(self, Message request, Flow flow, int64_t now) except -1:
+        # RFC 3261 §10.3; the answer is a function of the request and the store, so no transaction is kept (§8.2.7).
+        cdef bytes aor
+        cdef bytes response
+        cdef object extra
+        if request.has(H_REQUIRE):
+            extra = unsupported_line(request, H_REQUIRE)   # §10.3 step 2
+            if extra:
+                return self.answer(request, flow, 420, extra)
+        if not self.router.is_served(request.p, &request.target.uri):
+            return self.answer(request, flow, 404, b"")    # §10.3 step 5
+        aor = canonical_aor(request.p, &request.target.uri)
+        response = self.registrar.register(request, flow, aor, now)
+        self.stateless += 1
+        self.promises.append((len(self.outbox.data), request, flow, None))
+        self.outbox.send(response, answer_flow(request, flow))
+        if self.registrar.newly_bound:
+            self.redial.callee_bound(aor, now)
+        return 0
+
+    cdef int hop_by_hop(self, Message request, Flow flow, RoutePlan *plan, Uri *uri, bint in_dialog,
+                        int64_t now) except -1:
+        cdef list targets
+        if self.transactions.receive_request(request, answer_flow(request, flow), now) != VERDICT_UNMATCHED:
+            return 0
+        if request.method == M_CANCEL:
+            # §16.10 would have it forwarded statelessly, but a branch of ours would match nothing downstream.
+            return self.answer(request, flow, 481, b"")
+        if (self.validate(request, uri) or not self.may_pass(request, flow, plan, uri, in_dialog)
+                or self.router.is_self(request.p, uri)):
+            self.discarded += 1
+            return 0
+        if span_is_stateless_tag(request, self.secret):
+            self.discarded += 1               # it acknowledges a final response that we gave without a transaction
+            return 0
+        targets = self.targets(request, flow, plan, uri, in_dialog, now)
+        if not targets:
+            self.discarded += 1
+            return 0
+        return self.proxy.forward_ack(request, flow, <Target>targets[0], plan)
+
+    cdef list targets(self, Message request, Flow flow, RoutePlan *plan, Uri *uri, bint in_dialog, int64_t now):
+        """RFC 3261 §16.5: where it goes. [] where the user has no binding."""
+        cdef Uri next_uri
+        cdef Flow upstream
+        cdef list out
+        if plan.left:
+            request.parse_uri(plan.next, &next_uri)
+            return [make_target(None, None, self.location.flow_to(request.p, &next_uri))]
+        # Within a dialog the Request-URI is the remote target; from behind us it is a Contact that was registered.
+        if ((in_dialog and plan.own) or self.router.is_upstream(flow)) and not self.is_user_of_ours(request, uri):
+            return [make_target(None, None, self.location.flow_to(request.p, uri))]
+        upstream = self.router.upstream_of(request.p, uri)
+        if upstream is not None and not self.router.is_upstream(flow):
+            return [make_target(None, None, upstream)]
+        out = []
+        for binding in self.location.lookup(canonical_aor(request.p, uri), now):
+            out.append(make_target(binding.contact, binding.path or None, self.location.flow_of(binding)))
+        return out
+
+    cdef bint is_user_of_ours(self, Message request, Uri *uri) except -1:
+        return uri.user.end > uri.user.start and not self.router.any_domain and self.router.is_served(request.p, uri)
+
+    cdef int dispatch(self, ServerTransaction server, Message request, Flow flow, RoutePlan *plan, Uri *uri,
+                      bint in_dialog, int64_t now) except -1:
+        cdef bytes caller = None, callee = None, extra = b""
+        cdef list targets
+        cdef bint to_upstream
+        if plan.left == 0 and self.router.is_self(request.p, uri):
+            return self.to_self(server, request, flow, now)
+        if request.method == M_INVITE and not in_dialog and plan.left == 0 and self.router.is_served(request.p, uri):
+            callee = canonical_aor(request.p, uri)
+            if not self.router.is_upstream(flow):
+                caller = canonical_aor(request.p, &request.sender.uri)
+        targets = self.targets(request, flow, plan, uri, in_dialog, now)
+        if not targets:
+            return self.unbound(server, request, flow, caller, callee, now)
+        if request.method == M_REGISTER:
+            extra = self.path_lines(request, flow)
+        to_upstream = (caller is not None or request.method == M_REGISTER) and (
+            self.router.upstream_of(request.p, uri) is not None)
+        if caller is not None:
+            self.redial.call_started(caller, callee, request.text(request.call_id), now)
+            if request.number(H_EXPIRES) == 0:
+                self.redial.cancel(caller, callee, now)
+        self.proxy.forward(server, request, flow, targets, plan, extra, to_upstream, caller, callee, now)
+        return 0
+
+    cdef bytes path_lines(self, Message request, Flow flow):
+        # RFC 3327 §5.2: requests for the phone come back through us. A phone that does not say that it knows Path
+        # would make a strict registrar refuse; nothing is asked of the phone, so we say it.
+        cdef bytes lines = b"Path: <sip:" + <bytes>self.sent_by[flow.local] + b";lr>\r\n"
+        if not request.lists_token(H_SUPPORTED, b"path"):
+            lines += b"Supported: path\r\n"
+        return lines
+
+    cdef int to_self(self, ServerTransaction server, Message request, Flow flow, int64_t now) except -1:
+        cdef int status
+        if request.method == M_NOTIFY:
+            status = self.redial.notify(request, now)
+        elif request.method == M_OPTIONS:
+            status = 200
+        else:
+            status = 405                      # nobody lives at the server's own address
+        server.respond(make_response(request, status, flow, server.to_tag, ALLOW if status == 405 else b"", None, b""),
+                       status, now)
+        return 0
+
+    # ---- redial's wires
+
+    cdef int unbound(self, ServerTransaction server, Message request, Flow flow, bytes caller, bytes callee,
+                     int64_t now) except -1:
+        # A user of ours without a binding: 480, and perhaps a watch.
+        cdef object offer = None
+        if caller is not None:
+            offer = self.redial.unavailable(request, flow, caller, callee, self.is_local(request), now)
+        return self.not_here(server, request, flow, offer, now)
+
+    cdef bint is_local(self, Message request) except -1:
+        return not self.local_callers or self.router.is_served(request.p, &request.sender.uri)
+
+    cdef int not_here(self, ServerTransaction server, Message request, Flow flow, object offer, int64_t now) except -1:
+        cdef bytes extra = b"", reason = None
+        if offer is not None:
+            reason, extra = offer
+            self.promises.append((len(self.outbox.data), request, flow, server))
+        server.respond(make_response(request, 480, flow, server.to_tag, extra, reason, b""), 480, now)
+        return 0
+
+    def _answered(self, bytes caller, bytes callee, bytes call_id, int64_t now):
+        self.redial.call_answered(caller, callee, call_id, now)
+
+    def _ended(self, bytes call_id, int64_t now):
+        self.redial.call_ended(call_id, now)
+
+    def _final(self, ResponseContext context, int status, int64_t now):
+        # The call got a final response other than 2xx. True: the caller was told of its watch instead.
+        if context.caller is None:
+            return False
+        if context.from_upstream and self.is_absent(context.callee, status, now):
+            offer = self.redial.unavailable(context.request, context.flow, context.caller, context.callee,
+                                            self.is_local(context.request), now)
+            if offer is not None:
+                self.not_here(context.server, context.request, context.flow, offer, now)
+                return True
+            return False
+        self.redial.call_failed(context.caller, context.callee, context.request.text(context.request.call_id),
+                                status, now)
+        return False
+
+    cdef bint is_absent(self, bytes callee, int status, int64_t now) except -1:
+        # Whether the upstream's answer means that the callee is not logged in.
+        if status == 404 and self.store.is_known(callee):
+            self.store.put_bindings(callee, ())   # what we had learned is out of date: the next REGISTER is a return
+            return True
+        # With a binding known to us, a 480 is the phone's own word (RFC 3261 §21.4.18): it is there, and declines.
+        return status == 480 and not self.location.lookup(callee, now)
+
+    def _registered(self, Message request, Message response, Flow flow, int64_t now):
+        cdef bytes aor
+        if not self.router.is_served(request.p, &request.target.uri):
+            return
+        aor = canonical_aor(request.p, &request.target.uri)
+        self.registrar.learn(request, response, flow, aor, now)
+        if self.registrar.newly_bound:
+            self.redial.callee_bound(aor, now)
+
+    # ---- responses
+
+    cdef int response(self, Message response, Flow flow, int64_t now) except -1:
+        if self.transactions.receive_response(response, flow, now):
+            return 0
+        return self.stray(response, now)
+
+    cdef int stray(self, Message response, int64_t now) except -1:
+        """A response that matches no transaction.
+
+        RFC 6026 §8 has a proxy drop it, for fear of forwarding what it never asked for. One case is known to be ours: the
+        branch carries our keyed check, so the INVITE was forwarded before a restart; its callee is ringing or has
+        answered, and the caller must hear of it.
+        """
+        cdef uint32_t loop
+        cdef Cursor cursor
+        cdef Span value
+        cdef Via via
+        cdef Flow back
+        cdef bytes caller, callee
+        self.strays += 1
+        if response.cseq.method != M_INVITE or not 101 <= response.status < 300:
+            return 0
+        if not self.transactions.is_own_branch(response.p + response.via.branch.start,
+                                               response.via.branch.end - response.via.branch.start, &loop):
+            return 0
+        response.cursor(H_VIA, &cursor)
+        response.next_value(&cursor, &value)
+        if not response.next_value(&cursor, &value) or response.parse_via(value, &via) != 1:
+            return 0
+        back = self.via_flow(response, &via)
+        if back is None:
+            return 0
+        if response.status >= 200 and self.router.is_served(response.p, &response.target.uri):
+            caller = canonical_aor(response.p, &response.sender.uri)
+            callee = canonical_aor(response.p, &response.target.uri)
+            self.redial.call_answered(caller, callee, response.text(response.call_id), now)
+        return self.proxy.forward_stray(response, back)
+
+    cdef Flow via_flow(self, Message response, Via *via):
+        # RFC 3261 §18.2.2 and RFC 3581 §4
+        cdef bytes text = response.text(via.received if via.received.end > via.received.start else via.host)
+        cdef int port = via.port if via.port != -1 else 5060
+        cdef Uri uri
+        if via.rport.end > via.rport.start:
+            port = int(response.text(via.rport))
+        text = b"sip:" + (b"[" + text + b"]" if b":" in text and not text.startswith(b"[") else text) + b":%d" % port
+        if parse_uri_at(<const unsigned char *>text, 0, <int>PyBytes_GET_SIZE(text), &uri) != 1:
+            return None
+        return self.location.flow_to(<const unsigned char *>text, &uri)
+
+    def counters(self):
+        """What was counted since the start, by name."""
+        out = {
+            "received": self.received, "requests": self.requests, "responses": self.responses,
+            "keepalives": self.keepalives, "malformed": self.malformed, "discarded": self.discarded,
+            "answered_stateless": self.stateless, "stray_responses": self.strays, "forwarded": self.proxy.forwarded,
+            "loops": self.proxy.looped, "commits": self.commits, "failed_commits": self.failed_commits,
+            "answers_taken_back": self.unpromised, "timers": self.wheel.count,
+        }
+        out.update(self.transactions.counters())
+        out.update(self.redial.counters())
+        return out
+
+
+cdef bytes unsupported_line(Message request, int header):
+    # The option tags that we do not understand (RFC 3261 §8.2.2.3, §16.3 step 5); Require may ask for path, which we do.
+    cdef Cursor cursor
+    cdef Span value
+    cdef list unknown = []
+    request.cursor(header, &cursor)
+    while request.next_value(&cursor, &value):
+        if header == H_REQUIRE and span_is(request.p, value, b"path"):
+            continue
+        unknown.append(request.text(value))
+    return b"Unsupported: " + b", ".join(unknown) + b"\r\n" if unknown else b""
+
+
+cdef bint span_is_stateless_tag(Message request, uint64_t secret) except -1:
+    return request.text(request.target.tag) == stateless_tag(request, secret)
+
+
+cdef Flow answer_flow(Message request, Flow flow):
+    # RFC 3261 §18.2.2: to the source address and the port of the Via; RFC 3581 §4: to the source port where it has rport.
+    cdef int port = request.via.port if request.via.port != -1 else 5060
+    if request.via.has_rport or port == flow.port or flow.reliable():
+        return flow
+    return make_flow(flow.transport, flow.family, flow.ip, port, flow.local)
+
+
+def make_router(config, listeners, domains, Location location):
+    """The router for a configuration; upstream host names are looked up among the hosts that location knows."""
+    own = {uri_parts(b"sip:" + bytes(listener.sent_by))[2] for listener in listeners}
+    own |= {listener.host.encode() for listener in listeners if listener.host not in ("0.0.0.0", "::")}
+    ports = {listener.port for listener in listeners}
+    upstreams = {}
+    default = None
+    for upstream in config.upstream:
+        flow = location.resolve(upstream.uri.encode())
+        for domain in upstream.domains:
+            upstreams[domain.lower().encode()] = flow
+        if not upstream.domains:
+            default = flow
+    served = {domain.lower().encode() for domain in domains} | set(upstreams)
+    any_domain = default is not None and not config.domains
+    return Router(served, own, ports, upstreams, default, any_domain)

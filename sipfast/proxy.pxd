@@ -1,0 +1,69 @@
+# The stateful proxy of RFC 3261 §16: response contexts over client transactions, and the edits that forward a request.
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from ._flow cimport Flow, Sink
+from ._parser cimport Message
+from ._transaction cimport ClientTransaction, Handler, ServerTransaction, TransactionLayer
+from ._wheel cimport Timed, Wheel
+from ._writer cimport Edits
+from .router cimport RoutePlan
+
+# Where one branch of a request goes.
+cdef class Target:
+    cdef bytes uri          # new Request-URI; None keeps it
+    cdef bytes route        # Route value to put on top; None for none
+    cdef Flow flow          # None: cannot be reached
+
+cdef Target make_target(bytes uri, bytes route, Flow flow)
+
+cdef class Branch:
+    cdef ResponseContext context
+    cdef ClientTransaction transaction
+    cdef uint64_t timer_c
+    cdef bint done
+
+# RFC 3261 §16.7: what gathers the responses of all branches of one request.
+cdef class ResponseContext(Handler):
+    cdef Proxy proxy
+    cdef readonly ServerTransaction server
+    cdef readonly Message request
+    cdef readonly Flow flow
+    cdef list branches
+    cdef Message best
+    cdef readonly int best_status
+    cdef list challenges
+    cdef readonly bint final_sent
+    cdef readonly bint from_upstream     # the targets are an upstream server, not phones
+    cdef readonly bytes caller           # AORs of a call that redial wants to hear of, else None
+    cdef readonly bytes callee
+    cdef bint pending(self) noexcept
+    cdef Branch branch_of(self, ClientTransaction transaction)
+    cdef int succeed(self, Message response, int64_t now) except -1
+    cdef int consider(self, Message response, int status) except -1
+    cdef int cancel_pending(self, int64_t now) except -1
+    cdef bytes with_challenges(self, Message best)
+    cdef int settle(self, int64_t now) except -1
+    cdef int finish(self, int64_t now) except -1
+
+cdef class Proxy(Timed):
+    cdef TransactionLayer transactions
+    cdef Wheel wheel
+    cdef Sink sink
+    cdef Edits edits
+    cdef list sent_by                    # of each listener
+    cdef uint64_t secret
+    cdef int64_t timer_c
+    cdef object on_answered, on_final, on_ended, on_registered
+    cdef readonly long forwarded
+    cdef readonly long looped
+
+    cdef bytes upward(self, Message response)
+    cdef int stop_timer_c(self, Branch branch) noexcept
+    cdef uint32_t loop_value(self, Message request) noexcept
+    cdef bint is_loop(self, Message request) except -1
+    cdef bytes rewrite(self, Message request, Flow came, Target target, bytes branch, RoutePlan *plan, bytes extra)
+    cdef ResponseContext forward(self, ServerTransaction server, Message request, Flow flow, list targets,
+                                 RoutePlan *plan, bytes extra, bint to_upstream, bytes caller, bytes callee, int64_t now)
+    cdef int forward_ack(self, Message ack, Flow flow, Target target, RoutePlan *plan) except -1
+    cdef int forward_stray(self, Message response, Flow back) except -1

@@ -1,0 +1,450 @@
+"""The stateful proxy of RFC 3261 §16.
+
+A request that the engine decided to forward becomes one client transaction a target; a response context gathers what
+they answer. The request is never rebuilt: forwarding is a handful of edits of its bytes (§16.6), and a response goes
+back as it came, less our Via (§16.7 step 3). Everything here happens inside the handling of one datagram or timer.
+"""
+
+import cython
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+
+from ._flow cimport Flow, Sink
+from ._parser cimport (
+    Address,
+    Cursor,
+    H_MAX_FORWARDS,
+    H_PROXY_AUTHENTICATE,
+    H_RECORD_ROUTE,
+    H_ROUTE,
+    H_VIA,
+    H_WWW_AUTHENTICATE,
+    M_BYE,
+    M_INVITE,
+    M_REFER,
+    M_REGISTER,
+    M_SUBSCRIBE,
+    Message,
+    Span,
+    Via,
+)
+from ._transaction cimport ClientTransaction, Handler, ServerTransaction, TransactionLayer
+from ._wheel cimport Timed, Wheel
+from ._writer cimport Edits, drop_top_via, make_response, note_received
+from .router cimport RoutePlan
+
+cdef enum:
+    TIMER_C = 1
+
+# §16.7 step 6: within 4xx these tell the caller what to change, so they win; a timeout tells it least.
+cdef tuple TELLING = (401, 407, 415, 420, 484)
+
+
+cdef Target make_target(bytes uri, bytes route, Flow flow):
+    cdef Target target = Target.__new__(Target)
+    target.uri = uri
+    target.route = route
+    target.flow = flow
+    return target
+
+
+@cython.final
+@cython.freelist(64)
+cdef class Target:
+    pass
+
+
+@cython.final
+@cython.freelist(64)
+cdef class Branch:
+    pass
+
+
+cdef int rank(int status) noexcept:
+    # The lower, the better. §16.7 step 6: any 6xx, else the lowest class.
+    if status >= 600:
+        return 0
+    if status == 408:
+        return 499
+    if status in TELLING:
+        return 400
+    return status // 100 * 100 + 50
+
+
+@cython.final
+@cython.freelist(64)
+cdef class ResponseContext(Handler):
+
+    cdef bint pending(self) noexcept:
+        cdef Branch branch
+        for branch in self.branches:
+            if not branch.done:
+                return True
+        return False
+
+    cdef Branch branch_of(self, ClientTransaction transaction):
+        cdef Branch branch
+        for branch in self.branches:
+            if branch.transaction is transaction:
+                return branch
+        return None
+
+    cpdef int on_response(self, ClientTransaction transaction, Message response, int64_t now) except -1:
+        cdef Branch branch = self.branch_of(transaction)
+        cdef int status = response.status
+        if branch is None or self.server is None:
+            return 0
+        if status < 200:
+            if status == 100:
+                return 0                      # §16.7 step 5: 100 is not passed on
+            if branch.timer_c:                # §16.7 step 2
+                self.proxy.wheel.cancel(branch.timer_c)
+                branch.timer_c = self.proxy.wheel.schedule(now + self.proxy.timer_c, self.proxy, TIMER_C, branch)
+            if not self.final_sent:
+                self.server.respond(self.proxy.upward(response), status, now)
+            return 0
+        self.proxy.stop_timer_c(branch)
+        branch.done = True
+        if status < 300:
+            return self.succeed(response, now)
+        self.consider(response, status)
+        if status >= 600:                     # §16.7 step 5: a 6xx ends the other branches, and waits for them
+            self.cancel_pending(now)
+        return self.settle(now)
+
+    cdef int succeed(self, Message response, int64_t now) except -1:
+        # §16.7 step 5: a 2xx to INVITE goes up at once, even after another final response.
+        cdef bint first = not self.final_sent
+        cdef bint invite = self.server.invite
+        if not first and not invite:
+            return 0
+        self.final_sent = True
+        if self.proxy.on_registered is not None and self.request.method == M_REGISTER:
+            self.proxy.on_registered(self.request, response, self.flow, now)
+        if first and self.caller is not None:
+            self.proxy.on_answered(self.caller, self.callee, self.request.text(self.request.call_id), now)
+        self.server.respond(self.proxy.upward(response), response.status, now)
+        if first:
+            if self.request.method == M_BYE and self.proxy.on_ended is not None:
+                self.proxy.on_ended(self.request.text(self.request.call_id), now)
+            self.cancel_pending(now)          # §16.7 step 10
+        return 0
+
+    cpdef int on_failure(self, ClientTransaction transaction, int status, int64_t now) except -1:
+        cdef Branch branch = self.branch_of(transaction)
+        if branch is None or self.server is None:
+            return 0
+        self.proxy.stop_timer_c(branch)
+        if branch.done:
+            return 0
+        branch.done = True
+        self.consider(None, status)           # §16.8, §16.9
+        return self.settle(now)
+
+    cpdef int on_cancel(self, ServerTransaction transaction, Message cancel, int64_t now) except -1:
+        self.cancel_pending(now)              # §16.10
+        return 0
+
+    cpdef int on_gone(self, ServerTransaction transaction, int64_t now) except -1:
+        # The server side is over. The client transactions may linger; what they bring is of no more use.
+        cdef Branch branch
+        for branch in self.branches:
+            self.proxy.stop_timer_c(branch)
+            if branch.transaction is not None:
+                branch.transaction.handler = None
+                branch.transaction = None
+            branch.context = None
+        self.server = None
+        return 0
+
+    cdef int consider(self, Message response, int status) except -1:
+        if response is not None and (status == 401 or status == 407):
+            if self.challenges is None:
+                self.challenges = []
+            self.challenges.append(response)
+        if self.best_status == 0 or rank(status) < rank(self.best_status):
+            self.best = response
+            self.best_status = status
+        return 0
+
+    cdef int cancel_pending(self, int64_t now) except -1:
+        cdef Branch branch
+        if not self.server.invite:            # §9.1: only INVITE is cancelled
+            return 0
+        for branch in self.branches:
+            if not branch.done and branch.transaction is not None:
+                branch.transaction.cancel(now)
+        return 0
+
+    cdef int settle(self, int64_t now) except -1:
+        if self.final_sent or self.pending():
+            return 0
+        return self.finish(now)
+
+    cdef int finish(self, int64_t now) except -1:
+        cdef int status = self.best_status if self.best_status else 408
+        cdef bytes data
+        cdef Message best = self.best
+        self.final_sent = True
+        if self.request.method == M_BYE and self.proxy.on_ended is not None:
+            self.proxy.on_ended(self.request.text(self.request.call_id), now)
+        if self.proxy.on_final is not None and (self.from_upstream or self.caller is not None):
+            # Redial may have a better answer: the caller waits for a call instead of hearing 480.
+            if self.proxy.on_final(self, status, now):
+                return 0
+        if best is None or status == 503:
+            # §16.7 step 6: a 503 would speak of us, who are well; downstream's trouble is a 500.
+            data = make_response(self.request, 500 if status == 503 else status, self.flow, self.server.to_tag,
+                                 b"", None, b"")
+            status = 500 if status == 503 else status
+        else:
+            data = self.with_challenges(best)
+        self.server.respond(data, status, now)
+        return 0
+
+    cdef bytes with_challenges(self, Message best):
+        # §16.7 step 7: a 401 or 407 carries the challenges of all branches.
+        cdef Message other
+        cdef Edits edits = self.proxy.edits
+        cdef bytes lines = b""
+        cdef int i
+        if self.challenges is None or (best.status != 401 and best.status != 407):
+            return self.proxy.upward(best)
+        for other in self.challenges:
+            if other is best:
+                continue
+            for i in range(other.count):
+                if other.fields[i].id == H_WWW_AUTHENTICATE or other.fields[i].id == H_PROXY_AUTHENTICATE:
+                    lines += other.data[other.fields[i].line:other.fields[i].line_end]
+        edits.clear()
+        drop_top_via(edits, best)
+        if lines:
+            edits.replace(best.fields[best.count - 1].line_end, best.fields[best.count - 1].line_end, lines)
+        return edits.apply(best)
+
+
+cdef int value_line_edit(Edits edits, Message message, int header, int wanted) except -1:
+    # Remove the first `wanted` values of a list header: whole lines where all of a line's values go.
+    cdef int field = message.first[header], done = 0, here
+    cdef Cursor cursor
+    cdef Span value
+    cdef int32_t keep
+    while field != -1 and done < wanted:
+        cursor.field = field
+        cursor.position = 0
+        here = 0
+        keep = -1
+        while message.next_value(&cursor, &value) and cursor.field == field:
+            if done + here == wanted:
+                keep = value.start
+                break
+            here += 1
+        if keep == -1:
+            edits.replace(message.fields[field].line, message.fields[field].line_end, b"")
+        else:
+            edits.replace(message.fields[field].value.start, keep, b"")
+        done += here
+        field = message.fields[field].next
+    return 0
+
+
+cdef int drop_last_value(Edits edits, Message message, int header, Span last) except -1:
+    cdef int field = message.last[header]
+    cdef int32_t start = message.fields[field].value.start, at = last.start
+    if last.start == start:
+        return edits.replace(message.fields[field].line, message.fields[field].line_end, b"")
+    while at > start and message.p[at] != b",":
+        at -= 1
+    return edits.replace(at, message.fields[field].value.end, b"")
+
+
+@cython.final
+cdef class Proxy(Timed):
+    """Forwards requests and gathers their responses. What redial and the registrar want to hear of, the engine wires:
+
+    `on_answered(caller, callee, call_id, now)`: an INVITE with known AORs got its first 2xx.
+    `on_final(context, status, now) -> bool`: it will get this non-2xx final response; True: it was answered otherwise.
+    `on_ended(call_id, now)`: a BYE was answered, or never will be.
+    `on_registered(request, response, flow, now)`: an upstream registrar accepted a REGISTER.
+    """
+
+    def __init__(self, TransactionLayer transactions, Wheel wheel, Sink sink, list sent_by, uint64_t secret,
+                 int64_t timer_c, *, on_answered=None, on_final=None, on_ended=None, on_registered=None):
+        self.transactions = transactions
+        self.wheel = wheel
+        self.sink = sink
+        self.edits = Edits.__new__(Edits)
+        self.edits.texts = []
+        self.sent_by = sent_by
+        self.secret = secret
+        self.timer_c = timer_c
+        self.on_answered = on_answered
+        self.on_final = on_final
+        self.on_ended = on_ended
+        self.on_registered = on_registered
+
+    cdef bytes upward(self, Message response):
+        # §16.7 step 3
+        self.edits.clear()
+        drop_top_via(self.edits, response)
+        return self.edits.apply(response)
+
+    cdef int stop_timer_c(self, Branch branch) noexcept:
+        if branch.timer_c:
+            self.wheel.cancel(branch.timer_c)
+            branch.timer_c = 0
+        return 0
+
+    cpdef int expired(self, int kind, object payload, int64_t now) except -1:
+        cdef Branch branch = <Branch>payload
+        branch.timer_c = 0
+        if branch.done or branch.transaction is None:
+            return 0
+        if branch.transaction.provisional:    # §16.8
+            branch.transaction.cancel(now)
+            return 0
+        branch.done = True
+        branch.context.consider(None, 408)
+        return branch.context.settle(now)
+
+    cdef uint32_t loop_value(self, Message request) noexcept:
+        # §16.6 step 8: what routing depends on. FNV-1a with our secret; 32 bits of it go into the branch.
+        cdef uint64_t h = <uint64_t>14695981039346656037ULL ^ self.secret
+        cdef const unsigned char *p = request.p
+        cdef int field
+        h = mix(h, p, request.request_uri)
+        h = mix(h, p, request.sender.tag)
+        h = mix(h, p, request.target.tag)
+        h = mix(h, p, request.call_id)
+        h = (h ^ request.cseq.number) * <uint64_t>1099511628211ULL
+        field = request.first[<int>H_ROUTE]
+        while field != -1:
+            h = mix(h, p, request.fields[field].value)
+            field = request.fields[field].next
+        return <uint32_t>(h ^ (h >> 32))
+
+    cdef bint is_loop(self, Message request) except -1:
+        # §16.3 step 4: one of the Vias is ours, and nothing that routing depends on has changed since.
+        cdef Cursor cursor
+        cdef Span value
+        cdef Via via
+        cdef uint32_t loop, here = 0
+        cdef bint computed = False, top = True
+        if request.fields[<int>request.first[<int>H_VIA]].next == -1 and request.via.all.end == request.fields[
+                <int>request.first[<int>H_VIA]].value.end:
+            # One Via only: from the sender itself, which cannot be us.
+            return False
+        request.cursor(H_VIA, &cursor)
+        while request.next_value(&cursor, &value):
+            if request.parse_via(value, &via) != 1 or via.branch.end == via.branch.start:
+                continue
+            if not self.transactions.is_own_branch(request.p + via.branch.start, via.branch.end - via.branch.start,
+                                                   &loop):
+                continue
+            if not computed:
+                here = self.loop_value(request)
+                computed = True
+            if loop == here:
+                self.looped += 1
+                return True
+        return False
+
+    cdef bytes rewrite(self, Message request, Flow came, Target target, bytes branch, RoutePlan *plan, bytes extra):
+        """The request as it goes to one target: §16.6 in the order of its bytes."""
+        cdef Edits edits = self.edits
+        cdef Flow out = target.flow
+        cdef bytes ours = <bytes>self.sent_by[out.local]
+        cdef bytes uri = target.uri, lines, route = b""
+        cdef int32_t via_line = request.fields[<int>request.first[<int>H_VIA]].line
+        cdef int last
+        edits.clear()
+        if plan.from_strict:                  # §16.4
+            drop_last_value(edits, request, H_ROUTE, plan.last_value)
+            if uri is None:
+                uri = request.text(plan.last)
+        if plan.left and plan.next_is_strict:  # §16.6 step 6: the next hop wants itself in the Request-URI
+            route = b"Route: <" + (uri if uri is not None else request.text(request.request_uri)) + b">\r\n"
+            uri = request.text(plan.next)
+            value_line_edit(edits, request, H_ROUTE, plan.own + 1)
+            last = request.last[<int>H_ROUTE]
+            edits.replace(request.fields[last].line_end, request.fields[last].line_end, route)
+        elif plan.own:
+            value_line_edit(edits, request, H_ROUTE, plan.own)
+        if uri is not None:
+            edits.replace(request.request_uri.start, request.request_uri.end, uri)
+        lines = b"Via: SIP/2.0/UDP " + ours + b";branch=" + branch + b"\r\n"
+        if request.max_forwards == -1:        # §16.6 step 3
+            lines += b"Max-Forwards: 70\r\n"
+        else:
+            edits.replace(request.value_of(H_MAX_FORWARDS).start, request.value_of(H_MAX_FORWARDS).end,
+                          b"%d" % (request.max_forwards - 1))
+        if target.route is not None:
+            lines += b"Route: " + target.route + b"\r\n"
+        if request.target.tag.end == request.target.tag.start and (
+                request.method == M_INVITE or request.method == M_SUBSCRIBE or request.method == M_REFER):
+            # §16.6 step 4; where the two sides are different listeners, each side gets its own (RFC 5658).
+            lines += b"Record-Route: <sip:" + ours + b";lr>\r\n"
+            if out.local != came.local:
+                lines += b"Record-Route: <sip:" + <bytes>self.sent_by[came.local] + b";lr>\r\n"
+        if extra:
+            lines += extra
+        edits.replace(via_line, via_line, lines)
+        note_received(edits, request, came)
+        return edits.apply(request)
+
+    cdef ResponseContext forward(self, ServerTransaction server, Message request, Flow flow, list targets,
+                                 RoutePlan *plan, bytes extra, bint to_upstream, bytes caller, bytes callee, int64_t now):
+        """Fork the request to all targets in parallel (§16.6); a 100 goes back for an INVITE (§16.2)."""
+        cdef ResponseContext context = ResponseContext.__new__(ResponseContext)
+        cdef uint32_t loop = self.loop_value(request)
+        cdef bytes mark, data
+        cdef Target target
+        cdef Branch branch
+        context.proxy = self
+        context.server = server
+        context.request = request
+        context.flow = flow
+        context.branches = []
+        context.from_upstream = to_upstream
+        context.caller = caller
+        context.callee = callee
+        server.handler = context
+        for target in targets:
+            branch = Branch.__new__(Branch)
+            branch.context = context
+            context.branches.append(branch)
+        for target, branch in zip(targets, list(context.branches)):
+            if target.flow is None:           # §16.9: as if 503 had come
+                branch.done = True
+                context.consider(None, 503)
+                continue
+            mark = self.transactions.new_branch(loop)
+            data = self.rewrite(request, flow, target, mark, plan, extra)
+            self.forwarded += 1
+            branch.transaction = self.transactions.start(data, mark, target.flow, context, now)
+            if server.invite:
+                branch.timer_c = self.wheel.schedule(now + self.timer_c, self, TIMER_C, branch)
+        if server.invite and context.pending():
+            server.respond(make_response(request, 100, flow, b"", b"", None, b""), 100, now)
+        context.settle(now)
+        return context
+
+    cdef int forward_ack(self, Message ack, Flow flow, Target target, RoutePlan *plan) except -1:
+        # §16.11: an ACK for a 2xx is forwarded without a transaction; the branch is a function of the incoming one.
+        cdef uint64_t h = mix(<uint64_t>14695981039346656037ULL ^ self.secret, ack.p, ack.via.all)
+        cdef bytes branch = b"z9hG4bKack%016x" % h
+        if target.flow is None:
+            return 0
+        self.forwarded += 1
+        return self.sink.send(self.rewrite(ack, flow, target, branch, plan, b""), target.flow)
+
+    cdef int forward_stray(self, Message response, Flow back) except -1:
+        return self.sink.send(self.upward(response), back)
+
+
+cdef inline uint64_t mix(uint64_t h, const unsigned char *p, Span span) noexcept:
+    cdef int32_t i
+    for i in range(span.start, span.end):
+        h = (h ^ p[i]) * <uint64_t>1099511628211ULL
+    return (h ^ 0xFF) * <uint64_t>1099511628211ULL

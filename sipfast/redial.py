@@ -1,0 +1,602 @@
+"""Automatic redial: the watch list and the recalls.
+
+A watch is one stored caller-callee pair. Its life::
+
+                 INVITE finds the callee unbound, Expires >= min_period
+                                    |
+                                    v         callee bound, guard passed: claim
+      renewed by another INVITE  [armed] ----------------------------------> [recalling]
+                 |     ^            ^    REFER refused or unanswered, no INVITE |   |
+                 +-----+            +-------------------------------------------+   | the caller's INVITE
+                                    ^                                               v
+                                    +------------------------------------------ [calling]
+                                      the call got a final response other than 2xx  |
+                                                                                    | 2xx: the watch is removed
+      removed as well: period over, Expires: 0, attempts used up, the two talk in any other way
+
+The store holds the truth. In memory there are only timers, the recalls that are going on, and which callee is taken;
+all of it is made anew from the store at a start, and for the pairs that a failed commit touched. A REFER leaves only
+after the claim that it stands for was committed (`committed`), so a crash can repeat a REFER but never lose one; the
+repeated one has the Call-ID, tag and CSeq of the first, so a phone that knows it answers 482 (RFC 3261 §8.2.2.2).
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from typing import Protocol
+
+import msgspec
+
+from . import config
+from ._flow import Flow
+from ._parser import Message, aor, parse_address
+from ._transaction import ClientTransaction, Handler
+from ._wheel import Timed, Wheel
+from .errors import ParseError
+from .location import Location
+from .records import ARMED, CALLING, RECALLING, Binding, Talk, Watch
+from .store.protocol import Store
+
+log = logging.getLogger("sipfast.redial")
+
+# Timer kinds
+EXPIRE = 1  # payload: pair
+GUARD = 2  # payload: callee
+RETRY = 3  # payload: callee
+RECALL = 4  # payload: Recall, the REFER or the INVITE is late
+TALK = 5  # payload: Call-ID of the talk
+FORGET = 6  # payload: Call-ID of a REFER
+RESUME = 7  # payload: pair
+
+FORGET_AFTER = 300_000  # ms that NOTIFYs of a finished recall are still known
+RESUME_EVERY = 1  # ms between the recalls taken up again at a start: a thousand a second
+
+Pair = tuple[bytes, bytes]  # callee, caller
+
+
+class Originator(Protocol):
+    """What redial needs of the engine to send its REFER."""
+
+    def contact(self, flow: Flow) -> bytes:
+        """The Contact value of this server towards a flow."""
+        ...
+
+    def start(
+        self, method: str, uri: bytes, headers: list[tuple[str, bytes]], flow: Flow, handler: Handler, now: int
+    ) -> ClientTransaction:
+        """Send a request in a client transaction of its own."""
+        ...
+
+
+class Recall(Handler):
+    """A recall that is going on, from its claim until the call is answered or has come to nothing."""
+
+    def __init__(self, redial: Redial, watch: Watch) -> None:
+        self.redial = redial
+        self.pair: Pair = (watch.callee, watch.caller)
+        self.refer_call_id = watch.refer_call_id
+        self.call_id = b""  # of the caller's INVITE, once it came
+        self.timer = 0
+        self.over = False
+
+    def on_response(self, transaction: ClientTransaction, response: Message, now: int) -> int:
+        """A response to the REFER."""
+        if response.status >= 200:
+            transaction.handler = None
+            self.redial.refer_answered(self, response.status, response.reason, now)
+        return 0
+
+    def on_failure(self, transaction: ClientTransaction, status: int, now: int) -> int:
+        """The REFER was never answered, or could not be sent."""
+        transaction.handler = None
+        self.redial.refer_answered(self, status, "no answer to REFER", now)
+        return 0
+
+
+class Redial(Timed):
+    """Arms, claims, expires and cancels watches, and recalls callers. Driven by the engine; all times are ms."""
+
+    def __init__(
+        self, settings: config.Redial, store: Store, wheel: Wheel, location: Location, originator: Originator
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._wheel = wheel
+        self._location = location
+        self._originator = originator
+        self._expiries: dict[Pair, int] = {}  # timer of each watch
+        self._recalls: dict[Pair, Recall] = {}
+        self._taken: dict[bytes, Pair | bytes] = {}  # callee -> pair being recalled, or Call-ID of the talk (serial)
+        self._refers: dict[bytes, Pair] = {}  # Call-ID of REFERs whose NOTIFYs are known
+        self._talks: dict[bytes, bytes] = {}  # Call-ID -> callee
+        self._pauses: dict[bytes, int] = {}  # callee -> GUARD or RETRY timer
+        self._claimed: list[Recall] = []  # REFERs to send after the commit
+        self._touched: set[Pair] = set()  # since the last commit
+        self._counts = dict.fromkeys(
+            ("armed", "renewed", "cancelled", "expired", "recalls", "recall_failures", "completed", "given_up"), 0
+        )
+
+    # ---- start, commit, failure
+
+    def start(self, now: int) -> None:
+        """Take up what the store holds: run timers on, drop what ran out, resume recalls that were in flight."""
+        if not self._settings.enabled:
+            return
+        waiting: dict[bytes, int] = {}
+        resume = 0
+        gone: list[Watch] = []
+        for talk in self._store.each_talk():
+            self._hold(talk, now)
+        for watch in self._store.each_watch():
+            if watch.expires_at <= now:
+                gone.append(watch)
+                continue
+            pair = (watch.callee, watch.caller)
+            self._time(watch)
+            if watch.state == ARMED:
+                waiting[watch.callee] = min(watch.not_before, waiting.get(watch.callee, watch.not_before))
+            else:
+                self._adopt(watch, now)
+                if watch.state == RECALLING:
+                    resume += 1
+                    self._wheel.schedule(now + resume * RESUME_EVERY, self, RESUME, pair)
+        for watch in gone:
+            self._store.delete_watch(watch.callee, watch.caller)
+            self._counts["expired"] += 1
+        for callee, not_before in waiting.items():
+            # Bound already: its registration was committed, and the recall that should have followed was not.
+            if self._location.live(callee, now):
+                self._pause(callee, max(not_before, now + self._guard()), GUARD, now)
+
+    def committed(self, now: int) -> None:
+        """The store has committed: the REFERs of the claims in it may leave."""
+        self._touched.clear()
+        if self._claimed:
+            claimed, self._claimed = self._claimed, []
+            for recall in claimed:
+                watch = self._store.watch(*recall.pair)
+                if watch is not None and not recall.over:
+                    self._refer(recall, watch, now)
+
+    def rolled_back(self, now: int) -> None:
+        """The writes since the last commit are lost: make what they touched anew from the store."""
+        touched, self._touched = self._touched, set()
+        self._claimed.clear()
+        for pair in touched:
+            self._untime(pair)
+            recall = self._recalls.pop(pair, None)
+            if recall is not None:
+                self._release(recall)
+            watch = self._store.watch(*pair)
+            if watch is None:
+                continue
+            self._time(watch)
+            if watch.state == ARMED:
+                self._pause(pair[0], now + self._retry(), RETRY, now)
+            else:
+                self._adopt(watch, now)
+
+    def counters(self) -> dict[str, int]:
+        """Watches and recalls, counted since the start."""
+        counts = {f"redial_{name}": count for name, count in self._counts.items()}
+        counts["redial_watches"] = len(self._expiries)
+        counts["redial_recalling"] = len(self._recalls)
+        return counts
+
+    # ---- arm and cancel
+
+    def unavailable(
+        self, request: Message, flow: Flow, caller: bytes, callee: bytes, allowed: bool, now: int
+    ) -> tuple[bytes | None, bytes] | None:
+        """An INVITE found the callee unbound. Returns the reason phrase and header lines of its 480, None for a plain one.
+
+        `allowed`: the caller is of a domain whose users may arm.
+        """
+        period = _expires(request)
+        if period == 0:
+            return (None, _warning(callee, b"Automatic redial is off")) if self.cancel(caller, callee, now) else None
+        if not self._settings.enabled or not allowed or caller == callee:
+            return None
+        pair = (callee, caller)
+        recall = self._recalls.get(pair)
+        if recall is not None:
+            # The recalled call finds the callee gone again: the watch keeps its remaining life.
+            recall.call_id = request.call_id
+            self._come_to_nothing(recall, "480 callee gone again", now)
+            watch = self._store.watch(callee, caller)
+            return _offer(watch, now) if watch is not None else None
+        if period is None or period < self._settings.min_period:
+            period = self._settings.default_period
+            if period == 0:
+                return None
+        period = min(period, self._settings.max_period)
+        watch = self._arm(request, flow, pair, now + period * 1000, now)
+        return _offer(watch, now) if watch is not None else None
+
+    def _arm(self, request: Message, flow: Flow, pair: Pair, expires_at: int, now: int) -> Watch | None:
+        callee, caller = pair
+        self._store.for_update()
+        before = self._store.watch(callee, caller)
+        if before is None and (
+            self._store.count_by_caller(caller) >= self._settings.per_caller
+            or self._store.count_by_callee(callee) >= self._settings.per_callee
+        ):
+            return None
+        contact, instance = _contact(request, flow)
+        ours = self._binding_of(caller, contact, instance, now)
+        watch = Watch(
+            callee=callee,
+            caller=caller,
+            armed_at=before.armed_at if before is not None else now,
+            expires_at=expires_at,
+            call_id=request.call_id,
+            contact=contact,
+            path=ours.path if ours is not None else b"",
+            flow=flow.pack(),
+            instance=instance or (ours.instance if ours is not None else b""),
+        )
+        self._touched.add(pair)
+        self._store.put_watch(watch)
+        self._time(watch)
+        self._counts["armed" if before is None else "renewed"] += 1
+        log.debug("watch-armed", extra={"sip": {"callee": callee, "caller": caller, "expires_at": expires_at}})
+        return watch
+
+    def cancel(self, caller: bytes, callee: bytes, now: int) -> bool:
+        """The caller no longer wants to be recalled. Whether there was a watch."""
+        if not self._remove((callee, caller), "cancelled by the caller"):
+            return False
+        self._counts["cancelled"] += 1
+        return True
+
+    # ---- what the engine saw
+
+    def callee_bound(self, callee: bytes, now: int) -> None:
+        """An AOR went from unbound to bound, and its 200 is on its way."""
+        if not self._expiries:
+            return
+        watches = self._store.watches(callee)
+        if not watches:
+            return
+        for watch in watches:
+            if watch.state == ARMED and watch.not_before > now:
+                # A new registration is a new chance: the pause after a failed recall is over.
+                self._put(msgspec.structs.replace(watch, not_before=0))
+        if self._settings.guard:
+            self._pause(callee, now + self._guard(), GUARD, now)
+        else:
+            self._recall(callee, now)
+
+    def call_started(self, caller: bytes, callee: bytes, call_id: bytes, now: int) -> None:
+        """An INVITE from caller to callee is being proxied."""
+        if not self._recalls:
+            return
+        recall = self._recalls.get((callee, caller))
+        if recall is None:
+            return
+        recall.call_id = call_id
+        self._stop(recall)
+        watch = self._store.watch(callee, caller)
+        if watch is not None and watch.state == RECALLING:
+            self._put(msgspec.structs.replace(watch, state=CALLING, last_result="caller is calling"))
+
+    def call_answered(self, caller: bytes, callee: bytes, call_id: bytes, now: int) -> None:
+        """An INVITE was answered: the two talk, whoever called."""
+        if not self._expiries and not self._recalls:
+            return
+        for pair in ((callee, caller), (caller, callee)):
+            recall = self._recalls.pop(pair, None)
+            if self._remove(pair, "answered"):
+                self._counts["completed"] += 1
+            if recall is None:
+                continue
+            self._stop(recall)
+            recall.over = True
+            self._release(recall)
+            if self._settings.order == "serial" and self._store.count_by_callee(pair[0]):
+                # The next caller waits until this call has ended.
+                talk = Talk(pair[0], pair[1], call_id, now)
+                self._touched.add(pair)
+                self._store.put_talk(talk)
+                self._hold(talk, now)
+
+    def call_failed(self, caller: bytes, callee: bytes, call_id: bytes, status: int, now: int) -> None:
+        """An INVITE got a final response other than 2xx."""
+        recall = self._recalls.get((callee, caller))
+        if recall is not None and recall.call_id == call_id:
+            self._come_to_nothing(recall, f"call got {status}", now)
+
+    def call_ended(self, call_id: bytes, now: int) -> None:
+        """A call is over: its BYE was answered. If a recall brought it about, the callee's next watch is due."""
+        callee = self._talks.pop(call_id, None)
+        if callee is not None and self._taken.get(callee) == call_id:
+            del self._taken[callee]
+            self._store.delete_talk(callee)
+            self._recall(callee, now)
+
+    def notify(self, request: Message, now: int) -> int:
+        """A NOTIFY for the server itself: the status to answer with. It belongs to a REFER of ours or to nothing."""
+        pair = self._refers.get(request.call_id)
+        if pair is None:
+            return 481  # RFC 6665 §4.1.3
+        line = request.body.split(b"\r\n", 1)[0].decode("utf-8", "replace")
+        parts = line.split(None, 2)
+        if len(parts) < 2 or parts[0].upper() != "SIP/2.0" or not parts[1].isdigit():
+            return 200
+        watch = self._store.watch(*pair)
+        if watch is not None and watch.refer_call_id == request.call_id:
+            self._put(msgspec.structs.replace(watch, last_result=f"NOTIFY {' '.join(parts[1:])}"[:80]))
+            recall = self._recalls.get(pair)
+            if recall is not None and watch.state == RECALLING and int(parts[1]) >= 300:
+                self._come_to_nothing(recall, f"NOTIFY {' '.join(parts[1:])}"[:80], now)
+        return 200
+
+    # ---- the recall
+
+    def _recall(self, callee: bytes, now: int) -> None:
+        """Claim the callee's watches, oldest first: one of them (serial) or all."""
+        serial = self._settings.order == "serial"
+        if (serial and callee in self._taken) or not self._location.live(callee, now):
+            return
+        self._store.for_update()
+        later = 0
+        for watch in self._store.watches(callee):
+            pair = (watch.callee, watch.caller)
+            if watch.state != ARMED or watch.expires_at <= now or pair in self._recalls:
+                continue
+            if watch.not_before > now:
+                later = min(later, watch.not_before) if later else watch.not_before
+                continue
+            if self._claim(watch, now) and serial:
+                return
+        if later:
+            self._pause(callee, later, RETRY, now)
+
+    def _claim(self, watch: Watch, now: int) -> bool:
+        claimed = msgspec.structs.replace(
+            watch,
+            state=RECALLING,
+            attempts=watch.attempts + 1,
+            refer_call_id=secrets.token_hex(12).encode(),
+            refer_tag=secrets.token_hex(5).encode(),
+            recalled_at=now,
+            last_result="REFER sent",
+        )
+        self._touched.add((watch.callee, watch.caller))
+        if not self._store.claim(watch, claimed):
+            return False
+        self._claimed.append(self._adopt(claimed, now))
+        self._counts["recalls"] += 1
+        return True
+
+    def _adopt(self, watch: Watch, now: int) -> Recall:
+        """Take a claimed watch into memory as a recall that is going on."""
+        recall = Recall(self, watch)
+        self._recalls[recall.pair] = recall
+        self._refers[watch.refer_call_id] = recall.pair
+        if self._settings.order == "serial":
+            self._taken[watch.callee] = recall.pair
+        self._late(recall, now + round(self._settings.recall_timeout * 1000))
+        return recall
+
+    def _refer(self, recall: Recall, watch: Watch, now: int) -> None:
+        """Send the REFER (RFC 3515 §2.4.1): out of any dialog, to the device that placed the call."""
+        uri, route, flow = self._target(watch, now)
+        if flow is None:
+            self._come_to_nothing(recall, "caller's address cannot be resolved", now)
+            return
+        headers = [
+            ("From", b"<" + watch.callee + b">;tag=" + watch.refer_tag),
+            ("To", b"<" + watch.caller + b">"),
+            ("Call-ID", watch.refer_call_id),
+            ("CSeq", b"1 REFER"),
+            ("Contact", self._originator.contact(flow)),
+            ("Refer-To", b"<" + watch.callee + b">"),
+            ("Referred-By", b"<" + watch.callee + b">"),  # RFC 3892 §2.1
+            ("Subject", b"Automatic redial"),
+        ]
+        if route:
+            headers.insert(0, ("Route", route))
+        self._late(recall, now + round(self._settings.refer_timeout * 1000))
+        self._originator.start("REFER", uri, headers, flow, recall, now)
+        log.debug("recall", extra={"sip": {"callee": watch.callee, "caller": watch.caller, "attempt": watch.attempts}})
+
+    def refer_answered(self, recall: Recall, status: int, reason: str, now: int) -> None:
+        """The REFER got a final response."""
+        if recall.over:
+            return
+        if status == 482 or 200 <= status < 300:
+            # 482: the phone has this very REFER already, from before a restart.
+            if not recall.call_id:
+                self._late(recall, now + round(self._settings.recall_timeout * 1000))
+            if self._settings.end_on == "refer" and self._remove(recall.pair, "REFER accepted"):
+                self._counts["completed"] += 1
+            return
+        if not recall.call_id:
+            self._come_to_nothing(recall, f"REFER got {status} {reason}"[:80], now)
+
+    def _come_to_nothing(self, recall: Recall, result: str, now: int) -> None:
+        """The recall failed: back to armed with its remaining life, or to the end where the attempts are used up."""
+        self._stop(recall)
+        recall.over = True
+        self._recalls.pop(recall.pair, None)
+        self._release(recall)
+        self._counts["recall_failures"] += 1
+        watch = self._store.watch(*recall.pair)
+        if watch is not None:
+            if watch.attempts >= self._settings.attempts:
+                self._remove(recall.pair, "attempts used up")
+                self._counts["given_up"] += 1
+                log.info(
+                    "redial-given-up",
+                    extra={
+                        "sip": {
+                            "callee": watch.callee,
+                            "caller": watch.caller,
+                            "attempts": watch.attempts,
+                            "result": result,
+                        }
+                    },
+                )
+            else:
+                self._put(
+                    msgspec.structs.replace(watch, state=ARMED, last_result=result, not_before=now + self._retry())
+                )
+        self._recall(recall.pair[0], now)
+
+    def _target(self, watch: Watch, now: int) -> tuple[bytes, bytes, Flow | None]:
+        """Where the caller's phone is: its current binding, else where the INVITE came from. URI, Route, flow."""
+        binding = self._binding_of(watch.caller, watch.contact, watch.instance, now)
+        if binding is None:
+            bindings = self._location.live(watch.caller, now)
+            if len(bindings) == 1 and bindings[0].updated >= watch.armed_at:
+                binding = bindings[0]  # the one phone of the caller, under a new Contact since
+        if binding is None:
+            binding = Binding(contact=watch.contact, expires=0, call_id=b"", cseq=0, path=watch.path, flow=watch.flow)
+        return binding.contact, binding.path, self._location.flow_for(binding)
+
+    def _binding_of(self, caller: bytes, contact: bytes, instance: bytes, now: int) -> Binding | None:
+        bindings = self._location.live(caller, now)
+        for binding in bindings:
+            if instance and binding.instance == instance:
+                return binding
+        for binding in bindings:
+            if binding.contact == contact:
+                return binding
+        return None
+
+    # ---- timers
+
+    def expired(self, kind: int, payload: object, now: int) -> int:
+        """A timer of ours ran out."""
+        if kind == RECALL:
+            assert isinstance(payload, Recall)
+            payload.timer = 0
+            if not payload.over:
+                self._come_to_nothing(payload, "no call after REFER" if not payload.call_id else "call unanswered", now)
+        elif kind == EXPIRE:
+            self._expire(payload, now)  # type: ignore[arg-type]
+        elif kind == RESUME:
+            self._resume(payload, now)  # type: ignore[arg-type]
+        elif isinstance(payload, bytes):
+            if kind == FORGET:
+                self._refers.pop(payload, None)
+            elif kind == TALK:
+                self.call_ended(payload, now)
+            else:
+                self._pauses.pop(payload, None)
+                self._recall(payload, now)
+        return 0
+
+    def _expire(self, pair: Pair, now: int) -> None:
+        self._expiries.pop(pair, None)
+        watch = self._store.watch(*pair)
+        if watch is None:
+            return
+        if watch.expires_at > now:
+            self._time(watch)
+            return
+        self._remove(pair, "monitoring period over")
+        self._counts["expired"] += 1
+
+    def _resume(self, pair: Pair, now: int) -> None:
+        recall = self._recalls.get(pair)
+        watch = self._store.watch(*pair)
+        if recall is None or recall.call_id or watch is None or watch.state != RECALLING:
+            return
+        self._refer(recall, watch, now)
+
+    def _time(self, watch: Watch) -> None:
+        pair = (watch.callee, watch.caller)
+        self._untime(pair)
+        self._expiries[pair] = self._wheel.schedule(watch.expires_at, self, EXPIRE, pair)
+
+    def _untime(self, pair: Pair) -> None:
+        handle = self._expiries.pop(pair, 0)
+        if handle:
+            self._wheel.cancel(handle)
+
+    def _late(self, recall: Recall, when: int) -> None:
+        self._stop(recall)
+        recall.timer = self._wheel.schedule(when, self, RECALL, recall)
+
+    def _stop(self, recall: Recall) -> None:
+        if recall.timer:
+            self._wheel.cancel(recall.timer)
+            recall.timer = 0
+
+    def _pause(self, callee: bytes, when: int, kind: int, now: int) -> None:
+        """Look at the callee's watches again at `when`."""
+        handle = self._pauses.pop(callee, 0)
+        if handle:
+            self._wheel.cancel(handle)
+        self._pauses[callee] = self._wheel.schedule(max(when, now), self, kind, callee)
+
+    def _guard(self) -> int:
+        return round(self._settings.guard * 1000)
+
+    def _retry(self) -> int:
+        return round(self._settings.retry_pause * 1000)
+
+    # ---- the store, and what is held in memory
+
+    def _put(self, watch: Watch) -> None:
+        self._touched.add((watch.callee, watch.caller))
+        self._store.put_watch(watch)
+
+    def _remove(self, pair: Pair, reason: str) -> bool:
+        self._untime(pair)
+        self._touched.add(pair)
+        if not self._store.delete_watch(*pair):
+            return False
+        log.debug("watch-ended", extra={"sip": {"callee": pair[0], "caller": pair[1], "reason": reason}})
+        return True
+
+    def _release(self, recall: Recall) -> None:
+        """The recall no longer keeps its callee; its NOTIFYs stay known for a while."""
+        if self._taken.get(recall.pair[0]) == recall.pair:
+            del self._taken[recall.pair[0]]
+        self._wheel.schedule(self._wheel.now + FORGET_AFTER, self, FORGET, recall.refer_call_id)
+
+    def _hold(self, talk: Talk, now: int) -> None:
+        self._taken[talk.callee] = talk.call_id
+        self._talks[talk.call_id] = talk.callee
+        until = talk.since + round(self._settings.max_talk * 1000)
+        self._wheel.schedule(max(until, now), self, TALK, talk.call_id)
+
+
+def _expires(request: Message) -> int | None:
+    """The INVITE's Expires in seconds; None where it is absent or malformed."""
+    value = request.header("Expires")
+    if value is None or not value.isdigit():
+        return None
+    return min(int(value[:10]), 2**31)
+
+
+def _contact(request: Message, flow: Flow) -> tuple[bytes, bytes]:
+    """Contact URI of an INVITE and its +sip.instance; where it has none, the address that the INVITE came from."""
+    host = f"[{flow.host}]" if flow.family == 6 else flow.host
+    fallback = f"sip:{host}:{flow.port}".encode()
+    value = next(iter(request.values("Contact")), None)
+    if value is None:
+        return fallback, b""
+    try:
+        _, uri, params = parse_address(value)
+    except ParseError:
+        return fallback, b""
+    return uri, (params.get(b"+sip.instance") or b"").strip(b'"')
+
+
+def _offer(watch: Watch, now: int) -> tuple[bytes, bytes]:
+    """Reason phrase and header lines of a 480 whose caller will be recalled (RFC 6910 §7.1 for Call-Info)."""
+    seconds = max(0, (watch.expires_at - now) // 1000)
+    return b"Not Logged In, Automatic Redial On", (
+        b"Call-Info: <" + watch.callee + b">;purpose=call-completion;m=" + watch.mode.encode() + b"\r\n"
+    ) + _warning(watch.callee, b"Automatic redial is on for %d s: your phone rings when the callee is back" % seconds)
+
+
+def _warning(callee: bytes, text: bytes) -> bytes:
+    """RFC 3261 §20.43, code 399: miscellaneous, for a person to read."""
+    host = aor(callee).rpartition(b"@")[2]
+    return b"Warning: 399 " + host + b' "' + text + b'"\r\n'

@@ -1,0 +1,30 @@
+# Whose a request is: this server's own, a served domain's, an upstream's, or nobody's here; and its Route set.
+
+from ._flow cimport Flow
+from ._parser cimport Message, Span, Uri
+
+# What the Route headers of a request ask for (RFC 3261 §16.4, §16.6 step 6).
+cdef struct RoutePlan:
+    int own                 # leading Route values that name us: to be removed
+    int left                # Route values after those
+    bint from_strict        # the last Route value holds the real Request-URI (the hop before us is a strict router)
+    bint next_is_strict     # the next Route value has no lr: it becomes the Request-URI
+    Span next               # URI of the next Route value, where left > 0
+    Span last               # URI of the last Route value, where from_strict
+    Span last_value         # that whole value
+
+cdef class Router:
+    cdef readonly frozenset domains
+    cdef readonly bint any_domain        # everything not our own goes to the default upstream
+    cdef tuple own_hosts                 # lower-case host of each listener's sent-by and address
+    cdef frozenset own_set
+    cdef frozenset ports
+    cdef readonly dict upstreams         # domain -> Flow
+    cdef readonly Flow default_upstream
+    cdef tuple upstream_flows
+    cdef bytes last_domain
+    cdef bint is_served(self, const unsigned char *p, const Uri *uri)
+    cdef bint is_self(self, const unsigned char *p, const Uri *uri)
+    cdef Flow upstream_of(self, const unsigned char *p, const Uri *uri)
+    cdef bint is_upstream(self, Flow flow) noexcept
+    cdef int plan(self, Message request, RoutePlan *plan) except -1

@@ -1,0 +1,141 @@
+"""Whose a request is, and what its Route set asks for.
+
+A URI is *served* when its host is one of our domains and its port, where it names one, is one that we listen on: on one
+machine `sip:bob@127.0.0.1` may be a user of ours while `sip:bob@127.0.0.1:40000` is somebody's phone. A URI is our
+*self* when it has no user part and names a served domain or the address of a listener.
+"""
+
+import cython
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.string cimport memset
+
+from ._flow cimport Flow
+from ._parser cimport (
+    Address,
+    Cursor,
+    H_ROUTE,
+    Message,
+    SCHEME_SIP,
+    SCHEME_SIPS,
+    Span,
+    Uri,
+    find_param,
+)
+
+
+cdef bytes lowered(const unsigned char *p, Span span):
+    # The host in lower case and without the brackets of an IPv6 reference.
+    cdef int start = span.start, end = span.end, i
+    if end - start >= 2 and p[start] == b"[" and p[end - 1] == b"]":
+        start += 1
+        end -= 1
+    cdef bytes out = PyBytes_FromStringAndSize(NULL, end - start)
+    cdef char *q = PyBytes_AS_STRING(out)
+    for i in range(end - start):
+        q[i] = p[start + i] | 32 if 65 <= p[start + i] <= 90 else p[start + i]
+    return out
+
+
+cdef bint same_host(const unsigned char *p, Span span, bytes host) noexcept:
+    cdef const unsigned char *q = <const unsigned char *>PyBytes_AS_STRING(host)
+    cdef int i, size = <int>PyBytes_GET_SIZE(host)
+    cdef unsigned char c
+    if span.end - span.start != size:
+        return False
+    for i in range(size):
+        c = p[span.start + i]
+        if 65 <= c <= 90:
+            c |= 32
+        if c != q[i]:
+            return False
+    return True
+
+
+@cython.final
+cdef class Router:
+
+    def __init__(self, domains, own, ports, upstreams, default_upstream, bint any_domain):
+        self.domains = frozenset(domains)
+        self.own_set = frozenset(own)
+        self.ports = frozenset(ports)
+        self.upstreams = dict(upstreams)
+        self.default_upstream = default_upstream
+        self.any_domain = any_domain
+        flows = list(self.upstreams.values())
+        if default_upstream is not None:
+            flows.append(default_upstream)
+        self.upstream_flows = tuple(flows)
+        self.last_domain = b""
+
+    cdef bint is_served(self, const unsigned char *p, const Uri *uri):
+        if uri.scheme != SCHEME_SIP and uri.scheme != SCHEME_SIPS:
+            return False
+        if uri.port != -1 and uri.port not in self.ports:
+            return False
+        if self.any_domain:
+            return True
+        if PyBytes_GET_SIZE(self.last_domain) and same_host(p, uri.host, self.last_domain):
+            return True
+        cdef bytes host = lowered(p, uri.host)
+        if host in self.domains:
+            self.last_domain = host
+            return True
+        return False
+
+    cdef bint is_self(self, const unsigned char *p, const Uri *uri):
+        if uri.scheme != SCHEME_SIP and uri.scheme != SCHEME_SIPS:
+            return False
+        if uri.user.end > uri.user.start:
+            return False
+        cdef bytes host = lowered(p, uri.host)
+        if host in self.own_set:
+            # RFC 3261 §19.1.2: no port means 5060, yet a phone may know us by name only.
+            return uri.port == -1 or uri.port in self.ports
+        return host in self.domains and (uri.port == -1 or uri.port in self.ports)
+
+    cdef Flow upstream_of(self, const unsigned char *p, const Uri *uri):
+        if not self.upstream_flows:
+            return None
+        if self.upstreams:
+            flow = self.upstreams.get(lowered(p, uri.host))
+            if flow is not None:
+                return flow
+        return self.default_upstream
+
+    cdef bint is_upstream(self, Flow flow) noexcept:
+        for upstream in self.upstream_flows:
+            if (<Flow>upstream).same_peer(flow):
+                return True
+        return False
+
+    cdef int plan(self, Message request, RoutePlan *plan) except -1:
+        """Fill `plan`. Returns 1, 0 where there is no Route, -2 where one is malformed."""
+        cdef Cursor cursor
+        cdef Span value, unused
+        cdef Address address
+        cdef bint leading = True
+        memset(plan, 0, sizeof(RoutePlan))
+        if not request.has(H_ROUTE):
+            return 0
+        request.cursor(H_ROUTE, &cursor)
+        while request.next_value(&cursor, &value):
+            if request.parse_address(value, &address) != 1:
+                return -2
+            if leading and self.is_self(request.p, &address.uri):
+                plan.own += 1
+                continue
+            if leading:
+                leading = False
+                plan.next = address.uri.all
+                # RFC 3261 §16.6 step 6: without lr the next hop is a strict router.
+                plan.next_is_strict = find_param(request.p, address.uri.params, "lr", &unused) != 1
+            plan.left += 1
+            plan.last = address.uri.all
+            plan.last_value = value
+        # RFC 3261 §16.4: our own Record-Route value stands in the Request-URI, so a strict router sent this.
+        if (plan.left and self.is_self(request.p, &request.uri)
+                and find_param(request.p, request.uri.params, "lr", &unused) == 1):
+            plan.from_strict = True
+            plan.left -= 1
+        return 1
