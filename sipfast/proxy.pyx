@@ -73,7 +73,6 @@ cdef int rank(int status) noexcept:
 
 
 @cython.final
-@cython.freelist(64)
 cdef class ResponseContext(Handler):
 
     cdef bint pending(self) noexcept:
