@@ -1,4 +1,4 @@
-"""Typed face of the compiled stateful proxy (RFC 3261 §16). Only the engine drives it; nothing of it is called from Python."""
+"""Typed face of the compiled stateful proxy (RFC 3261 §16). Only the engine drives it."""
 
 from ._flow import Flow
 from ._parser import Message
