@@ -243,9 +243,8 @@ class Server(Endpoint):
         crashes: Sequence[Crash] = (), reopen: Callable[[Any], Any] | None = None,
     ) -> None:  # fmt: skip
         super().__init__(name, address)
-        from sipfast.store.memory import MemoryStore
-
         from sipfast.config import Config
+        from sipfast.store.memory import MemoryStore
 
         self.config = config or Config()
         self.store = store if store is not None else MemoryStore()

@@ -1,8 +1,17 @@
 """What every back end of the store does; tests/test_store.py holds each of them to it.
 
-Reads see the writes made since the last commit. Writes are kept together until `commit`, which makes all of them
-durable (against the death of the process; against a power cut, too, where so configured) or none and raises.
-After a failed commit, as after `abort`, the store is as it was at the commit before. Keys are AORs.
+A batch is what happens between two calls of `commit` or `abort`.
+
+- Writes are kept together until `commit`, which makes all of them durable (against the death of the process; against a
+  power cut, too, where so configured) or none and raises. After a failed commit, as after `abort`, the store is as it
+  was at the commit before.
+- Reads see the batch's own writes. As long as the batch has none, a read sees what any process has committed by then.
+- The first write, or `for_update`, shuts other writers out until the end of the batch. What is read before it may be
+  out of date by the time of the write: whoever reads in order to write calls `for_update` first.
+- So each batch ends in `commit` (or `abort`), even where nothing was written.
+- A write that fails spoils its batch: everything but `abort` and `close` raises until `commit` has raised, too.
+
+Keys are AORs. What is returned is never changed by later writes.
 """
 
 from __future__ import annotations
@@ -18,9 +27,13 @@ class Store(Protocol):
 
     writes: int  # counts writes; never goes back. The engine compares it to see whether a message touched the store
 
+    def for_update(self) -> None:
+        """From here to the end of the batch no other process writes: what is read stays true until it is written."""
+        ...
+
     # Bindings, as stored: the caller filters out what has expired.
     def bindings(self, aor: bytes) -> tuple[Binding, ...]:
-        """All bindings of an AOR, b"expired" ones included; () where there are none."""
+        """All bindings of an AOR, expired ones included, in the order they were put; () where there are none."""
         ...
 
     def put_bindings(self, aor: bytes, bindings: Sequence[Binding]) -> None:
@@ -32,7 +45,10 @@ class Store(Protocol):
         ...
 
     def sweep_bindings(self, now: int, limit: int) -> int:
-        """Look at up to `limit` records where the last sweep stopped, remove what has expired; returns how many went."""
+        """Look at up to `limit` AORs from where the last sweep stopped, and remove the bindings with `expires` <= now.
+
+        Returns how many bindings went. The sweep after the one that reached the last AOR begins at the first.
+        """
         ...
 
     # AORs that an upstream registrar has been seen to know
@@ -104,7 +120,10 @@ class Store(Protocol):
         ...
 
     def commit(self) -> None:
-        """Make all writes since the last commit durable. Does nothing without any. Raises StoreUnavailable."""
+        """Make all writes since the last commit durable, and let other writers in. Cheap without any writes.
+
+        Raises StoreUnavailable; then none of them is there, and the store goes on from the commit before.
+        """
         ...
 
     def abort(self) -> None:
