@@ -7,6 +7,12 @@
 
 from libc.stdint cimport int16_t, int32_t, int64_t, uint16_t, uint32_t
 
+# Span, Uri and what is done with them; cimport them from here or from _uri.
+from ._uri cimport (
+    SCHEME_OTHER, SCHEME_SIP, SCHEME_SIPS, SCHEME_TEL, Scheme, Span, Uri,
+    canonical_aor, find_param, parse_uri_at, span_is, uris_equal,
+)
+
 cdef enum Method:
     M_OTHER = 0
     M_INVITE = 1
@@ -77,16 +83,6 @@ cdef enum Header:
     H_PRIORITY
     HEADER_COUNT        # one past the last id
 
-cdef enum Scheme:
-    SCHEME_OTHER = 0
-    SCHEME_SIP
-    SCHEME_SIPS
-    SCHEME_TEL
-
-cdef struct Span:
-    int32_t start
-    int32_t end
-
 cdef struct Field:
     int16_t id          # a Header
     int16_t next        # index of the next field with this id, or -1
@@ -94,16 +90,6 @@ cdef struct Field:
     int32_t line_end    # one past the CRLF that ends the line (folds included)
     Span name
     Span value
-
-cdef struct Uri:
-    int scheme          # a Scheme
-    int port            # -1 where absent
-    Span all
-    Span user           # empty where absent; for tel: the number
-    Span password
-    Span host           # IPv6 with its brackets
-    Span params         # from the first ';' (included) up to '?' or the end; empty where absent
-    Span headers        # after '?'
 
 cdef struct Via:
     Span all            # this value only, of possibly several on the line
@@ -135,6 +121,7 @@ cdef struct Cursor:
     int field
     int32_t position    # 0 before the first value of the field
 
+# Made by parse_message only. Where `error` is not 0, the text at the top of _parser.pyx says which members can be used.
 cdef class Message:
     cdef readonly bytes data
     cdef const unsigned char *p
@@ -144,7 +131,7 @@ cdef class Message:
     cdef readonly int error_offset
     cdef const char *why
     # Start line
-    cdef readonly int status          # 0 for a request
+    cdef readonly int status          # 0 for a request, -1 where a response's cannot be read (then error is set)
     cdef int method                   # a Method; of the CSeq for a response
     cdef Span method_name             # as in the start line; of the CSeq for a response
     cdef Span request_uri             # empty for a response
@@ -172,24 +159,16 @@ cdef class Message:
     cdef bint has(self, int header) noexcept
     cdef Span value_of(self, int header) noexcept        # the first field's value, or an empty span
     cdef void cursor(self, int header, Cursor *cursor) noexcept
-    cdef int next_value(self, Cursor *cursor, Span *value) noexcept   # 1, or 0 at the end
+    # 1, or 0 at the end. An empty field has no values; a comma too many makes an empty value (malformed, §7.3.1).
+    cdef int next_value(self, Cursor *cursor, Span *value) noexcept
     cdef int parse_via(self, Span span, Via *via) noexcept
     cdef int parse_address(self, Span span, Address *address) noexcept
     cdef int parse_uri(self, Span span, Uri *uri) noexcept
-    cdef int64_t number(self, int header) noexcept       # delta-seconds or another whole number; -1 absent, -2 malformed
+    cdef int64_t number(self, int header) noexcept       # delta-seconds or another whole number below 2**32; -1 absent,
+                                                         # -2 malformed
     cdef bint lists_token(self, int header, const char *token) noexcept  # an option tag in a comma list, any case
 
 # One datagram to a Message. Never raises for what the peer sent (only MemoryError); look at message.error.
 cdef Message parse_message(bytes data)
 
-# A named parameter inside a params span (";a=1;b"), any case. value is empty where the parameter has none.
-cdef int find_param(const unsigned char *p, Span params, const char *name, Span *value) noexcept
-# A URI in memory of its own, for what is not inside a message. Same returns as Message.parse_uri.
-cdef int parse_uri_at(const unsigned char *p, int32_t start, int32_t end, Uri *uri) noexcept
-# RFC 3261 §19.1.4
-cdef bint uris_equal(const unsigned char *p, const Uri *a, const unsigned char *q, const Uri *b) noexcept
-# DESIGN's canonical AOR (RFC 3261 §10.3 step 5): sip:user@host, user canonically escaped, host lower-case, no
-# parameters, no port (any port: an AOR of a served domain is one user). sips: is kept as its own scheme; tel:+1-2 -> tel:+12.
-cdef bytes canonical_aor(const unsigned char *p, const Uri *uri)
 cdef int method_id(const unsigned char *p, Span name) noexcept      # methods are case-sensitive
-cdef bint span_is(const unsigned char *p, Span span, const char *text) noexcept    # without regard to ASCII case

@@ -1,0 +1,924 @@
+"""SIP messages (RFC 3261 §7 and §25): one pass over the header lines, then the few fields that every request needs.
+
+What a peer sent never raises: the first fault sets `error`, `error_offset` and `why`, and reading goes on, so that what
+can be read of a bad request is there to be answered. Where `error` is not 0
+
+- `data`, `p`, `size`, the fields with their spans, `first` and `last` are right for the lines that could be split;
+- every other span lies inside the message, is empty where nothing was read, and may hold less than was sent. The `all`
+  of a Via, Address or Uri that is malformed is empty. A Via can be answered to where its `host` is not empty;
+- `status` is -1 for a response whose status code cannot be read, so that `is_request` holds for requests only.
+
+Statuses found here: 400, 505 (another SIP version) and 513 (over 65,535 bytes or 1,024 header fields). The caller's are
+416 (`uri.scheme` is SCHEME_OTHER), 420 and the like.
+
+Refused although the grammar has it: more than one field of a header that says one thing only (SINGLE below); a
+Max-Forwards above 255 and a CSeq above 2**31 - 1 (§8.1.1.5, §20.22); headers inside the Request-URI (§19.1.1).
+Accepted although the grammar has not: CRLFs before the start line (§7.5; dropped from `data`), a lone LF as line end, a
+status line without the space after its code, any printable characters in Call-ID and in unquoted parameter values,
+bytes above 127 in a display name without quotes, a From without tag and a request without Max-Forwards (RFC 2543).
+A lone CR, or another control character that is not behind a backslash, is refused everywhere in the header.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
+from libc.stdint cimport uint64_t
+from libc.string cimport memchr, memcmp, memcpy, memset
+
+import cython
+
+from ._uri cimport (
+    C_CALL_ID, C_SPACE, C_TOKEN, CLASS, host_end, make_span, params_dict, piece, quoted_end, read_param, read_port,
+    skip_space,
+)
+
+from ._uri import aor, same_uri, uri_parts
+from .errors import ParseError
+
+cdef extern from "<endian.h>" nogil:
+    uint64_t le64toh(uint64_t word)
+
+cdef extern from * nogil:
+    int __builtin_ctzll(unsigned long long word)
+
+cdef enum:
+    MAX_SIZE = 65535
+    MAX_FIELDS = 1024
+    INLINE_FIELDS = 40
+    LONGEST_NAME = 19
+    MAX_DELTA = 0xFFFFFFFF      # RFC 3261 §20.19
+
+cdef extern from *:
+    """
+    #define ONES 0x0101010101010101ULL
+    """
+    const uint64_t ONES
+
+
+cdef const char *NOTHING = b""
+
+# Header names
+
+cdef struct Known:
+    int id
+    int32_t length
+    unsigned char name[20]      # lower-case
+
+cdef Known KNOWN[256]           # by name_hash, one name a slot
+cdef int COMPACT[256]           # the one-letter names
+cdef uint64_t SINGLE            # bit n: header n may be there once only
+
+cdef dict NAMES = {
+    "via": H_VIA, "from": H_FROM, "to": H_TO, "call-id": H_CALL_ID, "cseq": H_CSEQ, "max-forwards": H_MAX_FORWARDS,
+    "contact": H_CONTACT, "expires": H_EXPIRES, "route": H_ROUTE, "record-route": H_RECORD_ROUTE,
+    "content-length": H_CONTENT_LENGTH, "content-type": H_CONTENT_TYPE, "content-encoding": H_CONTENT_ENCODING,
+    "require": H_REQUIRE, "proxy-require": H_PROXY_REQUIRE, "supported": H_SUPPORTED, "unsupported": H_UNSUPPORTED,
+    "allow": H_ALLOW, "accept": H_ACCEPT, "path": H_PATH, "service-route": H_SERVICE_ROUTE,
+    "min-expires": H_MIN_EXPIRES, "date": H_DATE, "event": H_EVENT, "allow-events": H_ALLOW_EVENTS,
+    "subscription-state": H_SUBSCRIPTION_STATE, "refer-to": H_REFER_TO, "referred-by": H_REFERRED_BY,
+    "replaces": H_REPLACES, "call-info": H_CALL_INFO, "reason": H_REASON, "warning": H_WARNING,
+    "retry-after": H_RETRY_AFTER, "subject": H_SUBJECT, "user-agent": H_USER_AGENT, "server": H_SERVER,
+    "authorization": H_AUTHORIZATION, "proxy-authorization": H_PROXY_AUTHORIZATION,
+    "www-authenticate": H_WWW_AUTHENTICATE, "proxy-authenticate": H_PROXY_AUTHENTICATE,
+    "p-asserted-identity": H_P_ASSERTED_IDENTITY, "session-expires": H_SESSION_EXPIRES, "min-se": H_MIN_SE,
+    "sip-etag": H_SIP_ETAG, "sip-if-match": H_SIP_IF_MATCH, "timestamp": H_TIMESTAMP,
+    "organization": H_ORGANIZATION, "priority": H_PRIORITY,
+}
+# RFC 3261 §7.3.3; o u RFC 6665, r RFC 3515, b RFC 3892, x RFC 4028
+cdef dict COMPACT_NAMES = {
+    "v": H_VIA, "f": H_FROM, "t": H_TO, "i": H_CALL_ID, "m": H_CONTACT, "l": H_CONTENT_LENGTH, "c": H_CONTENT_TYPE,
+    "e": H_CONTENT_ENCODING, "k": H_SUPPORTED, "s": H_SUBJECT, "o": H_EVENT, "u": H_ALLOW_EVENTS, "r": H_REFER_TO,
+    "b": H_REFERRED_BY, "x": H_SESSION_EXPIRES,
+}
+
+
+cdef inline int name_hash(const unsigned char *name, int32_t n) noexcept:
+    """Free of collisions between the known names; fill_names() makes sure."""
+    return ((name[0] | 32) + (name[n - 1] | 32) + 20 * (name[n >> 1] | 32) + n) & 255
+
+
+cdef int fill_names() except -1:
+    cdef bytes text
+    cdef Known *known
+    cdef int header
+    global SINGLE
+    memset(KNOWN, 0, sizeof(KNOWN))
+    memset(COMPACT, 0, sizeof(COMPACT))
+    for name, header in NAMES.items():
+        text = name.encode()
+        known = &KNOWN[name_hash(<const unsigned char *>PyBytes_AS_STRING(text), <int32_t>len(text))]
+        if known.length or len(text) > LONGEST_NAME:
+            raise SystemError(f"no room for the header name {name}")
+        known.id = header
+        known.length = <int32_t>len(text)
+        memcpy(known.name, PyBytes_AS_STRING(text), len(text))
+    for name, header in COMPACT_NAMES.items():
+        COMPACT[<int>ord(name)] = COMPACT[<int>ord(name.upper())] = header
+    SINGLE = 0
+    for header in (H_FROM, H_TO, H_CALL_ID, H_CSEQ, H_MAX_FORWARDS, H_CONTENT_TYPE, H_EXPIRES, H_MIN_EXPIRES, H_EVENT,
+                   H_REFER_TO, H_REFERRED_BY, H_REPLACES, H_SUBSCRIPTION_STATE, H_SESSION_EXPIRES, H_MIN_SE,
+                   H_SIP_ETAG, H_SIP_IF_MATCH):
+        SINGLE |= <uint64_t>1 << header
+    return 0
+
+
+fill_names()
+
+
+cdef inline int header_id(const unsigned char *name, int32_t n) noexcept:
+    """The Header of a name, or H_OTHER. Setting bit 5 is enough for any case, since names are tokens."""
+    cdef const Known *known
+    cdef int32_t i
+    if n == 1:
+        return COMPACT[name[0]]
+    if n > LONGEST_NAME or n < 2:
+        return H_OTHER
+    known = &KNOWN[name_hash(name, n)]
+    if known.length != n:
+        return H_OTHER
+    for i in range(n):
+        if name[i] | 32 != known.name[i]:
+            return H_OTHER
+    return known.id
+
+
+cdef int method_id(const unsigned char *p, Span name) noexcept:
+    cdef int32_t n = name.end - name.start
+    p += name.start
+    if n == 3:
+        return M_ACK if memcmp(p, b"ACK", 3) == 0 else M_BYE if memcmp(p, b"BYE", 3) == 0 else M_OTHER
+    if n == 4:
+        return M_INFO if memcmp(p, b"INFO", 4) == 0 else M_OTHER
+    if n == 5:
+        return M_REFER if memcmp(p, b"REFER", 5) == 0 else M_PRACK if memcmp(p, b"PRACK", 5) == 0 else M_OTHER
+    if n == 6:
+        return (M_INVITE if memcmp(p, b"INVITE", 6) == 0 else M_CANCEL if memcmp(p, b"CANCEL", 6) == 0
+                else M_NOTIFY if memcmp(p, b"NOTIFY", 6) == 0 else M_UPDATE if memcmp(p, b"UPDATE", 6) == 0 else M_OTHER)
+    if n == 7:
+        return (M_OPTIONS if memcmp(p, b"OPTIONS", 7) == 0 else M_MESSAGE if memcmp(p, b"MESSAGE", 7) == 0
+                else M_PUBLISH if memcmp(p, b"PUBLISH", 7) == 0 else M_OTHER)
+    if n == 8:
+        return M_REGISTER if memcmp(p, b"REGISTER", 8) == 0 else M_OTHER
+    if n == 9:
+        return M_SUBSCRIBE if memcmp(p, b"SUBSCRIBE", 9) == 0 else M_OTHER
+    return M_OTHER
+
+
+# Scanning
+
+cdef inline int32_t next_control(const unsigned char *p, int32_t i, int32_t end) noexcept:
+    """The first byte below 0x20 at or after i, or end: eight at a time, by the borrow of a subtraction from each byte."""
+    cdef uint64_t word
+    while i + 8 <= end:
+        memcpy(&word, p + i, 8)
+        word = le64toh(word)
+        word = (word - 0x20 * ONES) & ~word & 0x80 * ONES
+        if word:
+            return i + (__builtin_ctzll(word) >> 3)
+        i += 8
+    while i < end and p[i] >= 32:
+        i += 1
+    return i
+
+
+cdef inline Span trim(const unsigned char *p, int32_t start, int32_t end) noexcept:
+    start = skip_space(p, start, end)
+    while end > start and CLASS[p[end - 1]] & C_SPACE:
+        end -= 1
+    return make_span(start, end)
+
+
+cdef inline int32_t token_end(const unsigned char *p, int32_t i, int32_t end) noexcept:
+    while i < end and CLASS[p[i]] & C_TOKEN:
+        i += 1
+    return i
+
+
+cdef int64_t whole_number(const unsigned char *p, int32_t *i, int32_t end, int64_t most) noexcept:
+    """1*DIGIT up to `most` at i, which is moved behind it; -2 where there is none or it is more."""
+    cdef int64_t value = 0
+    cdef int32_t start = i[0]
+    while i[0] < end and <unsigned char>(p[i[0]] - 48) < 10:
+        if value <= most:       # beyond it the value no longer counts, and must not overflow
+            value = value * 10 + (p[i[0]] - 48)
+        i[0] += 1
+    return value if i[0] > start and value <= most else -2
+
+
+cdef void fail(Message message, int status, int32_t offset, const char *why) noexcept:
+    """The first fault is the one that is answered."""
+    if message.error == 0:
+        message.error = status
+        message.error_offset = offset
+        message.why = why
+
+
+# The start line
+
+cdef int32_t version_fault(const unsigned char *p, int32_t i, int32_t end) noexcept:
+    """0 for SIP/2.0 in any case (§7.1), 505 for another version of SIP, 400 for anything else."""
+    cdef int32_t j
+    if end - i < 7 or not span_is(p, make_span(i, i + 4), b"SIP/"):
+        return 400
+    if end - i == 7 and memcmp(p + i + 4, b"2.0", 3) == 0:
+        return 0
+    i += 4
+    j = i
+    while j < end and <unsigned char>(p[j] - 48) < 10:
+        j += 1
+    if j == i or j == end or p[j] != c'.':
+        return 400
+    i = j = j + 1
+    while j < end and <unsigned char>(p[j] - 48) < 10:
+        j += 1
+    return 505 if j == end and j > i else 400
+
+
+cdef void read_request_line(Message message, int32_t end) noexcept:
+    # RFC 3261 §7.1: Method SP Request-URI SP SIP-Version, each SP single
+    cdef const unsigned char *p = message.p
+    cdef int32_t i = token_end(p, 0, end)
+    cdef int32_t j = end - 8
+    cdef int fault
+    if i == 0 or i == end or p[i] != c' ':
+        fail(message, 400, i, b"no method")
+        return
+    message.method_name = make_span(0, i)
+    message.method = method_id(p, message.method_name)
+    if j < i or memcmp(p + j, b" SIP/2.0", 8) != 0:
+        j = end - 1
+        while p[j] != c' ':
+            j -= 1
+        fault = version_fault(p, j + 1, end)
+        if fault:
+            fail(message, fault, j + 1, b"not SIP/2.0")
+    if j <= i:
+        fail(message, 400, i, b"no Request-URI")
+        return
+    message.request_uri = make_span(i + 1, j)
+    if parse_uri_at(p, i + 1, j, &message.uri) != 1:
+        fail(message, 400, i + 1, b"malformed Request-URI")
+    elif message.uri.headers.end > message.uri.headers.start:
+        fail(message, 400, message.uri.headers.start, b"headers in the Request-URI")
+
+
+cdef void read_status_line(Message message, int32_t end) noexcept:
+    # RFC 3261 §7.2
+    cdef const unsigned char *p = message.p
+    cdef const unsigned char *space = <const unsigned char *>memchr(p, c' ', end)
+    cdef int32_t i = end if space == NULL else <int32_t>(space - p)
+    cdef int32_t digits
+    cdef int fault = version_fault(p, 0, i)
+    cdef int64_t code
+    message.status = -1
+    if fault:
+        fail(message, fault, 0, b"not SIP/2.0")
+    i += 1
+    digits = i
+    code = whole_number(p, &i, end, 699)
+    if code < 100 or i - digits != 3 or (i < end and p[i] != c' '):
+        fail(message, 400, i, b"malformed status code")
+        return
+    message.status = <int>code
+    message.reason = make_span(i + 1 if i < end else end, end)
+
+
+cdef int32_t read_start_line(Message message) noexcept:
+    """Where the header begins."""
+    cdef const unsigned char *p = message.p
+    cdef const unsigned char *newline = <const unsigned char *>memchr(p, c'\n', message.size)
+    cdef int32_t end, i
+    if newline == NULL:
+        fail(message, 400, message.size, b"no end of the start line")
+        return message.size
+    end = <int32_t>(newline - p)
+    if end > 0 and p[end - 1] == c'\r':
+        end -= 1
+    if end >= 4 and span_is(p, make_span(0, 4), b"SIP/"):
+        read_status_line(message, end)
+    else:
+        read_request_line(message, end)
+    i = next_control(p, 0, end)
+    while i < end:
+        if p[i] != c'\t' or message.status == 0:
+            fail(message, 400, i, b"control character in the start line")
+            break
+        i = next_control(p, i + 1, end)
+    return <int32_t>(newline - p) + 1
+
+
+# Header fields
+
+cdef int add_field(Message message, int32_t line, int32_t line_end, Span name, Span value) except -1:
+    cdef Field *field
+    cdef int header, index = message.count
+    if index == message.capacity and more_room(message) < 0:
+        return 0
+    header = header_id(message.p + name.start, name.end - name.start)
+    field = &message.fields[index]
+    field.id = <int16_t>header
+    field.next = -1
+    field.line = line
+    field.line_end = line_end
+    field.name = name
+    field.value = value
+    if message.first[header] < 0:
+        message.first[header] = <int16_t>index
+    else:
+        message.fields[message.last[header]].next = <int16_t>index
+        if SINGLE >> header & 1:
+            fail(message, 400, line, b"a header field twice that may be there once")
+    message.last[header] = <int16_t>index
+    message.count = index + 1
+    return 1
+
+
+cdef int more_room(Message message) except -2:
+    """0, or -1 where there are as many fields as we take."""
+    cdef int capacity = 256 if message.capacity < 256 else MAX_FIELDS
+    cdef Field *fields
+    if message.capacity == MAX_FIELDS:
+        return -1
+    if message.fields == message.inline_fields:
+        fields = <Field *>PyMem_Malloc(capacity * sizeof(Field))
+        if fields != NULL:
+            memcpy(fields, message.inline_fields, sizeof(message.inline_fields))
+    else:
+        fields = <Field *>PyMem_Realloc(message.fields, capacity * sizeof(Field))
+    if fields == NULL:
+        raise MemoryError
+    message.fields = fields
+    message.capacity = capacity
+    return 0
+
+
+cdef int32_t line_break(Message message, int32_t i, int32_t *content_end) noexcept:
+    """One past the end of the field whose value begins at i, folds included; size where it does not end."""
+    cdef const unsigned char *p = message.p
+    cdef int32_t end = message.size
+    # A bytes object ends in a NUL of its own, so p[end] can be looked at.
+    while True:
+        i = next_control(p, i, end)
+        if i >= end:
+            content_end[0] = end
+            return end
+        content_end[0] = i
+        if p[i] == c'\n' or (p[i] == c'\r' and p[i + 1] == c'\n'):
+            i += 1 if p[i] == c'\n' else 2
+            if p[i] != c' ' and p[i] != c'\t':
+                return i
+        else:
+            if p[i] != c'\t' and (p[i - 1] != c'\\' or p[i] == c'\r'):
+                fail(message, 400, i, b"control character in the header")
+            i += 1
+
+
+cdef int32_t read_fields(Message message, int32_t i) except -1:
+    """Where the body begins."""
+    cdef const unsigned char *p = message.p
+    cdef int32_t end = message.size
+    cdef int32_t line, colon, content_end
+    cdef Span name
+    while i < end:
+        line = i
+        if p[i] == c'\n':
+            return i + 1
+        if p[i] == c'\r' and p[i + 1] == c'\n':
+            return i + 2
+        while CLASS[p[i]] & C_TOKEN:
+            i += 1
+        name = make_span(line, i)
+        while p[i] == c' ' or p[i] == c'\t':
+            i += 1
+        if p[i] != c':' or name.end == line:
+            fail(message, 400, i, b"malformed header field name")
+            i = line_break(message, i, &content_end)
+            continue
+        colon = i
+        i = line_break(message, colon + 1, &content_end)
+        if content_end == end:
+            break
+        if add_field(message, line, i, name, trim(p, colon + 1, content_end)) == 0:
+            fail(message, 513, line, b"too many header fields")
+            return end
+    fail(message, 400, end, b"no empty line after the header")
+    return end
+
+
+# Inside the values
+
+cdef int32_t value_end(const unsigned char *p, int32_t i, int32_t end) noexcept:
+    """The comma that ends a list value, or end: not one in a quoted string or in angle brackets."""
+    cdef int32_t j
+    cdef const unsigned char *close
+    while i < end and p[i] != c',':
+        if p[i] == c'"':
+            j = quoted_end(p, i, end)
+            if j < 0:
+                return end
+            i = j
+        elif p[i] == c'<':
+            close = <const unsigned char *>memchr(p + i, c'>', end - i)
+            if close == NULL:
+                return end
+            i = <int32_t>(close - p) + 1
+        else:
+            i += 1
+    return i
+
+
+cdef int32_t read_protocol(const unsigned char *p, int32_t i, int32_t end, Span *transport) noexcept:
+    # sent-protocol = protocol-name SLASH protocol-version SLASH transport
+    cdef int part
+    cdef int32_t j
+    if end - i > 8 and memcmp(p + i, b"SIP/2.0/", 8) == 0 and CLASS[p[i + 8]] & C_TOKEN:
+        i += 8
+    else:
+        for part in range(2):
+            j = token_end(p, i, end)
+            if j == i:
+                return -1
+            i = skip_space(p, j, end)
+            if i == end or p[i] != c'/':
+                return -1
+            i = skip_space(p, i + 1, end)
+    j = token_end(p, i, end)
+    if j == i:
+        return -1
+    transport[0] = make_span(i, j)
+    return j
+
+
+cdef int note_via_param(const unsigned char *p, Span name, Span value, Via *via) noexcept:
+    """-1 where a parameter is there twice (§7.3.1) or without the value that it needs."""
+    cdef int32_t n = name.end - name.start
+    if n == 5 and span_is(p, name, b"rport"):
+        if via.has_rport:
+            return -1
+        via.has_rport = True
+        via.rport = value
+        if value.end == value.start:
+            via.rport_end = name.end
+    elif n == 6 and span_is(p, name, b"branch"):
+        if via.branch.end or value.end == value.start:
+            return -1
+        via.branch = value
+        # The cookie alone identifies nothing (RFC 4475 §3.2.1): such a peer is matched as an old one.
+        via.magic = value.end - value.start > 7 and memcmp(p + value.start, b"z9hG4bK", 7) == 0
+    elif n == 8 and span_is(p, name, b"received"):
+        if via.received.end or value.end == value.start:
+            return -1
+        via.received = value
+    return 0
+
+
+cdef int32_t read_via(const unsigned char *p, int32_t i, int32_t end, Via *via) noexcept:
+    """One via-parm from i: its comma or end, or -1."""
+    cdef int32_t j
+    cdef Span name, value
+    memset(via, 0, sizeof(Via))
+    via.port = -1
+    i = skip_space(p, i, end)
+    via.all = make_span(i, i)
+    j = read_protocol(p, i, end, &via.transport)
+    if j < 0:
+        return -1
+    i = skip_space(p, j, end)
+    if i == j:
+        return -1
+    j = host_end(p, i, end)
+    if j < 0:
+        return -1
+    via.host = make_span(i, j)
+    i = skip_space(p, j, end)
+    if i < end and p[i] == c':':
+        j = read_port(p, skip_space(p, i + 1, end), end, &via.port)
+        if j < 0:
+            return -1
+        i = skip_space(p, j, end)
+    via.params = make_span(j, j)
+    if i < end and p[i] == c';':
+        via.params.start = i
+        while i < end and p[i] == c';':
+            i = read_param(p, i, end, C_TOKEN, &name, &value)
+            if i < 0 or note_via_param(p, name, value, via) < 0:
+                return -1
+            j = value.end
+        via.params.end = j
+    if i < end and p[i] != c',':
+        return -1
+    via.all.end = j
+    return i
+
+
+cdef int32_t read_display(const unsigned char *p, int32_t i, int32_t end, Address *address) noexcept:
+    """Where '<' is, with the display name before it; end + 1 where this is no name-addr; -1."""
+    cdef int32_t j
+    if p[i] == c'"':
+        j = quoted_end(p, i, end)
+        if j < 0:
+            return -1
+        address.display = make_span(i, j)
+        j = skip_space(p, j, end)
+        return j if j < end and p[j] == c'<' else -1
+    j = i
+    while j < end and (CLASS[p[j]] & (C_TOKEN | C_SPACE) or p[j] > 127):
+        j += 1
+    if j == end or p[j] != c'<':
+        return end + 1
+    address.display = trim(p, i, j)
+    return j
+
+
+cdef int read_address(const unsigned char *p, Span span, Address *address) noexcept:
+    # RFC 3261 §20.10, §20.20, §20.39: ( name-addr / addr-spec ) *( SEMI param )
+    cdef int32_t i, j, end
+    cdef const unsigned char *close
+    cdef Span name, value
+    memset(address, 0, sizeof(Address))
+    address.uri.port = -1
+    span = trim(p, span.start, span.end)
+    i, end = span.start, span.end
+    address.all = make_span(i, i)
+    if i == end:
+        return 0
+    j = i
+    if p[i] != c'<':
+        j = read_display(p, i, end, address)
+        if j < 0:
+            return -1
+    if j <= end:
+        close = <const unsigned char *>memchr(p + j, c'>', end - j)
+        if close == NULL or parse_uri_at(p, j + 1, <int32_t>(close - p), &address.uri) != 1:
+            return -1
+        j = <int32_t>(close - p) + 1
+    else:
+        # Without angle brackets what follows ';' is the header's, and '?' and ',' may not be there (§20.10).
+        j = i
+        while j < end and not CLASS[p[j]] & C_SPACE and p[j] != c';':
+            if p[j] == c'?' or p[j] == c',':
+                return -1
+            j += 1
+        if parse_uri_at(p, i, j, &address.uri) != 1:
+            return -1
+    i = skip_space(p, j, end)
+    address.params = make_span(i, i)
+    while i < end and p[i] == c';':
+        i = read_param(p, i, end, C_TOKEN, &name, &value)
+        if i < 0:
+            return -1
+        if name.end - name.start == 3 and span_is(p, name, b"tag"):
+            if address.tag.end or value.end == value.start or p[value.start] == c'"':
+                return -1
+            address.tag = value
+    if i != end:
+        return -1
+    address.params.end = end
+    address.all.end = end
+    return 1
+
+
+# The fields that every message needs
+
+cdef inline bint first_value(Message message, int header, const char *missing, Span *value) noexcept:
+    cdef int index = message.first[header]
+    if index < 0:
+        fail(message, 400, message.body.start, missing)
+        return False
+    value[0] = message.fields[index].value
+    return True
+
+
+cdef void read_dialog(Message message) noexcept:
+    """Via, From, To, Call-ID: mandatory by RFC 3261 §8.1.1."""
+    cdef const unsigned char *p = message.p
+    cdef Span value
+    cdef int32_t i
+    if first_value(message, H_VIA, b"no Via", &value) and read_via(p, value.start, value.end, &message.via) < 0:
+        fail(message, 400, value.start, b"malformed Via")
+    if first_value(message, H_FROM, b"no From", &value) and read_address(p, value, &message.sender) != 1:
+        fail(message, 400, value.start, b"malformed From")
+    if first_value(message, H_TO, b"no To", &value) and read_address(p, value, &message.target) != 1:
+        fail(message, 400, value.start, b"malformed To")
+    if first_value(message, H_CALL_ID, b"no Call-ID", &value):
+        i = value.start
+        while i < value.end and CLASS[p[i]] & C_CALL_ID:
+            i += 1
+        if i < value.end or i == value.start:
+            fail(message, 400, i, b"malformed Call-ID")
+        message.call_id = make_span(value.start, i)
+
+
+cdef void read_cseq(Message message) noexcept:
+    # RFC 3261 §20.16, §8.1.1.5
+    cdef const unsigned char *p = message.p
+    cdef Span value, name
+    cdef int32_t i, j, n
+    cdef int64_t number
+    if not first_value(message, H_CSEQ, b"no CSeq", &value):
+        return
+    i = value.start
+    number = whole_number(p, &i, value.end, 0x7FFFFFFF)
+    j = skip_space(p, i, value.end)
+    name = make_span(j, token_end(p, j, value.end))
+    n = name.end - name.start
+    if number < 0 or j == i or n == 0 or name.end != value.end:
+        fail(message, 400, value.start, b"malformed CSeq")
+        return
+    message.cseq.number = <uint32_t>number
+    message.cseq.name = name
+    message.cseq.method = method_id(p, name)
+    if message.status != 0:
+        message.method = message.cseq.method
+        message.method_name = name
+    elif (n != message.method_name.end - message.method_name.start
+            or memcmp(p + name.start, p + message.method_name.start, n) != 0):
+        fail(message, 400, name.start, b"the CSeq's method is not the request's")     # §8.1.1.5
+
+
+cdef void read_numbers(Message message) noexcept:
+    """Max-Forwards, and the body's end by Content-Length (RFC 3261 §18.3)."""
+    cdef const unsigned char *p = message.p
+    cdef int index = message.first[<int>H_MAX_FORWARDS]
+    cdef int32_t i
+    cdef int64_t number
+    cdef Span value
+    if index >= 0:
+        value = message.fields[index].value
+        i = value.start
+        number = whole_number(p, &i, value.end, 255)
+        if number < 0 or i != value.end:
+            fail(message, 400, value.start, b"malformed Max-Forwards")
+        else:
+            message.max_forwards = <int>number
+    index = message.first[<int>H_CONTENT_LENGTH]
+    while index >= 0:
+        value = message.fields[index].value
+        i = value.start
+        number = whole_number(p, &i, value.end, MAX_SIZE)
+        if i != value.end or number < 0:
+            fail(message, 400, value.start, b"malformed Content-Length")
+        elif message.content_length >= 0 and message.content_length != number:
+            fail(message, 400, value.start, b"two values of Content-Length")
+        elif number > message.size - message.body.start:
+            fail(message, 400, value.start, b"the body is shorter than Content-Length")
+        else:
+            message.content_length = <int>number
+        index = message.fields[index].next
+    if message.content_length >= 0:
+        message.body.end = message.size = message.body.start + message.content_length
+
+
+@cython.final
+@cython.no_gc
+@cython.freelist(256)
+cdef class Message:
+
+    def __cinit__(self):
+        self.p = <const unsigned char *>NOTHING
+        self.why = NOTHING
+        self.fields = self.inline_fields
+        self.capacity = INLINE_FIELDS
+        memset(self.first, 0xFF, sizeof(self.first))
+        memset(self.last, 0xFF, sizeof(self.last))
+        self.uri.port = self.via.port = self.sender.uri.port = self.target.uri.port = -1
+        self.max_forwards = self.content_length = -1
+
+    def __dealloc__(self):
+        if self.fields != self.inline_fields:
+            PyMem_Free(self.fields)
+
+    cdef bytes text(self, Span span):
+        return PyBytes_FromStringAndSize(<const char *>self.p + span.start, span.end - span.start)
+
+    cdef bint is_request(self) noexcept:
+        return self.status == 0
+
+    cdef bint has(self, int header) noexcept:
+        return self.first[header] >= 0
+
+    cdef Span value_of(self, int header) noexcept:
+        return self.fields[self.first[header]].value if self.first[header] >= 0 else make_span(0, 0)
+
+    cdef void cursor(self, int header, Cursor *cursor) noexcept:
+        cursor.field = self.first[header]
+        cursor.position = 0
+
+    cdef int next_value(self, Cursor *cursor, Span *value) noexcept:
+        cdef Field *field
+        cdef int32_t start, end
+        while cursor.field >= 0:
+            field = &self.fields[cursor.field]
+            start = cursor.position if cursor.position else field.value.start
+            end = value_end(self.p, start, field.value.end)
+            if end < field.value.end:
+                cursor.position = end + 1
+            else:
+                cursor.field = field.next
+                cursor.position = 0
+                if start == field.value.start and end == start:
+                    continue        # an empty field has no value; an empty value between commas is one
+            value[0] = trim(self.p, start, end)
+            return 1
+        return 0
+
+    cdef int parse_via(self, Span span, Via *via) noexcept:
+        span = trim(self.p, span.start, span.end)
+        if span.start == span.end:
+            return 0
+        return 1 if read_via(self.p, span.start, span.end, via) == span.end else -1
+
+    cdef int parse_address(self, Span span, Address *address) noexcept:
+        return read_address(self.p, span, address)
+
+    cdef int parse_uri(self, Span span, Uri *uri) noexcept:
+        return parse_uri_at(self.p, span.start, span.end, uri)
+
+    cdef int64_t number(self, int header) noexcept:
+        cdef Span value
+        cdef int32_t i
+        cdef int64_t number
+        if self.first[header] < 0:
+            return -1
+        value = self.fields[self.first[header]].value
+        i = value.start
+        number = whole_number(self.p, &i, value.end, MAX_DELTA)
+        if header == H_RETRY_AFTER or header == H_SESSION_EXPIRES or header == H_MIN_SE:
+            # A comment and parameters may follow (§20.33, RFC 4028 §4 and §5).
+            i = skip_space(self.p, i, value.end)
+            if i < value.end and (self.p[i] == c';' or self.p[i] == c'('):
+                i = value.end
+        return number if i == value.end else -2
+
+    cdef bint lists_token(self, int header, const char *token) noexcept:
+        cdef Cursor cursor
+        cdef Span value
+        self.cursor(header, &cursor)
+        while self.next_value(&cursor, &value):
+            if span_is(self.p, value, token):
+                return True
+        return False
+
+    # The Python face. A property may not have the name of a C field, so these come by __getattr__.
+
+    def __getattr__(self, str name):
+        if name == "is_request":
+            return self.status == 0
+        if name == "method":
+            return self.text(self.method_name).decode("ascii")
+        if name == "reason":
+            return self.text(self.reason).decode("utf-8", "replace")
+        if name == "uri":
+            return self.text(self.request_uri)
+        if name == "body":
+            return self.text(self.body)
+        if name == "call_id":
+            return self.text(self.call_id)
+        if name == "cseq":
+            return self.cseq.number, self.text(self.cseq.name).decode("ascii")
+        raise AttributeError(f"'Message' object has no attribute {name!r}")
+
+    def __dir__(self):
+        return [*object.__dir__(self), "is_request", "method", "reason", "uri", "body", "call_id", "cseq"]
+
+    @property
+    def error_reason(self):
+        return self.why.decode("ascii")
+
+    @property
+    def from_tag(self):
+        return self.text(self.sender.tag)
+
+    @property
+    def to_tag(self):
+        return self.text(self.target.tag)
+
+    @property
+    def from_aor(self):
+        return aor_or_empty(self.p, &self.sender.uri)
+
+    @property
+    def to_aor(self):
+        return aor_or_empty(self.p, &self.target.uri)
+
+    @property
+    def request_aor(self):
+        return aor_or_empty(self.p, &self.uri)
+
+    @property
+    def branch(self):
+        return self.text(self.via.branch)
+
+    @property
+    def headers(self):
+        cdef int i
+        return [(self.text(self.fields[i].name), unfold(self.text(self.fields[i].value))) for i in range(self.count)]
+
+    def header(self, str name not None):
+        cdef int index = next_named(self, name.encode(), -1)
+        return unfold(self.text(self.fields[index].value)) if index >= 0 else None
+
+    def values(self, str name not None):
+        cdef bytes wanted = name.encode()
+        cdef int index = next_named(self, wanted, -1)
+        cdef int32_t start, end
+        cdef Span value
+        cdef list found = []
+        while index >= 0:
+            value = self.fields[index].value
+            start = value.start
+            end = value_end(self.p, start, value.end)
+            while start < value.end or end > value.start:
+                found.append(unfold(self.text(trim(self.p, start, end))))
+                if end == value.end:
+                    break
+                start = end + 1
+                end = value_end(self.p, start, value.end)
+            index = next_named(self, wanted, index)
+        return iter(found)
+
+
+cdef int next_named(Message message, bytes name, int index):
+    """The field of that name after a given one, or -1."""
+    cdef const unsigned char *wanted = <const unsigned char *>PyBytes_AS_STRING(name)
+    cdef int header = header_id(wanted, <int32_t>min(len(name), 255))
+    index = message.first[header] if index < 0 else message.fields[index].next
+    while index >= 0 and header == H_OTHER and not span_is(message.p, message.fields[index].name, <const char *>wanted):
+        index = message.fields[index].next
+    return index
+
+
+cdef bytes unfold(bytes value):
+    """Each fold, with the white space around it, as one space (RFC 3261 §7.3.1)."""
+    cdef Py_ssize_t i = 0, n = 0, j
+    cdef const unsigned char *p = <const unsigned char *>PyBytes_AS_STRING(value)
+    cdef Py_ssize_t end = len(value)
+    cdef bytearray out
+    if memchr(p, c'\n', end) == NULL:
+        return value
+    out = bytearray()
+    while i < end:
+        j = i
+        while j < end and CLASS[p[j]] & C_SPACE:
+            j += 1
+        if j > i:
+            out += b" " if memchr(p + i, c'\n', j - i) != NULL else value[i:j]
+            i = j
+        else:
+            out.append(p[i])
+            i += 1
+    return bytes(out)
+
+
+cdef bytes aor_or_empty(const unsigned char *p, const Uri *uri):
+    return canonical_aor(p, uri) if uri.all.end > uri.all.start else b""
+
+
+cdef Message parse_message(bytes data):
+    cdef Message message = Message.__new__(Message)
+    cdef const unsigned char *p
+    cdef int32_t blank = 0
+    if len(data) > MAX_SIZE:
+        data = data[:MAX_SIZE]
+        fail(message, 513, MAX_SIZE, b"message too large")
+    p = <const unsigned char *>PyBytes_AS_STRING(data)
+    if p[0] == c'\r' or p[0] == c'\n':
+        while p[blank] == c'\r' or p[blank] == c'\n':
+            blank += 1
+        data = data[blank:]
+    message.data = data
+    message.p = <const unsigned char *>PyBytes_AS_STRING(data)
+    message.size = <int32_t>len(data)
+    message.body.start = read_fields(message, read_start_line(message))
+    message.body.end = message.size
+    read_dialog(message)
+    read_cseq(message)
+    read_numbers(message)
+    return message
+
+
+def parse(bytes data not None):
+    return parse_message(data)
+
+
+def parse_address(bytes value not None):
+    cdef Address address
+    cdef const unsigned char *p = <const unsigned char *>PyBytes_AS_STRING(value)
+    cdef bytes display
+    if len(value) > MAX_SIZE or read_address(p, make_span(0, <int32_t>len(value)), &address) != 1:
+        raise ParseError(400, 0, "malformed address")
+    display = unfold(piece(p, address.display))
+    if display[:1] == b'"':
+        display = unquote(display)
+    return display, piece(p, address.uri.all), params_dict(p, address.params)
+
+
+cdef bytes unquote(bytes text):
+    """A quoted string without its quotes and with its quoted pairs resolved."""
+    cdef bytearray out = bytearray()
+    cdef Py_ssize_t i = 1, end = len(text) - 1
+    while i < end:
+        if text[i] == c'\\' and i + 1 < end:
+            i += 1
+        out.append(text[i])
+        i += 1
+    return bytes(out)

@@ -1,0 +1,632 @@
+"""URIs: reading (RFC 3261 §25.1, RFC 3966), comparison (§19.1.4) and the canonical address of record (§10.3).
+
+Nothing here allocates but `canonical_aor`, and every loop moves forward over its own span only.
+
+Stricter than the grammar: a port is 1 to 65535, no host label is empty, an IPv6 reference is checked in full.
+Wider, since phones send it and nothing is lost by passing it on:
+
+- `#` unescaped in a user part (dial codes), `_` in a host name, and a host name whose last label begins with a digit;
+- `=` inside the value of a URI parameter;
+- the extra colon before an embedded IPv4 address (RFC 5118 §4.10);
+- a local tel number without phone-context.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from libc.string cimport memchr, memcmp, memcpy, memset, strlen
+
+from .errors import ParseError
+
+cdef const char *DIGITS = b"0123456789ABCDEF"
+cdef const char *SEPARATORS = b"-.()"       # the visual separators of RFC 3966 §3
+# Beyond so many parameters or headers two URIs are equal only byte by byte: comparing each with each is quadratic.
+cdef enum:
+    LIMIT = 64
+
+cdef signed char HEX[256]       # the digit's value, or -1
+
+
+cdef void fill_classes():
+    cdef int c
+    alphanum = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+    unreserved = alphanum + b"-_.!~*'()"
+    memset(CLASS, 0, sizeof(CLASS))
+    memset(HEX, -1, sizeof(HEX))
+    for members, bit in (
+        (b" \t\r\n", C_SPACE),
+        (alphanum + b"-.!%*_+`'~", C_TOKEN),
+        (unreserved + b"&=+$,;?/#", C_USER),
+        (unreserved + b"&=+$,", C_PASSWORD),
+        (alphanum + b"-._", C_HOST),
+        (unreserved + b"[]/:&+$", C_PARAM),
+        (unreserved + b"[]/?:+$", C_HEADER),
+        (b";/?:@&=+$,", C_RESERVED),
+    ):
+        for c in members:
+            CLASS[c] |= <uint16_t>bit
+    for c in range(0x21, 0x7F):
+        if chr(c) not in "\",;<>\\":
+            CLASS[c] |= C_VALUE
+        if chr(c) not in ",;":
+            CLASS[c] |= C_CALL_ID
+    for c in range(0x80, 0x100):
+        CLASS[c] |= C_VALUE
+    for value, c in enumerate(b"0123456789abcdef"):
+        HEX[c] = value
+    for value, c in enumerate(b"ABCDEF"):
+        HEX[c] = 10 + value
+
+
+fill_classes()
+
+
+cdef inline bint is_digit(unsigned char c) noexcept:
+    return <unsigned char>(c - 48) < 10
+
+
+cdef inline bint is_alpha(unsigned char c) noexcept:
+    return <unsigned char>((c | 32) - 97) < 26
+
+
+cdef inline int32_t run_end(const unsigned char *p, int32_t i, int32_t end, int members) noexcept:
+    """End of a run of characters of a class and escapes; -1 where a '%' is not followed by two hex digits."""
+    while i < end:
+        if CLASS[p[i]] & members:
+            i += 1
+        elif p[i] == c'%':
+            if i + 2 >= end or HEX[p[i + 1]] < 0 or HEX[p[i + 2]] < 0:
+                return -1
+            i += 3
+        else:
+            break
+    return i
+
+
+# Hosts and ports
+
+cdef bint is_ipv4(const unsigned char *p, int32_t i, int32_t end) noexcept:
+    cdef int part, value, digits
+    for part in range(4):
+        value = digits = 0
+        while i < end and is_digit(p[i]) and digits < 4:
+            value = value * 10 + (p[i] - 48)
+            digits += 1
+            i += 1
+        if digits == 0 or digits > 3 or value > 255:
+            return False
+        if part < 3:
+            if i >= end or p[i] != c'.':
+                return False
+            i += 1
+    return i == end
+
+
+cdef bint is_ipv6(const unsigned char *p, int32_t i, int32_t end) noexcept:
+    """IPv6address as RFC 4291 §2.2 corrects RFC 3261's rule."""
+    cdef int groups = 0
+    cdef int32_t j
+    cdef bint compressed = False, needs_ipv4 = False
+    if i + 1 < end and p[i] == c':' and p[i + 1] == c':':
+        i += 1      # the loop below sees the second colon as that of '::'
+    elif i < end and p[i] == c':':
+        return False
+    while True:
+        if i < end and p[i] == c':':
+            if compressed:
+                return False
+            compressed = True
+            i += 1
+            if i == end:
+                break
+            if p[i] == c':':        # RFC 5118 §4.10
+                needs_ipv4 = True
+                i += 1
+        j = i
+        while j < end and HEX[p[j]] >= 0 and j - i < 5:
+            j += 1
+        if j == i or j - i > 4:
+            return False
+        if j < end and p[j] == c'.':
+            if not is_ipv4(p, i, end):
+                return False
+            groups += 2
+            needs_ipv4 = False
+            break
+        groups += 1
+        if j == end:
+            break
+        if p[j] != c':' or j + 1 == end:
+            return False
+        i = j + 1
+    return not needs_ipv4 and (groups < 8 if compressed else groups == 8)
+
+
+cdef int32_t host_end(const unsigned char *p, int32_t i, int32_t end) noexcept:
+    cdef int32_t start = i
+    cdef const unsigned char *close
+    if i >= end:
+        return -1
+    if p[i] == c'[':
+        close = <const unsigned char *>memchr(p + i, c']', end - i)
+        if close == NULL or not is_ipv6(p, i + 1, <int32_t>(close - p)):
+            return -1
+        return <int32_t>(close - p) + 1
+    while i < end and CLASS[p[i]] & C_HOST:
+        if p[i] == c'.' and (i == start or p[i - 1] == c'.'):
+            return -1
+        i += 1
+    if i == start or p[start] == c'-':
+        return -1
+    return i
+
+
+cdef int32_t read_port(const unsigned char *p, int32_t i, int32_t end, int *port) noexcept:
+    cdef int value = 0
+    cdef int32_t start = i
+    while i < end and is_digit(p[i]):
+        value = value * 10 + (p[i] - 48)
+        if value > 65535:
+            return -1
+        i += 1
+    if i == start or value == 0:
+        return -1
+    port[0] = value
+    return i
+
+
+# Parameters of headers and URIs
+
+cdef int32_t quoted_end(const unsigned char *p, int32_t i, int32_t end) noexcept:
+    i += 1
+    while i < end:
+        if p[i] == c'"':
+            return i + 1
+        i += 2 if p[i] == c'\\' else 1      # quoted-pair
+    return -1
+
+
+cdef int32_t read_param(const unsigned char *p, int32_t i, int32_t end, int names, Span *name, Span *value) noexcept:
+    i = skip_space(p, i + 1, end)
+    name.start = i
+    while i < end and CLASS[p[i]] & names:
+        i += 1
+    name.end = i
+    value.start = value.end = i
+    if i == name.start:
+        return -1
+    i = skip_space(p, i, end)
+    if i < end and p[i] == c'=':
+        i = skip_space(p, i + 1, end)
+        value.start = i
+        if i < end and p[i] == c'"':
+            i = quoted_end(p, i, end)
+            if i < 0:
+                value.start = value.end
+                return -1
+        else:
+            while i < end and CLASS[p[i]] & C_VALUE:
+                i += 1
+        value.end = i
+        if i == value.start:
+            return -1
+        i = skip_space(p, i, end)
+    if i < end and p[i] != c';' and p[i] != c',':
+        return -1
+    return i
+
+
+cdef int find_param(const unsigned char *p, Span params, const char *name, Span *value) noexcept:
+    cdef int32_t i = params.start
+    cdef Span found
+    while i < params.end and p[i] == c';':
+        i = read_param(p, i, params.end, C_TOKEN | C_PARAM, &found, value)
+        if i < 0:
+            break
+        if span_is(p, found, name):
+            return 1
+    value.start = value.end = params.end
+    return -1 if i < 0 else 0
+
+
+cdef bint span_is(const unsigned char *p, Span span, const char *text) noexcept:
+    cdef int32_t i = span.start
+    while i < span.end:
+        if text[0] == 0 or lower(p[i]) != lower(<unsigned char>text[0]):
+            return False
+        text += 1
+        i += 1
+    return text[0] == 0
+
+
+# Reading a URI
+
+cdef int32_t read_pairs(const unsigned char *p, int32_t i, int32_t end, unsigned char separator, int members,
+                        bint needs_value) noexcept:
+    """The pairs of uri-parameters or headers; i is one past the first separator."""
+    cdef int32_t j
+    while True:
+        j = run_end(p, i, end, members)
+        if j <= i:
+            return -1
+        if j < end and p[j] == c'=':
+            i = j + 1
+            j = run_end(p, i, end, members)
+            while j >= 0 and j < end and p[j] == c'=' and not needs_value:
+                j = run_end(p, j + 1, end, members)
+            if j < i or (j == i and not needs_value):
+                return -1
+        elif needs_value:
+            return -1
+        if j == end or p[j] != separator:
+            return j
+        i = j + 1
+
+
+cdef int read_sip(const unsigned char *p, int32_t i, int32_t end, Uri *uri) noexcept:
+    cdef int32_t j, at
+    # An '@' stands unescaped nowhere but after the userinfo.
+    cdef const unsigned char *found = <const unsigned char *>memchr(p + i, c'@', end - i)
+    if found != NULL:
+        at = <int32_t>(found - p)
+        j = run_end(p, i, at, C_USER)
+        if j <= i:
+            return -1
+        uri.user = make_span(i, j)
+        if j < at:
+            if p[j] != c':' or run_end(p, j + 1, at, C_PASSWORD) != at:
+                return -1
+            uri.password = make_span(j + 1, at)
+        i = at + 1
+    j = host_end(p, i, end)
+    if j < 0:
+        return -1
+    uri.host = make_span(i, j)
+    if j < end and p[j] == c':':
+        j = read_port(p, j + 1, end, &uri.port)
+        if j < 0:
+            return -1
+    if j < end and p[j] == c';':
+        i = j
+        j = read_pairs(p, i + 1, end, c';', C_PARAM, False)
+        if j < 0:
+            return -1
+        uri.params = make_span(i, j)
+    if j < end and p[j] == c'?':
+        i = j + 1
+        j = read_pairs(p, i, end, c'&', C_HEADER, True)
+        if j < 0:
+            return -1
+        uri.headers = make_span(i, j)
+    return 1 if j == end else -1
+
+
+cdef int read_tel(const unsigned char *p, int32_t i, int32_t end, Uri *uri) noexcept:
+    # RFC 3966 §3
+    cdef int32_t j = i
+    cdef int digits = 0
+    cdef bint is_global = i < end and p[i] == c'+'
+    if is_global:
+        j += 1
+    while j < end and p[j] != c';':
+        if is_digit(p[j]) or (not is_global and (HEX[p[j]] >= 0 or p[j] == c'*' or p[j] == c'#')):
+            digits += 1
+        elif p[j] != c'-' and p[j] != c'.' and p[j] != c'(' and p[j] != c')':
+            return -1
+        j += 1
+    if digits == 0:
+        return -1
+    uri.user = make_span(i, j)
+    if j < end:
+        i = j
+        j = read_pairs(p, i + 1, end, c';', C_PARAM, False)
+        if j < 0:
+            return -1
+        uri.params = make_span(i, j)
+    return 1 if j == end else -1
+
+
+cdef int read_absolute(const unsigned char *p, int32_t i, int32_t end) noexcept:
+    if not is_alpha(p[i]):
+        return -1
+    while i < end and (is_alpha(p[i]) or is_digit(p[i]) or p[i] == c'+' or p[i] == c'-' or p[i] == c'.'):
+        i += 1
+    if i >= end or p[i] != c':' or i + 1 == end:
+        return -1
+    i = run_end(p, i + 1, end, C_USER | C_RESERVED)
+    return 1 if i == end else -1
+
+
+cdef int parse_uri_at(const unsigned char *p, int32_t start, int32_t end, Uri *uri) noexcept:
+    cdef int result
+    cdef int32_t n = end - start
+    memset(uri, 0, sizeof(Uri))
+    uri.port = -1
+    if n <= 0:
+        return 0
+    uri.all = make_span(start, end)
+    if n > 4 and p[start] | 32 == c's' and p[start + 1] | 32 == c'i' and p[start + 2] | 32 == c'p' and p[start + 3] == c':':
+        uri.scheme = SCHEME_SIP
+        result = read_sip(p, start + 4, end, uri)
+    elif (n > 5 and p[start] | 32 == c's' and p[start + 1] | 32 == c'i' and p[start + 2] | 32 == c'p'
+            and p[start + 3] | 32 == c's' and p[start + 4] == c':'):
+        uri.scheme = SCHEME_SIPS
+        result = read_sip(p, start + 5, end, uri)
+    elif n > 4 and p[start] | 32 == c't' and p[start + 1] | 32 == c'e' and p[start + 2] | 32 == c'l' and p[start + 3] == c':':
+        uri.scheme = SCHEME_TEL
+        result = read_tel(p, start + 4, end, uri)
+    else:
+        result = read_absolute(p, start, end)
+    if result < 0:
+        uri.all.end = start
+    return result
+
+
+# Comparison (RFC 3261 §19.1.4)
+
+cdef struct Pair:
+    Span name
+    Span value
+    bint has_value
+
+
+cdef inline int next_unit(const unsigned char *p, int32_t *i, int32_t end, bint fold) noexcept:
+    """The next character; an escape is its character, but 256 more where the character is reserved."""
+    cdef int c = p[i[0]]
+    if c == c'%' and i[0] + 2 < end:
+        c = HEX[p[i[0] + 1]] << 4 | HEX[p[i[0] + 2]]
+        i[0] += 3
+        if CLASS[c & 255] & C_RESERVED:
+            return 256 + c
+    else:
+        i[0] += 1
+    return lower(<unsigned char>c) if fold else c
+
+
+cdef bint same_text(const unsigned char *p, Span a, const unsigned char *q, Span b, bint fold) noexcept:
+    while a.start < a.end and b.start < b.end:
+        if next_unit(p, &a.start, a.end, fold) != next_unit(q, &b.start, b.end, fold):
+            return False
+    return a.start == a.end and b.start == b.end
+
+
+cdef bint same_number(const unsigned char *p, Span a, const unsigned char *q, Span b) noexcept:
+    """Telephone numbers without their visual separators (RFC 3966 §4)."""
+    while True:
+        while a.start < a.end and memchr(SEPARATORS, p[a.start], 4) != NULL:
+            a.start += 1
+        while b.start < b.end and memchr(SEPARATORS, q[b.start], 4) != NULL:
+            b.start += 1
+        if a.start == a.end or b.start == b.end:
+            return a.start == a.end and b.start == b.end
+        if lower(p[a.start]) != lower(q[b.start]):
+            return False
+        a.start += 1
+        b.start += 1
+
+
+cdef bint same_value(const unsigned char *p, const Pair *a, const unsigned char *q, const Pair *b, bint tel) noexcept:
+    if a.has_value != b.has_value:
+        return False
+    if tel and a.value.start < a.value.end and p[a.value.start] == c'+':
+        return same_number(p, a.value, q, b.value)
+    return same_text(p, a.value, q, b.value, True)
+
+
+cdef int split_pairs(const unsigned char *p, Span span, unsigned char separator, Pair *pairs) noexcept:
+    """Names and values of params or headers; -1 where there are more than LIMIT."""
+    cdef int count = 0
+    cdef int32_t i = span.start
+    cdef int32_t j, equals
+    if i < span.end and p[i] == separator:
+        i += 1
+    while i < span.end:
+        if count == LIMIT:
+            return -1
+        j = i
+        equals = -1
+        while j < span.end and p[j] != separator:
+            if p[j] == c'=' and equals < 0:
+                equals = j
+            j += 1
+        pairs[count].has_value = equals >= 0
+        pairs[count].name = make_span(i, equals if equals >= 0 else j)
+        pairs[count].value = make_span(equals + 1 if equals >= 0 else j, j)
+        count += 1
+        i = j + 1
+    return count
+
+
+cdef inline bint is_named(const unsigned char *p, Span name, const char *text) noexcept:
+    return same_text(p, name, <const unsigned char *>text, make_span(0, <int32_t>strlen(text)), True)
+
+
+cdef bint never_default(const unsigned char *p, Span name) noexcept:
+    """Parameters that must be in both URIs. The rules name user, ttl, method and maddr; their examples add transport."""
+    return (is_named(p, name, b"transport") or is_named(p, name, b"user") or is_named(p, name, b"maddr")
+            or is_named(p, name, b"method") or is_named(p, name, b"ttl"))
+
+
+cdef bint params_agree(const unsigned char *p, const Pair *a, int count_a,
+                       const unsigned char *q, const Pair *b, int count_b, bint tel) noexcept:
+    """Whether each parameter of a is the same in b, or absent there and none that matters (for tel: all matter)."""
+    cdef int i, j
+    cdef bint named, agrees
+    for i in range(count_a):
+        named = agrees = False
+        for j in range(count_b):
+            if same_text(p, a[i].name, q, b[j].name, True):
+                named = True
+                if same_value(p, &a[i], q, &b[j], tel):
+                    agrees = True
+                    break
+        if not agrees and (named or tel or never_default(p, a[i].name)):
+            return False
+    return True
+
+
+cdef bint headers_agree(const unsigned char *p, const Pair *a, const unsigned char *q, const Pair *b, int count) noexcept:
+    """Whether each header of a is as often in a as in b; both have `count` of them."""
+    cdef int i, j, here, there
+    for i in range(count):
+        here = there = 0
+        for j in range(count):
+            here += same_text(p, a[i].name, p, a[j].name, True) and same_text(p, a[i].value, p, a[j].value, True)
+            there += same_text(p, a[i].name, q, b[j].name, True) and same_text(p, a[i].value, q, b[j].value, True)
+        if here != there:
+            return False
+    return True
+
+
+cdef bint pairs_equal(const unsigned char *p, const Uri *a, const unsigned char *q, const Uri *b) noexcept:
+    cdef Pair left[LIMIT]
+    cdef Pair right[LIMIT]
+    cdef bint tel = a.scheme == SCHEME_TEL
+    cdef int count_a = split_pairs(p, a.params, c';', left)
+    cdef int count_b = split_pairs(q, b.params, c';', right)
+    if count_a < 0 or count_b < 0:
+        return False
+    if not (params_agree(p, left, count_a, q, right, count_b, tel)
+            and params_agree(q, right, count_b, p, left, count_a, tel)):
+        return False
+    count_a = split_pairs(p, a.headers, c'&', left)
+    count_b = split_pairs(q, b.headers, c'&', right)
+    return count_a >= 0 and count_a == count_b and headers_agree(p, left, q, right, count_a)
+
+
+cdef bint uris_equal(const unsigned char *p, const Uri *a, const unsigned char *q, const Uri *b) noexcept:
+    cdef int32_t size = a.all.end - a.all.start
+    if a.scheme != b.scheme or size <= 0 or b.all.end <= b.all.start:
+        return False
+    if size == b.all.end - b.all.start and memcmp(p + a.all.start, q + b.all.start, size) == 0:
+        return True
+    if a.scheme == SCHEME_OTHER:
+        return False
+    if a.scheme == SCHEME_TEL:
+        return same_number(p, a.user, q, b.user) and pairs_equal(p, a, q, b)
+    # A password may be there and empty; a span of zeros says that there is none.
+    return (a.port == b.port and (a.password.end == 0) == (b.password.end == 0)
+            and same_text(p, a.user, q, b.user, False) and same_text(p, a.password, q, b.password, False)
+            and same_text(p, a.host, q, b.host, True) and pairs_equal(p, a, q, b))
+
+
+# The canonical address of record
+
+cdef Py_ssize_t write_user(const unsigned char *p, Span user, char *out) noexcept:
+    """Each character unescaped where the user part allows it so, else as upper-case hex; three bytes at most for one."""
+    cdef Py_ssize_t n = 0
+    cdef int32_t i = user.start
+    cdef int c
+    while i < user.end:
+        c = next_unit(p, &i, user.end, False) & 255
+        if CLASS[c] & C_USER and c != c'#':
+            out[n] = <char>c
+            n += 1
+        else:
+            out[n] = c'%'
+            out[n + 1] = DIGITS[c >> 4]
+            out[n + 2] = DIGITS[c & 15]
+            n += 3
+    return n
+
+
+cdef Py_ssize_t write_lower(const unsigned char *p, Span span, char *out) noexcept:
+    cdef int32_t i
+    for i in range(span.start, span.end):
+        out[i - span.start] = <char>lower(p[i])
+    return span.end - span.start
+
+
+cdef Py_ssize_t write_tel(const unsigned char *p, const Uri *uri, char *out) noexcept:
+    cdef Py_ssize_t n = 4
+    cdef int32_t i
+    cdef Span context
+    memcpy(out, b"tel:", 4)
+    for i in range(uri.user.start, uri.user.end):
+        if memchr(SEPARATORS, p[i], 4) == NULL:
+            out[n] = <char>lower(p[i])
+            n += 1
+    # RFC 3966 §5.1.5: a local number is nobody's without its context.
+    if out[4] != c'+' and find_param(p, uri.params, b"phone-context", &context) == 1:
+        memcpy(out + n, b";phone-context=", 15)
+        n += 15
+        n += write_lower(p, context, out + n)
+    return n
+
+
+cdef bytes canonical_aor(const unsigned char *p, const Uri *uri):
+    cdef char ordinary[512]
+    cdef char *out = ordinary
+    cdef Py_ssize_t n, most = 3 * (<Py_ssize_t>uri.all.end - uri.all.start) + 32
+    if uri.scheme == SCHEME_OTHER:
+        return PyBytes_FromStringAndSize(<const char *>p + uri.all.start, uri.all.end - uri.all.start)
+    if most > 512:
+        out = <char *>PyMem_Malloc(most)
+        if out == NULL:
+            raise MemoryError
+    if uri.scheme == SCHEME_TEL:
+        n = write_tel(p, uri, out)
+    else:
+        memcpy(out, b"sips:", 5)
+        n = 5
+        if uri.scheme == SCHEME_SIP:
+            out[3] = c':'
+            n = 4
+        if uri.user.end > uri.user.start:
+            n += write_user(p, uri.user, out + n)
+            out[n] = c'@'
+            n += 1
+        n += write_lower(p, uri.host, out + n)
+    try:
+        return PyBytes_FromStringAndSize(out, n)
+    finally:
+        if out != ordinary:
+            PyMem_Free(out)
+
+
+# The Python face
+
+cdef bytes piece(const unsigned char *p, Span span):
+    return PyBytes_FromStringAndSize(<const char *>p + span.start, span.end - span.start)
+
+
+cdef int read_whole(bytes text, Uri *uri) except -1:
+    if parse_uri_at(<const unsigned char *>PyBytes_AS_STRING(text), 0, <int32_t>min(len(text), 65536), uri) != 1:
+        raise ParseError(400, 0, "malformed URI")
+    return 1
+
+
+cdef dict params_dict(const unsigned char *p, Span params):
+    cdef dict found = {}
+    cdef Span name, value
+    cdef int32_t i = params.start
+    while 0 <= i < params.end and p[i] == c';':
+        i = read_param(p, i, params.end, C_TOKEN | C_PARAM, &name, &value)
+        if i >= 0:
+            found.setdefault(piece(p, name).lower(), piece(p, value) if value.end > value.start else None)
+    return found
+
+
+def uri_parts(bytes uri not None):
+    cdef Uri parts
+    cdef const unsigned char *p = <const unsigned char *>PyBytes_AS_STRING(uri)
+    read_whole(uri, &parts)
+    if parts.scheme == SCHEME_OTHER:
+        scheme, _, rest = uri.partition(b":")
+        return scheme.decode("ascii").lower(), rest, b"", -1, {}
+    scheme = ("sip", "sips", "tel")[parts.scheme - 1]
+    host = piece(p, parts.host).lower().strip(b"[]")
+    return scheme, piece(p, parts.user), host, parts.port, params_dict(p, parts.params)
+
+
+def aor(bytes uri not None):
+    cdef Uri parts
+    read_whole(uri, &parts)
+    return canonical_aor(<const unsigned char *>PyBytes_AS_STRING(uri), &parts)
+
+
+def same_uri(bytes a not None, bytes b not None):
+    cdef Uri left, right
+    read_whole(a, &left)
+    read_whole(b, &right)
+    return bool(uris_equal(<const unsigned char *>PyBytes_AS_STRING(a), &left,
+                           <const unsigned char *>PyBytes_AS_STRING(b), &right))
