@@ -1,0 +1,97 @@
+"""Kamailio as a plain registrar and proxy, in memory: what sipfast stands in front of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .process import HOST, Process, answers_options, find
+
+CONFIGURATION = """\
+#!KAMAILIO
+debug=1
+log_stderror=yes
+children=2
+disable_tcp=yes
+auto_aliases=no
+dns=no
+rev_dns=no
+listen=udp:{host}:{port}
+alias="{domain}"
+
+loadmodule "tm.so"
+loadmodule "sl.so"
+loadmodule "rr.so"
+loadmodule "pv.so"
+loadmodule "maxfwd.so"
+loadmodule "siputils.so"
+loadmodule "textops.so"
+loadmodule "usrloc.so"
+loadmodule "registrar.so"
+
+modparam("usrloc", "db_mode", 0)
+modparam("registrar", "use_path", 1)
+modparam("registrar", "path_mode", 1)
+modparam("registrar", "path_use_received", 1)
+modparam("registrar", "max_expires", 3600)
+modparam("registrar", "default_expires", 600)
+
+request_route {{
+    if (!mf_process_maxfwd_header("10")) {{
+        sl_send_reply("483", "Too Many Hops");
+        exit;
+    }}
+    if (is_method("CANCEL")) {{
+        if (t_check_trans()) t_relay();
+        exit;
+    }}
+    if (has_totag()) {{
+        if (loose_route()) {{
+            t_relay();
+        }} else if (is_method("ACK")) {{
+            if (t_check_trans()) t_relay();
+        }} else {{
+            sl_send_reply("404", "Not Here");
+        }}
+        exit;
+    }}
+    t_check_trans();
+    remove_hf("Route");
+    if (is_method("OPTIONS") && uri == myself && $rU == $null) {{
+        sl_send_reply("200", "OK");
+        exit;
+    }}
+    if (is_method("REGISTER")) {{
+        save("location");
+        exit;
+    }}
+    if (is_method("INVITE|SUBSCRIBE")) record_route();
+    if (!(uri == myself)) {{
+        sl_send_reply("403", "Not Served");
+        exit;
+    }}
+    if (!lookup("location")) {{
+        sl_send_reply("{absent}", "Not Here");
+        exit;
+    }}
+    t_relay();
+}}
+"""
+
+
+class Kamailio(Process):
+    """Registers and routes one domain; answers `absent` (480 or 404) for whoever is not registered."""
+
+    def __init__(self, folder: Path, number: int, *, port: int, domain: str, absent: int):
+        self.port = port
+        run = folder / f"{number:02}-kamailio"
+        run.mkdir()
+        configuration = run / "kamailio.cfg"
+        configuration.write_text(CONFIGURATION.format(host=HOST, port=port, domain=domain, absent=absent))
+        argv = [find("kamailio") or "kamailio", "-f", str(configuration), "-DD", "-E", "-m", "32", "-M", "4"]
+        argv += ["-Y", str(run), "-P", str(run / "kamailio.pid")]
+        super().__init__(argv, folder / f"{number:02}-kamailio.log", cwd=run)
+
+    def ready(self) -> Kamailio:
+        """Wait until it answers."""
+        self.until(lambda: answers_options(self.port), 15, f"Kamailio answers on {self.port}")
+        return self

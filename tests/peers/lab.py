@@ -1,0 +1,133 @@
+"""The lab: where a test gets its processes from, and what ends them all."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from .baresip import Baresip
+from .kamailio import Kamailio
+from .process import HOST, Process, free_port, need
+from .server import Server
+from .sipp import Sipp
+
+DOMAIN = "example.test"
+P = TypeVar("P", bound=Process)
+
+
+class Lab:
+    """Starts programs in one folder and remembers them."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self._processes: list[Process] = []
+
+    def _keep(self, process: P) -> P:
+        self._processes.append(process)
+        return process
+
+    @property
+    def _number(self) -> int:
+        return len(self._processes)
+
+    def sipfast(self, config: str = "", *, upstream: int | None = None, like: Server | None = None) -> Server:
+        """A server that answers. `like` another: on its port and its data, that is, its restart."""
+        data = like.data if like else self.folder / f"data{self._number}"
+        port = like.port if like else free_port()
+        server = Server(
+            self.folder, self._number, port=port, domain=DOMAIN, data=data, upstream=upstream, config=config
+        )
+        return self._keep(server).ready()
+
+    def kamailio(self, *, absent: int = 480) -> Kamailio:
+        """A registrar and proxy for the domain that answers."""
+        need("kamailio")
+        return self._keep(
+            Kamailio(self.folder, self._number, port=free_port(), domain=DOMAIN, absent=absent)
+        ).ready()
+
+    def baresip(self, user: str, server: int) -> Baresip:
+        """A softphone of `user` at a server's port; it registers by itself."""
+        need("baresip")
+        return self._keep(Baresip(self.folder, self._number, user, DOMAIN, server)).ready()
+
+    def caller(
+        self,
+        scenario: str,
+        server: int,
+        *options: str,
+        port: int | None = None,
+        calls: int = 1,
+        seconds: float = 20,
+        **keys: object,
+    ) -> Sipp:
+        """A phone whose scenario begins with a request of its own to the server's port."""
+        need("sipp")
+        keys.setdefault("domain", DOMAIN)
+        return self._keep(
+            Sipp(
+                scenario,
+                self.folder,
+                self._number,
+                server=server,
+                port=port or free_port(),
+                calls=calls,
+                seconds=seconds,
+                options=options,
+                keys=keys,
+            )
+        )
+
+    def waiting(
+        self,
+        scenario: str,
+        *options: str,
+        port: int | None = None,
+        calls: int = 1,
+        seconds: float = 30,
+        **keys: object,
+    ) -> Sipp:
+        """A phone whose scenario begins with a request from elsewhere; returns when it listens."""
+        need("sipp")
+        keys.setdefault("domain", DOMAIN)
+        return self._keep(
+            Sipp(
+                scenario,
+                self.folder,
+                self._number,
+                server=None,
+                port=port or free_port(),
+                calls=calls,
+                seconds=seconds,
+                options=options,
+                keys=keys,
+            )
+        ).ready()
+
+    def end(self) -> None:
+        """End whatever still runs, the latest first."""
+        for process in reversed(self._processes):
+            process.stop()
+
+
+@contextlib.contextmanager
+def listening(port: int) -> Iterator[socket.socket]:
+    """A bare socket on a phone's port, to see that nothing comes (or what)."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ear:
+        ear.bind((HOST, port))
+        yield ear
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    """A lab for one test."""
+    it = Lab(tmp_path)
+    try:
+        yield it
+    finally:
+        it.end()
