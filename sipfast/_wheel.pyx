@@ -54,7 +54,7 @@ cdef class Timed:
 cdef class Wheel:
 
     def __cinit__(self, int64_t now):
-        cdef uint32_t sentinel
+        cdef int sentinel
         if now < 0:
             raise ValueError("time is milliseconds since the epoch")
         self.now = now
@@ -243,9 +243,9 @@ cdef class Wheel:
     # The earliest slot that holds a timer: its sentinel, and its first millisecond in start; SENTINELS where there is
     # none. Slots of levels 0 to 2 lie ahead within the present slot of the level above; level 3 is a ring.
     cdef uint32_t next_slot(self, int64_t *start) noexcept:
-        cdef uint32_t level, index, word
+        cdef uint32_t index, word
         cdef uint64_t bits
-        cdef int shift, step
+        cdef int level, shift, step
         for level in range(LEVELS):
             shift = 8 * level
             index = self.now >> shift & 255

@@ -1,0 +1,592 @@
+"""Writes what leaves: responses, requests of our own, and forwarded messages as edits of the original bytes.
+
+A response copies whole header lines of its request as they are, folds and compact names included: what RFC 3261
+§8.2.6.2 wants equal is equal byte for byte. Only two values are touched on the way: the topmost Via, which gets
+`received` and `rport` (RFC 3261 §18.2.1, RFC 3581 §4), and a To without tag. Everything is copied once, into a bytes
+object that was made large enough before. A copied line whose end is missing, as in a request cut off in the middle,
+gets one.
+
+A forwarded message is its original with at most 32 edits. Edits are spans of the original and the text to stand there
+instead, so nothing is rebuilt and no edit sees another.
+
+Requests of which the parser said that they are wrong are answered, too: what can be read of them is copied, the rest is
+left out.
+"""
+
+from cpython.ref cimport Py_DECREF, PyObject
+from libc.stdint cimport uint8_t
+from libc.string cimport memcmp, memcpy, strlen
+
+from ._parser cimport (
+    H_CALL_ID, H_CSEQ, H_FROM, H_RECORD_ROUTE, H_ROUTE, H_TIMESTAMP, H_TO, H_VIA, M_INVITE, Address, Cursor, Field, Via,
+)
+
+cdef extern from "Python.h":
+    PyObject *PyBytes_FromStringAndSize(const char *text, Py_ssize_t size) except NULL
+    int _PyBytes_Resize(PyObject **text, Py_ssize_t size) except -1
+    char *PyBytes_AS_STRING(PyObject *text)
+    Py_ssize_t PyBytes_GET_SIZE(PyObject *text)
+
+cdef extern from "arpa/inet.h" nogil:
+    int AF_INET6
+    const char *inet_ntop(int family, const void *source, char *target, unsigned int size)
+    int inet_pton(int family, const char *source, void *target)
+
+cdef enum:
+    MOST_EDITS = 32
+    ADDRESS_ROOM = 46       # INET6_ADDRSTRLEN
+
+# RFC 3261 §21 and IANA's registry of SIP response codes.
+cdef dict PHRASES = {
+    100: "Trying", 180: "Ringing", 181: "Call Is Being Forwarded", 182: "Queued", 183: "Session Progress",
+    199: "Early Dialog Terminated",
+    200: "OK", 202: "Accepted", 204: "No Notification",
+    300: "Multiple Choices", 301: "Moved Permanently", 302: "Moved Temporarily", 305: "Use Proxy",
+    380: "Alternative Service",
+    400: "Bad Request", 401: "Unauthorized", 402: "Payment Required", 403: "Forbidden", 404: "Not Found",
+    405: "Method Not Allowed", 406: "Not Acceptable", 407: "Proxy Authentication Required", 408: "Request Timeout",
+    410: "Gone", 412: "Conditional Request Failed", 413: "Request Entity Too Large", 414: "Request-URI Too Long",
+    415: "Unsupported Media Type", 416: "Unsupported URI Scheme", 417: "Unknown Resource-Priority",
+    420: "Bad Extension", 421: "Extension Required", 422: "Session Interval Too Small", 423: "Interval Too Brief",
+    424: "Bad Location Information", 425: "Bad Alert Message", 428: "Use Identity Header",
+    429: "Provide Referrer Identity", 430: "Flow Failed", 433: "Anonymity Disallowed", 436: "Bad Identity Info",
+    437: "Unsupported Credential", 438: "Invalid Identity Header", 439: "First Hop Lacks Outbound Support",
+    440: "Max-Breadth Exceeded", 469: "Bad Info Package", 470: "Consent Needed",
+    480: "Temporarily Unavailable", 481: "Call/Transaction Does Not Exist", 482: "Loop Detected",
+    483: "Too Many Hops", 484: "Address Incomplete", 485: "Ambiguous", 486: "Busy Here", 487: "Request Terminated",
+    488: "Not Acceptable Here", 489: "Bad Event", 491: "Request Pending", 493: "Undecipherable",
+    494: "Security Agreement Required",
+    500: "Server Internal Error", 501: "Not Implemented", 502: "Bad Gateway", 503: "Service Unavailable",
+    504: "Server Time-out", 505: "Version Not Supported", 513: "Message Too Large",
+    555: "Push Notification Service Not Supported", 580: "Precondition Failure",
+    600: "Busy Everywhere", 603: "Decline", 604: "Does Not Exist Anywhere", 606: "Not Acceptable", 607: "Unwanted",
+    608: "Rejected",
+}
+# RFC 3261 §7.2
+cdef tuple CLASSES = ("", "Provisional", "Success", "Redirection", "Client Error", "Server Error", "Global Failure")
+
+
+def reason_phrase(int status):
+    if not 100 <= status <= 699:
+        raise ValueError(f"not a status code: {status}")
+    return PHRASES.get(status) or CLASSES[status // 100]
+
+
+# Every start line of a response with its standard phrase, ready to be copied.
+cdef list START_LINES = [f"SIP/2.0 {status} {reason_phrase(status)}\r\n".encode() for status in range(100, 700)]
+
+
+# Copying. Each of these writes at `to`, which has the room, and returns where the next one writes.
+
+cdef inline char *put(char *to, const void *text, Py_ssize_t size) noexcept:
+    memcpy(to, text, size)
+    return to + size
+
+
+cdef inline char *put_bytes(char *to, bytes text) noexcept:
+    return put(to, PyBytes_AS_STRING(<PyObject *>text), PyBytes_GET_SIZE(<PyObject *>text))
+
+
+cdef inline char *put_number(char *to, uint64_t number) noexcept:
+    cdef char digits[20]
+    cdef int at = 20
+    while True:
+        at -= 1
+        digits[at] = c'0' + number % 10
+        number //= 10
+        if number == 0:
+            break
+    return put(to, digits + at, 20 - at)
+
+
+cdef inline char *put_span(char *to, Message message, Span span) noexcept:
+    return put(to, message.p + span.start, span.end - span.start)
+
+
+# The rest of a header's line, from a position within it on.
+cdef inline char *put_rest(char *to, Message message, const Field *field, int32_t start) noexcept:
+    if field.line_end - 2 >= start and message.p[field.line_end - 2] == c'\r' and message.p[field.line_end - 1] == c'\n':
+        return put(to, message.p + start, field.line_end - start)
+    to = put(to, message.p + start, field.value.end - start)
+    return put(to, b"\r\n", 2)
+
+
+# The line of the first field of a header, or nothing.
+cdef inline char *put_first(char *to, Message message, int header) noexcept:
+    cdef int index = message.first[header]
+    if index < 0:
+        return to
+    return put_rest(to, message, &message.fields[index], message.fields[index].line)
+
+
+# The lines of all fields of a header.
+cdef char *put_all(char *to, Message message, int header) noexcept:
+    cdef int index = message.first[header]
+    while index >= 0:
+        to = put_rest(to, message, &message.fields[index], message.fields[index].line)
+        index = message.fields[index].next
+    return to
+
+
+# What put_all writes at most.
+cdef Py_ssize_t room_for(Message message, int header) noexcept:
+    cdef Py_ssize_t room = 0
+    cdef int index = message.first[header]
+    while index >= 0:
+        room += message.fields[index].line_end - message.fields[index].line + 2
+        index = message.fields[index].next
+    return room
+
+
+# Cuts a bytes object just made, of which `end` is the end of what was written, and hands it out.
+cdef inline bytes cut(PyObject *made, const char *end):
+    cdef Py_ssize_t size = end - PyBytes_AS_STRING(made)
+    _PyBytes_Resize(&made, size)
+    cdef bytes result = <bytes>made
+    Py_DECREF(result)
+    return result
+
+
+# Where a request came from, noted in its topmost Via.
+
+cdef struct Patch:
+    int32_t start
+    int32_t end
+    int size
+    char text[64]           # at most ";received=" and an IPv6 address
+
+
+# The peer's address without brackets (RFC 3261 §25.1, via-received); returns its length.
+cdef int source_text(Flow flow, char *to) noexcept:
+    cdef char *at = to
+    cdef int i
+    if flow.family != 4:
+        inet_ntop(AF_INET6, flow.ip, to, ADDRESS_ROOM)
+        return strlen(to)
+    for i in range(4):
+        if i:
+            at[0] = c'.'
+            at += 1
+        at = put_number(at, flow.ip[i])
+    return at - to
+
+
+# Whether sent-by is the source address itself and not a name or another address.
+cdef bint is_source(Message message, Span host, Flow flow, const char *source, int size) noexcept:
+    cdef char text[ADDRESS_ROOM]
+    cdef unsigned char ip[16]
+    cdef const unsigned char *p = message.p + host.start
+    cdef int length = host.end - host.start
+    if length > 2 and p[0] == c'[' and p[length - 1] == c']':
+        p += 1
+        length -= 2
+    if length == size and memcmp(p, source, size) == 0:
+        return True
+    if flow.family != 6 or length >= ADDRESS_ROOM:
+        return False
+    # One IPv6 address has many spellings (RFC 5118 §4.1).
+    memcpy(text, p, length)
+    text[length] = 0
+    return inet_pton(AF_INET6, text, ip) == 1 and memcmp(ip, flow.ip, 16) == 0
+
+
+# Fills at most two patches, in the order of their places; returns how many. Values that the client put there itself
+# are not believed: a response goes where the request came from.
+cdef int via_patches(Message request, Flow flow, Patch *patches) noexcept:
+    cdef const Via *via = &request.via
+    cdef char source[ADDRESS_ROOM]
+    cdef char *at
+    cdef int size = source_text(flow, source)
+    cdef int count = 0
+    cdef bint received = via.received.end > via.received.start
+    cdef Patch first
+    if via.all.end <= via.all.start:        # absent or malformed
+        return 0
+    if not via.has_rport and not received and is_source(request, via.host, flow, source, size):
+        return 0
+    if via.has_rport:       # RFC 3581 §4
+        at = patches[0].text
+        if via.rport.end > via.rport.start:
+            patches[0].start = via.rport.start
+            patches[0].end = via.rport.end
+        else:
+            patches[0].start = patches[0].end = via.rport_end
+            at = put(at, b"=", 1)
+        at = put_number(at, flow.port)
+        patches[0].size = at - patches[0].text
+        count = 1
+    at = patches[count].text
+    if received:
+        patches[count].start = via.received.start
+        patches[count].end = via.received.end
+    else:                   # RFC 3261 §18.2.1
+        patches[count].start = patches[count].end = via.all.end
+        at = put(at, b";received=", 10)
+    at = put(at, source, size)
+    patches[count].size = at - patches[count].text
+    count += 1
+    if count == 2 and patches[1].start < patches[0].start:
+        first = patches[1]
+        patches[1] = patches[0]
+        patches[0] = first
+    return count
+
+
+# All Via lines, the patches applied.
+cdef char *put_vias(char *to, Message message, const Patch *patches, int count) noexcept:
+    cdef int index = message.first[<int>H_VIA]
+    cdef int done = 0
+    cdef int32_t position
+    cdef const Field *field
+    while index >= 0:
+        field = &message.fields[index]
+        position = field.line
+        while done < count and patches[done].start <= field.value.end:
+            to = put(to, message.p + position, patches[done].start - position)
+            to = put(to, patches[done].text, patches[done].size)
+            position = patches[done].end
+            done += 1
+        to = put_rest(to, message, field, position)
+        index = field.next
+    return to
+
+
+# Whether a tag is to be added to the request's To: it can be read and has none.
+cdef inline bint lacks_tag(Message request) noexcept:
+    cdef const Address *target = &request.target
+    return target.all.end > target.all.start and target.tag.end <= target.tag.start
+
+
+cdef bytes make_response(Message request, int status, Flow flow, bytes to_tag, bytes extra, bytes reason, bytes body):
+    cdef Patch patches[2]
+    cdef const Field *target
+    cdef bytes start_line = None
+    if not 100 <= status <= 699:
+        raise ValueError(f"not a status code: {status}")
+    if reason is None:
+        start_line = <bytes>START_LINES[status - 100]
+    cdef int patched = via_patches(request, flow, patches)
+    cdef bint routed = request.method == M_INVITE and 100 < status < 300     # RFC 3261 §12.1.1
+    cdef bint stamped = status == 100                                        # RFC 3261 §8.2.6.1
+    cdef Py_ssize_t room = (64 + (0 if reason is None else len(reason)) + room_for(request, H_VIA) + sizeof(patches)
+                            + room_for(request, H_FROM) + room_for(request, H_TO) + 5 + len(to_tag)
+                            + room_for(request, H_CALL_ID) + room_for(request, H_CSEQ)
+                            + len(extra) + 48 + len(body))
+    if routed:
+        room += room_for(request, H_RECORD_ROUTE)
+    if stamped:
+        room += room_for(request, H_TIMESTAMP)
+
+    cdef PyObject *made = PyBytes_FromStringAndSize(NULL, room)
+    cdef char *to = PyBytes_AS_STRING(made)
+    if reason is None:
+        to = put_bytes(to, start_line)
+    else:
+        to = put(to, b"SIP/2.0 ", 8)
+        to = put_number(to, status)
+        to = put(to, b" ", 1)
+        to = put_bytes(to, reason)
+        to = put(to, b"\r\n", 2)
+    to = put_vias(to, request, patches, patched)
+    if routed:
+        to = put_all(to, request, H_RECORD_ROUTE)
+    to = put_first(to, request, H_FROM)
+    if len(to_tag) and lacks_tag(request):      # RFC 3261 §8.2.6.2
+        target = &request.fields[request.first[<int>H_TO]]
+        to = put(to, request.p + target.line, target.value.end - target.line)
+        to = put(to, b";tag=", 5)
+        to = put_bytes(to, to_tag)
+        to = put_rest(to, request, target, target.value.end)
+    else:
+        to = put_first(to, request, H_TO)
+    to = put_first(to, request, H_CALL_ID)
+    to = put_first(to, request, H_CSEQ)
+    if stamped:
+        to = put_first(to, request, H_TIMESTAMP)
+    to = put_bytes(to, extra)
+    to = put_length(to, len(body))
+    return cut(made, put_bytes(to, body))
+
+
+# The last header field and the empty line.
+cdef char *put_length(char *to, Py_ssize_t size) noexcept:
+    to = put(to, b"Content-Length: ", 16)
+    to = put_number(to, size)
+    return put(to, b"\r\n\r\n", 4)
+
+
+# Requests within an INVITE's transaction.
+
+cdef bytes make_ack(Message invite, Message response):
+    return make_hop(invite, response if response.first[<int>H_TO] >= 0 else invite, b"ACK")
+
+
+cdef bytes make_cancel(Message invite):
+    return make_hop(invite, invite, b"CANCEL")
+
+
+# What RFC 3261 §17.1.1.3 and §9.1 have in common: all of it but where To comes from.
+cdef bytes make_hop(Message invite, Message answered, bytes method):
+    if invite.error or invite.status or invite.method != M_INVITE:
+        raise ValueError("not a well-formed INVITE")
+    cdef Span uri = invite.request_uri
+    cdef Span via = invite.via.all
+    cdef Py_ssize_t room = (2 * len(method) + uri.end - uri.start + via.end - via.start + room_for(invite, H_ROUTE)
+                            + room_for(invite, H_FROM) + room_for(answered, H_TO) + room_for(invite, H_CALL_ID) + 128)
+    cdef PyObject *made = PyBytes_FromStringAndSize(NULL, room)
+    cdef char *to = put_bytes(PyBytes_AS_STRING(made), method)
+    to = put(to, b" ", 1)
+    to = put_span(to, invite, uri)
+    to = put(to, b" SIP/2.0\r\nVia: ", 15)
+    to = put_span(to, invite, via)
+    to = put(to, b"\r\nMax-Forwards: 70\r\n", 20)
+    to = put_all(to, invite, H_ROUTE)
+    to = put_first(to, invite, H_FROM)
+    to = put_first(to, answered, H_TO)
+    to = put_first(to, invite, H_CALL_ID)
+    to = put(to, b"CSeq: ", 6)
+    to = put_number(to, invite.cseq.number)
+    to = put(to, b" ", 1)
+    to = put_bytes(to, method)
+    to = put(to, b"\r\n", 2)
+    return cut(made, put(to, b"Content-Length: 0\r\n\r\n", 21))
+
+
+# Forwarding.
+
+cdef class Edits:
+
+    def __cinit__(self):
+        self.texts = []
+
+    cdef void clear(self) noexcept:
+        self.count = 0
+        self.texts = []
+
+    cdef int replace(self, int32_t start, int32_t end, bytes text) except -1:
+        if self.count == MOST_EDITS:
+            raise ValueError("more than 32 edits")
+        if not 0 <= start <= end:
+            raise ValueError(f"not a span: {start} to {end}")
+        self.starts[self.count] = start
+        self.ends[self.count] = end
+        self.texts.append(text)
+        self.count += 1
+        return 0
+
+    # ValueError for edits that overlap or reach beyond the message. An insertion at the very place where another edit
+    # begins or ends does not overlap it.
+    cdef bytes apply(self, Message message):
+        cdef int order[MOST_EDITS]
+        cdef int i, j
+        cdef Py_ssize_t size = message.size
+        cdef int32_t begun = -1, position = 0
+        for i in range(self.count):         # in order of start, equal ones as given: few, and mostly sorted already
+            j = i
+            while j > 0 and self.starts[order[j - 1]] > self.starts[i]:
+                order[j] = order[j - 1]
+                j -= 1
+            order[j] = i
+        for j in range(self.count):
+            i = order[j]
+            if self.starts[i] < position and not self.starts[i] == self.ends[i] == begun:
+                raise ValueError("overlapping edits")
+            begun = self.starts[i]
+            position = max(position, self.ends[i])
+            size += len(<bytes>self.texts[i]) - (self.ends[i] - self.starts[i])
+        if position > message.size:
+            raise ValueError("an edit beyond the message")
+        cdef PyObject *made = PyBytes_FromStringAndSize(NULL, size)
+        cdef char *to = PyBytes_AS_STRING(made)
+        position = 0
+        for j in range(self.count):
+            i = order[j]
+            if self.starts[i] > position:
+                to = put(to, message.p + position, self.starts[i] - position)
+            to = put_bytes(to, <bytes>self.texts[i])
+            position = max(position, self.ends[i])
+        to = put(to, message.p + position, message.size - position)
+        return cut(made, to)
+
+
+cdef int note_received(Edits edits, Message request, Flow flow) except -1:
+    cdef Patch patches[2]
+    cdef int i
+    for i in range(via_patches(request, flow, patches)):
+        edits.replace(patches[i].start, patches[i].end, patches[i].text[:patches[i].size])
+    return 0
+
+
+cdef int drop_top_via(Edits edits, Message response) except -1:
+    return drop_first_value(edits, response, H_VIA)
+
+
+cdef int drop_first_value(Edits edits, Message message, int header) except -1:
+    cdef Cursor cursor
+    cdef Span first, second
+    cdef int index = message.first[header]
+    message.cursor(header, &cursor)
+    if message.next_value(&cursor, &first) != 1:
+        return 0
+    while index >= 0 and message.fields[index].value.end < first.end:
+        index = message.fields[index].next
+    if message.next_value(&cursor, &second) == 1 and second.start < message.fields[index].value.end:
+        edits.replace(first.start, second.start, b"")
+    else:
+        edits.replace(message.fields[index].line, message.fields[index].line_end, b"")
+    return 0
+
+
+# The stateless tag: SipHash-1-3 (Aumasson and Bernstein), fed with each part's length and then the part, so that no two
+# different sequences of parts are the same input.
+
+cdef const char *HEX = b"0123456789abcdef"
+
+cdef struct Sip:
+    uint64_t a
+    uint64_t b
+    uint64_t c
+    uint64_t d
+
+
+cdef inline uint64_t rotated(uint64_t word, int by) noexcept:
+    return word << by | word >> (64 - by)
+
+
+cdef inline void sip_round(Sip *s) noexcept:
+    s.a += s.b
+    s.c += s.d
+    s.b = rotated(s.b, 13) ^ s.a
+    s.d = rotated(s.d, 16) ^ s.c
+    s.a = rotated(s.a, 32)
+    s.c += s.b
+    s.a += s.d
+    s.b = rotated(s.b, 17) ^ s.c
+    s.d = rotated(s.d, 21) ^ s.a
+    s.c = rotated(s.c, 32)
+
+
+cdef inline void sip_word(Sip *s, uint64_t word) noexcept:
+    s.d ^= word
+    sip_round(s)
+    s.a ^= word
+
+
+cdef void sip_span(Sip *s, Message message, Span span) noexcept:
+    cdef const unsigned char *p = message.p + span.start
+    cdef int32_t left = max(0, span.end - span.start)
+    cdef uint64_t word
+    sip_word(s, left)
+    while left > 0:
+        word = 0
+        memcpy(&word, p, min(left, 8))
+        sip_word(s, word)
+        p += 8
+        left -= 8
+
+
+cdef bytes stateless_tag(Message request, uint64_t secret):
+    cdef Sip s
+    cdef char digits[16]
+    cdef uint64_t word
+    cdef int i
+    s.a = secret ^ 0x736f6d6570736575
+    s.b = ~secret ^ 0x646f72616e646f6d
+    s.c = secret ^ 0x6c7967656e657261
+    s.d = ~secret ^ 0x7465646279746573
+    sip_span(&s, request, request.via.branch)
+    sip_span(&s, request, request.call_id)
+    sip_span(&s, request, request.sender.tag)
+    sip_word(&s, request.cseq.number)
+    sip_span(&s, request, request.request_uri)
+    s.c ^= 0xff
+    sip_round(&s)
+    sip_round(&s)
+    sip_round(&s)
+    word = s.a ^ s.b ^ s.c ^ s.d
+    for i in range(15, -1, -1):
+        digits[i] = HEX[word & 15]
+        word >>= 4
+    return digits[:16]
+
+
+# The face for Python.
+
+# RFC 3261 §25.1
+cdef frozenset TOKEN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-.!%*_+`'~")
+
+
+cdef bytes as_token(text, str what):
+    cdef bytes token = text.encode() if isinstance(text, str) else bytes(text)
+    if not token or not TOKEN.issuperset(token):
+        raise ValueError(f"not a {what}: {text!r}")
+    return token
+
+
+cdef bytes as_line(bytes text):
+    if b"\r" in text or b"\n" in text:
+        raise ValueError(f"a line break in {text!r}")
+    return text
+
+
+cdef bytes as_lines(headers):
+    cdef list lines = []
+    cdef bytes name
+    for field, value in headers:
+        name = as_token(field, "header name")
+        if name.lower() in (b"content-length", b"l"):
+            raise ValueError("Content-Length is added here")
+        lines.append(b"%b: %b\r\n" % (name, as_line(value)))
+    return b"".join(lines)
+
+
+def response(Message request not None, int status, Flow flow not None, *, bytes to_tag not None=b"", extra=(),
+             str reason=None, bytes body not None=b""):
+    if to_tag:
+        as_token(to_tag, "tag")
+    return make_response(request, status, flow, to_tag, as_lines(extra),
+                         None if reason is None else as_line(reason.encode()), body)
+
+
+def request(str method not None, bytes uri not None, headers, bytes body not None=b""):
+    if not uri or b" " in uri or b"\t" in uri:
+        raise ValueError(f"not a Request-URI: {uri!r}")
+    return b"%b %b SIP/2.0\r\n%bContent-Length: %d\r\n\r\n%b" % (
+        as_token(method, "method"), as_line(uri), as_lines(headers), len(body), body)
+
+
+def edited(Message message not None, edits):
+    cdef Edits made = Edits()
+    for start, end, text in edits:
+        made.replace(start, end, text)
+    return made.apply(message)
+
+
+def ack(Message invite not None, Message final not None):
+    return make_ack(invite, final)
+
+
+def cancel(Message invite not None):
+    return make_cancel(invite)
+
+
+def with_received(Message request not None, Flow flow not None):
+    cdef Edits edits = Edits()
+    note_received(edits, request, flow)
+    return edits.apply(request)
+
+
+def without_top_via(Message response not None):
+    cdef Edits edits = Edits()
+    drop_top_via(edits, response)
+    return edits.apply(response)
+
+
+def without_first_route(Message message not None):
+    cdef Edits edits = Edits()
+    drop_first_value(edits, message, H_ROUTE)
+    return edits.apply(message)
+
+
+def tag_of(Message request not None, uint64_t secret):
+    return stateless_tag(request, secret)
