@@ -1,11 +1,24 @@
 # Client and server transactions (RFC 3261 §17, RFC 6026), matching (§17.1.3, §17.2.3), merged requests (§8.2.2.2).
 # Knows nothing of routing: a Handler above is told what happened, a Sink below takes bytes.
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+cimport cython
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
+from ._branch cimport Secret
 from ._flow cimport Flow, Sink
+from ._index cimport Index, Link
 from ._parser cimport Message
 from ._wheel cimport Timed, Wheel
+
+cdef enum State:
+    CALLING
+    TRYING
+    PROCEEDING
+    ACCEPTED
+    COMPLETED
+    CONFIRMED
+    TERMINATED
+    STATE_COUNT
 
 # The transaction user. One per transaction; Python subclasses may override.
 cdef class Handler:
@@ -13,32 +26,60 @@ cdef class Handler:
     cpdef int on_response(self, ClientTransaction transaction, Message response, int64_t now) except -1
     # Timer B or F ran out (treat as 408), or the transport failed (treat as 503): `status` says which.
     cpdef int on_failure(self, ClientTransaction transaction, int status, int64_t now) except -1
-    # The server transaction: CANCEL matched it; its ACK to a non-2xx came; it is gone (terminated or timed out).
+    # The server transaction: CANCEL matched it; it is gone (terminated or timed out).
     cpdef int on_cancel(self, ServerTransaction transaction, Message cancel, int64_t now) except -1
     cpdef int on_gone(self, ServerTransaction transaction, int64_t now) except -1
 
-cdef class ServerTransaction(Timed):
-    cdef readonly int state
+# What the four machines have in common.
+cdef class Transaction(Timed):
+    cdef readonly int state              # a State
     cdef readonly bint invite
-    cdef readonly Message request        # dropped (None) when the transaction has shrunk to absorbing retransmissions
+    cdef readonly bint timed_out         # timer B, F or H ran out
+    cdef unsigned char machine
+    cdef uint32_t method                 # a Method, or a hash of another method's name with the top bit set
+    cdef int32_t interval                # of timer A, E or G, ms
     cdef readonly Flow flow
-    cdef readonly bytes to_tag           # for responses of our own
     cdef public Handler handler
-    # (other fields are the implementer's)
-    # Send a response on. `status` is its code; the bytes are kept for retransmission where the state machine wants it.
-    cpdef int respond(self, bytes response, int status, int64_t now) except -1
-    # The last response was not committed and never left: forget it, so that another may be given instead.
-    cpdef int retract(self, bytes response, int status, int64_t now) except -1
+    cdef TransactionLayer layer          # None when terminated
+    cdef bytes data                      # what is sent again: the request or its ACK, the last response
+    cdef uint64_t resend_timer           # A, E, G
+    cdef uint64_t end_timer              # all others: only one of them runs at a time
+    cdef int send(self, bytes data, int64_t now) except -1
+    cdef int start_timers(self, int resend, int end, int64_t now) except -1
+    cdef void stop_timers(self) noexcept
 
-cdef class ClientTransaction(Timed):
-    cdef readonly int state
-    cdef readonly bint invite
-    cdef readonly Message request        # as sent, our Via on top
-    cdef readonly Flow flow
-    cdef public Handler handler
+@cython.final
+cdef class ServerTransaction(Transaction):
+    cdef readonly Message request        # dropped (None) when the transaction has shrunk to absorbing retransmissions
+    cdef readonly bytes to_tag           # for responses of our own; dropped with the request
+    cdef bint legacy                     # RFC 2543 matching; it keeps its request
+    cdef uint64_t key_high
+    cdef Link by_key
+    cdef Link by_merge
+    # Send a response on. `status` is its code; the bytes are kept for retransmission where the state machine wants it.
+    # 1 where it was sent, 0 where the state machine does not allow it.
+    cpdef int respond(self, bytes response, int status, int64_t now) except -1
+    # The last response was not committed and never left: forget it, and give this one instead.
+    cpdef int retract(self, bytes response, int status, int64_t now) except -1
+    cdef int happen(self, int event, bytes response, int64_t now) except -1
+    cdef int shrink(self) except -1
+    cdef int terminate(self, int64_t now) except -1
+
+@cython.final
+cdef class ClientTransaction(Transaction):
     cdef readonly bint provisional       # a 1xx has come
+    cdef unsigned char cancelling        # 1: wanted, 2: sent
+    cdef uint32_t slot
+    cdef Message parsed
+    # The request as sent, our Via on top; None once it has had its final response. Python sees it as `request`.
+    cdef Message sent(self)
     # CANCEL it (RFC 3261 §9.1): at once if a provisional response has come, else when one comes.
+    # 64*T1 after the CANCEL without a final response it ends with on_failure(408).
     cpdef int cancel(self, int64_t now) except -1
+    cdef int happen(self, int event, Message response, int64_t now) except -1
+    cdef int send_cancel(self, int64_t now) except -1
+    cdef int shrink(self) except -1
+    cdef int terminate(self) except -1
 
 # What became of a request handed to the layer.
 cdef enum Verdict:
@@ -47,18 +88,67 @@ cdef enum Verdict:
     VERDICT_MERGED = 2       # §8.2.2.2; the layer has answered 482
     VERDICT_UNMATCHED = 3    # an ACK for a 2xx, or a CANCEL without transaction: the caller decides
 
+# A place for a client transaction and the CANCEL that shares its branch.
+cdef struct Slot:
+    void *transaction        # counted references, or NULL
+    void *cancel
+    uint64_t serial          # 0: free
+    uint32_t check
+    uint32_t loop            # next free slot where this one is free
+
 cdef class TransactionLayer:
     cdef readonly ServerTransaction created
-    # (tables, counters and timers are the implementer's)
-    # Not for REGISTER and OPTIONS to ourselves, which are answered statelessly.
+    cdef readonly Wheel wheel
+    cdef Sink sink
+    cdef Secret secret
+    cdef uint32_t worker
+    cdef int32_t t1, t2
+    cdef int32_t after[26][2]            # ms of timers A to M, on unreliable and reliable flows; -1: not started
+    cdef Index by_key                    # server transactions
+    cdef Index by_merge
+    cdef uint64_t low, high              # the key of the request at hand
+    cdef bint legacy
+    cdef Slot *slots
+    cdef uint32_t slot_count, first_free
+    cdef uint64_t serial
+    cdef list finished                   # server transactions to shrink
+    cdef int64_t finished_since
+    cdef readonly int64_t servers, clients                   # alive now
+    cdef readonly int64_t retransmissions_received, retransmissions_sent, timeouts, stray_responses, merged
+    cdef readonly int64_t transport_errors
+
+    # Not for REGISTER and OPTIONS to ourselves, which are answered statelessly. Responses go to `flow`.
     cdef int receive_request(self, Message request, Flow flow, int64_t now) except -1
     # True where it matched. A response that matches none is the caller's.
     cdef bint receive_response(self, Message response, Flow flow, int64_t now) except -1
     # A branch for a client transaction about to be started: "z9hG4bKsf" + locator + keyed check (+ `loop`, 8 hex digits,
     # RFC 3261 §16.6 step 8). Reserves the slot that `start` then fills.
     cdef bytes new_branch(self, uint32_t loop)
-    # Starts it: `request` carries that branch in its topmost Via. Sends at once.
+    # Gives a reserved slot back where `start` will not follow. False where there is nothing to give back.
+    cpdef bint release_branch(self, bytes branch) except -1
+    # Starts it: `request` carries that branch in its topmost Via. Sends at once. Never calls the handler before it returns.
     cdef ClientTransaction start(self, bytes request, bytes branch, Flow flow, Handler handler, int64_t now)
     # Whether a branch was made with our secret, by this process or an earlier one with the same secret; loop gets its
     # 8 hex digits as a number.
     cdef bint is_own_branch(self, const unsigned char *p, int size, uint32_t *loop) noexcept
+    # The worker that made a branch, -1 where it is not ours.
+    cdef int worker_of(self, const unsigned char *p, int size) noexcept
+    # Everything answered so far was committed and will leave: finished server transactions shrink. Called after each
+    # commit; a second without a call, the layer shrinks them by itself.
+    cpdef int settle(self) except -1
+    # Ends every transaction without telling anybody, for the end of the process and of tests.
+    cpdef int close(self) except -1
+
+    cdef void identify(self, Message request) noexcept
+    cdef ServerTransaction find(self, Message request, uint32_t method)
+    cdef ServerTransaction add(self, Message request, Flow flow)
+    cdef bytes tag_of(self, uint64_t low, uint64_t high)
+    cdef int take_ack(self, Message ack, int64_t now) except -1
+    cdef int take_cancel(self, Message cancel, Flow flow, int64_t now) except -1
+    cdef uint64_t merge_hash(self, Message request) noexcept
+    cdef bint is_merged(self, Message request, uint64_t hash) noexcept
+    cdef Slot *reserved(self, bytes branch) except? NULL
+    cdef void free_slot(self, Slot *slot) noexcept
+    cdef int grow(self) except -1
+    cdef ClientTransaction occupy(self, bytes request, uint32_t slot, Flow flow, Handler handler)
+    cdef int vacate(self, ClientTransaction transaction) except -1

@@ -1,0 +1,37 @@
+# The branch parameter of our own Vias, and the keyed hash (SipHash-2-4) that it is checked by. See _branch.pyx.
+
+from libc.stdint cimport uint32_t, uint64_t
+
+cdef enum:
+    BRANCH_SIZE = 47
+
+cdef struct Secret:
+    uint64_t low
+    uint64_t high
+
+# What a branch says: which transaction it is (worker, slot, serial) and the loop value of RFC 3261 §16.6 step 8.
+cdef struct Locator:
+    uint32_t worker         # 0 to 255
+    uint32_t slot           # below 2**24
+    uint64_t serial         # below 2**56; never the same twice in a worker's life, nor after its restart
+    uint32_t loop
+    uint32_t check          # over the four above
+
+cdef bytes encode_branch(const Secret *secret, Locator *locator)          # fills in locator.check
+# 1 for a branch that was made with this secret, else 0.
+cdef bint decode_branch(const Secret *secret, const unsigned char *p, Py_ssize_t size, Locator *locator) noexcept
+# The same without the check: for who compares it with one that is remembered.
+cdef bint read_branch(const unsigned char *p, Py_ssize_t size, Locator *locator) noexcept
+
+# Keyed hash over several pieces: start_hash, any of the mix functions in a fixed order, end_hash (128 bits) or end_hash64.
+# Pieces of varying length go in with their lengths, so that moving a byte from one to the next gives another hash.
+cdef struct Hash:
+    uint64_t v0, v1, v2, v3
+
+cdef void start_hash(Hash *h, const Secret *secret, uint64_t purpose) noexcept
+cdef void mix_number(Hash *h, uint64_t number) noexcept
+cdef void mix_bytes(Hash *h, const unsigned char *p, Py_ssize_t size) noexcept
+cdef void mix_token(Hash *h, const unsigned char *p, Py_ssize_t size) noexcept     # without regard to ASCII case
+cdef uint64_t end_hash64(Hash *h) noexcept
+cdef void end_hash(Hash *h, uint64_t *low, uint64_t *high) noexcept
+cdef bytes hex16(uint64_t number)

@@ -1,0 +1,194 @@
+"""The branch parameter of our own Vias (RFC 3261 §8.1.1.7), and the keyed hash that it is checked by.
+
+A branch is 47 bytes::
+
+    z9hG4bKsf ww ssssss nnnnnnnnnnnnnn cccccccc llllllll
+              |  |      |              |        loop value of RFC 3261 §16.6 step 8
+              |  |      |              check: 32 bits of a keyed hash over all the others
+              |  |      serial: in the place of a generation, never the same twice
+              |  slot in the worker's array of client transactions
+              worker
+
+so a response finds its transaction by an array index, and nobody who has not seen a branch can make one that passes.
+All numbers are lower-case hexadecimal.
+
+The hash is SipHash-2-4 (Aumasson and Bernstein, 2012), with words for whole numbers and a length word after each piece
+of text. Text without regard to case is hashed with bit 5 of each byte set: within the alphabets of `token` and of host
+(RFC 3261 §25.1) no two characters but the two cases of a letter become one by that.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy
+
+cdef const char *PREFIX = b"z9hG4bKsf"
+cdef const char *DIGITS = b"0123456789abcdef"
+
+cdef enum:
+    PREFIX_SIZE = 9
+    PURPOSE_BRANCH = 0x62726e63
+
+
+# ---- SipHash
+
+cdef inline uint64_t rotate(uint64_t x, int bits) noexcept:
+    return (x << bits) | (x >> (64 - bits))
+
+
+cdef inline void rounds(Hash *h, int count) noexcept:
+    cdef uint64_t v0 = h.v0, v1 = h.v1, v2 = h.v2, v3 = h.v3
+    while count:
+        v0 += v1
+        v1 = rotate(v1, 13) ^ v0
+        v0 = rotate(v0, 32)
+        v2 += v3
+        v3 = rotate(v3, 16) ^ v2
+        v0 += v3
+        v3 = rotate(v3, 21) ^ v0
+        v2 += v1
+        v1 = rotate(v1, 17) ^ v2
+        v2 = rotate(v2, 32)
+        count -= 1
+    h.v0 = v0
+    h.v1 = v1
+    h.v2 = v2
+    h.v3 = v3
+
+
+cdef inline void mix_word(Hash *h, uint64_t word) noexcept:
+    h.v3 ^= word
+    rounds(h, 2)
+    h.v0 ^= word
+
+
+cdef inline void seed(Hash *h, const Secret *secret) noexcept:
+    h.v0 = secret.low ^ <uint64_t>0x736f6d6570736575
+    h.v1 = secret.high ^ <uint64_t>0x646f72616e646f6d
+    h.v2 = secret.low ^ <uint64_t>0x6c7967656e657261
+    h.v3 = secret.high ^ <uint64_t>0x7465646279746573
+
+
+cdef inline void mix_text(Hash *h, const unsigned char *p, Py_ssize_t size, uint64_t fold) noexcept:
+    cdef uint64_t word
+    cdef Py_ssize_t at = 0
+    while at + 8 <= size:
+        memcpy(&word, p + at, 8)
+        mix_word(h, word | fold)
+        at += 8
+    word = 0
+    if at < size:
+        memcpy(&word, p + at, size - at)
+        word |= fold >> (8 * (8 - (size - at)))
+    mix_word(h, word | <uint64_t>size << 56)     # SipHash's own last word
+
+
+cdef void start_hash(Hash *h, const Secret *secret, uint64_t purpose) noexcept:
+    seed(h, secret)
+    mix_word(h, purpose)
+
+
+cdef void mix_number(Hash *h, uint64_t number) noexcept:
+    mix_word(h, number)
+
+
+cdef void mix_bytes(Hash *h, const unsigned char *p, Py_ssize_t size) noexcept:
+    mix_word(h, size)
+    mix_text(h, p, size, 0)
+
+
+cdef void mix_token(Hash *h, const unsigned char *p, Py_ssize_t size) noexcept:
+    mix_word(h, size)
+    mix_text(h, p, size, <uint64_t>0x2020202020202020)
+
+
+cdef uint64_t end_hash64(Hash *h) noexcept:
+    h.v2 ^= 0xff
+    rounds(h, 4)
+    return h.v0 ^ h.v1 ^ h.v2 ^ h.v3
+
+
+cdef void end_hash(Hash *h, uint64_t *low, uint64_t *high) noexcept:
+    low[0] = end_hash64(h)
+    h.v1 ^= 0xdd
+    rounds(h, 4)
+    high[0] = h.v0 ^ h.v1 ^ h.v2 ^ h.v3
+
+
+def siphash(bytes data, secret):
+    """SipHash-2-4 of `data` with a secret of 128 bits, the first 8 bytes of the key as its low half."""
+    cdef Secret key = Secret(<uint64_t>(secret & 0xffffffffffffffff), <uint64_t>(secret >> 64 & 0xffffffffffffffff))
+    cdef Hash h
+    seed(&h, &key)
+    mix_text(&h, <const unsigned char *>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), 0)
+    return end_hash64(&h)
+
+
+# ---- hexadecimal
+
+cdef inline char *write_hex(char *out, uint64_t number, int digits) noexcept:
+    cdef int i
+    for i in range(digits - 1, -1, -1):
+        out[i] = DIGITS[number & 15]
+        number >>= 4
+    return out + digits
+
+
+cdef inline uint64_t read_hex(const unsigned char *p, int digits, bint *good) noexcept:
+    cdef uint64_t number = 0
+    cdef unsigned char c
+    cdef int i
+    for i in range(digits):
+        c = p[i]
+        if 48 <= c <= 57:
+            number = number << 4 | (c - 48)
+        elif 97 <= c <= 102:
+            number = number << 4 | (c - 87)
+        else:
+            good[0] = False
+    return number
+
+
+cdef bytes hex16(uint64_t number):
+    cdef bytes out = PyBytes_FromStringAndSize(NULL, 16)
+    write_hex(PyBytes_AS_STRING(out), number, 16)
+    return out
+
+
+# ---- branches
+
+cdef uint32_t check_of(const Secret *secret, const Locator *locator) noexcept:
+    cdef Hash h
+    start_hash(&h, secret, PURPOSE_BRANCH)
+    mix_word(&h, <uint64_t>locator.worker << 32 | locator.slot)
+    mix_word(&h, locator.serial)
+    mix_word(&h, locator.loop)
+    return <uint32_t>end_hash64(&h)
+
+
+cdef bytes encode_branch(const Secret *secret, Locator *locator):
+    cdef bytes out = PyBytes_FromStringAndSize(NULL, BRANCH_SIZE)
+    cdef char *p = PyBytes_AS_STRING(out)
+    locator.check = check_of(secret, locator)
+    memcpy(p, PREFIX, PREFIX_SIZE)
+    p = write_hex(p + PREFIX_SIZE, locator.worker, 2)
+    p = write_hex(p, locator.slot, 6)
+    p = write_hex(p, locator.serial, 14)
+    p = write_hex(p, locator.check, 8)
+    write_hex(p, locator.loop, 8)
+    return out
+
+
+cdef bint read_branch(const unsigned char *p, Py_ssize_t size, Locator *locator) noexcept:
+    cdef bint good = True
+    if size != BRANCH_SIZE or memcmp(p, PREFIX, PREFIX_SIZE) != 0:
+        return False
+    locator.worker = <uint32_t>read_hex(p + 9, 2, &good)
+    locator.slot = <uint32_t>read_hex(p + 11, 6, &good)
+    locator.serial = read_hex(p + 17, 14, &good)
+    locator.check = <uint32_t>read_hex(p + 31, 8, &good)
+    locator.loop = <uint32_t>read_hex(p + 39, 8, &good)
+    return good
+
+
+cdef bint decode_branch(const Secret *secret, const unsigned char *p, Py_ssize_t size, Locator *locator) noexcept:
+    return read_branch(p, size, locator) and check_of(secret, locator) == locator.check

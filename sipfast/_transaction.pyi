@@ -1,0 +1,117 @@
+"""Typed face of the compiled transaction layer: RFC 3261 §17, RFC 6026. Times are whole milliseconds since the epoch."""
+
+from typing import Final, final
+
+from . import config
+from ._flow import Flow, Sink
+from ._parser import Message
+from ._wheel import Timed, Wheel
+
+Row = tuple[str, str, str, str]
+"""State, event, next state, actions. An empty state: how the machine starts."""
+
+STATES: Final[tuple[str, ...]]
+INVITE_CLIENT: Final[tuple[Row, ...]]
+CLIENT: Final[tuple[Row, ...]]
+INVITE_SERVER: Final[tuple[Row, ...]]
+SERVER: Final[tuple[Row, ...]]
+
+NEW: Final[int]
+ABSORBED: Final[int]
+MERGED: Final[int]
+UNMATCHED: Final[int]
+
+def durations(t1: int, t2: int, t4: int) -> dict[str, tuple[int, int]]:
+    """Timer: ms on unreliable and on reliable flows, -1 where it is not started (RFC 3261 §17 table 4)."""
+
+def live_objects() -> int:
+    """Transactions that exist in this process, whoever still holds them."""
+
+class Handler:
+    """The transaction user: subclass it and override what matters. Every method returns 0."""
+
+    def on_response(self, transaction: ClientTransaction, response: Message, now: int) -> int:
+        """Each 1xx, the first final response, and every 2xx to an INVITE."""
+    def on_failure(self, transaction: ClientTransaction, status: int, now: int) -> int:
+        """No final response will come: 408 after a timeout, 503 after a transport error."""
+    def on_cancel(self, transaction: ServerTransaction, cancel: Message, now: int) -> int:
+        """A CANCEL came before a final response was given; it has been answered 200."""
+    def on_gone(self, transaction: ServerTransaction, now: int) -> int:
+        """The server transaction is over."""
+
+class Transaction(Timed):
+    """What client and server transactions have in common."""
+
+    state: int
+    invite: bool
+    timed_out: bool
+    flow: Flow
+    handler: Handler | None
+    @property
+    def state_name(self) -> str: ...
+
+@final
+class ServerTransaction(Transaction):
+    """Answers one request (RFC 3261 §17.2)."""
+
+    request: Message | None
+    to_tag: bytes | None
+    def respond(self, response: bytes, status: int, now: int) -> int:
+        """Send a response on; 1 where it was sent, 0 where the state machine does not allow it."""
+    def retract(self, response: bytes, status: int, now: int) -> int:
+        """The last final response never left: forget it and give this one instead."""
+
+@final
+class ClientTransaction(Transaction):
+    """Sends one request (RFC 3261 §17.1)."""
+
+    provisional: bool
+    @property
+    def request(self) -> Message | None:
+        """The request as sent; None once its final response has been dealt with."""
+    def cancel(self, now: int) -> int:
+        """CANCEL an INVITE (RFC 3261 §9.1): at once, or when a provisional response has come."""
+
+class TransactionLayer:
+    """All transactions of one worker.
+
+    `secret` has up to 128 bits; the branches made with it are recognised by every process that has it. `worker` is 0 to
+    255. Raises ValueError for another.
+    """
+
+    created: ServerTransaction | None
+    wheel: Wheel
+    servers: int
+    clients: int
+    retransmissions_received: int
+    retransmissions_sent: int
+    timeouts: int
+    stray_responses: int
+    merged: int
+    transport_errors: int
+    def __init__(self, timers: config.Timers, wheel: Wheel, sink: Sink, secret: int, worker: int = 0) -> None: ...
+    def take_request(self, message: Message, flow: Flow, now: int) -> tuple[int, ServerTransaction | None]:
+        """NEW with its transaction, or ABSORBED, MERGED or UNMATCHED. Responses go to `flow`."""
+    def take_response(self, message: Message, flow: Flow, now: int) -> bool:
+        """Whether a client transaction took it."""
+    def branch(self, loop: int = 0) -> bytes:
+        """A branch for a request about to be sent; `loop` is 32 bits of RFC 3261 §16.6 step 8."""
+    def release_branch(self, branch: bytes) -> bool:
+        """Give a branch back that will not be used; False where it is not reserved."""
+    def send_request(
+        self, data: bytes, branch: bytes, flow: Flow, handler: Handler | None, now: int
+    ) -> ClientTransaction:
+        """Start a client transaction; `data` carries `branch` in its topmost Via.
+
+        Raises ValueError for a branch that is not reserved.
+        """
+    def owns(self, branch: bytes) -> int | None:
+        """The loop value of a branch that was made with our secret, None for any other."""
+    def worker_that_made(self, branch: bytes) -> int | None:
+        """The number of the worker that made a branch of ours, None for any other."""
+    def settle(self) -> int:
+        """All responses so far were committed: let finished server transactions shrink."""
+    def close(self) -> int:
+        """End every transaction without telling anybody."""
+    def counters(self) -> dict[str, int]:
+        """What was counted since the start, by name."""
