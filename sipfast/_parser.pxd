@@ -7,11 +7,12 @@
 
 from libc.stdint cimport int16_t, int32_t, int64_t, uint16_t, uint32_t
 
-# Span, Uri and what is done with them; cimport them from here or from _uri.
+# What is read inside values and URIs has modules of its own; their names can be cimported from here.
+from ._grammar cimport Span, find_param, span_is
 from ._uri cimport (
-    SCHEME_OTHER, SCHEME_SIP, SCHEME_SIPS, SCHEME_TEL, Scheme, Span, Uri,
-    canonical_aor, find_param, parse_uri_at, span_is, uris_equal,
+    SCHEME_OTHER, SCHEME_SIP, SCHEME_SIPS, SCHEME_TEL, Scheme, Uri, canonical_aor, parse_uri_at, uris_equal,
 )
+from ._values cimport Address, Via
 
 cdef enum Method:
     M_OTHER = 0
@@ -91,26 +92,6 @@ cdef struct Field:
     Span name
     Span value
 
-cdef struct Via:
-    Span all            # this value only, of possibly several on the line
-    Span transport      # UDP, TCP, ...
-    Span host
-    int port            # -1 where absent
-    Span branch
-    Span received
-    Span rport          # the parameter's value
-    bint has_rport      # present, with or without a value
-    int32_t rport_end   # one past 'rport' when has_rport and it has no value
-    Span params
-    bint magic          # the branch begins with z9hG4bK
-
-cdef struct Address:    # name-addr or addr-spec with header parameters
-    Span all
-    Span display        # quotes included
-    Uri uri
-    Span tag            # the tag parameter; empty where absent
-    Span params         # header parameters from the first ';' (included)
-
 cdef struct CSeq:
     uint32_t number
     int method          # a Method
@@ -170,5 +151,7 @@ cdef class Message:
 
 # One datagram to a Message. Never raises for what the peer sent (only MemoryError); look at message.error.
 cdef Message parse_message(bytes data)
+# Its first step: the start line, and the boundaries and ids of the fields; nothing inside a value is looked at.
+cdef Message split_message(bytes data)
 
 cdef int method_id(const unsigned char *p, Span name) noexcept      # methods are case-sensitive

@@ -1,13 +1,20 @@
-"""Typed face of the compiled parser: RFC 3261 grammar over one buffer, nothing copied until it is asked for."""
+"""Typed face of the compiled parser: RFC 3261's grammar over one buffer, nothing copied until it is asked for."""
 
 from collections.abc import Iterator
 from typing import final
+
+from ._uri import aor as aor
+from ._uri import same_uri as same_uri
+from ._uri import uri_parts as uri_parts
+from ._values import parse_address as parse_address
+from ._values import parse_via as parse_via
 
 @final
 class Message:
     """One SIP message. It owns its bytes; every accessor below makes a copy of what it returns.
 
-    `error` is 0 for a well-formed message, else the status to answer with, found at byte `error_offset`.
+    `error` is 0 for a well-formed message, else the status to answer with, found at byte `error_offset`. Of a malformed
+    message whatever could be read is there, and the rest is empty; `status` is -1 where a response's cannot be read.
     """
 
     data: bytes
@@ -49,21 +56,13 @@ class Message:
         """Value of the first field of that name (long or compact, any case), unfolded."""
     def values(self, name: str) -> Iterator[bytes]:
         """All values of a list header, over commas and lines."""
+    def seconds(self, name: str) -> int:
+        """The whole number of the first field of that name (Expires, Retry-After ...): -1 absent, -2 malformed.
+
+        Raises ValueError for a header that the parser does not know.
+        """
+    def lists(self, name: str, token: str) -> bool:
+        """Whether a list header (Supported, Require ...) has that token, in any case. Raises ValueError likewise."""
 
 def parse(data: bytes) -> Message:
     """Parse one datagram. Never raises for malformed input: look at `error`."""
-
-def parse_address(value: bytes) -> tuple[bytes, bytes, dict[bytes, bytes | None]]:
-    """Split a name-addr or addr-spec into display name (unquoted), URI and header parameters (names lower-case).
-
-    Raises ParseError.
-    """
-
-def uri_parts(uri: bytes) -> tuple[str, bytes, bytes, int, dict[bytes, bytes | None]]:
-    """Scheme, user (as written), host (no brackets, lower-case), port (-1 where absent), parameters. Raises ParseError."""
-
-def aor(uri: bytes) -> bytes:
-    """Canonical address of record of a URI (RFC 3261 §10.3 step 5). Raises ParseError."""
-
-def same_uri(a: bytes, b: bytes) -> bool:
-    """URI comparison by RFC 3261 §19.1.4. Raises ParseError."""

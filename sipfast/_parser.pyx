@@ -26,13 +26,13 @@ from libc.string cimport memchr, memcmp, memcpy, memset
 
 import cython
 
-from ._uri cimport (
-    C_CALL_ID, C_SPACE, C_TOKEN, CLASS, host_end, make_span, params_dict, piece, quoted_end, read_param, read_port,
-    skip_space,
+from ._grammar cimport (
+    C_CALL_ID, C_TOKEN, CLASS, is_digit, make_span, piece, skip_space, token_end, trim, unfold, value_end, whole_number,
 )
+from ._values cimport read_address, read_via, tail_end
 
 from ._uri import aor, same_uri, uri_parts
-from .errors import ParseError
+from ._values import parse_address, parse_via
 
 cdef extern from "<endian.h>" nogil:
     uint64_t le64toh(uint64_t word)
@@ -178,30 +178,6 @@ cdef inline int32_t next_control(const unsigned char *p, int32_t i, int32_t end)
     while i < end and p[i] >= 32:
         i += 1
     return i
-
-
-cdef inline Span trim(const unsigned char *p, int32_t start, int32_t end) noexcept:
-    start = skip_space(p, start, end)
-    while end > start and CLASS[p[end - 1]] & C_SPACE:
-        end -= 1
-    return make_span(start, end)
-
-
-cdef inline int32_t token_end(const unsigned char *p, int32_t i, int32_t end) noexcept:
-    while i < end and CLASS[p[i]] & C_TOKEN:
-        i += 1
-    return i
-
-
-cdef int64_t whole_number(const unsigned char *p, int32_t *i, int32_t end, int64_t most) noexcept:
-    """1*DIGIT up to `most` at i, which is moved behind it; -2 where there is none or it is more."""
-    cdef int64_t value = 0
-    cdef int32_t start = i[0]
-    while i[0] < end and <unsigned char>(p[i[0]] - 48) < 10:
-        if value <= most:       # beyond it the value no longer counts, and must not overflow
-            value = value * 10 + (p[i[0]] - 48)
-        i[0] += 1
-    return value if i[0] > start and value <= most else -2
 
 
 cdef void fail(Message message, int status, int32_t offset, const char *why) noexcept:
@@ -404,179 +380,6 @@ cdef int32_t read_fields(Message message, int32_t i) except -1:
     return end
 
 
-# Inside the values
-
-cdef int32_t value_end(const unsigned char *p, int32_t i, int32_t end) noexcept:
-    """The comma that ends a list value, or end: not one in a quoted string or in angle brackets."""
-    cdef int32_t j
-    cdef const unsigned char *close
-    while i < end and p[i] != c',':
-        if p[i] == c'"':
-            j = quoted_end(p, i, end)
-            if j < 0:
-                return end
-            i = j
-        elif p[i] == c'<':
-            close = <const unsigned char *>memchr(p + i, c'>', end - i)
-            if close == NULL:
-                return end
-            i = <int32_t>(close - p) + 1
-        else:
-            i += 1
-    return i
-
-
-cdef int32_t read_protocol(const unsigned char *p, int32_t i, int32_t end, Span *transport) noexcept:
-    # sent-protocol = protocol-name SLASH protocol-version SLASH transport
-    cdef int part
-    cdef int32_t j
-    if end - i > 8 and memcmp(p + i, b"SIP/2.0/", 8) == 0 and CLASS[p[i + 8]] & C_TOKEN:
-        i += 8
-    else:
-        for part in range(2):
-            j = token_end(p, i, end)
-            if j == i:
-                return -1
-            i = skip_space(p, j, end)
-            if i == end or p[i] != c'/':
-                return -1
-            i = skip_space(p, i + 1, end)
-    j = token_end(p, i, end)
-    if j == i:
-        return -1
-    transport[0] = make_span(i, j)
-    return j
-
-
-cdef int note_via_param(const unsigned char *p, Span name, Span value, Via *via) noexcept:
-    """-1 where a parameter is there twice (§7.3.1) or without the value that it needs."""
-    cdef int32_t n = name.end - name.start
-    if n == 5 and span_is(p, name, b"rport"):
-        if via.has_rport:
-            return -1
-        via.has_rport = True
-        via.rport = value
-        if value.end == value.start:
-            via.rport_end = name.end
-    elif n == 6 and span_is(p, name, b"branch"):
-        if via.branch.end or value.end == value.start:
-            return -1
-        via.branch = value
-        # The cookie alone identifies nothing (RFC 4475 §3.2.1): such a peer is matched as an old one.
-        via.magic = value.end - value.start > 7 and memcmp(p + value.start, b"z9hG4bK", 7) == 0
-    elif n == 8 and span_is(p, name, b"received"):
-        if via.received.end or value.end == value.start:
-            return -1
-        via.received = value
-    return 0
-
-
-cdef int32_t read_via(const unsigned char *p, int32_t i, int32_t end, Via *via) noexcept:
-    """One via-parm from i: its comma or end, or -1."""
-    cdef int32_t j
-    cdef Span name, value
-    memset(via, 0, sizeof(Via))
-    via.port = -1
-    i = skip_space(p, i, end)
-    via.all = make_span(i, i)
-    j = read_protocol(p, i, end, &via.transport)
-    if j < 0:
-        return -1
-    i = skip_space(p, j, end)
-    if i == j:
-        return -1
-    j = host_end(p, i, end)
-    if j < 0:
-        return -1
-    via.host = make_span(i, j)
-    i = skip_space(p, j, end)
-    if i < end and p[i] == c':':
-        j = read_port(p, skip_space(p, i + 1, end), end, &via.port)
-        if j < 0:
-            return -1
-        i = skip_space(p, j, end)
-    via.params = make_span(j, j)
-    if i < end and p[i] == c';':
-        via.params.start = i
-        while i < end and p[i] == c';':
-            i = read_param(p, i, end, C_TOKEN, &name, &value)
-            if i < 0 or note_via_param(p, name, value, via) < 0:
-                return -1
-            j = value.end
-        via.params.end = j
-    if i < end and p[i] != c',':
-        return -1
-    via.all.end = j
-    return i
-
-
-cdef int32_t read_display(const unsigned char *p, int32_t i, int32_t end, Address *address) noexcept:
-    """Where '<' is, with the display name before it; end + 1 where this is no name-addr; -1."""
-    cdef int32_t j
-    if p[i] == c'"':
-        j = quoted_end(p, i, end)
-        if j < 0:
-            return -1
-        address.display = make_span(i, j)
-        j = skip_space(p, j, end)
-        return j if j < end and p[j] == c'<' else -1
-    j = i
-    while j < end and (CLASS[p[j]] & (C_TOKEN | C_SPACE) or p[j] > 127):
-        j += 1
-    if j == end or p[j] != c'<':
-        return end + 1
-    address.display = trim(p, i, j)
-    return j
-
-
-cdef int read_address(const unsigned char *p, Span span, Address *address) noexcept:
-    # RFC 3261 §20.10, §20.20, §20.39: ( name-addr / addr-spec ) *( SEMI param )
-    cdef int32_t i, j, end
-    cdef const unsigned char *close
-    cdef Span name, value
-    memset(address, 0, sizeof(Address))
-    address.uri.port = -1
-    span = trim(p, span.start, span.end)
-    i, end = span.start, span.end
-    address.all = make_span(i, i)
-    if i == end:
-        return 0
-    j = i
-    if p[i] != c'<':
-        j = read_display(p, i, end, address)
-        if j < 0:
-            return -1
-    if j <= end:
-        close = <const unsigned char *>memchr(p + j, c'>', end - j)
-        if close == NULL or parse_uri_at(p, j + 1, <int32_t>(close - p), &address.uri) != 1:
-            return -1
-        j = <int32_t>(close - p) + 1
-    else:
-        # Without angle brackets what follows ';' is the header's, and '?' and ',' may not be there (§20.10).
-        j = i
-        while j < end and not CLASS[p[j]] & C_SPACE and p[j] != c';':
-            if p[j] == c'?' or p[j] == c',':
-                return -1
-            j += 1
-        if parse_uri_at(p, i, j, &address.uri) != 1:
-            return -1
-    i = skip_space(p, j, end)
-    address.params = make_span(i, i)
-    while i < end and p[i] == c';':
-        i = read_param(p, i, end, C_TOKEN, &name, &value)
-        if i < 0:
-            return -1
-        if name.end - name.start == 3 and span_is(p, name, b"tag"):
-            if address.tag.end or value.end == value.start or p[value.start] == c'"':
-                return -1
-            address.tag = value
-    if i != end:
-        return -1
-    address.params.end = end
-    address.all.end = end
-    return 1
-
-
 # The fields that every message needs
 
 cdef inline bint first_value(Message message, int header, const char *missing, Span *value) noexcept:
@@ -743,10 +546,7 @@ cdef class Message:
         i = value.start
         number = whole_number(self.p, &i, value.end, MAX_DELTA)
         if header == H_RETRY_AFTER or header == H_SESSION_EXPIRES or header == H_MIN_SE:
-            # A comment and parameters may follow (§20.33, RFC 4028 §4 and §5).
-            i = skip_space(self.p, i, value.end)
-            if i < value.end and (self.p[i] == c';' or self.p[i] == c'('):
-                i = value.end
+            i = tail_end(self.p, i, value.end)
         return number if i == value.end else -2
 
     cdef bint lists_token(self, int header, const char *token) noexcept:
@@ -817,6 +617,12 @@ cdef class Message:
         cdef int index = next_named(self, name.encode(), -1)
         return unfold(self.text(self.fields[index].value)) if index >= 0 else None
 
+    def seconds(self, str name not None):
+        return self.number(header_of(name))
+
+    def lists(self, str name not None, str token not None):
+        return self.lists_token(header_of(name), token.encode())
+
     def values(self, str name not None):
         cdef bytes wanted = name.encode()
         cdef int index = next_named(self, wanted, -1)
@@ -837,6 +643,14 @@ cdef class Message:
         return iter(found)
 
 
+cdef int header_of(str name) except -1:
+    cdef bytes text = name.encode()
+    cdef int header = header_id(<const unsigned char *>PyBytes_AS_STRING(text), <int32_t>min(len(text), 255))
+    if header == H_OTHER:
+        raise ValueError(f"not a header that the parser knows: {name!r}")
+    return header
+
+
 cdef int next_named(Message message, bytes name, int index):
     """The field of that name after a given one, or -1."""
     cdef const unsigned char *wanted = <const unsigned char *>PyBytes_AS_STRING(name)
@@ -847,33 +661,11 @@ cdef int next_named(Message message, bytes name, int index):
     return index
 
 
-cdef bytes unfold(bytes value):
-    """Each fold, with the white space around it, as one space (RFC 3261 §7.3.1)."""
-    cdef Py_ssize_t i = 0, n = 0, j
-    cdef const unsigned char *p = <const unsigned char *>PyBytes_AS_STRING(value)
-    cdef Py_ssize_t end = len(value)
-    cdef bytearray out
-    if memchr(p, c'\n', end) == NULL:
-        return value
-    out = bytearray()
-    while i < end:
-        j = i
-        while j < end and CLASS[p[j]] & C_SPACE:
-            j += 1
-        if j > i:
-            out += b" " if memchr(p + i, c'\n', j - i) != NULL else value[i:j]
-            i = j
-        else:
-            out.append(p[i])
-            i += 1
-    return bytes(out)
-
-
 cdef bytes aor_or_empty(const unsigned char *p, const Uri *uri):
     return canonical_aor(p, uri) if uri.all.end > uri.all.start else b""
 
 
-cdef Message parse_message(bytes data):
+cdef Message split_message(bytes data):
     cdef Message message = Message.__new__(Message)
     cdef const unsigned char *p
     cdef int32_t blank = 0
@@ -890,6 +682,11 @@ cdef Message parse_message(bytes data):
     message.size = <int32_t>len(data)
     message.body.start = read_fields(message, read_start_line(message))
     message.body.end = message.size
+    return message
+
+
+cdef Message parse_message(bytes data):
+    cdef Message message = split_message(data)
     read_dialog(message)
     read_cseq(message)
     read_numbers(message)
@@ -900,25 +697,3 @@ def parse(bytes data not None):
     return parse_message(data)
 
 
-def parse_address(bytes value not None):
-    cdef Address address
-    cdef const unsigned char *p = <const unsigned char *>PyBytes_AS_STRING(value)
-    cdef bytes display
-    if len(value) > MAX_SIZE or read_address(p, make_span(0, <int32_t>len(value)), &address) != 1:
-        raise ParseError(400, 0, "malformed address")
-    display = unfold(piece(p, address.display))
-    if display[:1] == b'"':
-        display = unquote(display)
-    return display, piece(p, address.uri.all), params_dict(p, address.params)
-
-
-cdef bytes unquote(bytes text):
-    """A quoted string without its quotes and with its quoted pairs resolved."""
-    cdef bytearray out = bytearray()
-    cdef Py_ssize_t i = 1, end = len(text) - 1
-    while i < end:
-        if text[i] == c'\\' and i + 1 < end:
-            i += 1
-        out.append(text[i])
-        i += 1
-    return bytes(out)

@@ -1,9 +1,9 @@
 """Typed face of the compiled URI module; the same functions are in `_parser`."""
 
 def uri_parts(uri: bytes) -> tuple[str, bytes, bytes, int, dict[bytes, bytes | None]]:
-    """Scheme, user (as written), host (no brackets, lower-case), port (-1 where absent), parameters (first of each).
+    """Scheme, user (as written), host (no brackets, lower-case), port (-1 where absent), parameters.
 
-    Of an unknown scheme everything after the colon is the user. Raises ParseError.
+    Names of parameters are lower-case. Of an unknown scheme everything after the colon is the user. Raises ParseError.
     """
 
 def aor(uri: bytes) -> bytes:

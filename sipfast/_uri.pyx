@@ -15,6 +15,11 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.string cimport memchr, memcmp, memcpy, memset, strlen
 
+from ._grammar cimport (
+    C_HEADER, C_PARAM, C_PASSWORD, C_RESERVED, C_USER, CLASS, HEX, find_param, host_end, is_alpha, is_digit, lower,
+    make_span, params_dict, piece, read_port,
+)
+
 from .errors import ParseError
 
 cdef const char *DIGITS = b"0123456789ABCDEF"
@@ -23,50 +28,8 @@ cdef const char *SEPARATORS = b"-.()"       # the visual separators of RFC 3966 
 cdef enum:
     LIMIT = 64
 
-cdef signed char HEX[256]       # the digit's value, or -1
 
-
-cdef void fill_classes():
-    cdef int c
-    alphanum = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-    unreserved = alphanum + b"-_.!~*'()"
-    memset(CLASS, 0, sizeof(CLASS))
-    memset(HEX, -1, sizeof(HEX))
-    for members, bit in (
-        (b" \t\r\n", C_SPACE),
-        (alphanum + b"-.!%*_+`'~", C_TOKEN),
-        (unreserved + b"&=+$,;?/#", C_USER),
-        (unreserved + b"&=+$,", C_PASSWORD),
-        (alphanum + b"-._", C_HOST),
-        (unreserved + b"[]/:&+$", C_PARAM),
-        (unreserved + b"[]/?:+$", C_HEADER),
-        (b";/?:@&=+$,", C_RESERVED),
-    ):
-        for c in members:
-            CLASS[c] |= <uint16_t>bit
-    for c in range(0x21, 0x7F):
-        if chr(c) not in "\",;<>\\":
-            CLASS[c] |= C_VALUE
-        if chr(c) not in ",;":
-            CLASS[c] |= C_CALL_ID
-    for c in range(0x80, 0x100):
-        CLASS[c] |= C_VALUE
-    for value, c in enumerate(b"0123456789abcdef"):
-        HEX[c] = value
-    for value, c in enumerate(b"ABCDEF"):
-        HEX[c] = 10 + value
-
-
-fill_classes()
-
-
-cdef inline bint is_digit(unsigned char c) noexcept:
-    return <unsigned char>(c - 48) < 10
-
-
-cdef inline bint is_alpha(unsigned char c) noexcept:
-    return <unsigned char>((c | 32) - 97) < 26
-
+# Reading a URI
 
 cdef inline int32_t run_end(const unsigned char *p, int32_t i, int32_t end, int members) noexcept:
     """End of a run of characters of a class and escapes; -1 where a '%' is not followed by two hex digits."""
@@ -81,164 +44,6 @@ cdef inline int32_t run_end(const unsigned char *p, int32_t i, int32_t end, int 
             break
     return i
 
-
-# Hosts and ports
-
-cdef bint is_ipv4(const unsigned char *p, int32_t i, int32_t end) noexcept:
-    cdef int part, value, digits
-    for part in range(4):
-        value = digits = 0
-        while i < end and is_digit(p[i]) and digits < 4:
-            value = value * 10 + (p[i] - 48)
-            digits += 1
-            i += 1
-        if digits == 0 or digits > 3 or value > 255:
-            return False
-        if part < 3:
-            if i >= end or p[i] != c'.':
-                return False
-            i += 1
-    return i == end
-
-
-cdef bint is_ipv6(const unsigned char *p, int32_t i, int32_t end) noexcept:
-    """IPv6address as RFC 4291 §2.2 corrects RFC 3261's rule."""
-    cdef int groups = 0
-    cdef int32_t j
-    cdef bint compressed = False, needs_ipv4 = False
-    if i + 1 < end and p[i] == c':' and p[i + 1] == c':':
-        i += 1      # the loop below sees the second colon as that of '::'
-    elif i < end and p[i] == c':':
-        return False
-    while True:
-        if i < end and p[i] == c':':
-            if compressed:
-                return False
-            compressed = True
-            i += 1
-            if i == end:
-                break
-            if p[i] == c':':        # RFC 5118 §4.10
-                needs_ipv4 = True
-                i += 1
-        j = i
-        while j < end and HEX[p[j]] >= 0 and j - i < 5:
-            j += 1
-        if j == i or j - i > 4:
-            return False
-        if j < end and p[j] == c'.':
-            if not is_ipv4(p, i, end):
-                return False
-            groups += 2
-            needs_ipv4 = False
-            break
-        groups += 1
-        if j == end:
-            break
-        if p[j] != c':' or j + 1 == end:
-            return False
-        i = j + 1
-    return not needs_ipv4 and (groups < 8 if compressed else groups == 8)
-
-
-cdef int32_t host_end(const unsigned char *p, int32_t i, int32_t end) noexcept:
-    cdef int32_t start = i
-    cdef const unsigned char *close
-    if i >= end:
-        return -1
-    if p[i] == c'[':
-        close = <const unsigned char *>memchr(p + i, c']', end - i)
-        if close == NULL or not is_ipv6(p, i + 1, <int32_t>(close - p)):
-            return -1
-        return <int32_t>(close - p) + 1
-    while i < end and CLASS[p[i]] & C_HOST:
-        if p[i] == c'.' and (i == start or p[i - 1] == c'.'):
-            return -1
-        i += 1
-    if i == start or p[start] == c'-':
-        return -1
-    return i
-
-
-cdef int32_t read_port(const unsigned char *p, int32_t i, int32_t end, int *port) noexcept:
-    cdef int value = 0
-    cdef int32_t start = i
-    while i < end and is_digit(p[i]):
-        value = value * 10 + (p[i] - 48)
-        if value > 65535:
-            return -1
-        i += 1
-    if i == start or value == 0:
-        return -1
-    port[0] = value
-    return i
-
-
-# Parameters of headers and URIs
-
-cdef int32_t quoted_end(const unsigned char *p, int32_t i, int32_t end) noexcept:
-    i += 1
-    while i < end:
-        if p[i] == c'"':
-            return i + 1
-        i += 2 if p[i] == c'\\' else 1      # quoted-pair
-    return -1
-
-
-cdef int32_t read_param(const unsigned char *p, int32_t i, int32_t end, int names, Span *name, Span *value) noexcept:
-    i = skip_space(p, i + 1, end)
-    name.start = i
-    while i < end and CLASS[p[i]] & names:
-        i += 1
-    name.end = i
-    value.start = value.end = i
-    if i == name.start:
-        return -1
-    i = skip_space(p, i, end)
-    if i < end and p[i] == c'=':
-        i = skip_space(p, i + 1, end)
-        value.start = i
-        if i < end and p[i] == c'"':
-            i = quoted_end(p, i, end)
-            if i < 0:
-                value.start = value.end
-                return -1
-        else:
-            while i < end and CLASS[p[i]] & C_VALUE:
-                i += 1
-        value.end = i
-        if i == value.start:
-            return -1
-        i = skip_space(p, i, end)
-    if i < end and p[i] != c';' and p[i] != c',':
-        return -1
-    return i
-
-
-cdef int find_param(const unsigned char *p, Span params, const char *name, Span *value) noexcept:
-    cdef int32_t i = params.start
-    cdef Span found
-    while i < params.end and p[i] == c';':
-        i = read_param(p, i, params.end, C_TOKEN | C_PARAM, &found, value)
-        if i < 0:
-            break
-        if span_is(p, found, name):
-            return 1
-    value.start = value.end = params.end
-    return -1 if i < 0 else 0
-
-
-cdef bint span_is(const unsigned char *p, Span span, const char *text) noexcept:
-    cdef int32_t i = span.start
-    while i < span.end:
-        if text[0] == 0 or lower(p[i]) != lower(<unsigned char>text[0]):
-            return False
-        text += 1
-        i += 1
-    return text[0] == 0
-
-
-# Reading a URI
 
 cdef int32_t read_pairs(const unsigned char *p, int32_t i, int32_t end, unsigned char separator, int members,
                         bint needs_value) noexcept:
@@ -585,25 +390,10 @@ cdef bytes canonical_aor(const unsigned char *p, const Uri *uri):
 
 # The Python face
 
-cdef bytes piece(const unsigned char *p, Span span):
-    return PyBytes_FromStringAndSize(<const char *>p + span.start, span.end - span.start)
-
-
 cdef int read_whole(bytes text, Uri *uri) except -1:
     if parse_uri_at(<const unsigned char *>PyBytes_AS_STRING(text), 0, <int32_t>min(len(text), 65536), uri) != 1:
         raise ParseError(400, 0, "malformed URI")
     return 1
-
-
-cdef dict params_dict(const unsigned char *p, Span params):
-    cdef dict found = {}
-    cdef Span name, value
-    cdef int32_t i = params.start
-    while 0 <= i < params.end and p[i] == c';':
-        i = read_param(p, i, params.end, C_TOKEN | C_PARAM, &name, &value)
-        if i >= 0:
-            found.setdefault(piece(p, name).lower(), piece(p, value) if value.end > value.start else None)
-    return found
 
 
 def uri_parts(bytes uri not None):

@@ -1,0 +1,1 @@
+"""Typed face of the compiled module `_grammar`: it has nothing for Python."""
