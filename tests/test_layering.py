@@ -57,6 +57,7 @@ ARROWS: dict[str, set[str]] = {
     "transport.ws": {"_flow", "engine", "transport.resolve", "transport.stream"},
     "transport.resolve": {"_flow"},
     "server": set(),
+    "server.logs": set(),
     "server.bus": {"_flow"},
     "server.worker": TRANSPORTS | STORES | {"engine", "_flow", "server.bus"},
     "server.admin": STORES,

@@ -1,0 +1,515 @@
+"""UDP on the loop's reader: one recvmmsg, one commit and one sendmmsg for a batch of datagrams.
+
+A readable socket is read in batches of up to 64, without ever waiting for a fuller one. A batch reads the clock once;
+each datagram becomes one bytes object and one Flow for the receiver; then the receiver commits, which hands what is
+to be sent to `UdpTransport.send`; and that leaves by sendmmsg. No task, future or queue is in between.
+
+Reading is level-triggered: a wake takes BATCHES batches at the most, so that timers and the other sockets have their
+turn, and the loop comes back for the rest. Messages that the kernel has no room for wait in the socket's ring, in
+order; what finds the ring full is lost, as on any full link, and counted. A message that cannot be sent at all (no
+route, too big, refused) is counted and the next one sent.
+
+There is one timer of the loop for all timers of the receiver. It may fire too early: it is set again only when the
+next deadline comes before it, which under load saves nearly all of the setting.
+
+Where the platform has no recvmmsg and sendmmsg, or by choice, the same arrays are filled and sent one by one.
+"""
+
+import errno as errors
+import os
+import socket as sockets_of_python
+import sys
+
+import cython
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.errno cimport EAGAIN, EINTR, errno
+from libc.stdint cimport int64_t, uint16_t, uint32_t
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memcpy
+
+from ._flow cimport TRANSPORT_UDP, Flow, Receiver, Sink, make_flow
+
+cdef extern from *:
+    """
+    #include <time.h>
+    #include <arpa/inet.h>
+    #include <ifaddrs.h>
+    #include <net/if.h>
+    #if !SIPFAST_MMSG
+    static int recvmmsg(int fd, struct mmsghdr *m, unsigned int n, int flags, void *t) { errno = ENOSYS; return -1; }
+    static int sendmmsg(int fd, struct mmsghdr *m, unsigned int n, int flags) { errno = ENOSYS; return -1; }
+    #endif
+    #ifdef SO_RCVBUFFORCE
+    #define SIPFAST_RCVBUFFORCE SO_RCVBUFFORCE
+    #define SIPFAST_SNDBUFFORCE SO_SNDBUFFORCE
+    #else
+    #define SIPFAST_RCVBUFFORCE -1
+    #define SIPFAST_SNDBUFFORCE -1
+    #endif
+    #ifdef SO_MEMINFO
+    #define SIPFAST_MEMINFO SO_MEMINFO
+    #else
+    #define SIPFAST_MEMINFO -1
+    #endif
+    """
+    const int SIPFAST_RCVBUFFORCE, SIPFAST_SNDBUFFORCE, SIPFAST_MEMINFO
+    const int AF_INET, AF_INET6, EWOULDBLOCK, MSG_DONTWAIT, MSG_TRUNC, IFF_UP
+    const int CLOCK_REALTIME, CLOCK_MONOTONIC
+    struct timespec:
+        long tv_sec
+        long tv_nsec
+    struct in_addr:
+        uint32_t s_addr
+    struct sockaddr_in:
+        unsigned short sin_family
+        uint16_t sin_port
+        in_addr sin_addr
+    struct sockaddr:
+        unsigned short sa_family
+    struct ifaddrs:
+        ifaddrs *ifa_next
+        unsigned int ifa_flags
+        sockaddr *ifa_addr
+    int getifaddrs(ifaddrs **result) nogil
+    void freeifaddrs(ifaddrs *list) nogil
+    const char *inet_ntop(int family, const void *source, char *target, unsigned int size) nogil
+    bint IN6_IS_ADDR_LINKLOCAL(const in6_addr *address) nogil
+    uint16_t htons(uint16_t value) nogil
+    uint16_t ntohs(uint16_t value) nogil
+    int clock_gettime(int clock, timespec *result) nogil
+    ssize_t recvmsg(int fd, msghdr *message, int flags)
+    ssize_t sendmsg(int fd, msghdr *message, int flags)
+    int recvmmsg(int fd, mmsghdr *messages, unsigned int count, int flags, void *timeout)
+    int sendmmsg(int fd, mmsghdr *messages, unsigned int count, int flags)
+
+cdef enum:
+    BATCH = 64      # datagrams of one read, messages of one send
+    BATCHES = 4     # reads in one wake of the loop
+    RING = 1024     # messages that may wait for a socket; a power of two
+    STAGGER = 1088  # bytes between two buffers, an odd number of cache lines: they must not all fall on the same ones
+
+BATCHED = bool(SIPFAST_MMSG)
+# What an ICMP message about an earlier datagram can make a read say; it tells nothing about this one.
+ICMP = frozenset((errors.ECONNREFUSED, errors.ECONNRESET, errors.EHOSTUNREACH, errors.ENETUNREACH, errors.EHOSTDOWN))
+
+
+def widen(socket, int size):
+    """Make the kernel's buffers of a socket `size` bytes each, past the system's limit where that is allowed.
+
+    Returns the bytes attained for receiving and sending.
+    """
+    for option, forced in (
+        (sockets_of_python.SO_RCVBUF, SIPFAST_RCVBUFFORCE),
+        (sockets_of_python.SO_SNDBUF, SIPFAST_SNDBUFFORCE),
+    ):
+        socket.setsockopt(sockets_of_python.SOL_SOCKET, option, size)
+        try:
+            if forced >= 0:
+                socket.setsockopt(sockets_of_python.SOL_SOCKET, forced, size)
+        except PermissionError:
+            pass
+    # Linux reports twice the size, to have room for its own bookkeeping.
+    share = 2 if SIPFAST_RCVBUFFORCE >= 0 else 1
+    return tuple(
+        socket.getsockopt(sockets_of_python.SOL_SOCKET, option) // share
+        for option in (sockets_of_python.SO_RCVBUF, sockets_of_python.SO_SNDBUF)
+    )
+
+
+def kernel_drops(socket):
+    """Datagrams for the socket that the kernel has thrown away so far, mostly since nobody read fast enough."""
+    if SIPFAST_MEMINFO < 0:
+        return 0
+    try:
+        info = socket.getsockopt(sockets_of_python.SOL_SOCKET, SIPFAST_MEMINFO, 36)
+    except OSError:  # before Linux 4.12
+        return 0
+    return int.from_bytes(info[32:36], sys.byteorder)  # its ninth number
+
+def interface_addresses():
+    """Addresses of the interfaces that are up, as text, without the IPv6 ones that hold on one link only."""
+    cdef ifaddrs *first = NULL
+    cdef ifaddrs *each
+    cdef char text[64]
+    found = []
+    if getifaddrs(&first) != 0:
+        return found
+    each = first
+    while each != NULL:
+        if each.ifa_addr != NULL and each.ifa_flags & IFF_UP:
+            if each.ifa_addr.sa_family == AF_INET:
+                inet_ntop(AF_INET, &(<sockaddr_in *>each.ifa_addr).sin_addr, text, sizeof(text))
+                found.append((<bytes>text).decode())
+            elif (each.ifa_addr.sa_family == AF_INET6
+                    and not IN6_IS_ADDR_LINKLOCAL(&(<sockaddr_in6 *>each.ifa_addr).sin6_addr)):
+                inet_ntop(AF_INET6, &(<sockaddr_in6 *>each.ifa_addr).sin6_addr, text, sizeof(text))
+                found.append((<bytes>text).decode())
+        each = each.ifa_next
+    freeifaddrs(first)
+    return found
+
+
+cdef int64_t nanoseconds(int clock) noexcept nogil:
+    cdef timespec at
+    clock_gettime(clock, &at)
+    return <int64_t>at.tv_sec * 1_000_000_000 + at.tv_nsec
+
+
+@cython.final
+cdef class Clock:
+
+    def __cinit__(self):
+        self.offset = nanoseconds(CLOCK_REALTIME) - nanoseconds(CLOCK_MONOTONIC)
+
+    cpdef int64_t now(self) noexcept:
+        return (nanoseconds(CLOCK_MONOTONIC) + self.offset) // 1_000_000
+
+
+@cython.final
+cdef class UdpSocket:
+
+    def __cinit__(self, socket, int local, bint batched):
+        cdef int slot
+        self.socket = socket
+        self.fd = socket.fileno()
+        self.family = 6 if socket.family == sockets_of_python.AF_INET6 else 4
+        self.local = local
+        self.batched = batched
+        self.messages = <mmsghdr *>calloc(RING, sizeof(mmsghdr))
+        self.parts = <iovec *>calloc(RING, sizeof(iovec))
+        self.peers = <sockaddr_in6 *>calloc(RING, sizeof(sockaddr_in6))
+        self.held = <void **>calloc(RING, sizeof(void *))
+        if not (self.messages and self.parts and self.peers and self.held):
+            raise MemoryError
+        for slot in range(RING):
+            self.messages[slot].msg_hdr.msg_iov = &self.parts[slot]
+            self.messages[slot].msg_hdr.msg_iovlen = 1
+            self.messages[slot].msg_hdr.msg_name = &self.peers[slot]
+
+    def __dealloc__(self):
+        self.release(self.pending)
+        free(self.messages)
+        free(self.parts)
+        free(self.peers)
+        free(self.held)
+
+    cdef int push(self, bytes data, Flow flow) noexcept:
+        """Put a message into the ring, and send what is there when it makes a batch."""
+        if self.pending == RING:
+            self.send_drops += 1
+            return 0
+        cdef unsigned int slot = (self.head + self.pending) % RING
+        cdef sockaddr_in *peer4 = <sockaddr_in *>&self.peers[slot]
+        cdef sockaddr_in6 *peer6 = &self.peers[slot]
+        if flow.family == 4:
+            peer4.sin_family = AF_INET
+            peer4.sin_port = htons(flow.port)
+            memcpy(&peer4.sin_addr, flow.ip, 4)
+            self.messages[slot].msg_hdr.msg_namelen = sizeof(sockaddr_in)
+        else:
+            peer6.sin6_family = AF_INET6
+            peer6.sin6_port = htons(flow.port)
+            memcpy(&peer6.sin6_addr, flow.ip, 16)
+            peer6.sin6_scope_id = flow.connection
+            self.messages[slot].msg_hdr.msg_namelen = sizeof(sockaddr_in6)
+        self.parts[slot].iov_base = PyBytes_AS_STRING(data)
+        self.parts[slot].iov_len = PyBytes_GET_SIZE(data)
+        Py_INCREF(data)
+        self.held[slot] = <void *>data
+        self.pending += 1
+        if self.pending >= BATCH and not self.blocked:
+            self.drain()
+        return 0
+
+    cdef int drain(self) noexcept:
+        """Send what is in the ring, until it is empty or the socket blocks."""
+        cdef int sent
+        cdef unsigned int run
+        while self.pending:
+            run = min(self.pending, RING - self.head)
+            if self.batched:
+                sent = sendmmsg(self.fd, &self.messages[self.head], run, MSG_DONTWAIT)
+            else:
+                sent = 1 if sendmsg(self.fd, &self.messages[self.head].msg_hdr, MSG_DONTWAIT) >= 0 else -1
+            if sent > 0:
+                self.sent += sent
+                self.release(sent)
+            elif errno == EAGAIN or errno == EWOULDBLOCK:
+                self.blocked = True
+                return 0
+            elif errno != EINTR:
+                # sendmmsg stops in front of a message that fails and says why only when that is its first.
+                self.send_errors += 1
+                self.release(1)
+        return 0
+
+    cdef void release(self, unsigned int count) noexcept:
+        """Forget the oldest messages."""
+        while count:
+            Py_DECREF(<object>self.held[self.head])
+            self.held[self.head] = NULL
+            self.head = (self.head + 1) % RING
+            self.pending -= 1
+            count -= 1
+
+
+@cython.final
+cdef class UdpTransport(Sink):
+
+    def __cinit__(self, loop, Clock clock not None, report, *, bint batched=BATCHED, int max_datagram=65535):
+        cdef int slot
+        cdef size_t stride = (max_datagram + 63) // 64 * 64 + STAGGER
+        self.loop = loop
+        self.clock = clock
+        self.report = report
+        self.batched = batched and SIPFAST_MMSG
+        self.sockets = []
+        self.armed = -1
+        self.room = max_datagram
+        self.messages = <mmsghdr *>calloc(BATCH, sizeof(mmsghdr))
+        self.parts = <iovec *>calloc(BATCH, sizeof(iovec))
+        self.peers = <sockaddr_in6 *>calloc(BATCH, sizeof(sockaddr_in6))
+        self.space = <char *>malloc(BATCH * stride)
+        if not (self.messages and self.parts and self.peers and self.space):
+            raise MemoryError
+        for slot in range(BATCH):
+            self.parts[slot].iov_base = self.space + slot * stride
+            self.parts[slot].iov_len = self.room
+            self.messages[slot].msg_hdr.msg_iov = &self.parts[slot]
+            self.messages[slot].msg_hdr.msg_iovlen = 1
+            self.messages[slot].msg_hdr.msg_name = &self.peers[slot]
+            self.messages[slot].msg_hdr.msg_namelen = sizeof(sockaddr_in6)
+
+    def __dealloc__(self):
+        free(self.messages)
+        free(self.parts)
+        free(self.peers)
+        free(self.space)
+
+    def add(self, socket):
+        cdef UdpSocket sock = UdpSocket(socket, len(self.sockets), self.batched)
+        self.sockets.append(sock)
+        return sock.local
+
+    def start(self, Receiver receiver not None):
+        cdef UdpSocket sock
+        self.receiver = receiver
+        self.reading = True
+        for sock in self.sockets:
+            self.loop.add_reader(sock.fd, self._readable, sock)
+        self.advance()
+
+    def stop(self):
+        cdef UdpSocket sock
+        if self.reading:
+            self.reading = False
+            for sock in self.sockets:
+                self.loop.remove_reader(sock.fd)
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        self.armed = -1
+
+    def close(self):
+        cdef UdpSocket sock
+        self.stop()
+        for sock in self.sockets:
+            if sock.waiting:
+                self.loop.remove_writer(sock.fd)
+                sock.waiting = False
+            sock.send_drops += sock.pending
+            sock.release(sock.pending)
+            sock.socket.close()
+            sock.fd = -1
+        self.receiver = None
+
+    # The sink
+
+    cpdef int send(self, bytes data, Flow flow) except -1:
+        cdef UdpSocket sock = self.socket_for(flow)
+        if sock is None or data is None:
+            self.unroutable += 1
+        else:
+            sock.push(data, flow)
+        return 0
+
+    cdef UdpSocket socket_for(self, Flow flow):
+        """The flow's own socket, or, for a flow remembered from before a change of the listeners, one of its family."""
+        cdef UdpSocket sock
+        if flow.transport != TRANSPORT_UDP:
+            return None
+        if 0 <= flow.local < len(self.sockets):
+            sock = <UdpSocket>self.sockets[flow.local]
+            if sock.family == flow.family:
+                return sock if sock.fd >= 0 else None
+        for sock in self.sockets:
+            if sock.family == flow.family:
+                return sock if sock.fd >= 0 else None
+        return None
+
+    def flush(self):
+        cdef UdpSocket sock
+        for sock in self.sockets:
+            if sock.pending and not sock.blocked:
+                sock.drain()
+            if sock.blocked and not sock.waiting:
+                sock.waiting = True
+                self.loop.add_writer(sock.fd, self._writable, sock)
+
+    def _writable(self, UdpSocket sock not None):
+        sock.blocked = False
+        sock.drain()
+        if not sock.blocked:
+            sock.waiting = False
+            self.loop.remove_writer(sock.fd)
+
+    # Reading
+
+    def _readable(self, UdpSocket sock not None):
+        cdef int turn, slot, count
+        cdef int64_t now = -1
+        for turn in range(BATCHES):
+            count = self.read(sock.fd)
+            if count <= 0:
+                if count < 0:
+                    self._read_failed(errno)
+                break
+            now = self.clock.now()
+            self.batches += 1
+            for slot in range(count):
+                self.take(slot, sock.local, now)
+            self.finish(now)
+            if not self.reading or count < BATCH:
+                break
+        if now >= 0 and self.reading:
+            self.arm(now)
+
+    cdef int read(self, int fd) noexcept:
+        """Fill the slots with what is there. Returns how many; 0: nothing; -1: an error, see errno."""
+        cdef int count = 0
+        cdef ssize_t size
+        while self.used:
+            self.used -= 1
+            self.messages[self.used].msg_hdr.msg_namelen = sizeof(sockaddr_in6)
+        if self.batched:
+            count = recvmmsg(fd, self.messages, BATCH, MSG_DONTWAIT, NULL)
+        else:
+            while count < BATCH:
+                size = recvmsg(fd, &self.messages[count].msg_hdr, MSG_DONTWAIT)
+                if size < 0:
+                    break
+                self.messages[count].msg_len = <unsigned int>size
+                count += 1
+        self.used = max(count, 0)
+        if count > 0:
+            return count
+        return 0 if errno == EAGAIN or errno == EWOULDBLOCK or errno == EINTR else -1
+
+    cdef int take(self, int slot, int local, int64_t now) except -1:
+        """Hand one datagram to the receiver. What it raises is reported, and the next datagram has its turn."""
+        cdef mmsghdr *message = &self.messages[slot]
+        cdef sockaddr_in *peer4 = <sockaddr_in *>&self.peers[slot]
+        cdef sockaddr_in6 *peer6 = &self.peers[slot]
+        cdef Flow flow
+        self.received += 1
+        if message.msg_len == 0:
+            self.empty += 1
+            return 0
+        if message.msg_hdr.msg_flags & MSG_TRUNC:
+            self.truncated += 1
+            return 0
+        try:
+            if peer4.sin_family == AF_INET:
+                flow = make_flow(TRANSPORT_UDP, 4, <unsigned char *>&peer4.sin_addr, ntohs(peer4.sin_port), local)
+            else:
+                flow = make_flow(TRANSPORT_UDP, 6, peer6.sin6_addr.s6_addr, ntohs(peer6.sin6_port), local)
+                flow.connection = peer6.sin6_scope_id  # a link-local peer is reached by its interface only
+            self.receiver.receive(
+                PyBytes_FromStringAndSize(<char *>self.parts[slot].iov_base, message.msg_len), flow, now)
+        except Exception as error:
+            self._failed("receive-failed", error)
+        return 0
+
+    cdef int finish(self, int64_t now) except -1:
+        """Commit, then send what that has produced."""
+        try:
+            self.receiver.commit(now)
+        except Exception as error:
+            self._failed("commit-failed", error)
+        self.flush()
+        return 0
+
+    # Timers
+
+    def advance(self):
+        cdef int64_t now = self.clock.now()
+        try:
+            self.receiver.advance(now)
+        except Exception as error:
+            self._failed("advance-failed", error)
+        self.finish(now)
+        if self.reading:
+            self.arm(now)
+
+    cdef int arm(self, int64_t now) except -1:
+        """Have the loop call back at the next deadline, unless it does so before anyway."""
+        cdef int64_t deadline
+        try:
+            deadline = self.receiver.next_deadline()
+        except Exception as error:
+            self._failed("deadline-failed", error)
+            deadline = now + 1000
+        if deadline < 0 or 0 <= self.armed <= deadline:
+            return 0
+        if self.timer is not None:
+            self.timer.cancel()
+        deadline = max(deadline, now + 1)  # whatever the receiver says, not for ever in the same millisecond
+        self.armed = deadline
+        self.timer = self.loop.call_later((deadline - now) / 1000.0, self._fire)
+        return 0
+
+    def _fire(self):
+        self.timer = None
+        self.armed = -1
+        self.advance()
+
+    # Accounts
+
+    def _failed(self, str event, error):
+        self.failures += 1
+        self.report(event, error)
+
+    def _read_failed(self, int number):
+        self.receive_errors += 1
+        if number not in ICMP:
+            self.report("read-failed", OSError(number, os.strerror(number)))
+
+    @property
+    def pending(self):
+        cdef UdpSocket sock
+        return sum([sock.pending for sock in self.sockets])
+
+    def counters(self):
+        cdef UdpSocket sock
+        cdef uint64_t sent = 0, send_errors = 0, send_drops = 0, drops = 0
+        for sock in self.sockets:
+            sent += sock.sent
+            send_errors += sock.send_errors
+            send_drops += sock.send_drops
+            if sock.fd >= 0:
+                drops += kernel_drops(sock.socket)
+        return {
+            "udp_received": self.received,
+            "udp_batches": self.batches,
+            "udp_empty": self.empty,
+            "udp_truncated": self.truncated,
+            "udp_receive_errors": self.receive_errors,
+            "udp_kernel_drops": drops,
+            "udp_sent": sent,
+            "udp_send_errors": send_errors,
+            "udp_send_drops": send_drops,
+            "udp_unroutable": self.unroutable,
+            "udp_failures": self.failures,
+        }

@@ -1,0 +1,117 @@
+"""Opening UDP sockets, and finding the addresses that a listener and this machine are known by."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+import time
+from collections.abc import Callable, Sequence
+
+from .._udp import widen
+from ..config import Listener, in_uri, is_ip, parse_listen
+from ..errors import ConfigError, TransportError
+
+log = logging.getLogger(__name__)
+
+BUFFER = 8 << 20  # bytes: at 100,000 datagrams a second some 60 ms, well below the first retransmission (T1)
+COMPLAIN_EVERY = 60.0  # seconds
+
+# RFC 5737, RFC 3849: documentation addresses. Nothing is sent there; the kernel only says where it would send from.
+_FAR = {socket.AF_INET: "198.51.100.1", socket.AF_INET6: "2001:db8::1"}
+_LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
+_WILDCARDS = ("0.0.0.0", "::")
+
+_REASONS = {
+    errno.EADDRINUSE: "the port is in use; stop the program that has it, or choose another port",
+    errno.EACCES: "not permitted; ports below 1024 take root or CAP_NET_BIND_SERVICE, or choose a higher port",
+    errno.EADDRNOTAVAIL: "this machine has no such address; see `ip address`, or listen on udp:0.0.0.0:PORT",
+    errno.EAFNOSUPPORT: "this machine has no IPv6; listen on an IPv4 address",
+}
+
+
+def open_socket(listen: str) -> socket.socket:
+    """A bound, non-blocking socket for "udp:HOST:PORT". Raises TransportError or ConfigError."""
+    _, host, port = parse_listen(listen)
+    family, address = resolve(host)
+    opened = None
+    try:
+        opened = socket.socket(family, socket.SOCK_DGRAM)
+        opened.setblocking(False)
+        if family == socket.AF_INET6:
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        # No SO_REUSEADDR: it would let a second server take the port over without a word.
+        opened.bind((address, port))
+        received, _ = widen(opened, BUFFER)
+    except OSError as error:
+        if opened is not None:
+            opened.close()
+        reason = _REASONS.get(error.errno or 0, error.strerror)
+        raise TransportError(f"cannot listen on {listen}: {reason}") from None
+    if received < BUFFER // 4:
+        event = {"listen": listen, "bytes": received, "hint": "raise sysctl net.core.rmem_max and wmem_max"}
+        log.warning("small-receive-buffer", extra={"sip": event})
+    return opened
+
+
+def listener_for(opened: socket.socket, advertise: str) -> Listener:
+    """How the engine knows a bound socket. `advertise`: host for Via and Contact; empty: the socket's own address."""
+    host, port = opened.getsockname()[:2]
+    public = primary_address(opened.family) if host in _WILDCARDS else host
+    if advertise and (not is_ip(advertise.strip("[]")) or (":" in advertise) == (":" in host)):
+        public = advertise.strip("[]")
+    return Listener(transport="UDP", host=host, port=port, sent_by=f"{in_uri(public)}:{port}".encode("ascii"))
+
+
+def resolve(host: str, families: Sequence[int] = (socket.AF_INET, socket.AF_INET6)) -> tuple[int, str]:
+    """Family and IP address of a host name or address, IPv4 first. Raises ConfigError."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
+    except OSError as error:
+        raise ConfigError(f"cannot resolve {host!r}: {error.strerror}") from None
+    except UnicodeError:
+        raise ConfigError(f"cannot resolve {host!r}: not a host name") from None
+    for family in families:
+        for entry in found:
+            if entry[0] == family:
+                return family, str(entry[4][0])
+    kinds = " or ".join("IPv6" if family == socket.AF_INET6 else "IPv4" for family in families)
+    raise ConfigError(f"{host!r} has no {kinds} address, and nothing else is listened on")
+
+
+def primary_address(family: int) -> str:
+    """The address that this machine would send from to the far end of the network; else its loopback address."""
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((_FAR[socket.AddressFamily(family)], 9))
+            return str(probe.getsockname()[0])
+    except OSError:
+        return _LOOPBACK[socket.AddressFamily(family)]
+
+
+class Complaints:
+    """Logs what goes wrong while messages are handled: each kind once, then at most once a minute with a count.
+
+    A kind is an event with the exception's type and the line that raised it, so that a peer who can provoke one error
+    at will neither fills the disk nor hides another one.
+    """
+
+    def __init__(self, logger: logging.Logger, clock: Callable[[], float] = time.monotonic) -> None:
+        self._logger = logger
+        self._clock = clock
+        self._kinds: dict[tuple[str, type[BaseException], str, int], tuple[float, int]] = {}
+
+    def __call__(self, event: str, error: BaseException) -> None:
+        """Take one complaint. Never raises."""
+        at = error.__traceback__
+        while at is not None and at.tb_next is not None:
+            at = at.tb_next
+        place = (at.tb_frame.f_code.co_filename, at.tb_lineno) if at is not None else ("", 0)
+        kind = (event, type(error), *place)
+        now = self._clock()
+        last, silent = self._kinds.get(kind, (-COMPLAIN_EVERY, 0))
+        if now - last < COMPLAIN_EVERY:
+            self._kinds[kind] = (last, silent + 1)
+            return
+        self._kinds[kind] = (now, 0)
+        self._logger.error(event, exc_info=error, extra={"sip": {"suppressed": silent} if silent else {}})
