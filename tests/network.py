@@ -262,10 +262,9 @@ class Server(Endpoint):
 
     def start(self, now: int) -> None:
         """A new engine on the store."""
-        from sipfast.engine import Engine
-
         from sipfast._flow import Flow, Sink
         from sipfast.config import Listener
+        from sipfast.engine import Engine
 
         outer = self
 

@@ -1,0 +1,77 @@
+"""`sipfast demo`: it says that the redial happened only where it did."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from sipfast import demo
+
+
+def test_the_whole_redial():
+    out = io.StringIO()
+    status = demo.run([], out)
+    text = out.getvalue()
+    assert status == 0, text
+    assert "\x1b" not in text  # not a terminal
+    rungs = re.findall(r"^ *\d+  \|.*$", text, re.MULTILINE)
+    told = [re.sub(r"[^\w ]+", " ", rung).split()[1:] for rung in rungs]
+    names = [words[0] for words in told if words]
+    # in this order, whatever else is between
+    story = iter(names)
+    for name in ("INVITE", "480", "ACK", "REGISTER", "200", "REFER", "202", "INVITE", "180", "200", "ACK", "BYE", "200"):
+        assert name in story, f"{name} is missing or comes too early\n{text}"
+    assert f"{len(rungs)} messages" in text
+    assert "m=NL" in text
+
+
+@contextlib.contextmanager
+def nobody() -> Iterator[int]:
+    """A port where nobody answers."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as deaf:
+        deaf.bind((demo.HOST, 0))
+        yield deaf.getsockname()[1]
+
+
+def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(demo, "served", nobody)
+    monkeypatch.setattr(demo, "PATIENCE", 0.2)
+    out = io.StringIO()
+    assert demo.run([], out) == 1
+    assert "did not happen: alice got no 480 INVITE" in out.getvalue()
+
+
+def test_a_server_that_does_not_start(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(demo.sys, "executable", "/bin/false")
+    out = io.StringIO()
+    assert demo.run([], out) == 1
+    assert "did not come up" in out.getvalue()
+
+
+def test_colour_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(demo, "served", nobody)
+    monkeypatch.setattr(demo, "PATIENCE", 0.05)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    coloured = Terminal()
+    demo.run([], coloured)
+    assert "\x1b[" in coloured.getvalue()
+    monkeypatch.setenv("NO_COLOR", "1")
+    plain = Terminal()
+    demo.run([], plain)
+    assert "\x1b[" not in plain.getvalue()
+
+
+def test_wrong_arguments():
+    with pytest.raises(SystemExit) as stopped:
+        demo.run(["--nonsense"])
+    assert stopped.value.code == 2

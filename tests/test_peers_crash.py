@@ -1,0 +1,100 @@
+"""kill -9 of the server with a thousand watches: what a phone was told is kept.
+
+The phones are those of the virtual network on real sockets (peers/phones.py): SIPp ends a call on the first thing that
+its scenario does not foresee, and a phone whose server dies between any two messages foresees nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from peers.lab import DOMAIN, Lab
+from peers.phones import Fleet, run
+from peers.server import Server
+from phone import Phone
+
+pytestmark = [pytest.mark.peers, pytest.mark.slow]
+
+MANY = 1000
+CONFIG = """
+[redial]
+attempts = 20
+refer_timeout = 2.0
+recall_timeout = 3.0
+retry_pause = 0.5
+"""
+
+
+class Town:
+    """A thousand callers and the thousand whom they call."""
+
+    def __init__(self, server: Server):
+        self.callers = Fleet("a", MANY, server.port, DOMAIN)
+        self.callees = Fleet("b", MANY, server.port, DOMAIN)
+        for phone in (*self.callers, *self.callees):
+            phone.ring_time = phone.dial_delay = 100
+            phone.lines = 4
+        for phone in self.callers:
+            phone.talk_time = 300
+
+    def run(self, until, seconds: float, what: str) -> None:
+        run((self.callers, self.callees), until, seconds, what)
+
+    def arm(self) -> None:
+        for i, phone in enumerate(self.callers):
+            phone.call(f"b{i}", expires=3600)
+        self.run(lambda: all(phone.calls[0].over for phone in self.callers), 60, "every call is answered")
+        refused = [phone.calls[0].final for phone in self.callers]
+        assert all(final and final.status == 480 and "m=NL" in final.first("call-info") for final in refused)
+
+    def log_in(self) -> None:
+        for phone in self.callees:
+            phone.register()
+
+    def recalls_answered(self) -> list[int]:
+        """For each caller, how many recalled calls were answered."""
+        return [sum(call.recalled and call.was_answered for call in phone.calls) for phone in self.callers]
+
+    def referred(self) -> int:
+        return sum(bool(phone.refers) for phone in self.callers)
+
+    def done(self) -> bool:
+        return all(self.recalls_answered()) and all(call.over for phone in self.callers for call in phone.calls)
+
+    def stragglers(self) -> list[Phone]:
+        return [phone for phone, answered in zip(self.callers, self.recalls_answered(), strict=True) if not answered]
+
+
+@pytest.fixture
+def town(lab: Lab) -> Iterator[tuple[Server, Town]]:
+    server = lab.sipfast(CONFIG)
+    it = Town(server)
+    yield server, it
+    it.callers.close()
+    it.callees.close()
+
+
+def test_killed_after_a_thousand_armed_watches(lab: Lab, town: tuple[Server, Town]):
+    server, phones = town
+    phones.arm()
+    server.kill()
+    again = lab.sipfast(CONFIG, like=server)
+    assert len(again.watches()) == MANY
+    phones.log_in()
+    phones.run(phones.done, 60, "every caller was called back")
+    assert phones.recalls_answered() == [1] * MANY
+    phones.run(lambda: again.watches() == [], 10, "no watch is left")
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5], ids=["early", "half way"])
+def test_killed_in_the_middle_of_a_thousand_recalls(lab: Lab, town: tuple[Server, Town], share: float):
+    server, phones = town
+    phones.arm()
+    phones.log_in()
+    phones.run(lambda: phones.referred() >= share * MANY, 30, "the recalls have begun")
+    server.kill()
+    again = lab.sipfast(CONFIG, like=server)
+    phones.run(phones.done, 90, "every caller was called back")
+    assert phones.recalls_answered() == [1] * MANY
+    phones.run(lambda: again.watches() == [], 10, "no watch is left")
