@@ -64,8 +64,8 @@ ARROWS: dict[str, set[str]] = {
     "server.admin": STORES,
     "server.supervisor": {"server.worker", "server.admin", "server.bus"},
     # It starts the server as a process of its own and talks to it over the network only.
-    "demo": set(),
-    "cli": STORES | {"server.supervisor", "server.admin", "demo"},
+    "demo": {"_parser"},
+    "cli": STORES | {"server.supervisor", "server.admin", "server.logs", "demo"},
     "__main__": {"cli"},
     "": set(),
 }
