@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sipfast.records import RECALLING, Binding, Talk, Watch
+from sipfast.store.lmdb import LmdbStore
 from sipfast.store.memory import MemoryStore
 from sipfast.store.protocol import Store
 
@@ -33,6 +34,7 @@ class BackEnd:
 
 BACK_ENDS = {
     "memory": BackEnd(lambda path: MemoryStore(), durable=False),
+    "lmdb": BackEnd(LmdbStore, durable=True),
 }
 
 

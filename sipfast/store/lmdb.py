@@ -1,0 +1,524 @@
+"""The embedded back end: one LMDB environment, shared by all processes of a machine.
+
+LMDB has one writer at a time and any number of readers that never wait. A batch (see protocol.py) is one write
+transaction, begun by its first write or by `for_update`, and committed once. Reads outside it take a snapshot of their
+own, for each read (half a microsecond), so nothing stale is ever kept and no old page is held back from reuse.
+
+    database  key                value
+    bindings  aor                record of all bindings of an AOR
+    watches   callee NUL caller  record of a watch; one callee's watches lie side by side
+    callers   caller NUL callee  empty: the same pairs, by caller
+    known     aor                empty, or the AOR where the key is shortened
+    talks     callee             record of a talk
+    meta      "format"           the number of this layout; of a newer one nothing is read or written
+              "secret"           16 random bytes
+
+LMDB's keys are at most 511 bytes long, so an AOR of more than 255 bytes is replaced in keys by its beginning and a digest;
+the records hold it in full and are compared with it.
+
+Durability. A commit writes to the file through the page cache: it survives the death of the process at any moment. With
+durability "power" it is also synchronised to the disk; with "process" only `flush` does that, and after a power cut or a
+crash of the kernel the store may be damaged beyond what was last written: `pages.py` finds that out at the next start.
+The map is never written to directly: on a full disk that would be a SIGBUS, where a write is an error.
+
+An environment must not be used across a fork, nor opened twice in a process: each worker opens its own after the fork.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext, suppress
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Literal, NoReturn, TypeVar, cast
+
+import lmdb
+
+from ..errors import StoreCorrupt, StoreError, StoreUnavailable
+from ..records import (
+    Binding,
+    Talk,
+    Watch,
+    decode_bindings,
+    decode_talk,
+    decode_watch,
+    encode_bindings,
+    encode_talk,
+    encode_watch,
+)
+from . import pages
+
+FORMAT = b"1"
+DATABASES = ("bindings", "watches", "callers", "known", "talks", "meta")
+MAX_READERS = 512  # snapshots at one moment, of all processes
+SECRET_SIZE = 16
+LONGEST_PART = 255  # of a key: two of them and a NUL are LMDB's 511 bytes
+DAMAGED = (
+    lmdb.CorruptedError,
+    lmdb.InvalidError,
+    lmdb.PageNotFoundError,
+    lmdb.VersionMismatchError,
+    lmdb.IncompatibleError,
+)
+OURS = {"data.mdb", "lock.mdb", "server.lock", "lost+found"}  # what a data directory may hold
+
+Record = TypeVar("Record")
+
+
+class LmdbStore:
+    """A Store (see protocol.py) in a directory of its own.
+
+    `durability` and `map_size_gib` are those of config.Storage. `exclusive` is for the one server that may serve from the
+    directory: it holds `server.lock` as long as the store is open. Commands that work beside a running server open without.
+    `readonly` never writes and needs the store to be there.
+
+    Raises StoreUnavailable where the directory cannot be used, or is in use by another server, and StoreCorrupt where it
+    holds something else than a store that this version can read; then nothing in it has been changed.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        durability: Literal["process", "power"] = "process",
+        map_size_gib: float = 64,
+        readonly: bool = False,
+        exclusive: bool = False,
+    ) -> None:
+        self.path = Path(path)
+        self.writes = 0
+        self._map_size = int(map_size_gib * (1 << 30)) // pages.PAGE_SIZE * pages.PAGE_SIZE
+        self._synchronous = durability == "power"
+        self._readonly = readonly
+        self._txn: Any = None  # the batch's write transaction
+        self._spoiled: StoreError | None = None  # why the batch must fail
+        self._sweep = b""  # key that the last sweep looked at last
+        self._lock = -1
+        self._env: Any = None
+        try:
+            self._prepare_directory(exclusive)
+            self._open()
+        except BaseException:
+            self._release()
+            raise
+
+    # ------------------------------------------------------------ bindings
+
+    def bindings(self, aor: bytes) -> tuple[Binding, ...]:
+        """All bindings of an AOR; () where there are none."""
+        stored = self._get(_key(aor), self._bindings)
+        if stored is None:
+            return ()
+        owner, bindings = self._read(decode_bindings, stored)
+        return bindings if owner == aor else ()
+
+    def put_bindings(self, aor: bytes, bindings: Sequence[Binding]) -> None:
+        """Replace all bindings of an AOR; an empty sequence removes the record."""
+        if bindings:
+            self._put(_key(aor), encode_bindings(aor, tuple(bindings)), self._bindings)
+        else:
+            self._delete(_key(aor), self._bindings)
+
+    def each_bindings(self) -> Iterator[tuple[bytes, tuple[Binding, ...]]]:
+        """Every AOR with its bindings, in the order of keys, from one snapshot."""
+        return (self._read(decode_bindings, stored) for stored in self._each(self._bindings))
+
+    def sweep_bindings(self, now: int, limit: int) -> int:
+        """Remove expired bindings of the next `limit` AORs; returns how many bindings went."""
+        expired = [aor for aor, bindings in self._next_bindings(limit) if any(each.expires <= now for each in bindings)]
+        gone = 0
+        if expired:
+            self.for_update()
+        for aor in expired:
+            stored = self.bindings(aor)
+            live = [binding for binding in stored if binding.expires > now]
+            if len(live) < len(stored):
+                gone += len(stored) - len(live)
+                self.put_bindings(aor, live)
+        return gone
+
+    def _next_bindings(self, limit: int) -> list[tuple[bytes, tuple[Binding, ...]]]:
+        """Up to `limit` AORs after the position of the sweep, or the first ones where none come after it."""
+        found: list[tuple[bytes, tuple[Binding, ...]]] = []
+        try:
+            with self._snapshot() as txn:
+                cursor = txn.cursor(self._bindings)
+                there = cursor.set_range(self._sweep + b"\0") or cursor.first()
+                while there and len(found) < limit:
+                    self._sweep = cursor.key()
+                    found.append(self._read(decode_bindings, cursor.value()))
+                    there = cursor.next()
+        except lmdb.Error as error:
+            self._fail(error)
+        return found
+
+    # ------------------------------------------------------------ AORs known to the upstream
+
+    def is_known(self, aor: bytes) -> bool:
+        """Whether the AOR has been seen registered at the upstream."""
+        key = _key(aor)
+        return self._get(key, self._known) == (b"" if key == aor else aor)
+
+    def put_known(self, aor: bytes) -> None:
+        """Remember an AOR as registered at the upstream."""
+        if not self.is_known(aor):
+            key = _key(aor)
+            self._put(key, b"" if key == aor else aor, self._known)
+
+    # ------------------------------------------------------------ watches
+
+    def watch(self, callee: bytes, caller: bytes) -> Watch | None:
+        """The pair's watch."""
+        stored = self._get(_pair(callee, caller), self._watches)
+        if stored is None:
+            return None
+        watch = self._read(decode_watch, stored)
+        return watch if watch.callee == callee and watch.caller == caller else None
+
+    def watches(self, callee: bytes) -> list[Watch]:
+        """All watches for a callee, the oldest `armed_at` first."""
+        stored = self._range(self._watches, _key(callee) + b"\0")
+        found = [watch for watch in (self._read(decode_watch, each) for each in stored) if watch.callee == callee]
+        return sorted(found, key=lambda watch: (watch.armed_at, watch.caller))
+
+    def put_watch(self, watch: Watch) -> None:
+        """Add or replace the pair's watch."""
+        self._put(_pair(watch.callee, watch.caller), encode_watch(watch), self._watches)
+        self._put(_pair(watch.caller, watch.callee), b"", self._callers)
+
+    def delete_watch(self, callee: bytes, caller: bytes) -> bool:
+        """Whether there was one."""
+        if not self._delete(_pair(callee, caller), self._watches):
+            return False
+        self._delete(_pair(caller, callee), self._callers)
+        return True
+
+    def claim(self, watch: Watch, claimed: Watch) -> bool:
+        """Replace `watch` by `claimed` only if it is still stored as given."""
+        self.for_update()
+        if self.watch(watch.callee, watch.caller) != watch:
+            return False
+        self._put(_pair(watch.callee, watch.caller), encode_watch(claimed), self._watches)
+        return True
+
+    def count_watches(self) -> int:
+        """All watches."""
+        try:
+            with self._snapshot() as txn:
+                return int(txn.stat(self._watches)["entries"])
+        except lmdb.Error as error:
+            self._fail(error)
+
+    def count_by_caller(self, caller: bytes) -> int:
+        """Watches that a caller has armed."""
+        return len(self._range(self._callers, _key(caller) + b"\0"))
+
+    def count_by_callee(self, callee: bytes) -> int:
+        """Watches armed for a callee."""
+        return len(self._range(self._watches, _key(callee) + b"\0"))
+
+    def each_watch(self) -> Iterator[Watch]:
+        """Every watch, in the order of keys, from one snapshot."""
+        return (self._read(decode_watch, stored) for stored in self._each(self._watches))
+
+    # ------------------------------------------------------------ talks
+
+    def talk(self, callee: bytes) -> Talk | None:
+        """The recalled call that the callee is in."""
+        stored = self._get(_key(callee), self._talks)
+        if stored is None:
+            return None
+        talk = self._read(decode_talk, stored)
+        return talk if talk.callee == callee else None
+
+    def put_talk(self, talk: Talk) -> None:
+        """Add or replace the callee's talk."""
+        self._put(_key(talk.callee), encode_talk(talk), self._talks)
+
+    def delete_talk(self, callee: bytes) -> bool:
+        """Whether there was one."""
+        return self._delete(_key(callee), self._talks)
+
+    def each_talk(self) -> Iterator[Talk]:
+        """Every talk, in the order of keys, from one snapshot."""
+        return (self._read(decode_talk, stored) for stored in self._each(self._talks))
+
+    # ------------------------------------------------------------ the whole
+
+    def secret(self) -> bytes:
+        """16 random bytes, made when the store was."""
+        stored = self._get(b"secret", self._meta)
+        if stored is None or len(stored) != SECRET_SIZE:
+            raise StoreCorrupt(f"{self.path}: the store has lost its secret: restore it from a copy")
+        return stored
+
+    def for_update(self) -> None:
+        """Begin the batch's write transaction: waits for the batch of another process to end."""
+        if self._txn is not None:
+            return
+        if self._spoiled is not None:
+            raise type(self._spoiled)(str(self._spoiled))
+        if self._readonly:
+            raise StoreUnavailable(f"{self.path}: opened for reading only")
+        self._txn = self._begin(write=True)
+
+    def commit(self) -> None:
+        """Make the batch durable and let other writers in."""
+        txn, self._txn = self._txn, None
+        spoiled, self._spoiled = self._spoiled, None
+        if spoiled is not None:
+            raise type(spoiled)(str(spoiled))
+        if txn is not None:
+            try:
+                txn.commit()
+            except lmdb.Error as error:
+                self._fail(error)
+
+    def abort(self) -> None:
+        """Forget the batch and let other writers in."""
+        txn, self._txn, self._spoiled = self._txn, None, None
+        if txn is not None:
+            txn.abort()
+
+    def flush(self) -> None:
+        """Push what is committed to the disk. May be called from another thread than the rest; takes a disk's time."""
+        if self._env is not None and not self._readonly:
+            try:
+                self._env.sync(True)
+            except lmdb.Error as error:
+                self._fail(error)
+
+    def close(self) -> None:
+        """Abort, flush and close; a second call does nothing."""
+        if self._env is None:
+            return
+        self.abort()
+        try:
+            self.flush()
+        finally:
+            self._release()
+
+    # ------------------------------------------------------------ transactions
+
+    def _begin(self, *, write: bool = False) -> Any:
+        if self._env is None:
+            raise StoreUnavailable(f"{self.path}: the store is closed")
+        try:
+            return self._env.begin(write=write)
+        except lmdb.MapResizedError:  # another process has been given a larger map_size, and has used it
+            self._env.set_mapsize(0)
+            return self._env.begin(write=write)
+        except lmdb.Error as error:
+            self._fail(error)
+
+    def _snapshot(self) -> Any:
+        """What a read is to look at, as a context manager: the batch, or else what is committed now."""
+        if self._txn is not None:
+            return nullcontext(self._txn)
+        if self._spoiled is not None:
+            raise type(self._spoiled)(str(self._spoiled))
+        return self._begin()
+
+    def _get(self, key: bytes, database: Any) -> bytes | None:
+        try:
+            if self._txn is not None:
+                found = self._txn.get(key, None, database)
+            else:
+                with self._snapshot() as txn:
+                    found = txn.get(key, None, database)
+        except lmdb.Error as error:
+            self._fail(error)
+        return cast("bytes | None", found)
+
+    def _put(self, key: bytes, value: bytes, database: Any) -> None:
+        if self._txn is None:
+            self.for_update()
+        try:
+            self._txn.put(key, value, db=database)
+        except lmdb.Error as error:
+            self._spoil(error)
+        self.writes += 1
+
+    def _delete(self, key: bytes, database: Any) -> bool:
+        if self._txn is None:
+            if self._get(key, database) is None:  # the writer's lock is not taken for nothing
+                return False
+            self.for_update()
+        try:
+            gone = bool(self._txn.delete(key, db=database))
+        except lmdb.Error as error:
+            self._spoil(error)
+        self.writes += gone
+        return gone
+
+    def _range(self, database: Any, prefix: bytes) -> list[bytes]:
+        """The values of all keys that begin with `prefix`, in the order of keys."""
+        found = []
+        try:
+            with self._snapshot() as txn:
+                cursor = txn.cursor(database)
+                there = cursor.set_range(prefix)
+                while there and cursor.key().startswith(prefix):
+                    found.append(cursor.value())
+                    there = cursor.next()
+        except lmdb.Error as error:
+            self._fail(error)
+        return found
+
+    def _each(self, database: Any) -> Iterator[bytes]:
+        """All values. Inside a batch they are read at once: a cursor would not outlive it."""
+        if self._txn is not None or self._spoiled is not None:
+            return iter(self._range(database, b""))
+        return self._walk(self._begin(), database)
+
+    def _walk(self, txn: Any, database: Any) -> Iterator[bytes]:
+        try:
+            with txn:
+                yield from txn.cursor(database).iternext(keys=False)
+        except lmdb.Error as error:
+            self._fail(error)
+
+    # ------------------------------------------------------------ opening and failing
+
+    def _prepare_directory(self, exclusive: bool) -> None:
+        """Make the directory, or see that it is one of ours; nothing else is touched."""
+        try:
+            if not (self.path / "data.mdb").exists():
+                if self._readonly:
+                    raise StoreUnavailable(f"{self.path}: there is no store here: name the server's data directory")
+                self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+                strangers = {entry.name for entry in self.path.iterdir()} - OURS
+                if strangers:
+                    raise StoreCorrupt(f"{self.path}: holds {min(strangers)!r} and no store: choose a directory of its own")
+            if exclusive:
+                self._lock = os.open(self.path / "server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                os.truncate(self._lock, 0)
+                os.write(self._lock, b"%d\n" % os.getpid())
+        except BlockingIOError as error:
+            owner = os.read(self._lock, 20).decode("ascii", "replace").strip() or "unknown"
+            raise StoreUnavailable(
+                f"{self.path}: in use by another server (process {owner}): stop it, or choose another data directory"
+            ) from error
+        except OSError as error:
+            raise StoreUnavailable(f"{self.path}: {error.strerror}: give this user a directory that it can write") from error
+
+    def _open(self) -> None:
+        try:
+            self._env = lmdb.open(
+                str(self.path),
+                map_size=self._map_size,
+                max_dbs=len(DATABASES),
+                max_readers=MAX_READERS,
+                max_spare_txns=4,
+                mode=0o600,
+                create=not self._readonly,
+                readonly=self._readonly,
+                sync=self._synchronous,
+                metasync=self._synchronous,
+                writemap=False,
+            )
+            self._env.reader_check()  # the places of processes that were killed
+            self._check_pages()
+            if self._readonly:
+                self._open_databases(None)
+            else:
+                with self._env.begin(write=True) as txn:  # two processes do not both make the databases
+                    self._open_databases(txn)
+        except lmdb.Error as error:
+            self._fail(error)
+        if not self._readonly:
+            self.flush()
+
+    def _check_pages(self) -> None:
+        for _ in range(10):  # a busy writer may overwrite the roots of a snapshot, never its pages
+            with self._env.begin() as txn:
+                wrong = pages.damage(self.path / "data.mdb", txn.id())
+            if wrong != pages.OVERTAKEN:
+                break
+        if wrong and wrong != pages.OVERTAKEN:
+            raise StoreCorrupt(f"{self.path}: the store is damaged ({wrong}): restore it from a copy, or move it away")
+
+    def _open_databases(self, txn: Any) -> None:
+        """Open the named databases, or make them where the environment is new."""
+
+        def database(name: str, create: bool = False) -> Any:
+            return self._env.open_db(name.encode(), txn, create=create)
+
+        new = self._env.stat()["entries"] == 0 if txn is None else txn.stat(self._env.open_db(None, txn))["entries"] == 0
+        if new and txn is None:
+            raise StoreUnavailable(f"{self.path}: the store is still empty: start the server first")
+        if new:
+            meta = database("meta", create=True)
+            txn.put(b"format", FORMAT, db=meta)
+            txn.put(b"secret", os.urandom(SECRET_SIZE), db=meta)
+        try:
+            self._meta = database("meta")
+            self._check_format(self._get(b"format", self._meta) if txn is None else txn.get(b"format", db=self._meta))
+            opened = {name: database(name, create=new) for name in DATABASES}
+        except lmdb.NotFoundError as error:
+            raise StoreCorrupt(f"{self.path}: an LMDB environment, but no store of sipfast") from error
+        self._bindings, self._watches, self._callers = opened["bindings"], opened["watches"], opened["callers"]
+        self._known, self._talks = opened["known"], opened["talks"]
+
+    def _check_format(self, written: bytes | None) -> None:
+        if written != FORMAT:
+            found, known = (written or b"?").decode("ascii", "replace"), FORMAT.decode()
+            raise StoreCorrupt(
+                f"{self.path}: the store has format {found}, this sipfast reads {known}: use the version that wrote it"
+            )
+
+    def _release(self) -> None:
+        env, self._env = self._env, None
+        if env is not None:
+            env.close()
+        if self._lock != -1:
+            os.close(self._lock)
+            self._lock = -1
+
+    def _spoil(self, error: lmdb.Error) -> NoReturn:
+        """A write has failed: LMDB's transaction is lost with all that it held."""
+        txn, self._txn = self._txn, None
+        txn.abort()
+        try:
+            self._fail(error)
+        except StoreError as failure:
+            self._spoiled = failure
+            raise
+
+    def _fail(self, error: lmdb.Error) -> NoReturn:
+        """Say what happened and what can be done, in one line."""
+        if isinstance(error, lmdb.PanicError):  # the roots could not be written: LMDB wants to be opened anew
+            with suppress(lmdb.Error):
+                self._env.close()
+            self._open()
+        if isinstance(error, DAMAGED):
+            raise StoreCorrupt(f"{self.path}: not a store, or a damaged one ({error}): restore it from a copy") from error
+        way_out = str(error)
+        if isinstance(error, lmdb.MapFullError):
+            way_out = f"the store has grown to its limit of {self._map_size / (1 << 30):g} GiB: raise map_size"
+        elif isinstance(error, lmdb.DiskError):
+            way_out = "no space left on the disk: free some"
+        elif isinstance(error, lmdb.ReadersFullError):
+            way_out = f"more than {MAX_READERS} readers at once"
+        raise StoreUnavailable(f"{self.path}: {way_out}") from error
+
+    def _read(self, decode: Callable[[bytes], Record], stored: bytes) -> Record:
+        try:
+            return decode(stored)
+        except StoreCorrupt as error:
+            raise StoreCorrupt(f"{self.path}: {error}") from error
+
+
+def _key(aor: bytes) -> bytes:
+    """The AOR as (part of) a key: itself where it is short, and holds nothing that keys are made with."""
+    if 0 < len(aor) <= LONGEST_PART and b"\0" not in aor and b"\1" not in aor:
+        return aor
+    digest = blake2b(aor, digest_size=16).hexdigest().encode()
+    return aor[: LONGEST_PART - 1 - len(digest)].replace(b"\0", b"\1") + b"\1" + digest
+
+
+def _pair(first: bytes, second: bytes) -> bytes:
+    return _key(first) + b"\0" + _key(second)
