@@ -1,5 +1,7 @@
-# The branch parameter of our own Vias, and the keyed hash (SipHash-2-4) that it is checked by. See _branch.pyx.
+# The branch parameter of our own Vias, the keyed hash (SipHash-2-4) that it is checked by, and the array of client
+# transactions that it points into. See _branch.pyx.
 
+cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 
 cdef enum:
@@ -23,7 +25,7 @@ cdef bint decode_branch(const Secret *secret, const unsigned char *p, Py_ssize_t
 # The same without the check: for who compares it with one that is remembered.
 cdef bint read_branch(const unsigned char *p, Py_ssize_t size, Locator *locator) noexcept
 
-# Keyed hash over several pieces: start_hash, any of the mix functions in a fixed order, end_hash (128 bits) or end_hash64.
+# Keyed hash over several pieces: start_hash, mix functions in a fixed order, end_hash (128 bits) or end_hash64.
 # Pieces of varying length go in with their lengths, so that moving a byte from one to the next gives another hash.
 cdef struct Hash:
     uint64_t v0, v1, v2, v3
@@ -35,3 +37,29 @@ cdef void mix_token(Hash *h, const unsigned char *p, Py_ssize_t size) noexcept  
 cdef uint64_t end_hash64(Hash *h) noexcept
 cdef void end_hash(Hash *h, uint64_t *low, uint64_t *high) noexcept
 cdef bytes hex16(uint64_t number)
+
+# A place for a client transaction and for the CANCEL that shares its branch (RFC 3261 §9.1). The layer counts the
+# references.
+cdef struct Slot:
+    void *transaction       # or NULL
+    void *cancel
+    uint64_t serial         # 0: free
+    uint32_t check
+    uint32_t loop           # the next free slot where this one is free
+
+@cython.final
+cdef class Slots:
+    cdef Secret secret
+    cdef uint32_t worker
+    cdef uint32_t count
+    cdef uint32_t first_free
+    cdef uint64_t serial
+    cdef Slot *slots        # moves when it grows: keep the index, not the pointer
+    cdef bytes reserve(self, uint32_t loop)
+    cdef Slot *locate(self, const unsigned char *p, Py_ssize_t size) noexcept      # NULL where the branch has no slot
+    cdef Slot *reserved(self, bytes branch) noexcept       # the same, and nothing is in it yet
+    cdef void release(self, Slot *slot) noexcept
+    cdef uint32_t index_of(self, Slot *slot) noexcept
+    cdef int grow(self) except -1
+
+cdef Slots make_slots(Secret secret, uint32_t worker, uint64_t now)

@@ -17,8 +17,11 @@ of text. Text without regard to case is hashed with bit 5 of each byte set: with
 (RFC 3261 §25.1) no two characters but the two cases of a letter become one by that.
 """
 
+import cython
+
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memcpy
 
 cdef const char *PREFIX = b"z9hG4bKsf"
@@ -27,6 +30,9 @@ cdef const char *DIGITS = b"0123456789abcdef"
 cdef enum:
     PREFIX_SIZE = 9
     PURPOSE_BRANCH = 0x62726e63
+    NO_SLOT = 0xffffffff
+    FIRST_SLOTS = 64
+    MOST_SLOTS = 1 << 24
 
 
 # ---- SipHash
@@ -192,3 +198,81 @@ cdef bint read_branch(const unsigned char *p, Py_ssize_t size, Locator *locator)
 
 cdef bint decode_branch(const Secret *secret, const unsigned char *p, Py_ssize_t size, Locator *locator) noexcept:
     return read_branch(p, size, locator) and check_of(secret, locator) == locator.check
+
+
+# ---- the slots that branches point at
+
+@cython.final
+cdef class Slots:
+
+    def __dealloc__(self):
+        free(self.slots)
+
+    cdef bytes reserve(self, uint32_t loop):
+        cdef Locator locator
+        cdef Slot *slot
+        cdef bytes branch
+        if self.first_free == NO_SLOT:
+            self.grow()
+        self.serial += 1
+        locator.worker = self.worker
+        locator.slot = self.first_free
+        locator.serial = self.serial & <uint64_t>0xffffffffffffff
+        locator.loop = loop
+        branch = encode_branch(&self.secret, &locator)
+        slot = &self.slots[locator.slot]
+        self.first_free = slot.loop
+        slot.serial = locator.serial
+        slot.check = locator.check
+        slot.loop = loop
+        return branch
+
+    cdef Slot *locate(self, const unsigned char *p, Py_ssize_t size) noexcept:
+        # The check that is remembered need not be computed again: equal in all its parts, the branch is the same.
+        cdef Locator at
+        cdef Slot *slot
+        if not read_branch(p, size, &at) or at.worker != self.worker or at.slot >= self.count:
+            return NULL
+        slot = &self.slots[at.slot]
+        if slot.serial == 0 or slot.serial != at.serial or slot.check != at.check or slot.loop != at.loop:
+            return NULL
+        return slot
+
+    cdef Slot *reserved(self, bytes branch) noexcept:
+        cdef Slot *slot = self.locate(<const unsigned char *>PyBytes_AS_STRING(branch), PyBytes_GET_SIZE(branch))
+        if slot == NULL or slot.transaction != NULL or slot.cancel != NULL:
+            return NULL
+        return slot
+
+    cdef void release(self, Slot *slot) noexcept:
+        slot.serial = 0
+        slot.loop = self.first_free
+        self.first_free = self.index_of(slot)
+
+    cdef uint32_t index_of(self, Slot *slot) noexcept:
+        return <uint32_t>(slot - self.slots)
+
+    cdef int grow(self) except -1:
+        cdef uint32_t i, more = self.count * 2 if self.count else FIRST_SLOTS
+        cdef Slot *larger
+        if more > MOST_SLOTS:
+            raise MemoryError("16 million client transactions at a time")
+        larger = <Slot *>realloc(self.slots, more * sizeof(Slot))
+        if larger == NULL:
+            raise MemoryError()
+        for i in range(self.count, more):
+            larger[i] = Slot(NULL, NULL, 0, 0, i + 1 if i + 1 < more else <uint32_t>NO_SLOT)
+        self.slots = larger
+        self.first_free = self.count
+        self.count = more
+        return 0
+
+
+cdef Slots make_slots(Secret secret, uint32_t worker, uint64_t now):
+    cdef Slots slots = Slots.__new__(Slots)
+    slots.secret = secret
+    slots.worker = worker
+    slots.first_free = NO_SLOT
+    # Ahead of every serial of an earlier process, as long as that made less than a thousand branches a ms.
+    slots.serial = now << 10
+    return slots

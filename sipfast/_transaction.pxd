@@ -4,21 +4,13 @@
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
-from ._branch cimport Secret
+from ._branch cimport Secret, Slots
 from ._flow cimport Flow, Sink
 from ._index cimport Index, Link
+from ._machines cimport Machine
+from ._matching cimport Key
 from ._parser cimport Message
 from ._wheel cimport Timed, Wheel
-
-cdef enum State:
-    CALLING
-    TRYING
-    PROCEEDING
-    ACCEPTED
-    COMPLETED
-    CONFIRMED
-    TERMINATED
-    STATE_COUNT
 
 # The transaction user. One per transaction; Python subclasses may override.
 cdef class Handler:
@@ -32,10 +24,10 @@ cdef class Handler:
 
 # What the four machines have in common.
 cdef class Transaction(Timed):
-    cdef readonly int state              # a State
+    cdef readonly int state              # a State of _machines
     cdef readonly bint invite
     cdef readonly bint timed_out         # timer B, F or H ran out
-    cdef unsigned char machine
+    cdef const Machine *machine
     cdef uint32_t method                 # a Method, or a hash of another method's name with the top bit set
     cdef int32_t interval                # of timer A, E or G, ms
     cdef readonly Flow flow
@@ -47,6 +39,7 @@ cdef class Transaction(Timed):
     cdef int send(self, bytes data, int64_t now) except -1
     cdef int start_timers(self, int resend, int end, int64_t now) except -1
     cdef void stop_timers(self) noexcept
+    cdef int run_out(self, int event, int64_t now) except -1       # a timer did: by its Event
 
 @cython.final
 cdef class ServerTransaction(Transaction):
@@ -62,6 +55,7 @@ cdef class ServerTransaction(Transaction):
     # The last response was not committed and never left: forget it, and give this one instead.
     cpdef int retract(self, bytes response, int status, int64_t now) except -1
     cdef int happen(self, int event, bytes response, int64_t now) except -1
+    cdef bytes final(self)
     cdef int shrink(self) except -1
     cdef int terminate(self, int64_t now) except -1
 
@@ -76,6 +70,7 @@ cdef class ClientTransaction(Transaction):
     # CANCEL it (RFC 3261 §9.1): at once if a provisional response has come, else when one comes.
     # 64*T1 after the CANCEL without a final response it ends with on_failure(408).
     cpdef int cancel(self, int64_t now) except -1
+    cdef int begin(self, int64_t now) except -1
     cdef int happen(self, int event, Message response, int64_t now) except -1
     cdef int send_cancel(self, int64_t now) except -1
     cdef int shrink(self) except -1
@@ -88,29 +83,17 @@ cdef enum Verdict:
     VERDICT_MERGED = 2       # §8.2.2.2; the layer has answered 482
     VERDICT_UNMATCHED = 3    # an ACK for a 2xx, or a CANCEL without transaction: the caller decides
 
-# A place for a client transaction and the CANCEL that shares its branch.
-cdef struct Slot:
-    void *transaction        # counted references, or NULL
-    void *cancel
-    uint64_t serial          # 0: free
-    uint32_t check
-    uint32_t loop            # next free slot where this one is free
-
 cdef class TransactionLayer:
     cdef readonly ServerTransaction created
     cdef readonly Wheel wheel
     cdef Sink sink
     cdef Secret secret
-    cdef uint32_t worker
+    cdef Slots slots                     # client transactions
     cdef int32_t t1, t2
     cdef int32_t after[26][2]            # ms of timers A to M, on unreliable and reliable flows; -1: not started
     cdef Index by_key                    # server transactions
     cdef Index by_merge
-    cdef uint64_t low, high              # the key of the request at hand
-    cdef bint legacy
-    cdef Slot *slots
-    cdef uint32_t slot_count, first_free
-    cdef uint64_t serial
+    cdef Key key                         # of the request at hand
     cdef list finished                   # server transactions to shrink
     cdef int64_t finished_since
     cdef readonly int64_t servers, clients                   # alive now
@@ -121,12 +104,13 @@ cdef class TransactionLayer:
     cdef int receive_request(self, Message request, Flow flow, int64_t now) except -1
     # True where it matched. A response that matches none is the caller's.
     cdef bint receive_response(self, Message response, Flow flow, int64_t now) except -1
-    # A branch for a client transaction about to be started: "z9hG4bKsf" + locator + keyed check (+ `loop`, 8 hex digits,
+    # A branch for a client transaction about to be started: "z9hG4bKsf" + locator + keyed check + `loop` (8 hex digits,
     # RFC 3261 §16.6 step 8). Reserves the slot that `start` then fills.
     cdef bytes new_branch(self, uint32_t loop)
     # Gives a reserved slot back where `start` will not follow. False where there is nothing to give back.
     cpdef bint release_branch(self, bytes branch) except -1
-    # Starts it: `request` carries that branch in its topmost Via. Sends at once. Never calls the handler before it returns.
+    # Starts it: `request` carries that branch in its topmost Via. Sends at once, calls the handler only later. ValueError
+    # for a branch that is not reserved.
     cdef ClientTransaction start(self, bytes request, bytes branch, Flow flow, Handler handler, int64_t now)
     # Whether a branch was made with our secret, by this process or an earlier one with the same secret; loop gets its
     # 8 hex digits as a number.
@@ -139,16 +123,11 @@ cdef class TransactionLayer:
     # Ends every transaction without telling anybody, for the end of the process and of tests.
     cpdef int close(self) except -1
 
-    cdef void identify(self, Message request) noexcept
     cdef ServerTransaction find(self, Message request, uint32_t method)
     cdef ServerTransaction add(self, Message request, Flow flow)
-    cdef bytes tag_of(self, uint64_t low, uint64_t high)
+    cdef int take_initial(self, Message request, Flow flow, int64_t now) except -1
     cdef int take_ack(self, Message ack, int64_t now) except -1
     cdef int take_cancel(self, Message cancel, Flow flow, int64_t now) except -1
-    cdef uint64_t merge_hash(self, Message request) noexcept
     cdef bint is_merged(self, Message request, uint64_t hash) noexcept
-    cdef Slot *reserved(self, bytes branch) except? NULL
-    cdef void free_slot(self, Slot *slot) noexcept
-    cdef int grow(self) except -1
     cdef ClientTransaction occupy(self, bytes request, uint32_t slot, Flow flow, Handler handler)
     cdef int vacate(self, ClientTransaction transaction) except -1

@@ -1,4 +1,4 @@
-"""Typed face of the compiled transaction layer: RFC 3261 §17, RFC 6026. Times are whole milliseconds since the epoch."""
+"""Typed face of the compiled transaction layer: RFC 3261 §17, RFC 6026. All times are milliseconds since the epoch."""
 
 from typing import Final, final
 
@@ -7,22 +7,10 @@ from ._flow import Flow, Sink
 from ._parser import Message
 from ._wheel import Timed, Wheel
 
-Row = tuple[str, str, str, str]
-"""State, event, next state, actions. An empty state: how the machine starts."""
-
-STATES: Final[tuple[str, ...]]
-INVITE_CLIENT: Final[tuple[Row, ...]]
-CLIENT: Final[tuple[Row, ...]]
-INVITE_SERVER: Final[tuple[Row, ...]]
-SERVER: Final[tuple[Row, ...]]
-
 NEW: Final[int]
 ABSORBED: Final[int]
 MERGED: Final[int]
 UNMATCHED: Final[int]
-
-def durations(t1: int, t2: int, t4: int) -> dict[str, tuple[int, int]]:
-    """Timer: ms on unreliable and on reliable flows, -1 where it is not started (RFC 3261 §17 table 4)."""
 
 def live_objects() -> int:
     """Transactions that exist in this process, whoever still holds them."""
