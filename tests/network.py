@@ -8,6 +8,7 @@ back as a new engine on the same store.
 from __future__ import annotations
 
 import heapq
+import os
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from typing import Any, TypeVar
 
 from endpoint import Endpoint
 from sipwire import Address, Sip, literal
+
+from sipfast._flow import Flow, Sink
+from sipfast.config import Config, Listener
 
 START = 1_700_000_000_000  # ms since the epoch: any time will do
 E = TypeVar("E", bound=Endpoint)
@@ -234,20 +238,30 @@ class Crash:
     down: int = 400
 
 
+def _memory_store() -> Any:
+    from sipfast.store.memory import MemoryStore
+
+    return MemoryStore()
+
+
+def _engine() -> Any:
+    from sipfast.engine import Engine
+
+    return Engine
+
+
 class Server(Endpoint):
     """An engine at an address. Datagrams that arrive in one millisecond are one batch, with one commit."""
 
     def __init__(
         self, name: str, address: Address, *, config: Any = None, store: Any = None,
         domains: Sequence[str] = ("example.com",), hosts: Mapping[str, str] | None = None,
-        crashes: Sequence[Crash] = (), reopen: Callable[[Any], Any] | None = None,
+        crashes: Sequence[Crash] = (), reopen: Callable[[Any], Any] | None = None, kind: Any = None,
     ) -> None:  # fmt: skip
         super().__init__(name, address)
-        from sipfast.config import Config
-        from sipfast.store.memory import MemoryStore
-
         self.config = config or Config()
-        self.store = store if store is not None else MemoryStore()
+        self.store = store if store is not None else _memory_store()
+        self.kind = kind or _engine()
         self.domains, self.hosts = list(domains), dict(hosts or {})
         self.crashes = list(crashes)
         self.reopen = reopen  # what a new process does with the store that the old one left
@@ -262,9 +276,6 @@ class Server(Endpoint):
 
     def start(self, now: int) -> None:
         """A new engine on the store."""
-        from sipfast._flow import Flow, Sink
-        from sipfast.config import Listener
-        from sipfast.engine import Engine
 
         outer = self
 
@@ -275,8 +286,10 @@ class Server(Endpoint):
 
         host, port = self.address
         listener = Listener(transport="UDP", host=host, port=port, sent_by=literal(self.address).encode())
-        self._flow, self._sink = Flow, Out()
-        self.engine = Engine(self.config, self.store, self._sink, [listener], domains=self.domains, hosts=self.hosts)
+        self._sink = Out()
+        self.engine = self.kind(
+            self.config, self.store, self._sink, [listener], domains=self.domains, hosts=self.hosts
+        )
         self.engine.start(now)
         self._commit(now)
 
@@ -315,7 +328,7 @@ class Server(Endpoint):
             if crash := self._due("before", self.taken):
                 self.crash(now, crash.down)
                 return
-            self.engine.receive(data, self._flow(*source), now)
+            self.engine.receive(data, Flow(*source), now)
             if crash := self._due("uncommitted", self.taken):
                 self.crash(now, crash.down)
                 return
@@ -352,8 +365,6 @@ class Server(Endpoint):
 
 def seeds(first: int, count: int) -> Iterator[int]:
     """The seeds of one test; one given in the environment replaces them all."""
-    import os
-
     replayed = os.environ.get("NETWORK_SEED")
     yield from [int(replayed)] if replayed else range(first, first + count)
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from endpoint import T1, Endpoint, Peer
-from network import START, Line, Network, replay, seeds
+from network import START, Crash, Line, Network, Server, replay, seeds
 from phone import Phone
 from sipwire import Address, Sip, host_port, param, request, response, return_address, split_list, uri_of
+from upstream import Upstream
 
-A, B = ("10.0.0.2", 5060), ("10.0.0.3", 5060)
+A, B, PROXY = ("10.0.0.2", 5060), ("10.0.0.3", 5060), ("10.0.0.1", 5060)
 ROUGH = Line(latency=(1, 30), loss=0.15, reorder=0.1, duplicate=0.1)
 
 
@@ -272,3 +275,146 @@ def test_the_ladder_shows_who_said_what() -> None:
     ladder = network.ladder()
     assert "alice" in ladder.splitlines()[0] and "bob" in ladder.splitlines()[0]
     assert "INVITE" in ladder and ">" in ladder and "<" in ladder
+
+
+# Phones by way of the scripted server
+
+
+def served(seed: int = 0, line: Line | None = None) -> tuple[Network, Phone, Phone, Upstream]:
+    network = Network(seed, line)
+    upstream = network.add(Upstream("upstream", PROXY))
+    return network, network.add(Phone("alice", A, PROXY)), network.add(Phone("bob", B, PROXY)), upstream
+
+
+def test_a_phone_registers_refreshes_and_leaves() -> None:
+    network, alice, _, upstream = served()
+    alice.register(600)
+    network.run(100)
+    assert alice.registered and [b.contact for b in upstream.live(alice.aor)] == ["sip:alice@10.0.0.2:5060"]
+    network.run(700_000)  # at half of its life
+    assert [message.cseq for message in upstream.registers] == [1, 2, 3]
+    assert upstream.live(alice.aor)
+    alice.unregister()
+    network.run(1_000_000)
+    assert not alice.registered and not upstream.live(alice.aor)
+    assert len(upstream.registers) == 4
+
+
+@pytest.mark.parametrize("record_route", [False, True])
+@pytest.mark.parametrize("first", [0, 50])
+def test_a_registered_call_succeeds_over_rough_lines(first: int, record_route: bool) -> None:
+    for seed in seeds(first, 50):
+        network, alice, bob, upstream = served(seed, ROUGH)
+        upstream.record_route = record_route
+        try:
+            alice.talk_time = 5_000
+            alice.register()
+            bob.register()
+            network.wait(lambda alice=alice, bob=bob: alice.registered and bob.registered)
+            call = alice.call("bob")
+            network.wait(lambda call=call: call.over, 120_000)
+            network.run(100_000)
+            assert call.was_answered
+            assert [other.state for other in bob.calls] == ["ended"]
+        except AssertionError as error:
+            raise AssertionError(replay(seed, network, error)) from error
+
+
+def test_nobody_there_is_480() -> None:
+    network, alice, _, _ = served()
+    call = alice.call("bob")
+    network.run(1_000)
+    assert call.status == 480
+
+
+# Servers and their crashes, with a toy for an engine
+
+
+class ToyStore:
+    def __init__(self) -> None:
+        self.committed = self.count = 0
+
+    def commit(self) -> None:
+        self.committed = self.count
+
+    def abort(self) -> None:
+        self.count = self.committed
+
+
+class ToyEngine:
+    """Counts datagrams in its store and answers each one with the count; says "alarm" one second after the first."""
+
+    def __init__(self, config: object, store: ToyStore, sink: Any, listeners: object, **more: object) -> None:
+        self.store, self.sink = store, sink
+        self.out: list[tuple[bytes, Any]] = []
+        self.alarm: tuple[int, Any] | None = None
+
+    def start(self, now: int) -> None:
+        pass
+
+    def receive(self, data: bytes, flow: Any, now: int) -> None:
+        self.store.count += 1
+        self.out.append((b"%d" % self.store.count, flow))
+        self.alarm = self.alarm or (now + 1_000, flow)
+
+    def advance(self, now: int) -> None:
+        if self.alarm and now >= self.alarm[0]:
+            self.out.append((b"alarm", self.alarm[1]))
+            self.alarm = None
+
+    def next_deadline(self) -> int:
+        return self.alarm[0] if self.alarm else -1
+
+    def commit(self, now: int) -> None:
+        self.store.commit()
+        for data, flow in self.out:
+            self.sink.send(data, flow)
+        self.out.clear()
+
+
+def toy(*crashes: Crash) -> tuple[Network, Server, Counter]:
+    network = Network()
+    server = Server("server", PROXY, store=ToyStore(), kind=ToyEngine, crashes=crashes)
+    network.add(server)
+    server.start(network.now)
+    return network, server, network.add(Counter("a", A))
+
+
+def test_a_server_answers_in_batches_and_runs_its_timers() -> None:
+    network, server, a = toy()
+    a.transmit(b"x", PROXY)
+    a.transmit(b"x", PROXY)
+    network.run(2_000)
+    assert a.got == [(START + 4, b"1"), (START + 4, b"2"), (START + 1_004, b"alarm")]
+    assert (server.taken, server.given, server.restarts) == (2, 3, 0)
+
+
+@pytest.mark.parametrize(
+    ("crash", "answers", "stored"),
+    [
+        (Crash("before", 2), [b"1", b"2"], 2),
+        (Crash("uncommitted", 2), [b"1", b"2"], 2),
+        (Crash("output", 2), [b"1", b"3"], 3),
+        (Crash("output", 1), [b"2", b"3"], 3),
+    ],
+    ids=lambda value: value.kind if isinstance(value, Crash) else None,
+)
+def test_a_crash_loses_what_it_should(crash: Crash, answers: list[bytes], stored: int) -> None:
+    network, server, a = toy(crash)
+    for _ in range(3):
+        a.transmit(b"x", PROXY)
+        network.run(500)
+    assert [data for _, data in a.got if data != b"alarm"] == answers
+    assert (server.store.count, server.restarts) == (stored, 1)
+
+
+def test_nothing_reaches_a_server_that_is_down() -> None:
+    network, server, a = toy(Crash("before", 1, down=1_000))
+    a.transmit(b"x", PROXY)
+    network.run(500)
+    a.transmit(b"x", PROXY)
+    network.run(1_000)
+    assert a.got == [] and server.engine is not None
+    a.transmit(b"x", PROXY)
+    network.run(10)
+    assert [data for _, data in a.got] == [b"1"]
