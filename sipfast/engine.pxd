@@ -31,6 +31,7 @@ cdef class Engine(Receiver):
     cdef list sent_by
     cdef list promises                   # (index in the outbox, request, flow, server transaction or None)
     cdef uint64_t secret
+    cdef ServerTransaction current       # of the request being handled
     cdef bint local_callers
     # counters
     cdef long received, requests, responses, keepalives, malformed, discarded, stateless, strays, unpromised, commits
@@ -39,6 +40,7 @@ cdef class Engine(Receiver):
     cdef int request(self, Message request, Flow flow, int64_t now) except -1
     cdef int response(self, Message response, Flow flow, int64_t now) except -1
     cdef int answer(self, Message request, Flow flow, int status, bytes extra) except -1
+    cdef int unavailable(self, Message request, Flow flow, int64_t now) except -1
     cdef int refuse(self, Message message, Flow flow) except -1
     cdef int reject(self, Message request, Flow flow, int status, bytes extra) except -1
     cdef int validate(self, Message request, Uri *uri) except -1
@@ -60,3 +62,4 @@ cdef class Engine(Receiver):
     cdef bint is_absent(self, bytes callee, int status, int64_t now) except -1
     cdef int stray(self, Message response, int64_t now) except -1
     cdef Flow via_flow(self, Message response, Via *via)
+    cdef bint after_failure(self, ResponseContext context, int status, int64_t now) except -1

@@ -171,6 +171,7 @@ cdef class Engine(Receiver):
             self.keepalives += 1              # RFC 5626 §4.4.1 and what phones behind a NAT send
             return 0
         message = parse_message(data)
+        self.current = None
         try:
             if message.error:
                 return self.refuse(message, flow)
@@ -180,10 +181,19 @@ cdef class Engine(Receiver):
             self.requests += 1
             return self.request(message, flow, now)
         except StoreError as error:
+            promised = {id(promise[1]) for promise in self.promises}
             self._store_failed(error, now)
-            if message.status == 0 and message.method != M_ACK:
-                self.answer(message, flow, 503, b"Retry-After: 5\r\n")
+            if message.status == 0 and message.method != M_ACK and id(message) not in promised:
+                self.unavailable(message, flow, now)
         return 0
+
+    cdef int unavailable(self, Message request, Flow flow, int64_t now) except -1:
+        # RFC 3261 §21.5.4: the store failed while this request was handled.
+        cdef bytes extra = b"Retry-After: 5\r\n"
+        if self.current is None:
+            return self.answer(request, flow, 503, extra)
+        return self.current.respond(
+            make_response(request, 503, flow, self.current.to_tag, extra, None, b""), 503, now)
 
     cpdef int advance(self, int64_t now) except -1:
         try:
@@ -200,7 +210,8 @@ cdef class Engine(Receiver):
         cdef Py_ssize_t i
         try:
             self.store.commit()
-            self.redial.committed(now)
+            while self.redial.committed(now):
+                self.store.commit()
         except StoreError as error:
             self._store_failed(error, now)
         self.promises.clear()
@@ -283,7 +294,8 @@ cdef class Engine(Receiver):
         verdict = self.transactions.receive_request(request, answer_flow(request, flow), now)
         if verdict != VERDICT_NEW:
             return 0
-        return self.dispatch(self.transactions.created, request, flow, &plan, &uri, in_dialog, now)
+        self.current = self.transactions.created
+        return self.dispatch(self.current, request, flow, &plan, &uri, in_dialog, now)
 
     cdef int reject(self, Message request, Flow flow, int status, bytes extra) except -1:
         if request.method == M_ACK:
@@ -402,9 +414,7 @@ cdef class Engine(Receiver):
         to_upstream = (caller is not None or request.method == M_REGISTER) and (
             self.router.upstream_of(request.p, uri) is not None)
         if caller is not None:
-            self.redial.call_started(caller, callee, request.text(request.call_id), now)
-            if request.number(H_EXPIRES) == 0:
-                self.redial.cancel(caller, callee, now)
+            self._started(request, caller, callee, now)
         self.proxy.forward(server, request, flow, targets, plan, extra, to_upstream, caller, callee, now)
         return 0
 
@@ -449,16 +459,39 @@ cdef class Engine(Receiver):
         server.respond(make_response(request, 480, flow, server.to_tag, extra, reason, b""), 480, now)
         return 0
 
+    # A call goes on whatever the store does: what redial could not write down is set right by its own timers.
+
     def _answered(self, bytes caller, bytes callee, bytes call_id, int64_t now):
-        self.redial.call_answered(caller, callee, call_id, now)
+        try:
+            self.redial.call_answered(caller, callee, call_id, now)
+        except StoreError as error:
+            self._store_failed(error, now)
 
     def _ended(self, bytes call_id, int64_t now):
-        self.redial.call_ended(call_id, now)
+        try:
+            self.redial.call_ended(call_id, now)
+        except StoreError as error:
+            self._store_failed(error, now)
+
+    def _started(self, Message request, bytes caller, bytes callee, int64_t now):
+        try:
+            self.redial.call_started(caller, callee, request.text(request.call_id), now)
+            if request.number(H_EXPIRES) == 0:
+                self.redial.cancel(caller, callee, now)
+        except StoreError as error:
+            self._store_failed(error, now)
 
     def _final(self, ResponseContext context, int status, int64_t now):
         # The call got a final response other than 2xx. True: the caller was told of its watch instead.
         if context.caller is None:
             return False
+        try:
+            return self.after_failure(context, status, now)
+        except StoreError as error:
+            self._store_failed(error, now)
+            return False
+
+    cdef bint after_failure(self, ResponseContext context, int status, int64_t now) except -1:
         if context.from_upstream and self.is_absent(context.callee, status, now):
             offer = self.redial.unavailable(context.request, context.flow, context.caller, context.callee,
                                             self.is_local(context.request), now)
@@ -483,9 +516,12 @@ cdef class Engine(Receiver):
         if not self.router.is_served(request.p, &request.target.uri):
             return
         aor = canonical_aor(request.p, &request.target.uri)
-        self.registrar.learn(request, response, flow, aor, now)
-        if self.registrar.newly_bound:
-            self.redial.callee_bound(aor, now)
+        try:
+            self.registrar.learn(request, response, flow, aor, now)
+            if self.registrar.newly_bound:
+                self.redial.callee_bound(aor, now)
+        except StoreError as error:
+            self._store_failed(error, now)
 
     # ---- responses
 
@@ -523,7 +559,7 @@ cdef class Engine(Receiver):
         if response.status >= 200 and self.router.is_served(response.p, &response.target.uri):
             caller = canonical_aor(response.p, &response.sender.uri)
             callee = canonical_aor(response.p, &response.target.uri)
-            self.redial.call_answered(caller, callee, response.text(response.call_id), now)
+            self._answered(caller, callee, response.text(response.call_id), now)
         return self.proxy.forward_stray(response, back)
 
     cdef Flow via_flow(self, Message response, Via *via):

@@ -149,8 +149,8 @@ class Redial(Timed):
             if self._location.live(callee, now):
                 self._pause(callee, max(not_before, now + self._guard()), GUARD, now)
 
-    def committed(self, now: int) -> None:
-        """The store has committed: the REFERs of the claims in it may leave."""
+    def committed(self, now: int) -> bool:
+        """The store has committed: the REFERs of the claims in it may leave. True: there is more to commit."""
         self._touched.clear()
         if self._claimed:
             claimed, self._claimed = self._claimed, []
@@ -158,6 +158,7 @@ class Redial(Timed):
                 watch = self._store.watch(*recall.pair)
                 if watch is not None and not recall.over:
                     self._refer(recall, watch, now)
+        return bool(self._touched)
 
     def rolled_back(self, now: int) -> None:
         """The writes since the last commit are lost: make what they touched anew from the store."""
