@@ -27,7 +27,7 @@ cdef class Engine(Receiver):
     cdef Router router
     cdef Outbox outbox
     cdef Sink sink
-    cdef object originator, housekeeping
+    cdef object config, housekeeping
     cdef list sent_by
     cdef list promises                   # (index in the outbox, request, flow, server transaction or None)
     cdef uint64_t secret

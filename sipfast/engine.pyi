@@ -12,7 +12,7 @@ from .store.protocol import Store
 class Engine(Receiver):
     """The core as a whole. `start`, then `receive` and `advance`, each batch closed by `commit`.
 
-    `domains` are the domains served, `hosts` the addresses (IP literals) of the host names in the configuration.
+    `wheel` and `redial` are there from `start` on. `domains` are the domains served, `hosts` the addresses (IP literals) of the host names in the configuration.
     """
 
     store: Store
@@ -28,7 +28,6 @@ class Engine(Receiver):
         *,
         domains: Sequence[str],
         hosts: Mapping[str, str] | None = None,
-        now: int = 0,
     ) -> None: ...
     def start(self, now: int) -> None:
         """Load what the store holds; recalls that were in flight go on. Call `commit` afterwards."""

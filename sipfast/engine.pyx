@@ -102,6 +102,13 @@ cdef class Housekeeping(Timed):
         return 0
 
 
+cdef Housekeeping make_housekeeping(store, Wheel wheel):
+    cdef Housekeeping housekeeping = Housekeeping.__new__(Housekeeping)
+    housekeeping.store = store
+    housekeeping.wheel = wheel
+    return housekeeping
+
+
 @cython.final
 cdef class Originator:
     """Starts requests of our own, for redial: it knows the requests, not transactions, Vias or listeners."""
@@ -121,6 +128,13 @@ cdef class Originator:
         return self.transactions.start(data, branch, flow, handler, now)
 
 
+cdef Originator make_originator(TransactionLayer transactions, list sent_by):
+    cdef Originator originator = Originator.__new__(Originator)
+    originator.transactions = transactions
+    originator.sent_by = sent_by
+    return originator
+
+
 @cython.final
 cdef class Engine(Receiver):
     """See _flow.Receiver for the face that transports use; `start` comes first.
@@ -128,37 +142,31 @@ cdef class Engine(Receiver):
     `domains` are the domains served, `hosts` gives the addresses of the host names that the configuration mentions.
     """
 
-    def __init__(self, config, store, Sink sink, listeners, *, domains, hosts=None, int64_t now=0):
-        key = store.secret()
-        self.secret = <uint64_t>int.from_bytes(key[:8], "big")
+    def __init__(self, config, store, Sink sink, listeners, *, domains, hosts=None):
+        self.config = config
         self.store = store
         self.sink = sink
         self.outbox = Outbox()
         self.promises = []
         self.sent_by = [bytes(listener.sent_by) for listener in listeners]
-        self.wheel = Wheel(now)
-        families = [6 if ":" in listener.host else 4 for listener in listeners]
-        self.location = Location(store, families, hosts)
+        self.location = Location(store, [listener.family for listener in listeners], hosts)
         self.router = make_router(config, listeners, domains, self.location)
-        self.transactions = TransactionLayer(config.timers, self.wheel, self.outbox, int.from_bytes(key[8:], "big"))
+        self.local_callers = config.redial.callers == "local"
+
+    def start(self, int64_t now):
+        """Load what the store holds; recalls that were in flight go on. Call `commit` afterwards."""
+        config = self.config
+        key = self.store.secret()
+        self.secret = <uint64_t>int.from_bytes(key[:8], "big")
+        self.wheel = Wheel(now)
+        self.transactions = TransactionLayer(config.timers, self.wheel, self.outbox, int.from_bytes(key, "big"))
         self.registrar = Registrar(config.registrar, self.location, self.secret)
         self.proxy = Proxy(self.transactions, self.wheel, self.outbox, self.sent_by, self.secret,
                            round(config.timers.c * 1000), on_answered=self._answered, on_final=self._final,
                            on_ended=self._ended, on_registered=self._registered)
-        cdef Originator originator = Originator.__new__(Originator)
-        originator.transactions = self.transactions
-        originator.sent_by = self.sent_by
-        self.originator = originator
-        self.local_callers = config.redial.callers == "local"
-        self.redial = Redial(config.redial, store, self.wheel, self.location, originator)
-        cdef Housekeeping housekeeping = Housekeeping.__new__(Housekeeping)
-        housekeeping.store = store
-        housekeeping.wheel = self.wheel
-        self.housekeeping = housekeeping
-
-    def start(self, int64_t now):
-        """Load what the store holds; recalls that were in flight go on. Call `commit` afterwards."""
-        self.wheel.advance(now)
+        self.redial = Redial(config.redial, self.store, self.wheel, self.location,
+                             make_originator(self.transactions, self.sent_by))
+        self.housekeeping = make_housekeeping(self.store, self.wheel)
         self.wheel.schedule(now + SWEEP_INTERVAL, self.housekeeping, SWEEP)
         self.redial.start(now)
 
@@ -212,6 +220,7 @@ cdef class Engine(Receiver):
             self.store.commit()
             while self.redial.committed(now):
                 self.store.commit()
+            self.transactions.settle()
         except StoreError as error:
             self._store_failed(error, now)
         self.promises.clear()
