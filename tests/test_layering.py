@@ -41,7 +41,8 @@ ARROWS: dict[str, set[str]] = {
     "store": STORES,
     "store.protocol": set(),
     "store.memory": STORE,
-    "store.lmdb": STORE,
+    "store.pages": set(),
+    "store.lmdb": STORE | {"store.pages"},
     "store.redis": STORE,
     "location": CORE | STORE,
     # Whose a request is, and its Route set: it decides, and calls nobody.
