@@ -12,7 +12,8 @@ from .store.protocol import Store
 class Engine(Receiver):
     """The core as a whole. `start`, then `receive` and `advance`, each batch closed by `commit`.
 
-    `wheel` and `redial` are there from `start` on. `domains` are the domains served, `hosts` the addresses (IP literals) of the host names in the configuration.
+    `wheel` and `redial` are there from `start` on. `domains` are the domains served, `hosts` the addresses (IP
+    literals) of the host names in the configuration.
     """
 
     store: Store
