@@ -366,6 +366,10 @@ def _order_mistakes(config: Config) -> Iterator[tuple[str, str]]:
 
 def _upstream_mistakes(upstreams: tuple[Upstream, ...]) -> Iterator[tuple[str, str]]:
     served: dict[str, int] = {}
+    everything = [index for index, upstream in enumerate(upstreams) if not upstream.domains]
+    if len(everything) > 1:
+        first, second = everything[:2]
+        yield f"upstream[{second}]", f"upstream[{first}] takes all other domains already; name those of this one"
     for index, upstream in enumerate(upstreams):
         try:
             parse_upstream(upstream.uri)

@@ -68,7 +68,7 @@ ARROWS: dict[str, set[str]] = {
     "server.supervisor": {"server.worker", "server.admin", "server.bus"},
     # It starts the server as a process of its own and talks to it over the network only.
     "demo": {"_parser"},
-    "cli": STORES | {"server.supervisor", "server.admin", "server.logs", "demo"},
+    "cli": STORES | {"_flow", "_uri", "server", "server.logs", "server.worker", "server.supervisor", "server.admin", "demo"},
     "__main__": {"cli"},
     "": set(),
 }

@@ -1,0 +1,411 @@
+"""The `sipfast` command. What goes wrong is one line on stderr that names the thing, the place and the way out.
+
+Exit status: 0 done; 1 not found, or failed while running; 2 wrong usage, configuration or data, and nothing was done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+from . import __version__
+from .config import Config, load, settings
+from .errors import ConfigError, ParseError, SipFastError, StoreError, TransportError
+
+log = logging.getLogger("sipfast.cli")
+
+DONE, FAILED, WRONG = 0, 1, 2
+OWN_PROGRAM = "sipfast"
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with one line for an error."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print it and exit with status 2."""
+        self.exit(WRONG, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line (default: the process's). Returns the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if arguments[:1] == ["demo"]:
+            from .demo import run  # it has a command line of its own
+
+            return run(arguments[1:])
+        parsed = command_line().parse_args(arguments)
+        status: int = parsed.run(parsed)
+        sys.stdout.flush()
+        return status
+    except (ConfigError, TransportError, StoreError) as error:
+        return complain(error, WRONG)
+    except BrokenPipeError:  # the reader of our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except KeyboardInterrupt:
+        return 130
+    except OSError as error:
+        return complain(error, FAILED)
+    except Exception as error:  # a bug of ours; the server logs its own with the stack
+        return complain(f"internal error, please report it: {error!r}", FAILED)
+
+
+def complain(error: object, status: int) -> int:
+    """Say what is wrong in one line; returns the status."""
+    print(f"{OWN_PROGRAM}: {printable(str(error))}", file=sys.stderr)
+    return status
+
+
+def command_line() -> Parser:
+    """The grammar of the command line."""
+    parser = Parser(prog=OWN_PROGRAM, description="A SIP server with automatic redial.", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"sipfast {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    command = commands.add_parser("serve", help="run the server", allow_abbrev=False)
+    command.add_argument("--config", metavar="FILE", type=Path, help="a TOML file; flags override it")
+    command.add_argument(
+        "--listen", metavar="udp:HOST:PORT", action="append", help="an address to listen on (udp:0.0.0.0:5060)"
+    )
+    command.add_argument(
+        "--domain", metavar="NAME", action="append", help="a domain to serve (this machine's names and addresses)"
+    )
+    command.add_argument("--data", metavar="DIR", help="where watches and bindings are kept (./sipfast-data)")
+    command.add_argument(
+        "--upstream",
+        metavar="sip:HOST:PORT",
+        action="append",
+        help="a SIP server behind this one; DOMAIN=sip:HOST:PORT for one domain only",
+    )
+    command.add_argument("--log-level", metavar="LEVEL", help="debug, info, warning or error (info)")
+    command.set_defaults(run=serve)
+
+    listing(commands, "watches", "who waits for whom", list_watches, "cancel", ("CALLEE", "CALLER"), cancel_watch)
+    listing(commands, "bindings", "who is registered", list_bindings, "remove", ("AOR", "[CONTACT]"), remove_bindings)
+
+    command = commands.add_parser("check-config", help="check a configuration file and show what it comes to")
+    command.add_argument("file", metavar="FILE", type=Path)
+    command.set_defaults(run=check_config)
+    commands.add_parser("demo", help="play a whole redial on loopback and print its messages", add_help=False)
+    return parser
+
+
+def listing(
+    commands: Any,
+    name: str,
+    summary: str,
+    show: Callable[[argparse.Namespace], int],
+    verb: str,
+    operands: Sequence[str],
+    change: Callable[[argparse.Namespace], int],
+) -> None:
+    """A command that lists records, or with a verb changes them; its options may stand before or after the verb."""
+    command = commands.add_parser(name, help=f"{summary}: list, {verb}", allow_abbrev=False)
+    verbs = command.add_subparsers(metavar=f"list | {verb}")
+    lister = verbs.add_parser("list", help="show them (also without a verb)", allow_abbrev=False)
+    changer = verbs.add_parser(verb, help=f"{verb} {' '.join(operands)}", allow_abbrev=False)
+    for operand in operands:
+        optional = operand.startswith("[")
+        changer.add_argument(operand.strip("[]").lower(), metavar=operand.strip("[]"), nargs="?" if optional else None)
+    for each, default in ((command, None), (lister, argparse.SUPPRESS), (changer, argparse.SUPPRESS)):
+        each.add_argument("--data", metavar="DIR", default=default, help="the server's data directory")
+        each.add_argument("--config", metavar="FILE", type=Path, default=default, help="the server's configuration")
+    command.add_argument("--json", action="store_true", help="as JSON")
+    lister.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="as JSON")
+    command.set_defaults(run=show)
+    lister.set_defaults(run=show)
+    changer.set_defaults(run=change)
+
+
+# Commands
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """Run the server in this process until it is told to end."""
+    flags = {
+        "listen": arguments.listen,
+        "domains": arguments.domain,
+        "store.data": arguments.data,
+        "upstream": [upstream_flag(text) for text in arguments.upstream] if arguments.upstream else None,
+        "log_level": arguments.log_level,
+    }
+    config = load(arguments.config, {key: value for key, value in flags.items() if value is not None})
+    from .server import logs, worker
+
+    logs.setup(config.log_level)
+    try:
+        worker.serve(config, lambda line: print(line, flush=True))
+    except SipFastError:
+        raise
+    except Exception:
+        log.critical("crashed", exc_info=True)
+        return FAILED
+    return DONE
+
+
+def upstream_flag(text: str) -> dict[str, Any]:
+    """An [[upstream]] table out of [DOMAIN=]sip:HOST:PORT."""
+    domain, equals, uri = text.rpartition("=")
+    return {"uri": uri, "domains": [domain]} if equals else {"uri": text}
+
+
+def list_watches(arguments: argparse.Namespace) -> int:
+    """Print the watches that still run."""
+    config = configuration(arguments)
+    now = wall_clock()
+    with opened(config) as store:
+        watches = [watch for watch in store.each_watch() if watch.expires_at > now]
+    if arguments.json:
+        return print_json(
+            {
+                "callee": text_of(watch.callee),
+                "caller": text_of(watch.caller),
+                "mode": watch.mode,
+                "state": watch.state,
+                "armed_at": iso(watch.armed_at),
+                "expires_at": iso(watch.expires_at),
+                "remaining": (watch.expires_at - now) // 1000,
+                "attempts": watch.attempts,
+                "last_result": watch.last_result,
+                "recalled_at": iso(watch.recalled_at) if watch.recalled_at else None,
+                "contact": text_of(watch.contact),
+                "call_id": text_of(watch.call_id),
+            }
+            for watch in watches
+        )
+    return print_table(
+        ("callee", "caller", "mode", "state", "armed at", "expires at", "attempts", "last result"),
+        [
+            (
+                person(watch.callee),
+                person(watch.caller),
+                watch.mode,
+                watch.state,
+                local(watch.armed_at),
+                until(watch.expires_at, now),
+                str(watch.attempts),
+                watch.last_result,
+            )
+            for watch in watches
+        ],
+        f"no watches in {config.store.data}",
+    )
+
+
+def cancel_watch(arguments: argparse.Namespace) -> int:
+    """End one watch before its time."""
+    callee, caller = aor(arguments.callee), aor(arguments.caller)
+    config = configuration(arguments)
+    with opened(config, write=True) as store:
+        store.for_update()
+        if not store.delete_watch(callee, caller):
+            return complain(f"{config.store.data}: no watch of {person(caller)} for {person(callee)}", FAILED)
+        store.commit()
+    print(f"cancelled: {person(caller)} does not wait for {person(callee)} any more")
+    return DONE
+
+
+def list_bindings(arguments: argparse.Namespace) -> int:
+    """Print the bindings that have not expired."""
+    config = configuration(arguments)
+    now = wall_clock()
+    with opened(config) as store:
+        rows = [
+            (owner, binding)
+            for owner, bindings in store.each_bindings()
+            for binding in bindings
+            if binding.expires > now
+        ]
+    if arguments.json:
+        return print_json(
+            {
+                "aor": text_of(owner),
+                "contact": text_of(binding.contact),
+                "expires_at": iso(binding.expires),
+                "remaining": (binding.expires - now) // 1000,
+                "q": binding.q / 1000,
+                "path": text_of(binding.path),
+                "instance": text_of(binding.instance),
+                "received_from": source(binding.flow),
+                "call_id": text_of(binding.call_id),
+                "cseq": binding.cseq,
+            }
+            for owner, binding in rows
+        )
+    return print_table(
+        ("aor", "contact", "expires at", "q", "received from"),
+        [
+            (
+                person(owner),
+                text_of(binding.contact),
+                until(binding.expires, now),
+                f"{binding.q / 1000:g}",
+                source(binding.flow),
+            )
+            for owner, binding in rows
+        ],
+        f"no bindings in {config.store.data}",
+    )
+
+
+def remove_bindings(arguments: argparse.Namespace) -> int:
+    """Remove one binding of an AOR, or all."""
+    from ._uri import same_uri
+
+    owner = aor(arguments.aor)
+    config = configuration(arguments)
+    with opened(config, write=True) as store:
+        store.for_update()  # a REGISTER of this moment comes before or after, not in between
+        stored = store.bindings(owner)
+        kept = []
+        if arguments.contact:
+            contact = arguments.contact.strip("<>").encode()
+            try:
+                kept = [binding for binding in stored if not same_uri(binding.contact, contact)]
+            except ParseError:
+                raise ConfigError(f"{arguments.contact!r} is not a contact URI such as sip:bob@192.0.2.1:5060") from None
+        if len(kept) == len(stored):
+            which = f"binding {arguments.contact}" if arguments.contact else "bindings"
+            return complain(f"{config.store.data}: {person(owner)} has no {which}", FAILED)
+        store.put_bindings(owner, kept)
+        store.commit()
+    print(f"removed: {len(stored) - len(kept)} of {person(owner)}, {len(kept)} left")
+    return DONE
+
+
+def check_config(arguments: argparse.Namespace) -> int:
+    """Check a file and print every key with its value."""
+    config = load(arguments.file)
+    defaults = dict(settings(Config()))
+    rows = []
+    for key, value in settings(config):
+        shown = json.dumps(value, ensure_ascii=False)
+        rows.append((key, printable(shown), "" if defaults.get(key) == value else "set"))
+    print(f"{arguments.file}: good")
+    return print_table(("key", "value", ""), rows, "")
+
+
+# What they share
+
+
+def configuration(arguments: argparse.Namespace) -> Config:
+    """The configuration of a command that works on a store."""
+    return load(arguments.config, {} if arguments.data is None else {"store.data": arguments.data})
+
+
+def opened(config: Config, *, write: bool = False) -> Any:
+    """The store, beside a server that may be running; it is never made where there is none."""
+    from contextlib import closing
+
+    from .store.lmdb import LmdbStore
+
+    storage = config.store
+    store = LmdbStore(storage.data, map_size_gib=storage.map_size, readonly=True)
+    if write:
+        store.close()
+        store = LmdbStore(storage.data, map_size_gib=storage.map_size, durability=storage.durability)
+    return closing(store)
+
+
+def aor(text: str) -> bytes:
+    """An address of record as people type it: with or without sip: in front. Raises ConfigError."""
+    from ._uri import aor as canonical
+
+    has_scheme = re.match(r"(?i)(sips?|tel):", text)
+    try:
+        found = canonical((text if has_scheme else f"sip:{text}").encode())
+    except (ParseError, UnicodeEncodeError):
+        found = b""
+    if not (found.startswith(b"tel:") or b"@" in found):
+        raise ConfigError(f"{text!r} is not an address of record such as bob@example.com")
+    return found
+
+
+def person(address: bytes) -> str:
+    """An AOR as people write it."""
+    return text_of(address).removeprefix("sip:")
+
+
+def text_of(wire: bytes) -> str:
+    """Wire bytes as text that cannot drive a terminal."""
+    return printable(wire.decode("utf-8", "backslashreplace"))
+
+
+def printable(text: str) -> str:
+    """Text with what is not printable as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
+def source(packed: bytes) -> str:
+    """Where a REGISTER came from."""
+    from ._flow import Flow
+    from .config import in_uri
+
+    try:
+        flow = Flow.unpack(packed)
+    except ValueError:
+        return ""
+    return f"{flow.transport_name.lower()}:{in_uri(flow.host)}:{flow.port}"
+
+
+def wall_clock() -> int:
+    """Milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def iso(at: int) -> str:
+    """A time for programs: ISO 8601, UTC, to the millisecond."""
+    return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def local(at: int) -> str:
+    """A time for people: ISO 8601, local."""
+    return datetime.fromtimestamp(at // 1000, UTC).astimezone().isoformat(sep=" ")
+
+
+def until(at: int, now: int) -> str:
+    """A time to come, and how far off it is."""
+    return f"{local(at)} (in {duration((at - now) // 1000)})"
+
+
+def duration(seconds: int) -> str:
+    """A length of time in one or two units, rounded down."""
+    if seconds < 60:
+        return f"{max(seconds, 0)} s"
+    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
+    if minutes < 60:
+        return f"{minutes} min"
+    if hours < 24:
+        return f"{hours} h {minutes % 60} min"
+    return f"{days} d {hours % 24} h"
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> int:
+    """Aligned columns, or a line that says that there are none."""
+    if not rows:
+        print(empty)
+        return DONE
+    lines = [header, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    return DONE
+
+
+def print_json(rows: Iterable[dict[str, Any]]) -> int:
+    """All rows as one JSON array, a row a line."""
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    print("[" + ",\n ".join(lines) + "]")
+    return DONE

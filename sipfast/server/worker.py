@@ -1,0 +1,152 @@
+"""One process that serves: it opens the sockets and the store, runs the engine on a uvloop loop, and ends it cleanly.
+
+The order at the start is such that a mistake changes nothing: the ports first (a second server is told so before it
+touches the data), then names, then the store, and only then the engine. Datagrams that come meanwhile wait in the
+sockets. At the end nothing is read any more, what is due is done, committed and sent, and the store is synchronised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import uvloop
+
+from .. import __version__
+from .._udp import Clock, UdpTransport, interface_addresses
+from ..config import Config, Listener, in_uri, is_ip, parse_listen, parse_upstream
+from ..engine import Engine
+from ..errors import ConfigError, StoreError
+from ..store.lmdb import LmdbStore
+from ..store.protocol import Store
+from ..transport.udp import Complaints, listener_for, open_socket, primary_address, resolve
+
+log = logging.getLogger(__name__)
+
+WILDCARDS = ("0.0.0.0", "::")
+
+
+def serve(config: Config, announce: Callable[[str], object]) -> None:
+    """Serve until SIGTERM or SIGINT. `announce` gets one line for people that says what is served, once it is.
+
+    Raises ConfigError, TransportError or StoreError where it cannot begin; then nothing has been changed.
+    """
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(config, announce))
+
+
+async def _serve(config: Config, announce: Callable[[str], object]) -> None:
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    with ExitStack() as stack:
+        transport = UdpTransport(loop, Clock(), Complaints(log))
+        stack.callback(transport.close)
+        listeners = open_listeners(config, transport)
+        domains = served_domains(config, listeners)
+        hosts = upstream_hosts(config, listeners)
+        store = LmdbStore(
+            config.store.data,
+            durability=config.store.durability,
+            map_size_gib=config.store.map_size,
+            exclusive=True,
+        )
+        stack.callback(store.close)
+        engine = Engine(config, store, transport, listeners, domains=domains, hosts=hosts)
+        engine.start(transport.clock.now())
+        gc.collect()
+        gc.freeze()  # what is there now stays: collections need not look at it again
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, ended.set)
+        transport.start(engine)
+        log.info("started", extra={"sip": {"version": __version__, "process": os.getpid()}})
+        announce(describe(config, listeners, domains))
+        await keep_flushed(store, config, ended)
+        transport.stop()
+        transport.advance()
+        log.info("stopped", extra={"sip": transport.counters() | engine.counters()})
+
+
+def open_listeners(config: Config, transport: UdpTransport) -> list[Listener]:
+    """Bind every address that the configuration names. Raises TransportError or ConfigError."""
+    listeners = []
+    for listen in config.listen:
+        opened = open_socket(listen)
+        transport.add(opened)
+        listeners.append(listener_for(opened, config.advertise))
+    return listeners
+
+
+def served_domains(config: Config, listeners: Sequence[Listener]) -> list[str]:
+    """The configured domains, else this machine's names and addresses; lower-case, IPv6 without brackets."""
+    names = list(config.domains)
+    if not names:
+        fqdn = socket.getfqdn()
+        names += [] if is_ip(fqdn) or fqdn.endswith(".arpa") else [fqdn]
+        names += [socket.gethostname(), "localhost", "127.0.0.1", "::1", *interface_addresses()]
+        names += [primary_address(socket.AF_INET), primary_address(socket.AF_INET6), config.advertise]
+        names += [parse_listen(listen)[1] for listen in config.listen]
+        names += [listener.host for listener in listeners]
+    plain = [name.strip("[]").rstrip(".").lower() for name in names]
+    return list(dict.fromkeys(name for name in plain if name and name not in WILDCARDS))
+
+
+def upstream_hosts(config: Config, listeners: Sequence[Listener]) -> dict[str, str]:
+    """The address of each upstream's host, in a family that is listened on. Raises ConfigError, naming the key."""
+    kinds = {4: socket.AF_INET, 6: socket.AF_INET6}
+    families = list(dict.fromkeys(kinds[listener.family] for listener in listeners))
+    hosts = {}
+    for index, upstream in enumerate(config.upstream):
+        host, _ = parse_upstream(upstream.uri)
+        try:
+            hosts[host] = resolve(host, families)[1]
+        except ConfigError as error:
+            raise ConfigError(f"upstream[{index}].uri: {error}") from None
+    return hosts
+
+
+def describe(config: Config, listeners: Sequence[Listener], domains: Sequence[str]) -> str:
+    """What is served, in one line."""
+    parts = []
+    for listener in listeners:
+        bound, public = f"{in_uri(listener.host)}:{listener.port}", listener.sent_by.decode()
+        parts.append(f"udp:{bound}" + ("" if public == bound else f" as {public}"))
+    everything = any(not upstream.domains for upstream in config.upstream) and not config.domains
+    shown = ["any domain"] if everything else [in_uri(domain) for domain in domains]
+    more = f" and {len(shown) - 5} more" if len(shown) > 6 else ""
+    behind = [
+        f" {upstream.uri}" + (f" for {', '.join(upstream.domains)}" if upstream.domains else "")
+        for upstream in config.upstream
+    ]
+    return (
+        f"sipfast {__version__} serves {', '.join(shown[: 5 if more else 6])}{more} on {', '.join(parts)}; "
+        f"data in {Path(config.store.data).absolute()}; "
+        + (f"upstream{';'.join(behind)}; " if behind else "")
+        + ("redial on" if config.redial.enabled else "redial off")
+    )
+
+
+async def keep_flushed(store: Store, config: Config, ended: asyncio.Event) -> None:
+    """Until the end, push what was committed to the disk every so often, from a thread: it takes a disk's time."""
+    if config.store.durability == "power":
+        await ended.wait()
+        return
+    loop = asyncio.get_running_loop()
+    flushed = store.writes
+    while not ended.is_set():
+        with suppress(TimeoutError):
+            await asyncio.wait_for(ended.wait(), config.store.flush_interval)
+        written = store.writes
+        if written == flushed or ended.is_set():
+            continue
+        try:
+            await loop.run_in_executor(None, store.flush)
+            flushed = written
+        except StoreError as error:
+            log.error("flush-failed", extra={"sip": {"reason": str(error)}})
