@@ -13,8 +13,11 @@ cdef class Location:
     cdef list lookup(self, bytes aor, int64_t now)
     # Where a request for this binding goes: its first Path URI; else, where Contact's host is not an IP literal or not
     # the source address of the REGISTER (NAT), the flow of the REGISTER; else Contact's own address and port.
-    # None where it cannot be resolved.
+    # A Path whose host is a name not known here is taken to be where the REGISTER came from. A REGISTER over a connection
+    # is answered over that connection only. None where it cannot be resolved, and for sips: without TLS.
     cdef Flow flow_of(self, object binding)
     # The flow to a URI's maddr/host and port (default 5060), over UDP from the first listener of its family;
-    # None where the host is a name that `hosts` does not know, or no listener has its family.
+    # None where the host is a name that `hosts` does not know, no listener has its family, or the scheme is not sip.
     cdef Flow flow_to(self, const unsigned char *p, const Uri *uri)
+    cdef Flow _registered_by(self, bytes packed)
+    cdef int _listener(self, int family) except -2

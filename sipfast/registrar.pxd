@@ -3,13 +3,19 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from ._flow cimport Flow
-from ._parser cimport Message
+from ._parser cimport Cursor, Message
 from .location cimport Location
 
 cdef class Registrar:
     cdef Location location
     cdef readonly bint newly_bound       # the last register() or learn() took an AOR from unbound to bound
-    # (settings are the implementer's)
+    cdef uint64_t secret                 # of the To tags
+    cdef int64_t default_expires         # seconds
+    cdef int64_t min_expires
+    cdef int64_t max_expires
+    cdef int max_contacts
+    cdef int64_t date_second             # of date_line
+    cdef bytes date_line                 # the whole header line
     # Answer a REGISTER whose Request-URI and To are ours; `aor` is To's canonical AOR. Returns the whole response.
     # Writes to the store; the caller commits. StoreError passes through.
     cdef bytes register(self, Message request, Flow flow, bytes aor, int64_t now)
@@ -17,3 +23,9 @@ cdef class Registrar:
     # Bindings that were ours already keep their own flow and Path; a listed contact that the request did not name and we
     # do not know gets no flow. Call-ID and CSeq are the request's. Calls store.put_known.
     cdef int learn(self, Message request, Message response, Flow flow, bytes aor, int64_t now) except -1
+    cdef bytes remove_all(self, Message request, Flow flow, Cursor *cursor, bytes path, bytes aor, int64_t now)
+    cdef bytes update(self, Message request, Flow flow, bytes path, bytes aor, int64_t now)
+    cdef bytes refuse(self, Message request, Flow flow, int status)
+    cdef bytes refuse_brief(self, Message request, Flow flow)
+    cdef bytes accept(self, Message request, Flow flow, bytes path, list bindings, int64_t now)
+    cdef list listed(self, Message request, Message response, Flow flow, list live, int64_t now)

@@ -49,7 +49,7 @@ ARROWS: dict[str, set[str]] = {
     "router": {"_flow", "_parser", "_uri"},
     # Siblings: the engine wires them, they do not know each other.
     "auth": CORE | STORE | {"location"},
-    "registrar": CORE | STORE | {"location"},
+    "registrar": CORE | STORE | {"_grammar", "location"},
     "proxy": CORE | {"router"},
     "redial": CORE | STORE | {"location"},
     "engine": CORE | STORE | {"location", "auth", "registrar", "proxy", "redial", "router"},
