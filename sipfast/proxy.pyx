@@ -234,7 +234,10 @@ cdef int value_line_edit(Edits edits, Message message, int header, int wanted) e
         cursor.position = 0
         here = 0
         keep = -1
-        while message.next_value(&cursor, &value) and cursor.field == field:
+        # The cursor leaves the field with its last value, and passes over an empty one.
+        while cursor.field == field and message.next_value(&cursor, &value):
+            if value.start >= message.fields[field].line_end:
+                break
             if done + here == wanted:
                 keep = value.start
                 break
