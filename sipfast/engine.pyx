@@ -327,9 +327,9 @@ cdef class Engine(Receiver):
     cdef bint may_pass(self, Message request, Flow flow, RoutePlan *plan, Uri *uri, bint in_dialog) except -1:
         # Nobody's relay: a request goes on only within a dialog that was routed through us, from a server behind us,
         # or to a user that we serve.
-        if plan.left and not (in_dialog and plan.own) and not self.router.is_upstream(flow):
+        if plan.left and not (in_dialog and routed_by_us(plan)) and not self.router.is_upstream(flow):
             return False
-        if in_dialog and plan.own:
+        if in_dialog and routed_by_us(plan):
             return True
         if self.router.is_upstream(flow):
             return True
@@ -391,7 +391,7 @@ cdef class Engine(Receiver):
             request.parse_uri(plan.next, &next_uri)
             return [make_target(None, None, self.location.flow_to(request.p, &next_uri))]
         # Within a dialog the Request-URI is the remote target; from behind us it is a Contact that was registered.
-        if ((in_dialog and plan.own) or self.router.is_upstream(flow)) and not self.is_user_of_ours(request, uri):
+        if ((in_dialog and routed_by_us(plan)) or self.router.is_upstream(flow)) and not self.is_user_of_ours(request, uri):
             return [make_target(None, None, self.location.flow_to(request.p, uri))]
         upstream = self.router.upstream_of(request.p, uri)
         if upstream is not None and not self.router.is_upstream(flow):
@@ -409,7 +409,8 @@ cdef class Engine(Receiver):
         cdef bytes caller = None, callee = None, extra = b""
         cdef list targets
         cdef bint to_upstream
-        if plan.left == 0 and self.router.is_self(request.p, uri):
+        if plan.left == 0 and self.router.is_self(request.p, uri) and (
+                request.method != M_REGISTER or self.router.upstream_of(request.p, uri) is None):
             return self.to_self(server, request, flow, now)
         if request.method == M_INVITE and not in_dialog and plan.left == 0 and self.router.is_served(request.p, uri):
             callee = canonical_aor(request.p, uri)
@@ -608,6 +609,11 @@ cdef bytes unsupported_line(Message request, int header):
             continue
         unknown.append(request.text(value))
     return b"Unsupported: " + b", ".join(unknown) + b"\r\n" if unknown else b""
+
+
+cdef bint routed_by_us(RoutePlan *plan) noexcept:
+    # Our Record-Route value is in its Route or, from a strict router, in its Request-URI (RFC 3261 §16.4).
+    return plan.own > 0 or plan.from_strict
 
 
 cdef bint span_is_stateless_tag(Message request, uint64_t secret) except -1:
