@@ -1,0 +1,308 @@
+"""In front of another server: redial only, the other registers and routes. The other is scripted and knows nothing of
+redial; the phones are the same as ever."""
+
+from __future__ import annotations
+
+import pytest
+from phone import Call, Phone
+from scene import SERVER, Scene
+from sipwire import literal, uri_of
+from upstream import Upstream
+
+from sipfast.config import Config, Redial
+from sipfast.config import Upstream as Behind
+from sipfast.records import Watch
+
+BEHIND = ("10.0.5.1", 5060)
+CALL_INFO = "<sip:bob@example.com>;purpose=call-completion;m=NL"
+
+
+def stage(**redial: float) -> tuple[Scene, Upstream, Phone, Phone]:
+    """Alice is registered with the server behind, bob is not."""
+    config = Config(redial=Redial(**redial), upstream=(Behind(uri=f"sip:{literal(BEHIND)}", domains=("example.com",)),))
+    scene = Scene(config)
+    upstream = scene.network.add(Upstream("upstream", BEHIND))
+    return scene, upstream, scene.phone("alice"), scene.phone("bob", register=False)
+
+
+def arm(scene: Scene, caller: Phone, to: str = "bob", expires: int | None = 3600) -> Call:
+    call = caller.call(to, expires)
+    scene.network.wait(lambda: call.over)
+    return call
+
+
+def watch_of(scene: Scene, callee: bytes = b"sip:bob@example.com") -> Watch | None:
+    found: Watch | None = scene.store.watch(callee, b"sip:alice@example.com")
+    return found
+
+
+def come_back(scene: Scene, bob: Phone) -> None:
+    bob.register()
+    scene.network.wait(lambda: bob.registered)
+
+
+def refers(scene: Scene) -> list[bytes]:
+    sent = [event.data for event in scene.network.trace if event.source == "server"]
+    return list(dict.fromkeys(data for data in sent if data.startswith(b"REFER ")))
+
+
+# Registration
+
+
+def test_a_register_is_forwarded_with_path() -> None:
+    """RFC 3327 §5.2"""
+    _, upstream, alice, _ = stage()
+    (register,) = upstream.registers
+    assert [uri_of(value) for value in register.all("path")] == [f"sip:{literal(SERVER)};lr"]
+    assert "path" in register.all("supported")
+    assert register.uri == "sip:example.com" and len(register.all("via")) == 2
+    assert uri_of(register.first("contact")) == uri_of(alice.contact)
+    assert alice.registered  # the 200 came back
+
+
+def test_the_200_teaches_the_bindings() -> None:
+    scene, upstream, alice, _ = stage()
+    (binding,) = scene.store.bindings(b"sip:alice@example.com")
+    assert binding.contact == uri_of(alice.contact).encode()
+    assert abs(binding.expires - (scene.now + 3_600_000)) < 5_000
+    assert scene.store.is_known(b"sip:alice@example.com")
+    alice.unregister()
+    scene.run(1_000)
+    assert not upstream.live(alice.aor)
+    assert not [b for b in scene.store.bindings(b"sip:alice@example.com") if b.expires > scene.now]
+
+
+@pytest.mark.parametrize("status", [403, 401, 500])
+def test_a_refused_register_teaches_nothing(status: int) -> None:
+    scene, upstream, alice, bob = stage()
+    arm(scene, alice)
+    upstream.register_status = status
+    bob.register()
+    scene.run(4_000)
+    assert bob.register_statuses == [status]
+    assert not scene.store.bindings(b"sip:bob@example.com") and not refers(scene)
+    assert not scene.store.is_known(b"sip:bob@example.com")
+    upstream.register_status = 200
+    scene.network.wait(lambda: alice.calls[-1].was_answered)  # the phone tries again
+
+
+# Calls
+
+
+def test_a_call_passes_through_both_ways() -> None:
+    """From the server behind it comes back by Path: a spiral, neither a loop nor a merged request."""
+    scene, upstream, alice, bob = stage()
+    upstream.record_route = True
+    come_back(scene, bob)
+    alice.talk_time = 5_000
+    call = alice.call("bob", 3600)
+    scene.network.wait(lambda: call.over)
+    scene.run(1_000)
+    assert call.was_answered, scene.network.ladder()
+    assert [other.state for other in bob.calls] == ["ended"]
+    assert watch_of(scene) is None
+
+
+def test_what_is_not_of_the_domain_is_not_relayed() -> None:
+    scene, _, alice, _ = stage()
+    call = alice.call("sip:x@other.example")
+    scene.network.wait(lambda: call.over)
+    assert call.status == 403
+
+
+@pytest.mark.parametrize("on_invite", ["486", "603"])
+def test_a_refusal_passes_as_it_is(on_invite: str) -> None:
+    scene, _, alice, bob = stage()
+    come_back(scene, bob)
+    bob.on_invite = on_invite
+    call = arm(scene, alice)
+    assert call.status == int(on_invite) and watch_of(scene) is None
+
+
+def test_a_480_of_the_server_behind_arms() -> None:
+    scene, _, alice, _ = stage()
+    call = arm(scene, alice)
+    assert call.status == 480 and call.final is not None
+    assert call.final.lines("call-info") == [CALL_INFO]
+    assert "redial" in call.final.reason.lower()
+    assert watch_of(scene) is not None
+
+
+@pytest.mark.parametrize("expires", [None, 180])
+def test_without_a_period_the_480_passes_as_it_is(expires: int | None) -> None:
+    scene, _, alice, _ = stage()
+    call = arm(scene, alice, expires=expires)
+    assert call.status == 480 and call.final is not None
+    assert not call.final.lines("call-info") and watch_of(scene) is None
+
+
+def test_a_404_for_an_aor_that_was_seen_registered_arms() -> None:
+    scene, upstream, alice, bob = stage()
+    come_back(scene, bob)
+    bob.unregister()
+    scene.run(1_000)
+    upstream.unbound_status = 404
+    call = arm(scene, alice)
+    assert call.status == 480 and call.final is not None and call.final.lines("call-info") == [CALL_INFO]
+    assert watch_of(scene) is not None
+
+
+def test_a_404_for_an_unknown_aor_does_not() -> None:
+    scene, upstream, alice, _ = stage()
+    upstream.unbound_status = 404
+    call = arm(scene, alice)
+    assert call.status == 404 and call.final is not None
+    assert not call.final.lines("call-info") and watch_of(scene) is None
+
+
+def test_an_aor_that_was_refused_is_not_known() -> None:
+    scene, upstream, alice, bob = stage()
+    upstream.register_status = 403
+    bob.re_register_after = 10**9
+    bob.register()
+    scene.run(1_000)
+    upstream.unbound_status = 404
+    assert arm(scene, alice).status == 404 and watch_of(scene) is None
+
+
+def test_expires_zero_cancels() -> None:
+    scene, _, alice, bob = stage()
+    arm(scene, alice)
+    assert arm(scene, alice, expires=0).status == 480
+    assert watch_of(scene) is None
+    come_back(scene, bob)
+    scene.run(30_000)
+    assert not refers(scene)
+
+
+# The redial
+
+
+@pytest.mark.parametrize("record_route", [False, True])
+@pytest.mark.parametrize("status", [480, 404])
+def test_the_whole_redial(status: int, record_route: bool) -> None:
+    scene, upstream, alice, bob = stage()
+    come_back(scene, bob)
+    bob.unregister()
+    scene.run(1_000)
+    upstream.unbound_status, upstream.record_route = status, record_route
+    alice.talk_time = 5_000
+    arm(scene, alice)
+    scene.run(60_000)
+    come_back(scene, bob)
+    scene.network.wait(lambda: len(alice.calls) == 2 and alice.calls[1].over)
+    assert alice.calls[1].was_answered, scene.network.ladder()
+    scene.run(600_000)
+    assert watch_of(scene) is None and len(refers(scene)) == 1 and len(bob.calls) == 1
+
+
+def test_the_refer_goes_to_the_phone_and_not_by_the_server_behind() -> None:
+    scene, _, alice, bob = stage()
+    arm(scene, alice)
+    come_back(scene, bob)
+    scene.network.wait(lambda: alice.refers)
+    titles = [(event.source, event.target) for event in scene.network.trace if event.data.startswith(b"REFER ")]
+    assert titles == [("server", "alice")]
+
+
+def test_bob_gets_his_200_first() -> None:
+    scene, _, alice, bob = stage()
+    arm(scene, alice)
+    scene.network.trace.clear()
+    come_back(scene, bob)
+    scene.run(10)
+    sent = [(e.target, e.title.split()[0]) for e in scene.network.trace if e.source == "server"]
+    assert sent[:3] == [("upstream", "REGISTER"), ("bob", "200"), ("alice", "REFER")]
+
+
+def test_a_refresh_does_not_recall() -> None:
+    scene, _, alice, bob = stage(retry_pause=3600.0)
+    alice.on_refer = "603"
+    arm(scene, alice)
+    come_back(scene, bob)
+    scene.run(1_000)
+    alice.on_refer = "accept"
+    bob.register()
+    scene.run(30_000)
+    assert len(refers(scene)) == 1
+    bob.unregister()
+    scene.run(1_000)
+    come_back(scene, bob)
+    scene.run(1_000)
+    assert len(refers(scene)) == 2
+
+
+def test_a_busy_callee_is_tried_again() -> None:
+    scene, _, alice, bob = stage(retry_pause=30.0)
+    bob.on_invite = "486"
+    arm(scene, alice)
+    come_back(scene, bob)
+    scene.network.wait(lambda: alice.calls[-1].recalled and alice.calls[-1].over)
+    assert watch_of(scene) is not None
+    bob.on_invite = "answer"
+    scene.network.wait(lambda: alice.calls[-1].was_answered)
+    assert watch_of(scene) is None
+
+
+def test_a_callee_gone_again_is_armed_again() -> None:
+    scene, _, alice, bob = stage()
+    arm(scene, alice)
+    before = watch_of(scene)
+    alice.dial_delay = 3_000
+    come_back(scene, bob)
+    scene.run(1_000)
+    bob.unregister()
+    scene.network.wait(lambda: alice.calls[-1].recalled and alice.calls[-1].over)
+    watch = watch_of(scene)
+    assert before is not None and watch is not None
+    assert (watch.state, watch.expires_at) == ("armed", before.expires_at)
+    come_back(scene, bob)
+    scene.network.wait(lambda: alice.calls[-1].was_answered)
+
+
+def test_a_restart_keeps_it_all() -> None:
+    scene, _, alice, bob = stage()
+    arm(scene, alice)
+    scene.server.crash(scene.now, 1_000)
+    scene.run(2_000)
+    come_back(scene, bob)
+    scene.network.wait(lambda: alice.calls[-1].was_answered)
+    assert watch_of(scene) is None
+
+
+def test_two_servers_behind_by_domain() -> None:
+    first, second = ("10.0.5.1", 5060), ("10.0.5.2", 5070)
+    config = Config(
+        upstream=(
+            Behind(uri=f"sip:{literal(first)}", domains=("one.example",)),
+            Behind(uri=f"sip:{literal(second)}", domains=("two.example",)),
+        )
+    )
+    scene = Scene(config, domains=("one.example", "two.example"))
+    one = scene.network.add(Upstream("one", first, "one.example"))
+    two = scene.network.add(Upstream("two", second, "two.example"))
+    alice = scene.phone("alice", domain="one.example")
+    bob = scene.phone("bob", domain="two.example", register=False)
+    assert (len(one.registers), len(two.registers)) == (1, 0)
+    assert arm(scene, alice, to="sip:bob@two.example").status == 480
+    come_back(scene, bob)
+    assert (len(one.registers), len(two.registers)) == (1, 1)
+    scene.network.wait(lambda: alice.calls[-1].was_answered)
+    assert alice.calls[-1].recalled
+    assert scene.store.count_watches() == 0
+
+
+def test_a_domain_of_its_own_beside_one_behind() -> None:
+    """One domain goes to the server behind, another is served here."""
+    config = Config(upstream=(Behind(uri=f"sip:{literal(BEHIND)}", domains=("behind.example",)),))
+    scene = Scene(config, domains=("example.com", "behind.example"))
+    upstream = scene.network.add(Upstream("upstream", BEHIND, "behind.example"))
+    alice = scene.phone("alice")
+    bob = scene.phone("bob", domain="behind.example", register=False)
+    assert not upstream.registers
+    assert arm(scene, alice, to="sip:bob@behind.example").status == 480
+    come_back(scene, bob)
+    scene.network.wait(lambda: alice.calls[-1].was_answered)
+    call = bob.call("sip:alice@example.com")
+    scene.network.wait(lambda: call.over or call.state == "talking")
+    assert call.status == 486 or call.was_answered  # alice has one line
