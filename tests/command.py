@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -14,11 +16,23 @@ def environment(**extra: str) -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "TZ": "UTC", **extra}
 
 
-def sipfast_command(*arguments: object, folder: Path | None = None, **extra: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "sipfast", *map(str, arguments)]
+def sipfast_command(
+    *arguments: object, folder: Path | None = None, prefix: Sequence[str] = (), **extra: str
+) -> subprocess.CompletedProcess[str]:
+    command = [*prefix, sys.executable, "-m", "sipfast", *map(str, arguments)]
     return subprocess.run(
         command, capture_output=True, text=True, timeout=60, cwd=folder, env=environment(**extra), check=False
     )
+
+
+def powerless() -> list[str] | None:
+    """What to put before a command so that it has no more rights than any user; None where that cannot be had."""
+    if os.geteuid() != 0:
+        return []
+    prefix = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
+    if shutil.which(prefix[0]) and not subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode:
+        return prefix
+    return None
 
 
 def one_line(done: subprocess.CompletedProcess[str], status: int) -> str:

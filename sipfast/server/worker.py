@@ -138,7 +138,7 @@ async def keep_flushed(store: Store, config: Config, ended: asyncio.Event) -> No
         await ended.wait()
         return
     loop = asyncio.get_running_loop()
-    flushed = store.writes
+    flushed = 0  # the engine has written at its start, perhaps
     while not ended.is_set():
         with suppress(TimeoutError):
             await asyncio.wait_for(ended.wait(), config.store.flush_interval)

@@ -1,0 +1,359 @@
+"""`sipfast serve`, as a process: it says what it serves, answers, ends cleanly; what it cannot do is one line."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from command import environment, one_line, powerless, sipfast_command
+
+import sipfast
+from sipfast import config
+from sipfast._udp import interface_addresses
+from sipfast.errors import ConfigError, StoreUnavailable
+from sipfast.server import worker
+
+
+class Server:
+    """`sipfast serve` as a process, and a phone in front of it."""
+
+    def __init__(self, *arguments: object, folder: Path):
+        command = [sys.executable, "-m", "sipfast", "serve", *map(str, arguments)]
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder, env=environment()
+        )
+        self.line = ""
+        readable, _, _ = select.select([self.process.stdout], [], [], 30)
+        if readable:
+            self.line = self.process.stdout.readline()
+
+    def address(self) -> tuple[str, int]:
+        match = re.search(r"udp:(127\.0\.0\.1):(\d+)", self.line)
+        return match[1], int(match[2])
+
+    def ask(self, method: str = "OPTIONS", limit: float = 10.0) -> bytes:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
+            phone.settimeout(limit)
+            phone.connect(self.address())
+            host, port = phone.getsockname()
+            phone.send(
+                f"{method} sip:127.0.0.1:{self.address()[1]} SIP/2.0\r\nVia: SIP/2.0/UDP {host}:{port};branch=z9hG4bKx1\r\n"
+                f"From: <sip:a@{host}>;tag=1\r\nTo: <sip:127.0.0.1>\r\nCall-ID: x@{host}\r\nCSeq: 1 {method}\r\n"
+                f"Max-Forwards: 70\r\nContent-Length: 0\r\n\r\n".encode()
+            )
+            return phone.recv(65535)
+
+    def end(self, number: int) -> tuple[int, str]:
+        """Send a signal; the exit status and what was on stderr."""
+        self.process.send_signal(number)
+        self.rest, log = self.process.communicate(timeout=30)
+        return self.process.returncode, log
+
+
+@pytest.fixture
+def serve(tmp_path):
+    with contextlib.ExitStack() as stack:
+
+        def start(*arguments: object) -> Server:
+            server = Server(*arguments, folder=tmp_path)
+            stack.callback(server.process.communicate)
+            stack.callback(server.process.kill)
+            return server
+
+        yield start
+
+
+def test_serve_says_what_it_serves_answers_and_ends(serve, tmp_path):
+    server = serve("--listen", "udp:127.0.0.1:0", "--domain", "example.com")
+    assert server.line.startswith(f"sipfast {sipfast.__version__} serves example.com on udp:127.0.0.1:")
+    assert f"data in {tmp_path / 'sipfast-data'}" in server.line
+    assert server.ask().startswith(b"SIP/2.0 200 ")
+    began = time.monotonic()
+    status, log = server.end(signal.SIGTERM)
+    assert (status, time.monotonic() - began < 1.0) == (0, True)
+    assert server.rest == ""
+    assert all(re.match(r"time=\S+ level=info event=(started|stopped) ", line) for line in log.splitlines()), log
+
+
+def test_serve_ends_by_sigint_too_and_starts_again_on_its_data(serve):
+    server = serve("--listen", "udp:127.0.0.1:0")
+    assert server.end(signal.SIGINT)[0] == 0
+    assert serve("--listen", "udp:127.0.0.1:0").ask().startswith(b"SIP/2.0 200 ")
+
+
+def test_serve_logs_nothing_per_message_at_info(serve):
+    server = serve("--listen", "udp:127.0.0.1:0")
+    for _ in range(20):
+        server.ask()
+    assert len(server.end(signal.SIGTERM)[1].splitlines()) == 2
+
+
+def test_serve_without_domains_serves_the_machines_own(serve):
+    server = serve("--listen", "udp:127.0.0.1:0", "--log-level", "error")
+    assert "localhost" in server.line
+    assert server.end(signal.SIGTERM) == (0, "")
+
+
+def test_flags_come_before_the_file(serve, tmp_path):
+    path = tmp_path / "sipfast.toml"
+    path.write_text('listen = ["udp:127.0.0.1:1"]\ndomains = ["file.example"]\n[store]\ndata = "from-file"\n')
+    server = serve("--config", path, "--listen", "udp:127.0.0.1:0", "--data", "from-flag")
+    assert "serves file.example on udp:127.0.0.1:" in server.line
+    assert (tmp_path / "from-flag").is_dir()
+    assert not (tmp_path / "from-file").exists()
+
+
+def test_upstreams_are_named_in_the_line(serve):
+    server = serve(
+        "--listen", "udp:127.0.0.1:0", "--upstream", "sip:127.0.0.1:5070", "--upstream", "b.example=sip:localhost:5080"
+    )
+    assert "serves any domain on" in server.line
+    assert "upstream sip:127.0.0.1:5070; sip:localhost:5080 for b.example" in server.line
+
+
+def test_an_upstream_that_cannot_be_resolved_is_one_line(tmp_path):
+    done = sipfast_command("serve", "--listen", "udp:127.0.0.1:0", "--upstream", "sip:pbx.invalid", folder=tmp_path)
+    assert one_line(done, 2).startswith("sipfast: upstream[0].uri: cannot resolve 'pbx.invalid': ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_port_in_use_is_one_line_and_touches_nothing(serve, tmp_path):
+    server = serve("--listen", "udp:127.0.0.1:0", "--data", "first")
+    listen = f"udp:127.0.0.1:{server.address()[1]}"
+    line = one_line(sipfast_command("serve", "--listen", listen, "--data", "second", folder=tmp_path), 2)
+    assert line == (
+        f"sipfast: cannot listen on {listen}: the port is in use; stop the program that has it, or choose another port"
+    )
+    assert not (tmp_path / "second").exists()
+    assert server.ask().startswith(b"SIP/2.0 200 ")
+
+
+def test_data_in_use_by_another_server_is_one_line(serve, tmp_path):
+    server = serve("--listen", "udp:127.0.0.1:0")
+    line = one_line(sipfast_command("serve", "--listen", "udp:127.0.0.1:0", folder=tmp_path), 2)
+    assert "in use by another server" in line
+    assert str(server.process.pid) in line
+    assert server.ask().startswith(b"SIP/2.0 200 ")
+
+
+@pytest.fixture
+def user() -> list[str]:
+    prefix = powerless()
+    if prefix is None:
+        pytest.skip("root may do everything, and there is no setpriv to make it a common user")
+    return prefix
+
+
+def test_a_data_directory_without_permission_is_one_line(user, tmp_path):
+    tmp_path.chmod(0o500)
+    for data in (tmp_path, tmp_path / "data"):
+        line = one_line(sipfast_command("serve", "--listen", "udp:127.0.0.1:0", "--data", data, prefix=user), 2)
+        assert line.startswith(f"sipfast: {data}: Permission denied: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_data_directory_that_is_a_file_is_one_line_and_the_file_is_left_alone(tmp_path):
+    place = tmp_path / "file"
+    place.write_text("precious")
+    for data in (place, place / "data"):
+        line = one_line(sipfast_command("serve", "--listen", "udp:127.0.0.1:0", "--data", data), 2)
+        assert line.startswith(f"sipfast: {data}: ")
+    assert place.read_text() == "precious"
+
+
+def test_a_store_that_is_none_is_one_line_and_is_left_alone(tmp_path):
+    stranger = b"not a store" * 1000
+    (tmp_path / "data.mdb").write_bytes(stranger)
+    line = one_line(sipfast_command("serve", "--listen", "udp:127.0.0.1:0", "--data", tmp_path), 2)
+    assert line.startswith(f"sipfast: {tmp_path}: ")
+    assert (tmp_path / "data.mdb").read_bytes() == stranger
+
+
+def test_lists_work_while_the_server_runs_and_see_what_it_has_committed(serve, tmp_path):
+    server = serve("--listen", "udp:127.0.0.1:0", "--domain", "example.com")
+    assert sipfast_command("watches", folder=tmp_path).stdout == "no watches in ./sipfast-data\n"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
+        phone.settimeout(10)
+        phone.connect(server.address())
+        host, port = phone.getsockname()
+        phone.send(
+            f"REGISTER sip:example.com SIP/2.0\r\nVia: SIP/2.0/UDP {host}:{port};branch=z9hG4bKr1\r\n"
+            f"From: <sip:alice@example.com>;tag=1\r\nTo: <sip:alice@example.com>\r\nCall-ID: r@{host}\r\n"
+            f"CSeq: 1 REGISTER\r\nContact: <sip:alice@{host}:{port}>\r\nExpires: 600\r\nMax-Forwards: 70\r\n"
+            "Content-Length: 0\r\n\r\n".encode()
+        )
+        assert phone.recv(65535).startswith(b"SIP/2.0 200 ")
+        phone.send(
+            f"INVITE sip:bob@example.com SIP/2.0\r\nVia: SIP/2.0/UDP {host}:{port};branch=z9hG4bKi1\r\n"
+            f"From: <sip:alice@example.com>;tag=2\r\nTo: <sip:bob@example.com>\r\nCall-ID: i@{host}\r\n"
+            f"CSeq: 1 INVITE\r\nContact: <sip:alice@{host}:{port}>\r\nExpires: 3600\r\nMax-Forwards: 70\r\n"
+            "Content-Length: 0\r\n\r\n".encode()
+        )
+        while not (answer := phone.recv(65535)).startswith(b"SIP/2.0 480 "):
+            assert answer.startswith(b"SIP/2.0 100 ")
+    (binding,) = json.loads(sipfast_command("bindings", "--json", folder=tmp_path).stdout)
+    assert (binding["aor"], binding["contact"]) == ("sip:alice@example.com", f"sip:alice@{host}:{port}")
+    assert binding["received_from"] == f"udp:{host}:{port}"
+    (watch,) = json.loads(sipfast_command("watches", "--json", folder=tmp_path).stdout)
+    assert (watch["callee"], watch["caller"]) == ("sip:bob@example.com", "sip:alice@example.com")
+    done = sipfast_command("watches", "cancel", "bob@example.com", "alice@example.com", folder=tmp_path)
+    assert done.returncode == 0
+    assert server.ask().startswith(b"SIP/2.0 200 ")
+    assert json.loads(sipfast_command("watches", "--json", folder=tmp_path).stdout) == []
+
+
+def test_a_privileged_port_says_what_it_takes(user, tmp_path):
+    first = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    if first < 2:
+        pytest.skip("no port is privileged on this machine")
+    done = sipfast_command("serve", "--listen", f"udp:127.0.0.1:{first - 1}", folder=tmp_path, prefix=user)
+    assert "CAP_NET_BIND_SERVICE" in one_line(done, 2)
+    assert list(tmp_path.iterdir()) == []
+
+
+# The parts of it
+
+
+class Disk:
+    """A store of which only the flushing is of interest."""
+
+    def __init__(self):
+        self.writes = 0
+        self.flushed = []
+        self.trouble = None
+
+    def flush(self) -> None:
+        self.flushed.append(self.writes)
+        if self.trouble is not None:
+            raise self.trouble
+
+
+def turn(settings: dict[str, object], disk: Disk, play) -> None:
+    """Run keep_flushed while `play` does something to the disk, then end it."""
+
+    async def scene() -> None:
+        ended = asyncio.Event()
+        keeper = asyncio.create_task(worker.keep_flushed(disk, config.Config(store=config.Storage(**settings)), ended))
+        await play()
+        ended.set()
+        await asyncio.wait_for(keeper, 5)
+
+    asyncio.run(scene())
+
+
+async def until(condition) -> None:
+    for _ in range(5000):
+        if condition():
+            return
+        await asyncio.sleep(0.001)
+    raise AssertionError("it did not come to pass")
+
+
+def test_what_is_committed_is_flushed_before_long_and_nothing_without_a_write():
+    disk = Disk()
+
+    async def play() -> None:
+        await asyncio.sleep(0.03)
+        assert disk.flushed == []
+        disk.writes = 3
+        await until(lambda: disk.flushed)
+        await asyncio.sleep(0.03)
+        assert disk.flushed == [3]
+        disk.writes = 4
+        await until(lambda: disk.flushed == [3, 4])
+
+    turn({"flush_interval": 0.005}, disk, play)
+
+
+def test_a_flush_that_fails_is_logged_and_tried_again(caplog):
+    disk = Disk()
+    disk.trouble = StoreUnavailable("no space left")
+
+    async def play() -> None:
+        disk.writes = 1
+        await until(lambda: len(disk.flushed) == 2)
+        disk.trouble = None
+        await until(lambda: len(disk.flushed) == 3)
+        await asyncio.sleep(0.03)
+
+    with caplog.at_level(logging.ERROR):
+        turn({"flush_interval": 0.005}, disk, play)
+    assert disk.flushed == [1, 1, 1]
+    assert {record.getMessage() for record in caplog.records} == {"flush-failed"}
+    assert caplog.records[0].sip == {"reason": "no space left"}
+
+
+def test_where_each_commit_is_synchronised_nothing_more_is_flushed():
+    disk = Disk()
+
+    async def play() -> None:
+        disk.writes = 1
+        await asyncio.sleep(0.03)
+
+    turn({"flush_interval": 0.005, "durability": "power"}, disk, play)
+    assert disk.flushed == []
+
+
+LISTENERS = [
+    config.Listener("UDP", "0.0.0.0", 5060, b"192.0.2.1:5060"),
+    config.Listener("UDP", "::1", 5062, b"[::1]:5062"),
+]
+
+
+def test_configured_domains_are_served_and_no_others():
+    settings = config.Config(domains=("Example.COM.", "[2001:DB8::1]", "192.0.2.1"))
+    assert worker.served_domains(settings, LISTENERS) == ["example.com", "2001:db8::1", "192.0.2.1"]
+
+
+def test_without_domains_the_machines_names_and_addresses_are_served():
+    settings = config.Config(listen=("udp:0.0.0.0:5060", "udp:localhost:5062"), advertise="sip.example.com")
+    served = worker.served_domains(settings, LISTENERS)
+    assert {"localhost", "127.0.0.1", "::1", "sip.example.com", socket.gethostname().lower()} <= set(served)
+    assert set(interface_addresses()) <= set(served)
+    assert not {"0.0.0.0", "::", ""} & set(served)
+    assert len(set(served)) == len(served)
+
+
+def test_upstream_hosts_are_resolved_into_what_is_listened_on():
+    settings = config.Config(
+        upstream=(
+            config.Upstream(uri="sip:LOCALHOST:5080", domains=("a.example",)),
+            config.Upstream(uri="sip:[2001:db8::5]", domains=("b.example",)),
+            config.Upstream(uri="sip:192.0.2.5"),
+        )
+    )
+    assert worker.upstream_hosts(settings, LISTENERS) == {
+        "localhost": "127.0.0.1",
+        "2001:db8::5": "2001:db8::5",
+        "192.0.2.5": "192.0.2.5",
+    }
+    with pytest.raises(ConfigError, match=r"^upstream\[1\]\.uri: '2001:db8::5' has no IPv4 address"):
+        worker.upstream_hosts(settings, LISTENERS[:1])
+
+
+def test_the_line_that_says_what_is_served():
+    settings = config.Config(
+        domains=("example.com",),
+        upstream=(config.Upstream(uri="sip:pbx", domains=("example.com", "b.example")),),
+        store=config.Storage(data="/var/lib/sipfast"),
+        redial=config.Redial(enabled=False),
+    )
+    assert worker.describe(settings, LISTENERS, ["example.com"]) == (
+        f"sipfast {sipfast.__version__} serves example.com on udp:0.0.0.0:5060 as 192.0.2.1:5060, udp:[::1]:5062; "
+        "data in /var/lib/sipfast; upstream sip:pbx for example.com, b.example; redial off"
+    )
+    many = [f"{number}.example" for number in range(9)] + ["::1"]
+    assert "serves 0.example, 1.example, 2.example, 3.example, 4.example and 5 more on" in worker.describe(
+        config.Config(), LISTENERS, many
+    )
