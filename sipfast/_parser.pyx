@@ -252,7 +252,7 @@ cdef void read_status_line(Message message, int32_t end) noexcept:
     digits = i
     code = whole_number(p, &i, end, 699)
     if code < 100 or i - digits != 3 or (i < end and p[i] != c' '):
-        fail(message, 400, i, b"malformed status code")
+        fail(message, 400, digits, b"malformed status code")
         return
     message.status = <int>code
     message.reason = make_span(i + 1 if i < end else end, end)
@@ -594,15 +594,15 @@ cdef class Message:
 
     @property
     def from_aor(self):
-        return aor_or_empty(self.p, &self.sender.uri)
+        return aor_or_empty(self.p, self.sender.all, &self.sender.uri)
 
     @property
     def to_aor(self):
-        return aor_or_empty(self.p, &self.target.uri)
+        return aor_or_empty(self.p, self.target.all, &self.target.uri)
 
     @property
     def request_aor(self):
-        return aor_or_empty(self.p, &self.uri)
+        return aor_or_empty(self.p, self.uri.all, &self.uri)
 
     @property
     def branch(self):
@@ -661,8 +661,8 @@ cdef int next_named(Message message, bytes name, int index):
     return index
 
 
-cdef bytes aor_or_empty(const unsigned char *p, const Uri *uri):
-    return canonical_aor(p, uri) if uri.all.end > uri.all.start else b""
+cdef bytes aor_or_empty(const unsigned char *p, Span whole, const Uri *uri):
+    return canonical_aor(p, uri) if whole.end > whole.start else b""
 
 
 cdef Message split_message(bytes data):
