@@ -2,9 +2,9 @@
 
 A response copies whole header lines of its request as they are, folds and compact names included: what RFC 3261
 §8.2.6.2 wants equal is equal byte for byte. Only two values are touched on the way: the topmost Via, which gets
-`received` and `rport` (RFC 3261 §18.2.1, RFC 3581 §4), and a To without tag. Everything is copied once, into a bytes
-object that was made large enough before. A copied line whose end is missing, as in a request cut off in the middle,
-gets one.
+`received` and `rport` (RFC 3261 §18.2.1, RFC 3581 §4), and a To without tag. Everything is measured first and then
+copied once, into a bytes object of just that size: each put_ below has its size_of_, and the two must agree. A copied
+line that does not end in CRLF gets one.
 
 A forwarded message is its original with at most 32 edits. Edits are spans of the original and the text to stand there
 instead, so nothing is rebuilt and no edit sees another.
@@ -23,7 +23,6 @@ from ._parser cimport (
 
 cdef extern from "Python.h":
     PyObject *PyBytes_FromStringAndSize(const char *text, Py_ssize_t size) except NULL
-    int _PyBytes_Resize(PyObject **text, Py_ssize_t size) except -1
     char *PyBytes_AS_STRING(PyObject *text)
     Py_ssize_t PyBytes_GET_SIZE(PyObject *text)
 
@@ -32,9 +31,13 @@ cdef extern from "arpa/inet.h" nogil:
     const char *inet_ntop(int family, const void *source, char *target, unsigned int size)
     int inet_pton(int family, const char *source, void *target)
 
+cdef extern from "<endian.h>" nogil:
+    uint64_t le64toh(uint64_t word)
+
 cdef enum:
     MOST_EDITS = 32
     ADDRESS_ROOM = 46       # INET6_ADDRSTRLEN
+    TAG_PARTS = 4
 
 # RFC 3261 §21 and IANA's registry of SIP response codes.
 cdef dict PHRASES = {
@@ -103,12 +106,24 @@ cdef inline char *put_span(char *to, Message message, Span span) noexcept:
     return put(to, message.p + span.start, span.end - span.start)
 
 
-# The rest of a header's line, from a position within it on.
+# Where the copy of a field's line ends: with its CRLF, or, where it has none, behind the value.
+cdef inline int32_t copied_end(Message message, const Field *field) noexcept:
+    cdef int32_t end = field.line_end
+    if end - 2 >= field.value.end and message.p[end - 2] == c'\r' and message.p[end - 1] == c'\n':
+        return end
+    return field.value.end
+
+
+# The rest of a field's line, from a position within it on.
 cdef inline char *put_rest(char *to, Message message, const Field *field, int32_t start) noexcept:
-    if field.line_end - 2 >= start and message.p[field.line_end - 2] == c'\r' and message.p[field.line_end - 1] == c'\n':
-        return put(to, message.p + start, field.line_end - start)
-    to = put(to, message.p + start, field.value.end - start)
-    return put(to, b"\r\n", 2)
+    cdef int32_t end = copied_end(message, field)
+    to = put(to, message.p + start, end - start)
+    return to if end == field.line_end else put(to, b"\r\n", 2)
+
+
+cdef inline Py_ssize_t size_of_line(Message message, const Field *field) noexcept:
+    cdef int32_t end = copied_end(message, field)
+    return end - field.line + (0 if end == field.line_end else 2)
 
 
 # The line of the first field of a header, or nothing.
@@ -117,6 +132,11 @@ cdef inline char *put_first(char *to, Message message, int header) noexcept:
     if index < 0:
         return to
     return put_rest(to, message, &message.fields[index], message.fields[index].line)
+
+
+cdef inline Py_ssize_t size_of_first(Message message, int header) noexcept:
+    cdef int index = message.first[header]
+    return 0 if index < 0 else size_of_line(message, &message.fields[index])
 
 
 # The lines of all fields of a header.
@@ -128,20 +148,17 @@ cdef char *put_all(char *to, Message message, int header) noexcept:
     return to
 
 
-# What put_all writes at most.
-cdef Py_ssize_t room_for(Message message, int header) noexcept:
-    cdef Py_ssize_t room = 0
+cdef Py_ssize_t size_of_all(Message message, int header) noexcept:
+    cdef Py_ssize_t size = 0
     cdef int index = message.first[header]
     while index >= 0:
-        room += message.fields[index].line_end - message.fields[index].line + 2
+        size += size_of_line(message, &message.fields[index])
         index = message.fields[index].next
-    return room
+    return size
 
 
-# Cuts a bytes object just made, of which `end` is the end of what was written, and hands it out.
-cdef inline bytes cut(PyObject *made, const char *end):
-    cdef Py_ssize_t size = end - PyBytes_AS_STRING(made)
-    _PyBytes_Resize(&made, size)
+# Hands out a bytes object just made and filled.
+cdef inline bytes finished(PyObject *made):
     cdef bytes result = <bytes>made
     Py_DECREF(result)
     return result
@@ -232,6 +249,14 @@ cdef int via_patches(Message request, Flow flow, Patch *patches) noexcept:
     return count
 
 
+cdef Py_ssize_t size_of_vias(Message message, const Patch *patches, int count) noexcept:
+    cdef Py_ssize_t size = size_of_all(message, H_VIA)
+    cdef int i
+    for i in range(count):
+        size += patches[i].size - (patches[i].end - patches[i].start)
+    return size
+
+
 # All Via lines, the patches applied.
 cdef char *put_vias(char *to, Message message, const Patch *patches, int count) noexcept:
     cdef int index = message.first[<int>H_VIA]
@@ -257,62 +282,70 @@ cdef inline bint lacks_tag(Message request) noexcept:
     return target.all.end > target.all.start and target.tag.end <= target.tag.start
 
 
+cdef char *put_tagged(char *to, Message request, bytes tag) noexcept:
+    cdef const Field *target = &request.fields[request.first[<int>H_TO]]
+    to = put(to, request.p + target.line, target.value.end - target.line)
+    to = put(to, b";tag=", 5)
+    to = put_bytes(to, tag)
+    return put_rest(to, request, target, target.value.end)
+
+
+# The last header field and the empty line.
+cdef struct Length:
+    int size
+    char text[44]           # "Content-Length: ", at most 20 digits, CRLF CRLF
+
+
+cdef inline void measure(Length *length, Py_ssize_t body) noexcept:
+    cdef char *to = put(length.text, b"Content-Length: ", 16)
+    to = put(put_number(to, body), b"\r\n\r\n", 4)
+    length.size = to - length.text
+
+
 cdef bytes make_response(Message request, int status, Flow flow, bytes to_tag, bytes extra, bytes reason, bytes body):
-    cdef Patch patches[2]
-    cdef const Field *target
-    cdef bytes start_line = None
     if not 100 <= status <= 699:
         raise ValueError(f"not a status code: {status}")
-    if reason is None:
-        start_line = <bytes>START_LINES[status - 100]
+    cdef bytes start_line = <bytes>START_LINES[status - 100]
+    cdef Patch patches[2]
     cdef int patched = via_patches(request, flow, patches)
+    cdef bint tagged = len(to_tag) > 0 and lacks_tag(request)                # RFC 3261 §8.2.6.2
     cdef bint routed = request.method == M_INVITE and 100 < status < 300     # RFC 3261 §12.1.1
     cdef bint stamped = status == 100                                        # RFC 3261 §8.2.6.1
-    cdef Py_ssize_t room = (64 + (0 if reason is None else len(reason)) + room_for(request, H_VIA) + sizeof(patches)
-                            + room_for(request, H_FROM) + room_for(request, H_TO) + 5 + len(to_tag)
-                            + room_for(request, H_CALL_ID) + room_for(request, H_CSEQ)
-                            + len(extra) + 48 + len(body))
+    cdef Length length
+    measure(&length, len(body))
+    cdef Py_ssize_t size = ((len(start_line) if reason is None else 14 + len(reason))
+                            + size_of_vias(request, patches, patched)
+                            + size_of_first(request, H_FROM) + size_of_first(request, H_TO)
+                            + size_of_first(request, H_CALL_ID) + size_of_first(request, H_CSEQ)
+                            + len(extra) + length.size + len(body))
+    if tagged:
+        size += 5 + len(to_tag)
     if routed:
-        room += room_for(request, H_RECORD_ROUTE)
+        size += size_of_all(request, H_RECORD_ROUTE)
     if stamped:
-        room += room_for(request, H_TIMESTAMP)
+        size += size_of_first(request, H_TIMESTAMP)
 
-    cdef PyObject *made = PyBytes_FromStringAndSize(NULL, room)
+    cdef PyObject *made = PyBytes_FromStringAndSize(NULL, size)
     cdef char *to = PyBytes_AS_STRING(made)
     if reason is None:
         to = put_bytes(to, start_line)
     else:
-        to = put(to, b"SIP/2.0 ", 8)
-        to = put_number(to, status)
-        to = put(to, b" ", 1)
+        to = put(to, PyBytes_AS_STRING(<PyObject *>start_line), 12)
         to = put_bytes(to, reason)
         to = put(to, b"\r\n", 2)
     to = put_vias(to, request, patches, patched)
     if routed:
         to = put_all(to, request, H_RECORD_ROUTE)
     to = put_first(to, request, H_FROM)
-    if len(to_tag) and lacks_tag(request):      # RFC 3261 §8.2.6.2
-        target = &request.fields[request.first[<int>H_TO]]
-        to = put(to, request.p + target.line, target.value.end - target.line)
-        to = put(to, b";tag=", 5)
-        to = put_bytes(to, to_tag)
-        to = put_rest(to, request, target, target.value.end)
-    else:
-        to = put_first(to, request, H_TO)
+    to = put_tagged(to, request, to_tag) if tagged else put_first(to, request, H_TO)
     to = put_first(to, request, H_CALL_ID)
     to = put_first(to, request, H_CSEQ)
     if stamped:
         to = put_first(to, request, H_TIMESTAMP)
     to = put_bytes(to, extra)
-    to = put_length(to, len(body))
-    return cut(made, put_bytes(to, body))
-
-
-# The last header field and the empty line.
-cdef char *put_length(char *to, Py_ssize_t size) noexcept:
-    to = put(to, b"Content-Length: ", 16)
-    to = put_number(to, size)
-    return put(to, b"\r\n\r\n", 4)
+    to = put(to, length.text, length.size)
+    put_bytes(to, body)
+    return finished(made)
 
 
 # Requests within an INVITE's transaction.
@@ -331,9 +364,12 @@ cdef bytes make_hop(Message invite, Message answered, bytes method):
         raise ValueError("not a well-formed INVITE")
     cdef Span uri = invite.request_uri
     cdef Span via = invite.via.all
-    cdef Py_ssize_t room = (2 * len(method) + uri.end - uri.start + via.end - via.start + room_for(invite, H_ROUTE)
-                            + room_for(invite, H_FROM) + room_for(answered, H_TO) + room_for(invite, H_CALL_ID) + 128)
-    cdef PyObject *made = PyBytes_FromStringAndSize(NULL, room)
+    cdef char number[20]
+    cdef int digits = put_number(number, invite.cseq.number) - number
+    cdef Py_ssize_t size = (2 * len(method) + uri.end - uri.start + via.end - via.start + digits + 66
+                            + size_of_all(invite, H_ROUTE) + size_of_first(invite, H_FROM)
+                            + size_of_first(answered, H_TO) + size_of_first(invite, H_CALL_ID))
+    cdef PyObject *made = PyBytes_FromStringAndSize(NULL, size)
     cdef char *to = put_bytes(PyBytes_AS_STRING(made), method)
     to = put(to, b" ", 1)
     to = put_span(to, invite, uri)
@@ -345,11 +381,11 @@ cdef bytes make_hop(Message invite, Message answered, bytes method):
     to = put_first(to, answered, H_TO)
     to = put_first(to, invite, H_CALL_ID)
     to = put(to, b"CSeq: ", 6)
-    to = put_number(to, invite.cseq.number)
+    to = put(to, number, digits)
     to = put(to, b" ", 1)
     to = put_bytes(to, method)
-    to = put(to, b"\r\n", 2)
-    return cut(made, put(to, b"Content-Length: 0\r\n\r\n", 21))
+    put(to, b"\r\nContent-Length: 0\r\n\r\n", 23)
+    return finished(made)
 
 
 # Forwarding.
@@ -360,8 +396,7 @@ cdef class Edits:
         self.texts = []
 
     cdef void clear(self) noexcept:
-        self.count = 0
-        self.texts = []
+        self.count = 0      # the texts stay until others take their places: the list need not grow anew
 
     cdef int replace(self, int32_t start, int32_t end, bytes text) except -1:
         if self.count == MOST_EDITS:
@@ -370,7 +405,10 @@ cdef class Edits:
             raise ValueError(f"not a span: {start} to {end}")
         self.starts[self.count] = start
         self.ends[self.count] = end
-        self.texts.append(text)
+        if self.count < len(self.texts):
+            self.texts[self.count] = text
+        else:
+            self.texts.append(text)
         self.count += 1
         return 0
 
@@ -405,8 +443,8 @@ cdef class Edits:
                 to = put(to, message.p + position, self.starts[i] - position)
             to = put_bytes(to, <bytes>self.texts[i])
             position = max(position, self.ends[i])
-        to = put(to, message.p + position, message.size - position)
-        return cut(made, to)
+        put(to, message.p + position, message.size - position)
+        return finished(made)
 
 
 cdef int note_received(Edits edits, Message request, Flow flow) except -1:
@@ -437,10 +475,8 @@ cdef int drop_first_value(Edits edits, Message message, int header) except -1:
     return 0
 
 
-# The stateless tag: SipHash-1-3 (Aumasson and Bernstein), fed with each part's length and then the part, so that no two
-# different sequences of parts are the same input.
-
-cdef const char *HEX = b"0123456789abcdef"
+# The stateless tag: SipHash-1-3 (Aumasson and Bernstein) over the lengths of its parts and then the parts, each filled
+# up to whole words, so that no two different sequences of parts are the same input.
 
 cdef struct Sip:
     uint64_t a
@@ -472,38 +508,55 @@ cdef inline void sip_word(Sip *s, uint64_t word) noexcept:
     s.a ^= word
 
 
-cdef void sip_span(Sip *s, Message message, Span span) noexcept:
-    cdef const unsigned char *p = message.p + span.start
-    cdef int32_t left = max(0, span.end - span.start)
-    cdef uint64_t word
-    sip_word(s, left)
-    while left > 0:
-        word = 0
-        memcpy(&word, p, min(left, 8))
-        sip_word(s, word)
-        p += 8
-        left -= 8
-
-
-cdef bytes stateless_tag(Message request, uint64_t secret):
+# Before: spans of a message, hence of less than 2**16 bytes.
+cdef uint64_t keyed_hash(const unsigned char *p, const Span *parts, uint64_t number, uint64_t secret) noexcept:
     cdef Sip s
-    cdef char digits[16]
-    cdef uint64_t word
-    cdef int i
-    s.a = secret ^ 0x736f6d6570736575
-    s.b = ~secret ^ 0x646f72616e646f6d
-    s.c = secret ^ 0x6c7967656e657261
-    s.d = ~secret ^ 0x7465646279746573
-    sip_span(&s, request, request.via.branch)
-    sip_span(&s, request, request.call_id)
-    sip_span(&s, request, request.sender.tag)
-    sip_word(&s, request.cseq.number)
-    sip_span(&s, request, request.request_uri)
+    cdef uint64_t word = 0
+    cdef int32_t at, end
+    cdef int part
+    s.a = secret ^ 0x736f6d6570736575ULL
+    s.b = ~secret ^ 0x646f72616e646f6dULL
+    s.c = secret ^ 0x6c7967656e657261ULL
+    s.d = ~secret ^ 0x7465646279746573ULL
+    sip_word(&s, number)
+    for part in range(TAG_PARTS):
+        word = word << 16 | <uint64_t>(parts[part].end - parts[part].start)
+    sip_word(&s, word)
+    for part in range(TAG_PARTS):
+        at = parts[part].start
+        end = parts[part].end
+        while end - at >= 8:
+            memcpy(&word, p + at, 8)
+            sip_word(&s, word)
+            at += 8
+        if at < end:
+            word = 0
+            if end >= 8:        # the word that ends with the part, without what is before the rest of it
+                memcpy(&word, p + end - 8, 8)
+                word = le64toh(word) >> (64 - 8 * (end - at))
+            else:
+                memcpy(&word, p + at, end - at)
+            sip_word(&s, word)
     s.c ^= 0xff
     sip_round(&s)
     sip_round(&s)
     sip_round(&s)
-    word = s.a ^ s.b ^ s.c ^ s.d
+    return s.a ^ s.b ^ s.c ^ s.d
+
+
+cdef const char *HEX = b"0123456789abcdef"
+
+
+# Of a malformed request what can be read counts, which is the same for its retransmissions.
+cdef bytes stateless_tag(Message request, uint64_t secret):
+    cdef char digits[16]
+    cdef Span parts[TAG_PARTS]
+    cdef int i
+    parts[0] = request.via.branch
+    parts[1] = request.call_id
+    parts[2] = request.sender.tag
+    parts[3] = request.request_uri
+    cdef uint64_t word = keyed_hash(request.p, parts, request.cseq.number, secret)
     for i in range(15, -1, -1):
         digits[i] = HEX[word & 15]
         word >>= 4
