@@ -31,7 +31,6 @@ cimport cython
 
 cdef extern from * nogil:
     int __builtin_ctzll(unsigned long long word)
-    void __builtin_prefetch(const void *address)
 
 cdef enum:
     LEVELS = 4
@@ -282,7 +281,6 @@ cdef class Wheel:
             self.occupied[slot >> 8][slot >> 6 & 3] &= ~(<uint64_t>1 << (slot & 63))
             while node != slot:
                 after = self.links[node].next
-                __builtin_prefetch(&self.timers[after - SENTINELS])
                 self.append(self.slot_of(self.timers[node - SENTINELS].when), node)
                 node = after
         self.now = now
