@@ -14,9 +14,9 @@ left out.
 """
 
 from cpython.ref cimport Py_DECREF, PyObject
-from libc.stdint cimport uint8_t
 from libc.string cimport memcmp, memcpy, strlen
 
+from ._branch cimport Hash, Secret, end_hash64, hex16, mix_bytes, mix_number, start_hash
 from ._parser cimport (
     H_CALL_ID, H_CSEQ, H_FROM, H_RECORD_ROUTE, H_ROUTE, H_TIMESTAMP, H_TO, H_VIA, M_INVITE, Address, Cursor, Field, Via,
 )
@@ -31,13 +31,10 @@ cdef extern from "arpa/inet.h" nogil:
     const char *inet_ntop(int family, const void *source, char *target, unsigned int size)
     int inet_pton(int family, const char *source, void *target)
 
-cdef extern from "<endian.h>" nogil:
-    uint64_t le64toh(uint64_t word)
-
 cdef enum:
     MOST_EDITS = 32
     ADDRESS_ROOM = 46       # INET6_ADDRSTRLEN
-    TAG_PARTS = 4
+    PURPOSE_TAG = 0x74616767
 
 # RFC 3261 §21 and IANA's registry of SIP response codes.
 cdef dict PHRASES = {
@@ -475,92 +472,23 @@ cdef int drop_first_value(Edits edits, Message message, int header) except -1:
     return 0
 
 
-# The stateless tag: SipHash-1-3 (Aumasson and Bernstein) over the lengths of its parts and then the parts, each filled
-# up to whole words, so that no two different sequences of parts are the same input.
-
-cdef struct Sip:
-    uint64_t a
-    uint64_t b
-    uint64_t c
-    uint64_t d
-
-
-cdef inline uint64_t rotated(uint64_t word, int by) noexcept:
-    return word << by | word >> (64 - by)
-
-
-cdef inline void sip_round(Sip *s) noexcept:
-    s.a += s.b
-    s.c += s.d
-    s.b = rotated(s.b, 13) ^ s.a
-    s.d = rotated(s.d, 16) ^ s.c
-    s.a = rotated(s.a, 32)
-    s.c += s.b
-    s.a += s.d
-    s.b = rotated(s.b, 17) ^ s.c
-    s.d = rotated(s.d, 21) ^ s.a
-    s.c = rotated(s.c, 32)
-
-
-cdef inline void sip_word(Sip *s, uint64_t word) noexcept:
-    s.d ^= word
-    sip_round(s)
-    s.a ^= word
-
-
-# Before: spans of a message, hence of less than 2**16 bytes.
-cdef uint64_t keyed_hash(const unsigned char *p, const Span *parts, uint64_t number, uint64_t secret) noexcept:
-    cdef Sip s
-    cdef uint64_t word = 0
-    cdef int32_t at, end
-    cdef int part
-    s.a = secret ^ 0x736f6d6570736575ULL
-    s.b = ~secret ^ 0x646f72616e646f6dULL
-    s.c = secret ^ 0x6c7967656e657261ULL
-    s.d = ~secret ^ 0x7465646279746573ULL
-    sip_word(&s, number)
-    for part in range(TAG_PARTS):
-        word = word << 16 | <uint64_t>(parts[part].end - parts[part].start)
-    sip_word(&s, word)
-    for part in range(TAG_PARTS):
-        at = parts[part].start
-        end = parts[part].end
-        while end - at >= 8:
-            memcpy(&word, p + at, 8)
-            sip_word(&s, word)
-            at += 8
-        if at < end:
-            word = 0
-            if end >= 8:        # the word that ends with the part, without what is before the rest of it
-                memcpy(&word, p + end - 8, 8)
-                word = le64toh(word) >> (64 - 8 * (end - at))
-            else:
-                memcpy(&word, p + at, end - at)
-            sip_word(&s, word)
-    s.c ^= 0xff
-    sip_round(&s)
-    sip_round(&s)
-    sip_round(&s)
-    return s.a ^ s.b ^ s.c ^ s.d
-
-
-cdef const char *HEX = b"0123456789abcdef"
-
-
 # Of a malformed request what can be read counts, which is the same for its retransmissions.
 cdef bytes stateless_tag(Message request, uint64_t secret):
-    cdef char digits[16]
-    cdef Span parts[TAG_PARTS]
-    cdef int i
-    parts[0] = request.via.branch
-    parts[1] = request.call_id
-    parts[2] = request.sender.tag
-    parts[3] = request.request_uri
-    cdef uint64_t word = keyed_hash(request.p, parts, request.cseq.number, secret)
-    for i in range(15, -1, -1):
-        digits[i] = HEX[word & 15]
-        word >>= 4
-    return digits[:16]
+    cdef Secret key
+    cdef Hash h
+    key.low = secret
+    key.high = ~secret
+    start_hash(&h, &key, PURPOSE_TAG)
+    mix_span(&h, request, request.via.branch)
+    mix_span(&h, request, request.call_id)
+    mix_span(&h, request, request.sender.tag)
+    mix_span(&h, request, request.request_uri)
+    mix_number(&h, request.cseq.number)
+    return hex16(end_hash64(&h))
+
+
+cdef inline void mix_span(Hash *h, Message message, Span span) noexcept:
+    mix_bytes(h, message.p + span.start, span.end - span.start)
 
 
 # The face for Python.

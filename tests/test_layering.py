@@ -32,7 +32,7 @@ ARROWS: dict[str, set[str]] = {
     "_values": {"_grammar", "_uri"},
     "_parser": {"_grammar", "_uri", "_values"},
     "_wheel": set(),
-    "_writer": {"_flow", "_parser"},
+    "_writer": {"_branch", "_flow", "_parser"},
     "_branch": set(),
     "_index": set(),
     "_machines": set(),
