@@ -2,9 +2,13 @@
 
 All times are whole milliseconds since the epoch. Wire values (AORs, URIs, tags) are bytes, as they came.
 A record is read back by `decode_*`, which raise StoreCorrupt for anything that is not a record of a known version.
+A field added at the end, with a default, keeps the version; any other change takes a new one, and a way to read the old.
 """
 
 from __future__ import annotations
+
+from contextlib import suppress
+from typing import NoReturn
 
 import msgspec
 
@@ -64,6 +68,10 @@ class Talk(msgspec.Struct, array_like=True, frozen=True, gc=False):
     since: int
 
 
+class _Versioned(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    version: int
+
+
 class _Bindings(msgspec.Struct, array_like=True, frozen=True, gc=False):
     version: int
     aor: bytes
@@ -81,6 +89,7 @@ class _Talk(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 _encode = msgspec.msgpack.Encoder().encode
+_versioned = msgspec.msgpack.Decoder(_Versioned)
 _bindings = msgspec.msgpack.Decoder(_Bindings)
 _watch = msgspec.msgpack.Decoder(_Watch)
 _talk = msgspec.msgpack.Decoder(_Talk)
@@ -96,7 +105,7 @@ def decode_bindings(stored: bytes) -> tuple[bytes, tuple[Binding, ...]]:
     try:
         record = _bindings.decode(stored)
     except msgspec.MsgspecError as error:
-        raise StoreCorrupt(f"bindings record cannot be read: {error}") from error
+        _refuse(stored, "bindings", error)
     _check(record.version, "bindings")
     return record.aor, record.bindings
 
@@ -111,7 +120,7 @@ def decode_watch(stored: bytes) -> Watch:
     try:
         record = _watch.decode(stored)
     except msgspec.MsgspecError as error:
-        raise StoreCorrupt(f"watch record cannot be read: {error}") from error
+        _refuse(stored, "watch", error)
     _check(record.version, "watch")
     return record.watch
 
@@ -126,7 +135,7 @@ def decode_talk(stored: bytes) -> Talk:
     try:
         record = _talk.decode(stored)
     except msgspec.MsgspecError as error:
-        raise StoreCorrupt(f"talk record cannot be read: {error}") from error
+        _refuse(stored, "talk", error)
     _check(record.version, "talk")
     return record.talk
 
@@ -134,3 +143,10 @@ def decode_talk(stored: bytes) -> Talk:
 def _check(version: int, kind: str) -> None:
     if version != VERSION:
         raise StoreCorrupt(f"{kind} record has version {version}; this sipfast reads version {VERSION}")
+
+
+def _refuse(stored: bytes, kind: str, error: msgspec.MsgspecError) -> NoReturn:
+    """A record of no known shape: of another version, or none."""
+    with suppress(msgspec.MsgspecError):
+        _check(_versioned.decode(stored).version, kind)
+    raise StoreCorrupt(f"{kind} record cannot be read: {error}") from error

@@ -1,0 +1,127 @@
+"""Records come back as they were, and anything else is told from them."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sipfast import records
+from sipfast.errors import StoreCorrupt
+from sipfast.records import Binding, Talk, Watch
+
+times = st.integers(0, 2**62)
+bindings = st.builds(
+    Binding,
+    contact=st.binary(),
+    expires=times,
+    call_id=st.binary(),
+    cseq=st.integers(0, 2**32 - 1),
+    q=st.integers(0, 1000),
+    params=st.binary(),
+    path=st.binary(),
+    flow=st.binary(),
+    instance=st.binary(),
+    updated=times,
+)
+watches = st.builds(
+    Watch,
+    callee=st.binary(),
+    caller=st.binary(),
+    armed_at=times,
+    expires_at=times,
+    call_id=st.binary(),
+    contact=st.binary(),
+    path=st.binary(),
+    flow=st.binary(),
+    instance=st.binary(),
+    mode=st.text(),
+    state=st.text(),
+    attempts=st.integers(0, 100),
+    last_result=st.text(),
+    refer_call_id=st.binary(),
+    refer_tag=st.binary(),
+    recalled_at=times,
+    not_before=times,
+)
+talks = st.builds(Talk, callee=st.binary(), caller=st.binary(), call_id=st.binary(), since=times)
+
+
+@given(st.binary(), st.lists(bindings, max_size=4).map(tuple))
+def test_bindings_come_back(aor: bytes, some: tuple[Binding, ...]) -> None:
+    assert records.decode_bindings(records.encode_bindings(aor, some)) == (aor, some)
+
+
+@given(watches)
+def test_watches_come_back(watch: Watch) -> None:
+    assert records.decode_watch(records.encode_watch(watch)) == watch
+
+
+@given(talks)
+def test_talks_come_back(talk: Talk) -> None:
+    assert records.decode_talk(records.encode_talk(talk)) == talk
+
+
+BINDING = Binding(b"sip:b@192.0.2.1", 1, b"c", 1)
+WATCH = Watch(b"sip:b@example.org", b"sip:a@example.org", 1, 2, b"c", b"sip:a@192.0.2.1")
+TALK = Talk(b"sip:b@example.org", b"sip:a@example.org", b"c", 1)
+KINDS = {
+    "bindings": (records.decode_bindings, records.encode_bindings(b"sip:b@example.org", (BINDING,))),
+    "watch": (records.decode_watch, records.encode_watch(WATCH)),
+    "talk": (records.decode_talk, records.encode_talk(TALK)),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_record_cut_short_or_with_something_behind_is_corrupt(kind: str) -> None:
+    decode, stored = KINDS[kind]
+    decode(stored)
+    for wrong in [stored[:size] for size in range(len(stored))] + [stored + b"\0"]:
+        with pytest.raises(StoreCorrupt, match=kind):
+            decode(wrong)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_record_of_another_version_is_corrupt(kind: str) -> None:
+    """The version comes first, so that it can be read whatever follows."""
+    decode, stored = KINDS[kind]
+    version, *rest = msgspec.msgpack.decode(stored)
+    assert version == records.VERSION
+    with pytest.raises(StoreCorrupt, match=f"{kind} record has version 2; this sipfast reads version 1"):
+        decode(msgspec.msgpack.encode([2, *rest]))
+    with pytest.raises(StoreCorrupt, match=f"{kind} record has version 2; this sipfast reads version 1"):
+        decode(msgspec.msgpack.encode([2, "another", {"shape": 1}]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(noise=st.binary(max_size=64))
+def test_noise_is_corrupt_and_nothing_worse(kind: str, noise: bytes) -> None:
+    decode, _ = KINDS[kind]
+    with pytest.raises(StoreCorrupt):
+        decode(noise)
+
+
+def test_what_version_1_looks_like() -> None:
+    """Stores that exist must stay readable: fields may come at the end, with a default, and nothing else may change."""
+    stored = [
+        [1, b"sip:b@example.org", [[b"sip:b@192.0.2.1", 1, b"c", 1]]],
+        [1, [b"sip:b@example.org", b"sip:a@example.org", 1, 2, b"c", b"sip:a@192.0.2.1"]],
+        [1, [b"sip:b@example.org", b"sip:a@example.org", b"c", 1]],
+    ]
+    read = [decode(msgspec.msgpack.encode(each)) for (decode, _), each in zip(KINDS.values(), stored, strict=True)]
+    assert read == [(b"sip:b@example.org", (BINDING,)), WATCH, TALK]
+    rest = [b"path", b"flow", b"instance", "NL", "armed", 3, "408", b"call", b"tag", 9]
+    assert records.decode_watch(msgspec.msgpack.encode([1, [*stored[1][1], *rest]])) == msgspec.structs.replace(
+        WATCH,
+        path=b"path",
+        flow=b"flow",
+        instance=b"instance",
+        mode="NL",
+        state="armed",
+        attempts=3,
+        last_result="408",
+        refer_call_id=b"call",
+        refer_tag=b"tag",
+        recalled_at=9,
+    )
