@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ConfigError, TransportError, StoreError) as error:
         return complain(error, WRONG)
     except BrokenPipeError:  # the reader of our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence()
         return FAILED
     except KeyboardInterrupt:
         return 130
@@ -144,13 +144,21 @@ def serve(arguments: argparse.Namespace) -> int:
 
     logs.setup(config.log_level)
     try:
-        worker.serve(config, lambda line: print(line, flush=True))
+        worker.serve(config, announce)
     except SipFastError:
         raise
     except Exception:
         log.critical("crashed", exc_info=True)
         return FAILED
     return DONE
+
+
+def announce(line: str) -> None:
+    """Tell who started the server; that nobody listens does not end it."""
+    try:
+        print(line, flush=True)
+    except OSError:
+        silence()
 
 
 def upstream_flag(text: str) -> dict[str, Any]:
@@ -358,6 +366,11 @@ def source(packed: bytes) -> str:
     except ValueError:
         return ""
     return f"{flow.transport_name.lower()}:{in_uri(flow.host)}:{flow.port}"
+
+
+def silence() -> None:
+    """Let what is still to be printed go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def wall_clock() -> int:

@@ -1,13 +1,16 @@
 """The command line, as a process: what it prints, its exit status, and that every error is one line."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 import time
 import tomllib
 from pathlib import Path
 
 import pytest
-from command import ROOT, one_line, sipfast_command
+from command import ROOT, environment, one_line, sipfast_command
 
 import sipfast
 from sipfast._flow import Flow
@@ -278,3 +281,12 @@ def test_durations(seconds, shown):
 
 def test_what_is_not_printable_is_escaped():
     assert printable("Zoë\x1b\u202e\n") == "Zoë\\x1b\\u202e\\n"
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(data):
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "sipfast", "watches", "--data", str(data)]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, env=environment(), timeout=60, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import re
 import select
 import signal
@@ -25,6 +26,20 @@ from sipfast.errors import ConfigError, StoreUnavailable
 from sipfast.server import worker
 
 
+def ask(address: tuple[str, int]) -> bytes:
+    """The answer to an OPTIONS."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
+        phone.settimeout(10)
+        phone.connect(address)
+        host, port = phone.getsockname()
+        phone.send(
+            f"OPTIONS sip:{address[0]}:{address[1]} SIP/2.0\r\nVia: SIP/2.0/UDP {host}:{port};branch=z9hG4bKx1\r\n"
+            f"From: <sip:a@{host}>;tag=1\r\nTo: <sip:{address[0]}>\r\nCall-ID: x@{host}\r\nCSeq: 1 OPTIONS\r\n"
+            f"Max-Forwards: 70\r\nContent-Length: 0\r\n\r\n".encode()
+        )
+        return phone.recv(65535)
+
+
 class Server:
     """`sipfast serve` as a process, and a phone in front of it."""
 
@@ -42,17 +57,8 @@ class Server:
         match = re.search(r"udp:(127\.0\.0\.1):(\d+)", self.line)
         return match[1], int(match[2])
 
-    def ask(self, method: str = "OPTIONS", limit: float = 10.0) -> bytes:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
-            phone.settimeout(limit)
-            phone.connect(self.address())
-            host, port = phone.getsockname()
-            phone.send(
-                f"{method} sip:127.0.0.1:{self.address()[1]} SIP/2.0\r\nVia: SIP/2.0/UDP {host}:{port};branch=z9hG4bKx1\r\n"
-                f"From: <sip:a@{host}>;tag=1\r\nTo: <sip:127.0.0.1>\r\nCall-ID: x@{host}\r\nCSeq: 1 {method}\r\n"
-                f"Max-Forwards: 70\r\nContent-Length: 0\r\n\r\n".encode()
-            )
-            return phone.recv(65535)
+    def ask(self) -> bytes:
+        return ask(self.address())
 
     def end(self, number: int) -> tuple[int, str]:
         """Send a signal; the exit status and what was on stderr."""
@@ -97,6 +103,26 @@ def test_serve_logs_nothing_per_message_at_info(serve):
     for _ in range(20):
         server.ask()
     assert len(server.end(signal.SIGTERM)[1].splitlines()) == 2
+
+
+def test_serve_goes_on_where_nobody_reads_what_it_says(tmp_path):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        address = free.getsockname()
+    command = [sys.executable, "-m", "sipfast", "serve", "--listen", f"udp:127.0.0.1:{address[1]}"]
+    process = subprocess.Popen(command, stdout=writer, stderr=subprocess.PIPE, text=True, cwd=tmp_path, env=environment())
+    os.close(writer)
+    try:
+        assert "event=started" in process.stderr.readline()
+        assert ask(address).startswith(b"SIP/2.0 200 ")
+        process.terminate()
+        assert "event=stopped" in process.communicate(timeout=30)[1]
+        assert process.returncode == 0
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_serve_without_domains_serves_the_machines_own(serve):
