@@ -165,7 +165,6 @@ cdef class ServerTransaction(Transaction):
         if self.state == ACCEPTED or self.state == COMPLETED:
             self.stop_timers()
             self.state = PROCEEDING
-            self.data = None
         return self.respond(response, status, now)
 
     cdef int run_out(self, int event, int64_t now) except -1:
@@ -451,13 +450,12 @@ cdef class TransactionLayer:
         return VERDICT_ABSORBED
 
     cdef int take_cancel(self, Message cancel, Flow flow, int64_t now) except -1:
-        # RFC 3261 §9.2: the CANCEL is answered 200 whatever became of the INVITE.
+        # RFC 3261 §9.2: the CANCEL is answered 200 whatever became of the INVITE. One key, hence one To tag.
         cdef ServerTransaction target = self.find(cancel, ANY_BUT_CANCEL)
         cdef ServerTransaction own
         if target is None:
             return VERDICT_UNMATCHED
         own = self.add(cancel, flow)
-        own.to_tag = tag_of(&self.secret, target.by_key.hash, target.key_high)
         own.respond(make_response(cancel, 200, flow, own.to_tag, b"", None, b""), 200, now)
         if target.invite and target.state == PROCEEDING and target.handler is not None:
             target.handler.on_cancel(target, cancel, now)

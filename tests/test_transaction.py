@@ -276,12 +276,14 @@ def test_a_cancel_may_outlive_its_invite():
     assert world.layer.counters()["client_transactions"] == 0
 
 
+@pytest.mark.parametrize("wanted", [True, False], ids=["wanted-before", "wanted-after"])
 @pytest.mark.parametrize("status", [200, 486])
-def test_no_cancel_after_a_final_response(status: int):
+def test_no_cancel_after_a_final_response(status: int, wanted: bool):
     world = World()
     transaction, user = world.start()
     invite = world.line.sent[0][1]
-    transaction.cancel(world.now)             # wanted, but then the final response comes first
+    if wanted:
+        transaction.cancel(world.now)
     world.answer(answer_to(invite, status))
     transaction.cancel(world.now)
     world.answer(answer_to(invite, 180))
@@ -319,18 +321,26 @@ def test_retract_gives_another_answer(method: str, status: int):
     world = World()
     transaction, user = world.serve(method)
     reply(transaction, status, world.now, request(method))
-    world.sent()
+    world.run_to(1_000)                       # timer G has doubled meanwhile
+    world.line.sent.clear()
     transaction.retract(response(parse(request(method)), 503, UDP, to_tag=b"x"), 503, world.now)
     assert transaction.state_name == "Completed"
-    assert world.sent() == ["503"]
-    world.run_to(400)
-    assert world.take(request(method))[0] == ABSORBED
-    assert world.sent() == ["503"]
-    world.run_to(31_999)
-    assert "200" not in world.sent()
-    assert user.told == []
-    world.run_to(32_000)
-    assert user.told == ["gone"]              # one timer H or J, not two
+    world.run_to(32_999)
+    assert user.told == []                    # nothing is left of the first answer's timers
+    world.run_to(60_000)
+    expected = [1_000 + ms for ms in CAPPED] if method == "INVITE" else [1_000]
+    assert world.schedule() == [(ms, "503") for ms in expected]
+    assert (user.told, user.times) == (["gone"], [33_000])
+
+
+def test_a_retransmission_gets_the_answer_that_was_given_instead():
+    world = World()
+    transaction, _ = world.serve("MESSAGE")
+    reply(transaction, 200, world.now, request("MESSAGE"))
+    world.sent()
+    transaction.retract(response(parse(request("MESSAGE")), 503, UDP, to_tag=b"x"), 503, world.now)
+    assert world.take(request("MESSAGE"))[0] == ABSORBED
+    assert world.sent() == ["503", "503"]
 
 
 def test_settle_drops_the_request():
