@@ -6,9 +6,10 @@ The state machines' rows are in test_machines.py, matching in test_matching.py a
 from __future__ import annotations
 
 import gc
+from random import Random
 
 import pytest
-from transactions import TCP, UDP, User, World, answer_to, reply, request, summary
+from transactions import START, TCP, UDP, User, World, answer_to, reply, request, summary
 
 from sipfast import _machines, config
 from sipfast._flow import Flow
@@ -425,6 +426,69 @@ def test_ten_thousand_come_and_go():
     assert world.layer.counters()["server_transactions"] == 0
     assert world.layer.counters()["client_transactions"] == 0
     assert world.wheel.count == 0
+    assert live() == before
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_happens_nothing_is_left(seed: int):
+    # Messages, answers, cancels, losses of the transport and time, in any order.
+    chance = Random(seed)
+    before = live()
+    world = World(flow=chance.choice([UDP, TCP]))
+    servers, clients = [], []
+
+    def step() -> None:
+        branch = chance.choice([f"z9hG4bK{chance.randrange(6)}", None])
+        method = chance.choice(["INVITE", "ACK", "CANCEL", "MESSAGE", "BYE"])
+        call_id = f"c{chance.randrange(4)}"
+        _, transaction = world.take(request(method, branch, call_id=call_id, to_tag=chance.choice(["", "t"])))
+        if transaction is not None:
+            transaction.handler = User()
+            servers.append((transaction, request(method, branch, call_id=call_id)))
+
+    def answer() -> None:
+        if servers:
+            transaction, data = chance.choice(servers)
+            status = chance.choice([100, 180, 200, 302, 486, 603])
+            made = response(parse(data), status, world.flow, to_tag=b"x")
+            chance.choice([transaction.respond, transaction.respond, transaction.retract])(made, status, world.now)
+
+    def ask() -> None:
+        world.line.broken = chance.random() < 0.1
+        clients.append((*world.start(chance.choice(["INVITE", "OPTIONS"])), world.layer.branch(1)))
+        world.line.broken = False
+
+    def hear() -> None:
+        sent = [data for _, data, _ in world.line.sent if not data.startswith(b"SIP/2.0")]
+        if sent:
+            world.answer(answer_to(chance.choice(sent), chance.choice([100, 180, 200, 404, 487])))
+
+    def cancel() -> None:
+        if clients:
+            chance.choice(clients)[0].cancel(world.now)
+
+    def wait() -> None:
+        world.run_to(world.now - START + chance.choice([0, 1, 400, 5_000, 33_000]))
+
+    def release() -> None:
+        if clients:
+            world.layer.release_branch(chance.choice(clients)[2])
+
+    for _ in range(400):
+        chance.choice([step, step, answer, answer, ask, hear, hear, cancel, wait, release, world.layer.settle])()
+    for _ in range(2):                        # the users give what is still owed, then everything runs out
+        for given in servers:
+            reply(given[0], 500, world.now, given[1])
+        for asked in clients:
+            if asked[0].provisional:
+                asked[0].cancel(world.now)
+        world.run_to(world.now - START + 100_000)
+    counters = world.layer.counters()
+    assert (counters["server_transactions"], counters["client_transactions"], world.wheel.count) == (0, 0, 0)
+    given = asked = None
+    servers.clear()
+    clients.clear()
+    world.layer.settle()
     assert live() == before
 
 
