@@ -59,7 +59,8 @@ class Ladder:
         self._say(f"\n{'':8}{self._paint(text, '1')}")
 
     def columns(self) -> None:
-        """The names above the columns."""
+        """The names above the columns. The clock starts here."""
+        self._start = time.monotonic()
         self._say(f"{'ms':>6}  Alice{'sipfast':^{2 * COLUMN - 8}}Bob")
 
     def arrow(self, alices: bool, rightwards: bool, message: Message) -> None:
@@ -86,7 +87,9 @@ class Ladder:
 
 def title(message: Message) -> str:
     """Method, or status and phrase, as the ladder shows it."""
-    return message.method if message.is_request else f"{message.status} {message.reason}"[: COLUMN - 6]
+    if message.is_request:
+        return message.method
+    return f"{message.status} {message.reason.partition(',')[0]}"[: COLUMN - 6]
 
 
 def note(message: Message) -> str:
