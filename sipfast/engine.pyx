@@ -569,7 +569,10 @@ cdef class Engine(Receiver):
         if response.status >= 200 and self.router.is_served(response.p, &response.target.uri):
             caller = canonical_aor(response.p, &response.sender.uri)
             callee = canonical_aor(response.p, &response.target.uri)
-            self._answered(caller, callee, response.text(response.call_id), now)
+            # Where the caller has sent its INVITE again meanwhile, it was told 482 (§8.2.2.2) and listens no more: that
+            # recall has failed, and an answer to its first INVITE does not end the watch.
+            if self.redial.is_recalling(caller, callee):
+                self._answered(caller, callee, response.text(response.call_id), now)
         return self.proxy.forward_stray(response, back)
 
     cdef Flow via_flow(self, Message response, Via *via):

@@ -358,7 +358,8 @@ cdef class Proxy(Timed):
         cdef Flow out = target.flow
         cdef bytes ours = <bytes>self.sent_by[out.local]
         cdef bytes uri = target.uri, lines, route = b""
-        cdef int32_t via_line = request.fields[<int>request.first[<int>H_VIA]].line
+        # Ours stand before anybody's Via, Route, Record-Route and Path, in whatever order those came.
+        cdef int32_t top = request.fields[0].line
         cdef int last
         edits.clear()
         if plan.from_strict:                  # §16.4
@@ -391,7 +392,7 @@ cdef class Proxy(Timed):
                 lines += b"Record-Route: <sip:" + <bytes>self.sent_by[came.local] + b";lr>\r\n"
         if extra:
             lines += extra
-        edits.replace(via_line, via_line, lines)
+        edits.replace(top, top, lines)
         note_received(edits, request, came)
         return edits.apply(request)
 

@@ -282,6 +282,10 @@ class Redial(Timed):
         if watch is not None and watch.state == RECALLING:
             self._put(msgspec.structs.replace(watch, state=CALLING, last_result="caller is calling"))
 
+    def is_recalling(self, caller: bytes, callee: bytes) -> bool:
+        """Whether a recall of the pair is going on."""
+        return (callee, caller) in self._recalls
+
     def call_answered(self, caller: bytes, callee: bytes, call_id: bytes, now: int) -> None:
         """An INVITE was answered: the two talk, whoever called."""
         if not self._expiries and not self._recalls:

@@ -6,13 +6,12 @@ its scenario does not foresee, and a phone whose server dies between any two mes
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from peers.lab import DOMAIN, Lab
 from peers.phones import Fleet, run
 from peers.server import Server
-from phone import Phone
 
 pytestmark = [pytest.mark.peers, pytest.mark.slow]
 
@@ -30,6 +29,7 @@ class Town:
     """A thousand callers and the thousand whom they call."""
 
     def __init__(self, server: Server):
+        self.server = server
         self.callers = Fleet("a", MANY, server.port, DOMAIN)
         self.callees = Fleet("b", MANY, server.port, DOMAIN)
         for phone in (*self.callers, *self.callees):
@@ -38,8 +38,11 @@ class Town:
         for phone in self.callers:
             phone.talk_time = 300
 
-    def run(self, until, seconds: float, what: str) -> None:
-        run((self.callers, self.callees), until, seconds, what)
+    def run(self, until: Callable[[], bool], seconds: float, what: str) -> None:
+        try:
+            run((self.callers, self.callees), until, seconds, what)
+        except AssertionError as complaint:
+            raise AssertionError(f"{complaint}\n{self.story()}") from None
 
     def arm(self) -> None:
         for i, phone in enumerate(self.callers):
@@ -62,8 +65,21 @@ class Town:
     def done(self) -> bool:
         return all(self.recalls_answered()) and all(call.over for phone in self.callers for call in phone.calls)
 
-    def stragglers(self) -> list[Phone]:
-        return [phone for phone, answered in zip(self.callers, self.recalls_answered(), strict=True) if not answered]
+    def story(self) -> str:
+        """The state of the first few callers who are not done."""
+        late = [
+            phone
+            for phone, answered in zip(self.callers, self.recalls_answered(), strict=True)
+            if not answered or not all(call.over for call in phone.calls)
+        ]
+        lines = [f"{len(late)} callers are not done"]
+        for phone in late[:5]:
+            calls = [f"{'recalled ' * call.recalled}{call.state} {call.status or ''}".strip() for call in phone.calls]
+            refers = [(refer.status, refer.notify_statuses) for refer in phone.refers]
+            lines.append(f"{phone.user}: calls {calls}, REFERs and answers to their NOTIFYs {refers}")
+        watches = {str(watch["caller"]).partition(":")[2].partition("@")[0]: watch for watch in self.server.watches()}
+        lines += [f"{phone.user}: {watches.get(phone.user, 'no watch')}" for phone in late[:5]]
+        return "\n".join(lines)
 
 
 @pytest.fixture

@@ -156,6 +156,18 @@ def test_what_is_forwarded() -> None:
     assert got.body == b"v=0\r\n"
 
 
+@pytest.mark.parametrize("first", [True, False], ids=["above the Via", "below it"])
+def test_record_route_goes_before_what_is_there(first: bool) -> None:
+    """§16.6 step 4: "before any existing Record-Route header field values", wherever they stand in the message."""
+    scene, alice, bob = pair()
+    text = alice.text("INVITE", "sip:bob@example.com")
+    theirs = b"Record-Route: <sip:10.0.7.7;lr>\r\n"
+    place = text.index(b"Via:") if first else text.index(b"From:")
+    alice.say(text[:place] + theirs + text[place:])
+    scene.run()
+    assert bob.take("INVITE").all("record-route") == [RECORD_ROUTE, "<sip:10.0.7.7;lr>"]
+
+
 def test_an_unknown_method_is_forwarded() -> None:
     """§16.2: a proxy need not understand the method."""
     scene, alice, bob = pair()
