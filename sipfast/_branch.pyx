@@ -41,32 +41,30 @@ cdef inline uint64_t rotate(uint64_t x, int bits) noexcept:
     return (x << bits) | (x >> (64 - bits))
 
 
-cdef inline void sip_round(Hash *h) noexcept:
-    h.v0 += h.v1
-    h.v1 = rotate(h.v1, 13) ^ h.v0
-    h.v0 = rotate(h.v0, 32)
-    h.v2 += h.v3
-    h.v3 = rotate(h.v3, 16) ^ h.v2
-    h.v0 += h.v3
-    h.v3 = rotate(h.v3, 21) ^ h.v0
-    h.v2 += h.v1
-    h.v1 = rotate(h.v1, 17) ^ h.v2
-    h.v2 = rotate(h.v2, 32)
+cdef inline void rounds(Hash *h, int count) noexcept:
+    cdef uint64_t v0 = h.v0, v1 = h.v1, v2 = h.v2, v3 = h.v3
+    while count:
+        v0 += v1
+        v1 = rotate(v1, 13) ^ v0
+        v0 = rotate(v0, 32)
+        v2 += v3
+        v3 = rotate(v3, 16) ^ v2
+        v0 += v3
+        v3 = rotate(v3, 21) ^ v0
+        v2 += v1
+        v1 = rotate(v1, 17) ^ v2
+        v2 = rotate(v2, 32)
+        count -= 1
+    h.v0 = v0
+    h.v1 = v1
+    h.v2 = v2
+    h.v3 = v3
 
 
 cdef inline void mix_word(Hash *h, uint64_t word) noexcept:
     h.v3 ^= word
-    sip_round(h)
-    sip_round(h)
+    rounds(h, 2)
     h.v0 ^= word
-
-
-cdef inline uint64_t finish(Hash *h) noexcept:
-    sip_round(h)
-    sip_round(h)
-    sip_round(h)
-    sip_round(h)
-    return h.v0 ^ h.v1 ^ h.v2 ^ h.v3
 
 
 cdef inline void seed(Hash *h, const Secret *secret) noexcept:
@@ -90,13 +88,9 @@ cdef inline void mix_text(Hash *h, const unsigned char *p, Py_ssize_t size, uint
     mix_word(h, word | <uint64_t>size << 56)     # SipHash's own last word
 
 
-# The state is copied, so that it stays in registers.
-
 cdef void start_hash(Hash *h, const Secret *secret, uint64_t purpose) noexcept:
-    cdef Hash state
-    seed(&state, secret)
-    mix_word(&state, purpose)
-    h[0] = state
+    seed(h, secret)
+    mix_word(h, purpose)
 
 
 cdef void mix_number(Hash *h, uint64_t number) noexcept:
@@ -104,31 +98,26 @@ cdef void mix_number(Hash *h, uint64_t number) noexcept:
 
 
 cdef void mix_bytes(Hash *h, const unsigned char *p, Py_ssize_t size) noexcept:
-    cdef Hash state = h[0]
-    mix_word(&state, size)
-    mix_text(&state, p, size, 0)
-    h[0] = state
+    mix_word(h, size)
+    mix_text(h, p, size, 0)
 
 
 cdef void mix_token(Hash *h, const unsigned char *p, Py_ssize_t size) noexcept:
-    cdef Hash state = h[0]
-    mix_word(&state, size)
-    mix_text(&state, p, size, <uint64_t>0x2020202020202020)
-    h[0] = state
+    mix_word(h, size)
+    mix_text(h, p, size, <uint64_t>0x2020202020202020)
 
 
 cdef uint64_t end_hash64(Hash *h) noexcept:
-    cdef Hash state = h[0]
-    state.v2 ^= 0xff
-    return finish(&state)
+    h.v2 ^= 0xff
+    rounds(h, 4)
+    return h.v0 ^ h.v1 ^ h.v2 ^ h.v3
 
 
 cdef void end_hash(Hash *h, uint64_t *low, uint64_t *high) noexcept:
-    cdef Hash state = h[0]
-    state.v2 ^= 0xee
-    low[0] = finish(&state)
-    state.v1 ^= 0xdd
-    high[0] = finish(&state)
+    low[0] = end_hash64(h)
+    h.v1 ^= 0xdd
+    rounds(h, 4)
+    high[0] = h.v0 ^ h.v1 ^ h.v2 ^ h.v3
 
 
 def siphash(bytes data, secret):
