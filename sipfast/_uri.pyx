@@ -341,20 +341,30 @@ cdef Py_ssize_t write_lower(const unsigned char *p, Span span, char *out) noexce
     return span.end - span.start
 
 
-cdef Py_ssize_t write_tel(const unsigned char *p, const Uri *uri, char *out) noexcept:
-    cdef Py_ssize_t n = 4
+cdef Py_ssize_t write_number(const unsigned char *p, Span number, char *out) noexcept:
+    """Without visual separators."""
+    cdef Py_ssize_t n = 0
     cdef int32_t i
-    cdef Span context
-    memcpy(out, b"tel:", 4)
-    for i in range(uri.user.start, uri.user.end):
+    for i in range(number.start, number.end):
         if memchr(SEPARATORS, p[i], 4) == NULL:
             out[n] = <char>lower(p[i])
             n += 1
-    # RFC 3966 §5.1.5: a local number is nobody's without its context.
-    if out[4] != c'+' and find_param(p, uri.params, b"phone-context", &context) == 1:
+    return n
+
+
+cdef Py_ssize_t write_tel(const unsigned char *p, const Uri *uri, char *out) noexcept:
+    cdef Py_ssize_t n = 4
+    cdef Span context
+    memcpy(out, b"tel:", 4)
+    n += write_number(p, uri.user, out + n)
+    # RFC 3966 §5.1.5: a local number is nobody's without its context, a domain name or a global number.
+    if out[4] != c'+' and find_param(p, uri.params, b"phone-context", &context) == 1 and context.end > context.start:
         memcpy(out + n, b";phone-context=", 15)
         n += 15
-        n += write_lower(p, context, out + n)
+        if p[context.start] == c'+':
+            n += write_number(p, context, out + n)
+        else:
+            n += write_lower(p, context, out + n)
     return n
 
 

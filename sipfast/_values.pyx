@@ -99,7 +99,7 @@ cdef int32_t read_via(const unsigned char *p, int32_t i, int32_t end, Via *via) 
         i = skip_space(p, j, end)
     via.params = make_span(j, j)
     if i < end and p[i] == c';':
-        via.params.start = i
+        via.params = make_span(i, i)
         while i < end and p[i] == c';':
             i = read_param(p, i, end, C_TOKEN, &name, &value)
             if i < 0 or note_via_param(p, name, value, via) < 0:

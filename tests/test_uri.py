@@ -216,6 +216,8 @@ AORS = {
     b"tel:+1-201.555(0123);ext=1": b"tel:+12015550123",
     b"TEL:70-42;ext=5;phone-context=Example.com": b"tel:7042;phone-context=example.com",
     b"tel:1AB*#": b"tel:1ab*#",
+    b"tel:70-42;phone-context=+1-201": b"tel:7042;phone-context=+1201",
+    b"tel:7042;phone-context": b"tel:7042",
     b"urn:service:sos": b"urn:service:sos",
 }
 

@@ -198,6 +198,7 @@ BAD_ADDRESSES = {
     "only a closing bracket": b"sip:a@b.example>",
     "an open quote": b'"a <sip:a@b.example>',
     "quotes without brackets": b'"a" sip:a@b.example',
+    "quotes, and a closing bracket only": b'"a" xsip:a@b.example>',
     "tokens without brackets": b"Alice sip:a@b.example",
     "spaces in brackets": b"< sip:a@b.example>",
     "a comma in the display name": b"Bell, Alexander <sip:a@b.example>",
