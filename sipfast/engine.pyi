@@ -32,5 +32,7 @@ class Engine(Receiver):
     ) -> None: ...
     def start(self, now: int) -> None:
         """Load what the store holds; recalls that were in flight go on. Call `commit` afterwards."""
+    def close(self) -> None:
+        """Drop all transactions and timers, telling nobody. The store stays open."""
     def counters(self) -> dict[str, int]:
         """What was counted since the start, by name."""

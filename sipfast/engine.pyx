@@ -170,6 +170,11 @@ cdef class Engine(Receiver):
         self.wheel.schedule(now + SWEEP_INTERVAL, self.housekeeping, SWEEP)
         self.redial.start(now)
 
+    def close(self):
+        """Drop all transactions and timers, telling nobody. The store stays open."""
+        self.transactions.close()
+        self.wheel.clear()
+
     # ---- the receiver's face
 
     cpdef int receive(self, bytes data, Flow flow, int64_t now) except -1:

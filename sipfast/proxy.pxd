@@ -45,6 +45,8 @@ cdef class ResponseContext(Handler):
     cdef bytes with_challenges(self, Message best)
     cdef int settle(self, int64_t now) except -1
     cdef int finish(self, int64_t now) except -1
+    cdef int give(self, int status, int64_t now) except -1
+    cdef void shrink(self) noexcept
 
 cdef class Proxy(Timed):
     cdef TransactionLayer transactions

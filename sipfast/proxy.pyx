@@ -114,21 +114,29 @@ cdef class ResponseContext(Handler):
 
     cdef int succeed(self, Message response, int64_t now) except -1:
         # §16.7 step 5: a 2xx to INVITE goes up at once, even after another final response.
-        cdef bint first = not self.final_sent
-        cdef bint invite = self.server.invite
-        if not first and not invite:
+        cdef Message request = self.request
+        if self.final_sent:
+            if self.server.invite:
+                self.server.respond(self.proxy.upward(response), response.status, now)
             return 0
-        self.final_sent = True
-        if self.proxy.on_registered is not None and self.request.method == M_REGISTER:
-            self.proxy.on_registered(self.request, response, self.flow, now)
-        if first and self.caller is not None:
-            self.proxy.on_answered(self.caller, self.callee, self.request.text(self.request.call_id), now)
+        if request.method == M_REGISTER and self.proxy.on_registered is not None:
+            self.proxy.on_registered(request, response, self.flow, now)
+        if self.caller is not None:
+            self.proxy.on_answered(self.caller, self.callee, request.text(request.call_id), now)
         self.server.respond(self.proxy.upward(response), response.status, now)
-        if first:
-            if self.request.method == M_BYE and self.proxy.on_ended is not None:
-                self.proxy.on_ended(self.request.text(self.request.call_id), now)
-            self.cancel_pending(now)          # §16.7 step 10
+        if request.method == M_BYE and self.proxy.on_ended is not None:
+            self.proxy.on_ended(request.text(request.call_id), now)
+        self.cancel_pending(now)              # §16.7 step 10
+        self.shrink()
         return 0
+
+    cdef void shrink(self) noexcept:
+        # The final response was given. What lingers, for half a minute, passes on 2xx and needs none of this.
+        self.final_sent = True
+        self.request = None
+        self.flow = None
+        self.best = None
+        self.challenges = None
 
     cpdef int on_failure(self, ClientTransaction transaction, int status, int64_t now) except -1:
         cdef Branch branch = self.branch_of(transaction)
@@ -158,6 +166,8 @@ cdef class ResponseContext(Handler):
         return 0
 
     cdef int consider(self, Message response, int status) except -1:
+        if self.final_sent:                   # a loser's 487, say
+            return 0
         if response is not None and (status == 401 or status == 407):
             if self.challenges is None:
                 self.challenges = []
@@ -183,24 +193,23 @@ cdef class ResponseContext(Handler):
 
     cdef int finish(self, int64_t now) except -1:
         cdef int status = self.best_status if self.best_status else 408
-        cdef bytes data
-        cdef Message best = self.best
-        self.final_sent = True
         if self.request.method == M_BYE and self.proxy.on_ended is not None:
             self.proxy.on_ended(self.request.text(self.request.call_id), now)
-        if self.proxy.on_final is not None and (self.from_upstream or self.caller is not None):
-            # Redial may have a better answer: the caller waits for a call instead of hearing 480.
-            if self.proxy.on_final(self, status, now):
-                return 0
-        if best is None or status == 503:
-            # §16.7 step 6: a 503 would speak of us, who are well; downstream's trouble is a 500.
-            data = make_response(self.request, 500 if status == 503 else status, self.flow, self.server.to_tag,
-                                 b"", None, b"")
-            status = 500 if status == 503 else status
-        else:
-            data = self.with_challenges(best)
-        self.server.respond(data, status, now)
+        # Redial may have a better answer to a call: its caller waits for another instead of hearing 480.
+        if self.proxy.on_final is None or self.caller is None or not self.proxy.on_final(self, status, now):
+            self.give(status, now)
+        self.shrink()
         return 0
+
+    cdef int give(self, int status, int64_t now) except -1:
+        cdef bytes data
+        if self.best is None or status == 503:
+            # §16.7 step 6: a 503 would speak of us, who are well; downstream's trouble is a 500.
+            status = 500 if status == 503 else status
+            data = make_response(self.request, status, self.flow, self.server.to_tag, b"", None, b"")
+        else:
+            data = self.with_challenges(self.best)
+        return self.server.respond(data, status, now)
 
     cdef bytes with_challenges(self, Message best):
         # §16.7 step 7: a 401 or 407 carries the challenges of all branches.

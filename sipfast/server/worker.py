@@ -71,6 +71,7 @@ async def _serve(config: Config, announce: Callable[[str], object]) -> None:
         transport.stop()
         transport.advance()
         log.info("stopped", extra={"sip": transport.counters() | engine.counters()})
+        engine.close()
 
 
 def open_listeners(config: Config, transport: UdpTransport) -> list[Listener]:
