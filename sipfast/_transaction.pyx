@@ -326,6 +326,11 @@ cdef class ClientTransaction(Transaction):
         self.end_timer = layer.wheel.schedule(now + 64 * layer.t1, self, ON_CANCELLED)
         return cancel.begin(now)
 
+    cpdef int abandon(self) except -1:
+        if self.state != TERMINATED:
+            self.terminate()
+        return 0
+
     cdef int terminate(self) except -1:
         cdef TransactionLayer layer = self.layer
         self.stop_timers()

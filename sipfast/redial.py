@@ -78,18 +78,21 @@ class Recall(Handler):
         self.refer_call_id = watch.refer_call_id
         self.call_id = b""  # of the caller's INVITE, once it came
         self.timer = 0
+        self.refer: ClientTransaction | None = None  # until it is answered
         self.over = False
 
     def on_response(self, transaction: ClientTransaction, response: Message, now: int) -> int:
         """A response to the REFER."""
         if response.status >= 200:
             transaction.handler = None
+            self.refer = None
             self.redial.refer_answered(self, response.status, response.reason, now)
         return 0
 
     def on_failure(self, transaction: ClientTransaction, status: int, now: int) -> int:
         """The REFER was never answered, or could not be sent."""
         transaction.handler = None
+        self.refer = None
         self.redial.refer_answered(self, status, "no answer to REFER", now)
         return 0
 
@@ -404,7 +407,7 @@ class Redial(Timed):
         if route:
             headers.insert(0, ("Route", route))
         self._late(recall, now + round(self._settings.refer_timeout * 1000))
-        self._originator.start("REFER", uri, headers, flow, recall, now)
+        recall.refer = self._originator.start("REFER", uri, headers, flow, recall, now)
         log.debug("recall", extra={"sip": {"callee": watch.callee, "caller": watch.caller, "attempt": watch.attempts}})
 
     def refer_answered(self, recall: Recall, status: int, reason: str, now: int) -> None:
@@ -427,6 +430,10 @@ class Redial(Timed):
         recall.over = True
         self._recalls.pop(recall.pair, None)
         self._release(recall)
+        if recall.refer is not None:
+            # A phone that comes back later must not ring for an attempt that was given up.
+            recall.refer.abandon()
+            recall.refer = None
         self._counts["recall_failures"] += 1
         watch = self._store.watch(*recall.pair)
         if watch is not None:
@@ -479,7 +486,7 @@ class Redial(Timed):
             assert isinstance(payload, Recall)
             payload.timer = 0
             if not payload.over:
-                self._come_to_nothing(payload, "no call after REFER" if not payload.call_id else "call unanswered", now)
+                self._come_to_nothing(payload, "no answer to REFER" if payload.refer else "no call after REFER", now)
         elif kind == EXPIRE:
             self._expire(payload, now)  # type: ignore[arg-type]
         elif kind == RESUME:

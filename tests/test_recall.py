@@ -267,6 +267,18 @@ def test_7_a_recall_that_comes_to_nothing_is_armed_again(on_refer: str, after: i
     assert watch.last_result
 
 
+def test_7_a_refer_that_was_given_up_is_sent_no_more() -> None:
+    """RFC 3261 §17.1.2.2 would go on for 32 s: a phone back on the net would call in the middle of another's turn."""
+    scene, alice, bob = armed({"retry_pause": 600.0})
+    alice.on_refer = "ignore"
+    come_back(scene, bob)
+    scene.run(5_100)
+    sent = [event for event in scene.network.trace if event.data.startswith(b"REFER ")]
+    assert len(sent) > 2
+    scene.run(60_000)
+    assert len([event for event in scene.network.trace if event.data.startswith(b"REFER ")]) == len(sent)
+
+
 @pytest.mark.parametrize("on_invite", ["486", "480", "603", "503"])
 def test_7_a_call_that_finds_bob_busy_is_armed_again(on_invite: str) -> None:
     scene, alice, bob = armed({"retry_pause": 60.0})
