@@ -13,8 +13,8 @@ own, for each read (half a microsecond), so nothing stale is ever kept and no ol
     meta      "format"           the number of this layout; of a newer one nothing is read or written
               "secret"           16 random bytes
 
-LMDB's keys are at most 511 bytes long, so an AOR of more than 255 bytes is replaced in keys by its beginning and a digest;
-the records hold it in full and are compared with it.
+LMDB's keys are at most 511 bytes long, so in keys an AOR of 255 bytes or more is replaced by its beginning and a digest,
+255 bytes together; the records hold it in full and are compared with it.
 
 Durability. A commit writes to the file through the page cache: it survives the death of the process at any moment. With
 durability "power" it is also synchronised to the disk; with "process" only `flush` does that, and after a power cut or a
@@ -54,7 +54,7 @@ FORMAT = b"1"
 DATABASES = ("bindings", "watches", "callers", "known", "talks", "meta")
 MAX_READERS = 512  # snapshots at one moment, of all processes
 SECRET_SIZE = 16
-LONGEST_PART = 255  # of a key: two of them and a NUL are LMDB's 511 bytes
+SHORTENED = 255  # length of a shortened AOR: two of them and a NUL are LMDB's 511 bytes
 DAMAGED = (
     lmdb.CorruptedError,
     lmdb.InvalidError,
@@ -513,11 +513,12 @@ class LmdbStore:
 
 
 def _key(aor: bytes) -> bytes:
-    """The AOR as (part of) a key: itself where it is short, and holds nothing that keys are made with."""
-    if 0 < len(aor) <= LONGEST_PART and b"\0" not in aor and b"\1" not in aor:
+    """The AOR as (part of) a key: itself, or a shortened form that no other AOR has, since all of that length are."""
+    if 0 < len(aor) < SHORTENED and b"\0" not in aor:
         return aor
     digest = blake2b(aor, digest_size=16).hexdigest().encode()
-    return aor[: LONGEST_PART - 1 - len(digest)].replace(b"\0", b"\1") + b"\1" + digest
+    beginning = aor[: SHORTENED - len(digest)].replace(b"\0", b"\1")
+    return beginning.ljust(SHORTENED - len(digest), b"\1") + digest
 
 
 def _pair(first: bytes, second: bytes) -> bytes:
