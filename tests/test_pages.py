@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
+import lmdb
 import pytest
 
 from sipfast.records import Binding, Watch
@@ -106,6 +109,46 @@ def test_a_truncated_file_is_refused(path: Path, sound: bytes, keep: float) -> N
     before = (path / "data.mdb").read_bytes()
     assert run("print(use(sys.argv[1]))", path) == ["refused"]
     assert (path / "data.mdb").read_bytes() == before
+
+
+SIZE = 4096
+
+
+def pages_of(data: bytes, kind: int) -> list[int]:
+    """Numbers of the pages that say they are branches (1) or leaves (2)."""
+    return [n for n in range(2, len(data) // SIZE) if struct.unpack_from("=QHH", data, n * SIZE)[::2] == (n, kind)]
+
+
+def found(path: Path, data: bytes) -> str:
+    """What is wrong with a file; LMDB itself only reads its meta pages."""
+    (path / "data.mdb").write_bytes(data)
+    env = lmdb.open(str(path), max_dbs=8, map_size=1 << 30)
+    with env.begin() as txn:
+        wrong = pages.damage(path / "data.mdb", txn.id())
+    env.close()
+    return wrong
+
+
+def test_a_leaf_in_the_place_of_another_is_found(path: Path, sound: bytes) -> None:
+    assert found(path, sound) == ""
+    results = []
+    leaves = pages_of(sound, 2)
+    for one, other in list(pairwise(leaves))[::5]:
+        page = sound[other * SIZE : other * SIZE + SIZE]
+        results.append((one, found(path, sound[: one * SIZE] + page + sound[one * SIZE + SIZE :])))
+    assert {f"page {one} is not what it should be" for one, _ in results} >= {wrong for _, wrong in results if wrong}
+    assert sum(wrong != "" for _, wrong in results) > len(results) / 2, "the rest are free pages"
+
+
+def test_a_page_that_is_used_twice_is_found(path: Path, sound: bytes) -> None:
+    results = set()
+    for branch in pages_of(sound, 1):
+        first, second = struct.unpack_from("=HH", sound, branch * SIZE + 16)
+        data = bytearray(sound)
+        data[branch * SIZE + second : branch * SIZE + second + 6] = sound[branch * SIZE + first : branch * SIZE + first + 6]
+        results.add(found(path, bytes(data))[-10:])
+    assert "used twice" in results
+    assert results <= {"used twice", ""}, "the rest are free pages"
 
 
 def test_a_snapshot_that_a_busy_writer_has_overtaken_is_told_from_a_damaged_one(path: Path, sound: bytes) -> None:

@@ -167,6 +167,14 @@ def test_a_sweep_goes_on_where_the_last_one_stopped(store: Store) -> None:
     assert list(store.each_bindings()) == []
 
 
+def test_a_sweep_passes_by_what_is_live(store: Store) -> None:
+    for aor in (A, B):
+        store.put_bindings(aor, [binding()])
+    store.put_bindings(C, [binding(expires=NOW)])
+    store.commit()
+    assert [store.sweep_bindings(NOW, 1) for _ in range(3)] == [0, 0, 1]
+
+
 def test_a_sweep_begins_again_after_the_end(store: Store) -> None:
     for aor in (A, B, C):
         store.put_bindings(aor, [binding(expires=NOW + 10)])

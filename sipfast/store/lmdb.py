@@ -17,8 +17,9 @@ LMDB's keys are at most 511 bytes long, so in keys an AOR of 255 bytes or more i
 255 bytes together; the records hold it in full and are compared with it.
 
 Durability. A commit writes to the file through the page cache: it survives the death of the process at any moment. With
-durability "power" it is also synchronised to the disk; with "process" only `flush` does that, and after a power cut or a
-crash of the kernel the store may be damaged beyond what was last written: `pages.py` finds that out at the next start.
+durability "power" it is also synchronised to the disk. With "process" only `flush` does that, and since the kernel writes
+pages back in any order, a power cut may damage more than what came after the last flush: `pages.py` refuses what it can
+see of that at the next start. Where that is not good enough, "power" is.
 The map is never written to directly: on a full disk that would be a SIGBUS, where a write is an error.
 
 An environment must not be used across a fork, nor opened twice in a process: each worker opens its own after the fork.
@@ -66,6 +67,8 @@ OURS = {"data.mdb", "lock.mdb", "server.lock", "lost+found"}  # what a data dire
 
 Record = TypeVar("Record")
 
+_places: set[Path] = set()  # what is open in this process
+
 
 class LmdbStore:
     """A Store (see protocol.py) in a directory of its own.
@@ -97,8 +100,10 @@ class LmdbStore:
         self._sweep = b""  # key that the last sweep looked at last
         self._lock = -1
         self._env: Any = None
+        self._place: Path | None = None
         try:
             self._prepare_directory(exclusive)
+            self._take_place()
             self._open()
         except BaseException:
             self._release()
@@ -405,6 +410,14 @@ class LmdbStore:
         except OSError as error:
             raise StoreUnavailable(f"{self.path}: {error.strerror}: give this user a directory that it can write") from error
 
+    def _take_place(self) -> None:
+        """Opened twice in one process, an environment loses its locks when either is closed; older LMDBs let it happen."""
+        place = self.path.resolve()
+        if place in _places:
+            raise StoreUnavailable(f"{self.path}: already open in this process")
+        _places.add(place)
+        self._place = place
+
     def _open(self) -> None:
         try:
             self._env = lmdb.open(
@@ -474,6 +487,9 @@ class LmdbStore:
         env, self._env = self._env, None
         if env is not None:
             env.close()
+        if self._place is not None:
+            _places.discard(self._place)
+            self._place = None
         if self._lock != -1:
             os.close(self._lock)
             self._lock = -1
