@@ -546,9 +546,8 @@ def test_closing_twice_does_nothing(store: Store) -> None:
     store.close()
 
 
+@pytest.mark.parametrize("back_end", [each for each in BACK_ENDS.values() if each.durable])
 def test_what_was_committed_is_there_for_the_next(back_end: BackEnd, tmp_path: Path) -> None:
-    if not back_end.durable:
-        pytest.skip("keeps nothing")
     store = filled(back_end.open(tmp_path / "data"))
     secret, before = store.secret(), content(store)
     store.put_watch(watch(C, A))
