@@ -3,7 +3,7 @@
 LMDB has no checksums. It follows what a page says: a page that is not what it should be can end the process, and so
 does one past the end of a truncated file. `damage` walks all pages that can be reached and sees that each is there once,
 is the one that it says it is, and has its nodes inside; so a damaged file is refused with a message instead.
-It takes about a second for a gigabyte, and looks neither into records nor at pages that are free.
+It takes about three seconds for a gigabyte, and looks neither into records nor at pages that are free.
 
 Layout of a file (LMDB 0.9, 64 bits, the byte order of the machine): pages of one size; pages 0 and 1 are the two meta
 pages, written in turn, which hold the roots of the free list and of the main tree; trees are made of branch pages, leaf
