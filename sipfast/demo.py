@@ -12,6 +12,7 @@ import os
 import secrets
 import select
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,7 @@ PERIOD = 3600  # seconds that Alice asks to be called back within
 PATIENCE = 5.0  # seconds that each message may take
 STARTUP = 15.0  # seconds that the server may take to answer
 RING, TALK = 0.3, 0.3  # seconds
+SO_TIMESTAMPNS = 35  # <asm-generic/socket.h>; the socket module has no name for it
 REFRESH = 600  # seconds, for the comparison: how often a presence subscription would be refreshed
 
 COLUMN = 34
@@ -112,12 +114,18 @@ def header(message: Message, name: str) -> str:
     return (message.header(name) or b"").decode(errors="replace")
 
 
+def when(timespec: bytes) -> tuple[int, ...]:
+    """Seconds and nanoseconds of a kernel's time stamp."""
+    return struct.unpack("@ll", timespec) if len(timespec) == struct.calcsize("@ll") else (0, 0)
+
+
 class Phone:
     """One user's phone: sends, and keeps what has come until the script asks for it."""
 
     def __init__(self, user: str, server: int, ladder: Ladder, alices: bool) -> None:
         self._ladder, self._alices, self._server = ladder, alices, (HOST, server)
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         self.socket.bind((HOST, 0))
         self.user = user
         self.aor = f"sip:{user}@{DOMAIN}"
@@ -126,9 +134,14 @@ class Phone:
         self.inbox: deque[Message] = deque()
         self._seen: set[tuple[bytes, str, int]] = set()
 
-    def receive(self) -> None:
+    def read(self) -> tuple[bytes, bytes]:
+        """One datagram: when the kernel got it, and what it is."""
+        data, ancillary, _, _ = self.socket.recvmsg(65535, socket.CMSG_SPACE(16))
+        return ancillary[0][2] if ancillary else b"", data
+
+    def take(self, data: bytes) -> None:
         """Take in one datagram. A retransmission is no news."""
-        message = parse(self.socket.recv(65535))
+        message = parse(data)
         key = (message.branch, message.method, message.status)
         if not message.error and key not in self._seen:
             self._seen.add(key)
@@ -173,8 +186,10 @@ class Stage:
     def let_pass(self, seconds: float) -> None:
         """Do nothing but listen."""
         phones = {phone.socket: phone for phone in (self.alice, self.bob)}
-        for ready in select.select(list(phones), [], [], seconds)[0]:
-            phones[ready].receive()
+        arrived = [(*phones[ready].read(), phones[ready]) for ready in select.select(list(phones), [], [], seconds)[0]]
+        # What came to both goes into the ladder in the order in which the server sent it.
+        for _, data, phone in sorted(arrived, key=lambda arrival: when(arrival[0])):
+            phone.take(data)
 
     def expect(self, phone: Phone, kind: str) -> Message:
         """Wait for a request by its method, or for a response as in "200 INVITE". Raises MissingError."""
