@@ -55,6 +55,7 @@ class Ladder:
         self._out, self._colour = out, colour
         self._start = time.monotonic()
         self.count = 0
+        self.extra = 0  # of those, what there is only because of redial
 
     def heading(self, text: str) -> None:
         """What happens next, in a sentence, between the rungs."""
@@ -68,6 +69,7 @@ class Ladder:
     def arrow(self, alices: bool, rightwards: bool, message: Message) -> None:
         """A message between Alice and sipfast, or between sipfast and Bob."""
         self.count += 1
+        self.extra += message.method in ("REFER", "NOTIFY")  # a response's method is that of its request
         label = title(message)
         line = f" {label} ".center(COLUMN - 2, "-")
         arrow = self._paint(f"{line}>" if rightwards else f"<{line}", colour_of(label))
@@ -295,16 +297,14 @@ def play(port: int, ladder: Ladder) -> str:
         arm(stage)
         ladder.heading("Bob logs in")
         log_in(stage)
-        before = ladder.count
         ladder.heading("The server has Alice's phone ring, and it calls Bob")
         refer, tag = recall(stage)
-        extra = ladder.count - before + 2  # and the NOTIFY of the end, with its answer
         call(stage, refer, tag)
     finally:
         stage.close()
     presence = 10 + 4 * PERIOD // REFRESH  # SUBSCRIBE, PUBLISH and what follows; then SUBSCRIBE, 200, NOTIFY, 200
     return (
-        f"Redial done: {ladder.count} messages in all, {extra} of them beyond two plain calls and a login, "
+        f"Redial done: {ladder.count} messages in all, {ladder.extra} of them beyond two plain calls and a login, "
         f"and none while waiting.\nBy presence, with a subscription refreshed every {REFRESH} s, the {PERIOD} s that she "
         f"asked for could have cost {presence} messages beyond the calls."
     )

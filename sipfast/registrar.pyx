@@ -213,7 +213,7 @@ cdef char *put_binding(char *at, object binding, int64_t now) except NULL:
         at = put(at, b";q=0", 4)
     elif q != DEFAULT_Q:
         at += snprintf(at, 20, b";q=0.%03d", q)
-        while at[-1] == c'0':
+        while (at - 1)[0] == c'0':
             at -= 1
     at = put(at, PyBytes_AS_STRING(params), PyBytes_GET_SIZE(params))
     return put(at, b"\r\n", 2)
