@@ -31,7 +31,8 @@ lint: build ## ruff and mypy
 	$(BIN)/mypy
 
 bench: build ## the benchmarks of the modules and of the whole path
-	$(BIN)/python -m pytest benchmarks -o python_files='bench_*.py' --benchmark-only $(ARGS)
+	$(BIN)/python -m pytest benchmarks -o python_files='bench_*.py' --benchmark-only \
+	    --benchmark-columns=min,median,ops,rounds --benchmark-group-by=func $(ARGS)
 
 dist: build ## sdist and wheel in dist/
 	$(BIN)/python -m build

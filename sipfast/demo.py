@@ -179,6 +179,7 @@ class Stage:
     def __init__(self, server: int, ladder: Ladder) -> None:
         self.alice = Phone("alice", server, ladder, True)
         self.bob = Phone("bob", server, ladder, False)
+        self._arrived: deque[tuple[bytes, bytes, Phone]] = deque()
 
     def close(self) -> None:
         """Close both sockets."""
@@ -186,11 +187,16 @@ class Stage:
         self.bob.socket.close()
 
     def let_pass(self, seconds: float) -> None:
-        """Do nothing but listen."""
-        phones = {phone.socket: phone for phone in (self.alice, self.bob)}
-        arrived = [(*phones[ready].read(), phones[ready]) for ready in select.select(list(phones), [], [], seconds)[0]]
-        # What came to both goes into the ladder in the order in which the server sent it.
-        for _, data, phone in sorted(arrived, key=lambda arrival: when(arrival[0])):
+        """Listen until a message has come, and take it in."""
+        if not self._arrived:
+            phones = {phone.socket: phone for phone in (self.alice, self.bob)}
+            ready = select.select(list(phones), [], [], seconds)[0]
+            # What came to both goes into the ladder in the order in which the server sent it, one at a time: a heading
+            # may come between.
+            arrived = [(*phones[one].read(), phones[one]) for one in ready]
+            self._arrived.extend(sorted(arrived, key=lambda arrival: when(arrival[0])))
+        if self._arrived:
+            _, data, phone = self._arrived.popleft()
             phone.take(data)
 
     def expect(self, phone: Phone, kind: str) -> Message:
@@ -311,6 +317,14 @@ def play(port: int, ladder: Ladder) -> str:
 
 
 @contextlib.contextmanager
+def stamped() -> Iterator[None]:
+    """The kernel stamps datagrams on arrival from a moment after the first socket asks for it: ask for it early."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as early:
+        early.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        yield
+
+
+@contextlib.contextmanager
 def served() -> Iterator[int]:
     """A server on a free port of loopback; yields the port once it answers. Raises MissingError where it does not."""
     with tempfile.TemporaryDirectory(prefix="sipfast-demo-") as folder:
@@ -370,7 +384,7 @@ def run(argv: Sequence[str], out: TextIO | None = None) -> int:
     out = out or sys.stdout
     ladder = Ladder(out, colour=out.isatty() and "NO_COLOR" not in os.environ)
     try:
-        with served() as port:
+        with stamped(), served() as port:
             summary = play(port, ladder)
     except MissingError as missing:
         ladder.end(f"The redial did not happen: {missing}.", good=False)
