@@ -317,6 +317,19 @@ def test_7_a_call_that_finds_bob_gone_is_armed_again_with_its_remaining_life(exp
     assert watch_of(scene) is None
 
 
+def test_7_a_refer_that_came_to_nothing_is_not_sent_again() -> None:
+    """The next caller has his turn: a phone that comes back after the 5 s must not call as well."""
+    scene, alice, bob = armed({"retry_pause": 600.0})
+    scene.network.remove(alice)
+    come_back(scene, bob)
+    scene.run(5_500)
+    sent = [event for event in scene.network.trace if event.data.startswith(b"REFER ")]
+    assert len(sent) == 4  # at 0, 0.5, 1.5 and 3.5 s
+    scene.network.plug(alice)
+    scene.run(60_000)
+    assert not alice.refers and len(refers(scene)) == 1
+
+
 def test_7_the_pause_is_kept_while_bob_stays_bound() -> None:
     scene, alice, bob = armed({"retry_pause": 30.0})
     alice.on_refer = "603"
