@@ -168,6 +168,7 @@ cdef class Engine(Receiver):
                              make_originator(self.transactions, self.sent_by))
         self.housekeeping = make_housekeeping(self.store, self.wheel)
         self.wheel.schedule(now + SWEEP_INTERVAL, self.housekeeping, SWEEP)
+        self.proxy.started = now
         self.redial.start(now)
 
     def close(self):
@@ -559,7 +560,7 @@ cdef class Engine(Receiver):
         cdef Flow back
         cdef bytes caller, callee
         self.strays += 1
-        if response.cseq.method != M_INVITE or not 101 <= response.status < 300:
+        if response.cseq.method != M_INVITE or response.status <= 100:
             return 0
         if not self.transactions.is_own_branch(response.p + response.via.branch.start,
                                                response.via.branch.end - response.via.branch.start, &loop):
@@ -571,14 +572,14 @@ cdef class Engine(Receiver):
         back = self.via_flow(response, &via)
         if back is None:
             return 0
-        if response.status >= 200 and self.router.is_served(response.p, &response.target.uri):
+        if 200 <= response.status < 300 and self.router.is_served(response.p, &response.target.uri):
             caller = canonical_aor(response.p, &response.sender.uri)
             callee = canonical_aor(response.p, &response.target.uri)
             # Where the caller has sent its INVITE again meanwhile, it was told 482 (§8.2.2.2) and listens no more: that
             # recall has failed, and an answer to its first INVITE does not end the watch.
             if self.redial.is_recalling(caller, callee):
                 self._answered(caller, callee, response.text(response.call_id), now)
-        return self.proxy.forward_stray(response, back)
+        return self.proxy.forward_stray(response, &via, back, now)
 
     cdef Flow via_flow(self, Message response, Via *via):
         # RFC 3261 §18.2.2 and RFC 3581 §4

@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from ._flow cimport Flow, Sink
-from ._parser cimport Message
+from ._parser cimport Message, Via
 from ._transaction cimport ClientTransaction, Handler, ServerTransaction, TransactionLayer
 from ._wheel cimport Timed, Wheel
 from ._writer cimport Edits
@@ -22,6 +22,7 @@ cdef class Branch:
     cdef ClientTransaction transaction
     cdef uint64_t timer_c
     cdef bint done
+    cdef bint known          # its phone has the INVITE from before a restart, and will answer that one
 
 # RFC 3261 §16.7: what gathers the responses of all branches of one request.
 cdef class ResponseContext(Handler):
@@ -43,6 +44,8 @@ cdef class ResponseContext(Handler):
     cdef int consider(self, Message response, int status) except -1
     cdef int cancel_pending(self, int64_t now) except -1
     cdef bytes with_challenges(self, Message best)
+    cdef bint is_known_from_before(self, int status, int64_t now) noexcept
+    cdef int take_stray(self, Message response, int64_t now) except -1
     cdef int settle(self, int64_t now) except -1
     cdef int finish(self, int64_t now) except -1
     cdef int give(self, int status, int64_t now) except -1
@@ -57,6 +60,8 @@ cdef class Proxy(Timed):
     cdef uint64_t secret
     cdef int64_t timer_c
     cdef object on_answered, on_final, on_ended, on_registered
+    cdef public int64_t started          # when this process began to serve
+    cdef dict known                      # Call-ID -> ResponseContext with a branch that is `known`
     cdef readonly long forwarded
     cdef readonly long looped
 
@@ -68,4 +73,5 @@ cdef class Proxy(Timed):
     cdef ResponseContext forward(self, ServerTransaction server, Message request, Flow flow, list targets,
                                  RoutePlan *plan, bytes extra, bint to_upstream, bytes caller, bytes callee, int64_t now)
     cdef int forward_ack(self, Message ack, Flow flow, Target target, RoutePlan *plan) except -1
-    cdef int forward_stray(self, Message response, Flow back) except -1
+    # A response with a branch that we made before a restart, and the Via below ours; `back` is where that leads.
+    cdef int forward_stray(self, Message response, const Via *below, Flow back, int64_t now) except -1

@@ -103,6 +103,10 @@ cdef class ResponseContext(Handler):
             if not self.final_sent:
                 self.server.respond(self.proxy.upward(response), status, now)
             return 0
+        if status == 482 and self.is_known_from_before(status, now):
+            branch.known = True               # timer C goes on
+            self.proxy.known[self.request.text(self.request.call_id)] = self
+            return 0
         self.proxy.stop_timer_c(branch)
         branch.done = True
         if status < 300:
@@ -110,6 +114,32 @@ cdef class ResponseContext(Handler):
         self.consider(response, status)
         if status >= 600:                     # §16.7 step 5: a 6xx ends the other branches, and waits for them
             self.cancel_pending(now)
+        return self.settle(now)
+
+    cdef bint is_known_from_before(self, int status, int64_t now) noexcept:
+        # The caller's INVITE came to this process for the first time, straight from the caller, and yet the phone has it
+        # by another way (§8.2.2.2): forwarded by us before a restart, which the caller did not notice. What the phone
+        # answers to that one comes as a stray; telling the caller 482 would only make it deaf to it.
+        cdef Message request = self.request
+        cdef int first = request.first[<int>H_VIA]
+        return (self.server.invite and now < self.proxy.started + self.proxy.timer_c
+                and request.fields[first].next == -1 and request.via.all.end == request.fields[first].value.end)
+
+    cdef int take_stray(self, Message response, int64_t now) except -1:
+        # The answer to the INVITE of before the restart, in place of the one that a known branch will never have.
+        cdef Branch branch
+        if response.status < 200:
+            if not self.final_sent:
+                self.server.respond(self.proxy.upward(response), response.status, now)
+            return 0
+        for branch in self.branches:
+            if branch.known and not branch.done:
+                self.proxy.stop_timer_c(branch)
+                branch.done = True
+                break
+        if response.status < 300:
+            return self.succeed(response, now)
+        self.consider(response, response.status)
         return self.settle(now)
 
     cdef int succeed(self, Message response, int64_t now) except -1:
@@ -151,13 +181,15 @@ cdef class ResponseContext(Handler):
 
     cpdef int on_cancel(self, ServerTransaction transaction, Message cancel, int64_t now) except -1:
         self.cancel_pending(now)              # §16.10
-        return 0
+        return self.settle(now)
 
     cpdef int on_gone(self, ServerTransaction transaction, int64_t now) except -1:
         # The server side is over. The client transactions may linger; what they bring is of no more use.
         cdef Branch branch
         for branch in self.branches:
             self.proxy.stop_timer_c(branch)
+            if branch.known:
+                self.proxy.known.pop(self.request.text(self.request.call_id), None)
             if branch.transaction is not None:
                 branch.transaction.handler = None
                 branch.transaction = None
@@ -182,7 +214,13 @@ cdef class ResponseContext(Handler):
         if not self.server.invite:            # §9.1: only INVITE is cancelled
             return 0
         for branch in self.branches:
-            if not branch.done and branch.transaction is not None:
+            if branch.done:
+                continue
+            if branch.known:                  # what could be cancelled is not ours any more
+                self.proxy.stop_timer_c(branch)
+                branch.done = True
+                self.consider(None, 487)
+            elif branch.transaction is not None:
                 branch.transaction.cancel(now)
         return 0
 
@@ -294,6 +332,7 @@ cdef class Proxy(Timed):
         self.on_final = on_final
         self.on_ended = on_ended
         self.on_registered = on_registered
+        self.known = {}
 
     cdef bytes upward(self, Message response):
         # §16.7 step 3
@@ -312,7 +351,7 @@ cdef class Proxy(Timed):
         branch.timer_c = 0
         if branch.done or branch.transaction is None:
             return 0
-        if branch.transaction.provisional:    # §16.8
+        if branch.transaction.provisional and not branch.known:    # §16.8
             branch.transaction.cancel(now)
             return 0
         branch.done = True
@@ -451,7 +490,13 @@ cdef class Proxy(Timed):
         self.forwarded += 1
         return self.sink.send(self.rewrite(ack, flow, target, branch, plan, b""), target.flow)
 
-    cdef int forward_stray(self, Message response, Flow back) except -1:
+    cdef int forward_stray(self, Message response, const Via *below, Flow back, int64_t now) except -1:
+        cdef ResponseContext context = self.known.get(response.text(response.call_id))
+        if context is not None and context.server is not None and (
+                response.text(below.branch) == context.request.text(context.request.via.branch)):
+            return context.take_stray(response, now)
+        if response.status >= 300:            # it would have to be acknowledged by us, hop by hop
+            return 0
         return self.sink.send(self.upward(response), back)
 
 

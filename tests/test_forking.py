@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import pytest
 from calling import dialog, forked, pair
-from sipwire import host_port, literal
+from scene import Scene, Speaker
+from sipwire import Sip, host_port, literal
 
 from sipfast.config import Config, Timers
-
-RECORD_ROUTE = "<sip:10.0.0.1:5060;lr>"
-
 
 # 100 Trying and retransmissions
 
@@ -371,3 +369,86 @@ def test_a_cancel_of_nothing_is_481_or_passed_on() -> None:
     alice.ask("CANCEL", "sip:bob@example.com")
     scene.run()
     assert alice.got() == ["481"] or bob.got() == ["CANCEL"]
+
+
+# A restart while the phone rings
+
+
+def restarted() -> tuple[Scene, Speaker, Speaker, Sip, Sip]:
+    """Alice has heard nothing of her INVITE, bob rings, and the server is a new one: her INVITE comes again."""
+    scene, alice, bob = pair()
+    sent = alice.ask("INVITE", "sip:bob@example.com")
+    scene.run()
+    first = bob.take("INVITE")
+    bob.answer(first, 180, to=("10.9.9.9", 9))  # lost
+    scene.server.crash(scene.now, 10)
+    scene.run()
+    alice.inbox.clear()
+    alice.again(sent)
+    scene.run()
+    second = bob.take("INVITE")
+    assert second.branch != first.branch
+    bob.answer(second, 482, tag="other")  # §8.2.2.2: he has it, by the first
+    scene.run()
+    bob.take("ACK")
+    assert alice.got() == []
+    return scene, alice, bob, sent, first
+
+
+def test_a_phone_that_has_the_invite_from_before_a_restart_is_waited_for() -> None:
+    scene, alice, bob, sent, first = restarted()
+    bob.answer(first, 180)
+    bob.answer(first, 200, headers=[("Contact", f"<sip:bob@{literal(bob.address)}>")])
+    scene.run()
+    assert alice.got() == ["180", "200"]
+    assert alice.take("INVITE", 200).all("via") == sent.all("via")
+    bob.answer(first, 200)  # until the ACK is there
+    scene.run()
+    assert alice.got() == ["180", "200"]
+    scene.run(300_000)
+    assert alice.got() == ["180", "200"]
+
+
+def test_a_phone_that_declines_after_a_restart_is_heard() -> None:
+    scene, alice, bob, sent, first = restarted()
+    bob.answer(first, 486)
+    scene.run()
+    final = alice.take("INVITE", 486)
+    alice.ack(sent, final)
+    scene.run(10_000)
+    assert alice.got() == []
+
+
+def test_a_call_is_cancelled_after_a_restart() -> None:
+    scene, alice, _, sent, _ = restarted()
+    alice.cancel(sent)
+    scene.run()
+    assert alice.got() == ["200", "487"]
+
+
+def test_a_phone_that_is_silent_after_a_restart_is_given_up() -> None:
+    """Timer C"""
+    scene, alice, _, _, _ = restarted()
+    scene.run(181_000)
+    assert alice.got()[:1] == ["408"]
+
+
+def test_a_482_is_no_riddle_for_an_old_server() -> None:
+    scene, alice, bob = pair()
+    scene.run(200_000)
+    alice.ask("INVITE", "sip:bob@example.com")
+    scene.run()
+    bob.answer(bob.take("INVITE"), 482)
+    scene.run()
+    assert alice.got() == ["482"]
+
+
+def test_a_482_of_an_invite_by_another_proxy_is_passed_on() -> None:
+    """That one may have been forked or looped on its way here."""
+    scene, alice, bob = pair()
+    other = "SIP/2.0/UDP 10.8.8.8;branch=z9hG4bKb"
+    alice.ask("INVITE", "sip:bob@example.com", via=f"SIP/2.0/UDP {literal(alice.address)};branch=z9hG4bKa, {other}")
+    scene.run()
+    bob.answer(bob.take("INVITE"), 482)
+    scene.run()
+    assert alice.got() == ["482"]
