@@ -75,7 +75,7 @@ class Phone(Transactions):
         self.on_invite = "answer"  # "answer", "ring" for ever, "silent", or a final status such as "486"
         self.ring_time = 2_000
         self.talk_time: int | None = None  # hangs up after that
-        self.lines = 1  # more calls at once are answered 486
+        self.lines = 1  # more calls at once are answered 486, and so is a REFER for one more
         self.patience = 90_000  # an unanswered call is given up
         self.on_refer = "accept"  # "accept", "ignore", "idle" (202 and no call), or a final status
         self.dial_delay = 300  # from the REFER to the INVITE
@@ -364,7 +364,7 @@ class Phone(Transactions):
         message = transaction.request
         if self.on_refer == "ignore":
             return
-        status = int(self.on_refer) if self.on_refer.isdigit() else 202
+        status = int(self.on_refer) if self.on_refer.isdigit() else 486 if self.busy else 202
         refer = Refer(message, status, self.token("n"))
         self.refers.append(refer)
         transaction.answer(status, refer.local_tag, headers=[("Contact", self.contact)])

@@ -52,7 +52,8 @@ class Sip:
                 raise ValueError(f"not SIP/2.0: {lines[0]!r}")
         self.headers = _fields(lines[1:])
         if self.status:
-            self.method = self.first("cseq").split()[-1]
+            # An answer to a request without CSeq has none to copy
+            self.method = "".join(self.first("cseq").split()[-1:])
         length = self.first("content-length")
         self.body = body[: int(length)] if length else body
 
