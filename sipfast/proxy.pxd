@@ -44,6 +44,7 @@ cdef class ResponseContext(Handler):
     cdef int consider(self, Message response, int status) except -1
     cdef int cancel_pending(self, int64_t now) except -1
     cdef bytes with_challenges(self, Message best)
+    cdef tuple known_key                 # in proxy.known
     cdef bint is_known_from_before(self, int status, int64_t now) noexcept
     cdef int take_stray(self, Message response, int64_t now) except -1
     cdef int settle(self, int64_t now) except -1
@@ -61,7 +62,7 @@ cdef class Proxy(Timed):
     cdef int64_t timer_c
     cdef object on_answered, on_final, on_ended, on_registered
     cdef public int64_t started          # when this process began to serve
-    cdef dict known                      # Call-ID -> ResponseContext with a branch that is `known`
+    cdef dict known                      # Call-ID and caller's branch -> ResponseContext with a branch that is `known`
     cdef readonly long forwarded
     cdef readonly long looped
 

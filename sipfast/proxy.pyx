@@ -105,7 +105,8 @@ cdef class ResponseContext(Handler):
             return 0
         if status == 482 and self.is_known_from_before(status, now):
             branch.known = True               # timer C goes on
-            self.proxy.known[self.request.text(self.request.call_id)] = self
+            self.known_key = (self.request.text(self.request.call_id), self.request.text(self.request.via.branch))
+            self.proxy.known[self.known_key] = self
             return 0
         self.proxy.stop_timer_c(branch)
         branch.done = True
@@ -121,7 +122,10 @@ cdef class ResponseContext(Handler):
         # by another way (§8.2.2.2): forwarded by us before a restart, which the caller did not notice. What the phone
         # answers to that one comes as a stray; telling the caller 482 would only make it deaf to it.
         cdef Message request = self.request
-        cdef int first = request.first[<int>H_VIA]
+        cdef int first
+        if self.final_sent:
+            return False
+        first = request.first[<int>H_VIA]
         return (self.server.invite and now < self.proxy.started + self.proxy.timer_c
                 and request.fields[first].next == -1 and request.via.all.end == request.fields[first].value.end)
 
@@ -186,10 +190,10 @@ cdef class ResponseContext(Handler):
     cpdef int on_gone(self, ServerTransaction transaction, int64_t now) except -1:
         # The server side is over. The client transactions may linger; what they bring is of no more use.
         cdef Branch branch
+        if self.known_key is not None:
+            self.proxy.known.pop(self.known_key, None)
         for branch in self.branches:
             self.proxy.stop_timer_c(branch)
-            if branch.known:
-                self.proxy.known.pop(self.request.text(self.request.call_id), None)
             if branch.transaction is not None:
                 branch.transaction.handler = None
                 branch.transaction = None
@@ -491,9 +495,8 @@ cdef class Proxy(Timed):
         return self.sink.send(self.rewrite(ack, flow, target, branch, plan, b""), target.flow)
 
     cdef int forward_stray(self, Message response, const Via *below, Flow back, int64_t now) except -1:
-        cdef ResponseContext context = self.known.get(response.text(response.call_id))
-        if context is not None and context.server is not None and (
-                response.text(below.branch) == context.request.text(context.request.via.branch)):
+        cdef ResponseContext context = self.known.get((response.text(response.call_id), response.text(below.branch)))
+        if context is not None and context.server is not None:
             return context.take_stray(response, now)
         if response.status >= 300:            # it would have to be acknowledged by us, hop by hop
             return 0

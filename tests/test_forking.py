@@ -452,3 +452,14 @@ def test_a_482_of_an_invite_by_another_proxy_is_passed_on() -> None:
     bob.answer(bob.take("INVITE"), 482)
     scene.run()
     assert alice.got() == ["482"]
+
+
+def test_a_482_that_comes_after_the_answer_is_of_no_use() -> None:
+    scene, alice, phones = forked(2)
+    alice.ask("INVITE", "sip:bob@example.com")
+    scene.run()
+    phones[0].answer(phones[0].take("INVITE"), 200)
+    phones[1].answer(phones[1].take("INVITE"), 482)
+    scene.run(300_000)
+    assert alice.got() == ["200"]
+    phones[1].take("ACK")
