@@ -16,10 +16,16 @@ cdef class Flow:
     cdef readonly int local              # index of the local listener
     cdef readonly unsigned int connection
     cdef unsigned char ip[16]            # network order; the first four bytes for family 4
+    cdef bint has_own                    # own is set: the listener is a wildcard, and this is the address it was asked at
+    cdef unsigned char own[16]           # as ip; what is sent by this flow leaves from it (RFC 3581 §4)
     cdef bytes _text                     # the peer's address as text, made when asked for
     cdef bytes host_text(self)           # b"192.0.2.1" or b"2001:db8::1" (no brackets)
     cdef bint reliable(self) noexcept
     cdef bint same_peer(self, Flow other) noexcept
+    cdef void leave_from(self, const unsigned char *own) noexcept
+
+# The same way to another address and port of the peer's.
+cdef Flow flow_beside(Flow flow, const unsigned char *ip, int port)
 
 # Made without going through Python arguments, for the receive loop.
 cdef Flow make_flow(int transport, int family, const unsigned char *ip, int port, int local)

@@ -1,7 +1,7 @@
 """Typed face of the compiled module `_flow`: flows and the sink that messages leave by."""
 
 class Flow:
-    """The transport path of a message: transport, peer address, local listener, connection.
+    """The transport path of a message: transport, peer address, local listener and its own address, connection.
 
     Immutable and hashable. `host` may be an IPv4 or IPv6 literal, without brackets.
     """
@@ -18,8 +18,6 @@ class Flow:
     def host(self) -> str: ...
     @property
     def transport_name(self) -> str: ...
-    @property
-    def reliable(self) -> bool: ...
     def pack(self) -> bytes:
         """The flow as a few bytes for the store; `unpack` reverses it."""
     @staticmethod

@@ -23,6 +23,7 @@ cdef class Flow:
     def __init__(self, host, int port, *, str transport="UDP", int local=0, unsigned int connection=0):
         cdef bytes text = host.encode("ascii") if isinstance(host, str) else bytes(host)
         memset(self.ip, 0, 16)
+        self.has_own = False
         if inet_pton(AF_INET, text, self.ip) == 1:
             self.family = 4
         elif inet_pton(AF_INET6, text, self.ip) == 1:
@@ -61,8 +62,9 @@ cdef class Flow:
         return NAMES[self.transport]
 
     def pack(self):
-        cdef unsigned char out[27]
-        out[0] = 1
+        cdef unsigned char out[43]
+        cdef int size = 4 if self.family == 4 else 16
+        out[0] = 2 if self.has_own else 1
         out[1] = self.transport
         out[2] = self.family
         out[3] = self.port >> 8
@@ -70,25 +72,33 @@ cdef class Flow:
         out[5] = (self.local >> 8) & 255
         out[6] = self.local & 255
         memcpy(out + 7, &self.connection, 4)
-        memcpy(out + 11, self.ip, 16)
-        return PyBytes_FromStringAndSize(<char *>out, 15 if self.family == 4 else 27)
+        memcpy(out + 11, self.ip, size)
+        memcpy(out + 11 + size, self.own, size)
+        return PyBytes_FromStringAndSize(<char *>out, 11 + size + (size if self.has_own else 0))
 
     @staticmethod
-    def unpack(bytes packed):
+    def unpack(bytes packed not None):
         cdef const unsigned char *p = <const unsigned char *>PyBytes_AS_STRING(packed)
+        cdef int size = 16 if len(packed) > 2 and p[2] == 6 else 4
         cdef Flow flow
-        if (len(packed) < 15 or p[0] != 1 or not 1 <= p[1] <= 5
-                or not ((p[2] == 4 and len(packed) == 15) or (p[2] == 6 and len(packed) == 27))):
+        if (len(packed) < 11 or not 1 <= p[0] <= 2 or not 1 <= p[1] <= 5 or p[2] not in (4, 6)
+                or len(packed) != 11 + size * p[0]):
             raise ValueError("not a packed flow")
         flow = make_flow(p[1], p[2], p + 11, p[3] << 8 | p[4], p[5] << 8 | p[6])
         memcpy(&flow.connection, p + 7, 4)
+        if p[0] == 2:
+            flow.leave_from(p + 11 + size)
         return flow
+
+    cdef void leave_from(self, const unsigned char *own) noexcept:
+        self.has_own = True
+        memcpy(self.own, own, 4 if self.family == 4 else 16)
 
     def __eq__(self, other):
         if not isinstance(other, Flow):
             return NotImplemented
         cdef Flow flow = <Flow>other
-        return self.same_peer(flow) and self.local == flow.local and self.connection == flow.connection
+        return self.pack() == flow.pack()
 
     def __hash__(self):
         return hash(self.pack())
@@ -106,7 +116,16 @@ cdef Flow make_flow(int transport, int family, const unsigned char *ip, int port
     flow.port = port
     flow.local = local
     flow.connection = 0
+    flow.has_own = False
     return flow
+
+
+cdef Flow flow_beside(Flow flow, const unsigned char *ip, int port):
+    cdef Flow other = make_flow(flow.transport, flow.family, ip, port, flow.local)
+    other.connection = flow.connection
+    if flow.has_own:
+        other.leave_from(flow.own)
+    return other
 
 
 cdef class Sink:

@@ -32,6 +32,8 @@ cdef extern from *:
         unsigned int msg_namelen
         iovec *msg_iov
         size_t msg_iovlen
+        void *msg_control
+        size_t msg_controllen
         int msg_flags
     struct mmsghdr:
         msghdr msg_hdr
@@ -47,6 +49,8 @@ cdef class UdpSocket:
     cdef int fd
     cdef readonly int family            # 4 or 6
     cdef readonly int local             # its index, as in Flow.local
+    cdef bint wildcard                  # bound to all addresses: each message says which one it is about
+    cdef char *notes                    # control data of each slot, where wildcard
     cdef bint blocked                   # the kernel's send buffer is full
     cdef bint waiting                   # the loop calls us when it is not full any more
     cdef uint64_t sent, send_errors, send_drops
@@ -74,6 +78,7 @@ cdef class UdpTransport(Sink):
     cdef mmsghdr *messages
     cdef iovec *parts
     cdef sockaddr_in6 *peers
+    cdef char *notes                    # control data of each slot
     cdef char *space
     cdef size_t room                    # bytes for one datagram
     cdef int used                       # slots whose lengths the last read has changed

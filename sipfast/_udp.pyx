@@ -37,9 +37,49 @@ cdef extern from *:
     #include <arpa/inet.h>
     #include <ifaddrs.h>
     #include <net/if.h>
+    #include <string.h>
     #if !SIPFAST_MMSG
     static int recvmmsg(int fd, struct mmsghdr *m, unsigned int n, int flags, void *t) { errno = ENOSYS; return -1; }
     static int sendmmsg(int fd, struct mmsghdr *m, unsigned int n, int flags) { errno = ENOSYS; return -1; }
+    #endif
+    /* The local address of a message (RFC 3542 §6.2, ip(7)): read from and written into its control data. */
+    #ifdef IP_PKTINFO
+    #define SIPFAST_PKTINFO IP_PKTINFO
+    static const unsigned char *local_address(struct msghdr *m) {
+        struct cmsghdr *c;
+        for (c = CMSG_FIRSTHDR(m); c != NULL; c = CMSG_NXTHDR(m, c)) {
+            if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO)
+                return (const unsigned char *)&((struct in_pktinfo *)CMSG_DATA(c))->ipi_spec_dst;
+            if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO)
+                return (const unsigned char *)&((struct in6_pktinfo *)CMSG_DATA(c))->ipi6_addr;
+        }
+        return NULL;
+    }
+    static void set_local_address(struct msghdr *m, int family, const unsigned char *ip, unsigned int scope) {
+        struct cmsghdr *c = CMSG_FIRSTHDR(m);
+        if (family == 4) {
+            struct in_pktinfo *info = (struct in_pktinfo *)CMSG_DATA(c);
+            memset(info, 0, sizeof *info);
+            memcpy(&info->ipi_spec_dst, ip, 4);
+            c->cmsg_level = IPPROTO_IP;
+            c->cmsg_type = IP_PKTINFO;
+            c->cmsg_len = CMSG_LEN(sizeof *info);
+            m->msg_controllen = CMSG_SPACE(sizeof *info);
+        } else {
+            struct in6_pktinfo *info = (struct in6_pktinfo *)CMSG_DATA(c);
+            memset(info, 0, sizeof *info);
+            memcpy(&info->ipi6_addr, ip, 16);
+            info->ipi6_ifindex = scope;
+            c->cmsg_level = IPPROTO_IPV6;
+            c->cmsg_type = IPV6_PKTINFO;
+            c->cmsg_len = CMSG_LEN(sizeof *info);
+            m->msg_controllen = CMSG_SPACE(sizeof *info);
+        }
+    }
+    #else
+    #define SIPFAST_PKTINFO -1
+    static const unsigned char *local_address(struct msghdr *m) { return NULL; }
+    static void set_local_address(struct msghdr *m, int f, const unsigned char *ip, unsigned int s) { m->msg_controllen = 0; }
     #endif
     #ifdef SO_RCVBUFFORCE
     #define SIPFAST_RCVBUFFORCE SO_RCVBUFFORCE
@@ -54,6 +94,9 @@ cdef extern from *:
     #define SIPFAST_MEMINFO -1
     #endif
     """
+    const unsigned char *local_address(msghdr *message) noexcept
+    void set_local_address(msghdr *message, int family, const unsigned char *ip, unsigned int scope) noexcept
+    const int SIPFAST_PKTINFO
     const int SIPFAST_RCVBUFFORCE, SIPFAST_SNDBUFFORCE, SIPFAST_MEMINFO
     const int AF_INET, AF_INET6, EWOULDBLOCK, MSG_DONTWAIT, MSG_TRUNC, IFF_UP
     const int CLOCK_REALTIME, CLOCK_MONOTONIC
@@ -88,6 +131,7 @@ cdef enum:
     BATCH = 64      # datagrams of one read, messages of one send
     BATCHES = 4     # reads in one wake of the loop
     RING = 1024     # messages that may wait for a socket; a power of two
+    NOTE = 64       # bytes of control data: an in6_pktinfo with its header takes 40
     STAGGER = 1088  # bytes between two buffers, an odd number of cache lines: they must not all fall on the same ones
 
 BATCHED = bool(SIPFAST_MMSG)
@@ -118,6 +162,20 @@ def widen(socket, int size):
     )
 
 
+def ask_for_local_addresses(socket):
+    """Have each message of a socket that is bound to all addresses say which of them it came to.
+
+    Returns whether it is such a socket. An answer has to leave from there (RFC 3581 §4).
+    """
+    if SIPFAST_PKTINFO < 0 or socket.getsockname()[0] not in ("0.0.0.0", "::"):
+        return False
+    if socket.family == sockets_of_python.AF_INET6:
+        socket.setsockopt(sockets_of_python.IPPROTO_IPV6, sockets_of_python.IPV6_RECVPKTINFO, 1)
+    else:
+        socket.setsockopt(sockets_of_python.IPPROTO_IP, SIPFAST_PKTINFO, 1)
+    return True
+
+
 def kernel_drops(socket):
     """Datagrams for the socket that the kernel has thrown away so far, mostly since nobody read fast enough."""
     if SIPFAST_MEMINFO < 0:
@@ -127,6 +185,7 @@ def kernel_drops(socket):
     except OSError:  # before Linux 4.12
         return 0
     return int.from_bytes(info[32:36], sys.byteorder)  # its ninth number
+
 
 def interface_addresses():
     """Addresses of the interfaces that are up, as text, without the IPv6 ones that hold on one link only."""
@@ -176,12 +235,14 @@ cdef class UdpSocket:
         self.fd = socket.fileno()
         self.family = 6 if socket.family == sockets_of_python.AF_INET6 else 4
         self.local = local
+        self.wildcard = ask_for_local_addresses(socket)
         self.batched = batched
         self.messages = <mmsghdr *>calloc(RING, sizeof(mmsghdr))
         self.parts = <iovec *>calloc(RING, sizeof(iovec))
         self.peers = <sockaddr_in6 *>calloc(RING, sizeof(sockaddr_in6))
         self.held = <void **>calloc(RING, sizeof(void *))
-        if not (self.messages and self.parts and self.peers and self.held):
+        self.notes = <char *>calloc(RING, NOTE)
+        if not (self.messages and self.parts and self.peers and self.held and self.notes):
             raise MemoryError
         for slot in range(RING):
             self.messages[slot].msg_hdr.msg_iov = &self.parts[slot]
@@ -194,6 +255,7 @@ cdef class UdpSocket:
         free(self.parts)
         free(self.peers)
         free(self.held)
+        free(self.notes)
 
     cdef int push(self, bytes data, Flow flow) noexcept:
         """Put a message into the ring, and send what is there when it makes a batch."""
@@ -214,6 +276,12 @@ cdef class UdpSocket:
             memcpy(&peer6.sin6_addr, flow.ip, 16)
             peer6.sin6_scope_id = flow.connection
             self.messages[slot].msg_hdr.msg_namelen = sizeof(sockaddr_in6)
+        self.messages[slot].msg_hdr.msg_control = NULL
+        self.messages[slot].msg_hdr.msg_controllen = 0
+        if flow.has_own and self.wildcard:
+            self.messages[slot].msg_hdr.msg_control = self.notes + slot * NOTE
+            self.messages[slot].msg_hdr.msg_controllen = NOTE
+            set_local_address(&self.messages[slot].msg_hdr, flow.family, flow.own, flow.connection)
         self.parts[slot].iov_base = PyBytes_AS_STRING(data)
         self.parts[slot].iov_len = PyBytes_GET_SIZE(data)
         Py_INCREF(data)
@@ -239,6 +307,9 @@ cdef class UdpSocket:
             elif errno == EAGAIN or errno == EWOULDBLOCK:
                 self.blocked = True
                 return 0
+            elif errno != EINTR and self.messages[self.head].msg_hdr.msg_controllen:
+                # The address that the peer knew is gone from this machine, perhaps: from any other, then.
+                self.messages[self.head].msg_hdr.msg_controllen = 0
             elif errno != EINTR:
                 # sendmmsg stops in front of a message that fails and says why only when that is its first.
                 self.send_errors += 1
@@ -272,7 +343,8 @@ cdef class UdpTransport(Sink):
         self.parts = <iovec *>calloc(BATCH, sizeof(iovec))
         self.peers = <sockaddr_in6 *>calloc(BATCH, sizeof(sockaddr_in6))
         self.space = <char *>malloc(BATCH * stride)
-        if not (self.messages and self.parts and self.peers and self.space):
+        self.notes = <char *>calloc(BATCH, NOTE)
+        if not (self.messages and self.parts and self.peers and self.space and self.notes):
             raise MemoryError
         for slot in range(BATCH):
             self.parts[slot].iov_base = self.space + slot * stride
@@ -281,12 +353,15 @@ cdef class UdpTransport(Sink):
             self.messages[slot].msg_hdr.msg_iovlen = 1
             self.messages[slot].msg_hdr.msg_name = &self.peers[slot]
             self.messages[slot].msg_hdr.msg_namelen = sizeof(sockaddr_in6)
+            self.messages[slot].msg_hdr.msg_control = self.notes + slot * NOTE
+            self.messages[slot].msg_hdr.msg_controllen = NOTE
 
     def __dealloc__(self):
         free(self.messages)
         free(self.parts)
         free(self.peers)
         free(self.space)
+        free(self.notes)
 
     def add(self, socket):
         cdef UdpSocket sock = UdpSocket(socket, len(self.sockets), self.batched)
@@ -393,6 +468,7 @@ cdef class UdpTransport(Sink):
         while self.used:
             self.used -= 1
             self.messages[self.used].msg_hdr.msg_namelen = sizeof(sockaddr_in6)
+            self.messages[self.used].msg_hdr.msg_controllen = NOTE
         if self.batched:
             count = recvmmsg(fd, self.messages, BATCH, MSG_DONTWAIT, NULL)
         else:
@@ -412,6 +488,7 @@ cdef class UdpTransport(Sink):
         cdef mmsghdr *message = &self.messages[slot]
         cdef sockaddr_in *peer4 = <sockaddr_in *>&self.peers[slot]
         cdef sockaddr_in6 *peer6 = &self.peers[slot]
+        cdef const unsigned char *own
         cdef Flow flow
         self.received += 1
         if message.msg_len == 0:
@@ -426,6 +503,9 @@ cdef class UdpTransport(Sink):
             else:
                 flow = make_flow(TRANSPORT_UDP, 6, peer6.sin6_addr.s6_addr, ntohs(peer6.sin6_port), local)
                 flow.connection = peer6.sin6_scope_id  # a link-local peer is reached by its interface only
+            own = local_address(&message.msg_hdr)
+            if own != NULL:
+                flow.leave_from(own)
             self.receiver.receive(
                 PyBytes_FromStringAndSize(<char *>self.parts[slot].iov_base, message.msg_len), flow, now)
         except Exception as error:

@@ -104,8 +104,8 @@ class Config(Section, frozen=True):
     """All of it."""
 
     listen: tuple[str, ...] = ("udp:0.0.0.0:5060",)
-    """udp:HOST:PORT; an IPv6 host in brackets; port 0 takes any free one. A machine with several addresses
-    surely answers from the one that it was asked at only where each is listed here."""
+    """udp:HOST:PORT; an IPv6 host in brackets; port 0 takes any free one. On 0.0.0.0 or [::] an answer leaves from the
+    address that was asked; Via and Record-Route name the one of `advertise`."""
     advertise: str = ""
     """Host that Via, Record-Route and Contact name; empty: the listener's address."""
     domains: tuple[str, ...] = ()

@@ -14,7 +14,7 @@ import cython
 from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from ._flow cimport Flow, Receiver, Sink, make_flow
+from ._flow cimport Flow, Receiver, Sink, flow_beside
 from ._parser cimport (
     Address,
     Cursor,
@@ -634,7 +634,7 @@ cdef Flow answer_flow(Message request, Flow flow):
     cdef int port = request.via.port if request.via.port != -1 else 5060
     if request.via.has_rport or port == flow.port or flow.reliable():
         return flow
-    return make_flow(flow.transport, flow.family, flow.ip, port, flow.local)
+    return flow_beside(flow, flow.ip, port)
 
 
 def make_router(config, listeners, domains, Location location):

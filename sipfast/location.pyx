@@ -11,7 +11,7 @@ from libc.string cimport memchr, memcmp, memcpy
 
 import cython
 
-from ._flow cimport TRANSPORT_TLS, TRANSPORT_UDP, TRANSPORT_WSS, Flow, make_flow
+from ._flow cimport TRANSPORT_TLS, TRANSPORT_UDP, TRANSPORT_WSS, Flow, flow_beside, make_flow
 from ._parser cimport SCHEME_SIP, SCHEME_SIPS, Span, Uri, find_param, parse_uri_at
 
 cdef extern from "arpa/inet.h" nogil:
@@ -127,8 +127,7 @@ cdef class Location:
         if (read_literal(p, target_host(p, &uri), ip) != registered.family
                 or memcmp(ip, registered.ip, 4 if registered.family == 4 else 16) != 0):
             return registered
-        return make_flow(TRANSPORT_UDP, registered.family, ip, DEFAULT_PORT if uri.port == -1 else uri.port,
-                         registered.local)
+        return flow_beside(registered, ip, DEFAULT_PORT if uri.port == -1 else uri.port)
 
     # The flow of the REGISTER; a listener that is gone since is replaced by the first one of the family.
     cdef Flow _registered_by(self, bytes packed):

@@ -79,22 +79,22 @@ class Bench:
         self.server = self.listen(family)
         self.client = self.connect()
 
-    def listen(self, family: int) -> socket.socket:
+    def listen(self, family: int, host: str = "") -> socket.socket:
         server = socket.socket(family, socket.SOCK_DGRAM)
         server.setblocking(False)
         if family == socket.AF_INET6:
             server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        server.bind((LOOPBACK[family], 0))
+        server.bind((host or LOOPBACK[family], 0))
         widen(server, 8 << 20)
         self.transport.add(server)
         return server
 
-    def connect(self, server: socket.socket | None = None) -> socket.socket:
+    def connect(self, server: socket.socket | None = None, host: str = "") -> socket.socket:
         server = server or self.server
         client = socket.socket(server.family, socket.SOCK_DGRAM)
         client.settimeout(10)
         widen(client, 8 << 20)
-        client.connect(server.getsockname()[:2])
+        client.connect((host or server.getsockname()[0], server.getsockname()[1]))
         self.clients.append(client)
         return client
 
@@ -395,6 +395,48 @@ def test_each_message_leaves_by_the_socket_of_its_flow(make):
     # A connected client takes an answer only from the address that it sent to.
     assert [client.recv(100) for client in clients] == [b"0", b"1", b"2"]
     assert sorted((data, flow.local) for data, flow, _ in bench.echo.got) == [(b"0", 0), (b"1", 1), (b"2", 2)]
+
+
+def test_who_listens_on_all_addresses_answers_from_the_one_that_was_asked(make):
+    """RFC 3581 §4. A connected client takes an answer only from the address that it sent to."""
+    bench = make()
+    server = bench.listen(socket.AF_INET, "0.0.0.0")
+    hosts = ["127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.1"]
+    clients = [bench.connect(server, host) for host in hosts]
+    bench.transport.start(bench.echo)
+    for host, client in zip(hosts, clients, strict=True):
+        client.send(host.encode())
+    bench.turn(lambda: len(bench.echo.got) == len(hosts))
+    assert [client.recv(100) for client in clients] == [host.encode() for host in hosts]
+    # And so does what is sent long after, by a flow out of the store.
+    for _, flow, _ in bench.echo.got:
+        bench.transport.send(b"later", Flow.unpack(flow.pack()))
+    bench.transport.flush()
+    assert [client.recv(100) for client in clients] == [b"later"] * len(hosts)
+
+
+@needs_ipv6
+def test_who_listens_on_all_ipv6_addresses_answers(make):
+    bench = make()
+    client = bench.connect(bench.listen(socket.AF_INET6, "::"), "::1")
+    bench.transport.start(bench.echo)
+    client.send(b"x")
+    assert bench.turn(lambda: bench.echo.got) is None and client.recv(100) == b"x"
+
+
+def test_an_own_address_that_is_gone_does_not_keep_a_message_back(make):
+    bench = make()
+    client = bench.connect(bench.listen(socket.AF_INET, "0.0.0.0"))
+    bench.transport.start(bench.echo)
+    client.send(b"x")
+    bench.turn(lambda: bench.echo.got)
+    assert client.recv(100) == b"x"
+    packed = bytearray(bench.echo.got[0][1].pack())
+    packed[-4:] = bytes([192, 0, 2, 99])  # an address that no machine has (RFC 5737)
+    bench.transport.send(b"y", Flow.unpack(bytes(packed)))
+    bench.transport.flush()
+    assert client.recv(100) == b"y"
+    assert bench.transport.counters()["udp_send_errors"] == 0
 
 
 @needs_ipv6
