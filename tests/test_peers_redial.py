@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import pytest
 from peers.lab import DOMAIN, Lab, listening
@@ -13,6 +14,16 @@ from peers.sipp import Sipp
 pytestmark = pytest.mark.peers
 
 ANY_PERIOD = "[redial]\nmin_period = 1\n"
+
+
+Serve = Callable[..., Server]
+
+
+@pytest.fixture(params=["alone", "before Kamailio"])
+def serve(request: pytest.FixtureRequest, lab: Lab) -> Serve:
+    """Starts sipfast with a configuration: with nothing behind it, or in front of Kamailio, which registers and routes."""
+    behind = lab.kamailio().port if request.param == "before Kamailio" else None
+    return lambda config="": lab.sipfast(config, upstream=behind)
 
 
 def arm(lab: Lab, server: Server, caller: str, port: int, expires: int = 3600) -> None:
@@ -57,13 +68,12 @@ def redial(lab: Lab, server: Server) -> None:
     assert server.watches() == []
 
 
-def test_redial(lab: Lab):
-    redial(lab, lab.sipfast())
+def test_redial(lab: Lab, serve: Serve):
+    redial(lab, serve())
 
 
-@pytest.mark.parametrize("order", ["all"])
-def test_redial_with_everyone_at_once(lab: Lab, order: str):
-    server = lab.sipfast(f'[redial]\norder = "{order}"\n')
+def test_redial_with_everyone_at_once(lab: Lab, serve: Serve):
+    server = serve('[redial]\norder = "all"\n')
     ports = [free_port() for _ in range(3)]
     for i, port in enumerate(ports):
         arm(lab, server, f"alice{i}", port)
@@ -73,11 +83,6 @@ def test_redial_with_everyone_at_once(lab: Lab, order: str):
     for phone in (*callers, bob):
         phone.done()
     assert server.watches() == []
-
-
-def test_in_front_of_kamailio(lab: Lab):
-    kamailio = lab.kamailio(absent=480)
-    redial(lab, lab.sipfast(upstream=kamailio.port))
 
 
 def test_in_front_of_kamailio_that_says_404_of_a_user_seen_before(lab: Lab):
@@ -95,8 +100,8 @@ def test_calls_pass_through_to_kamailio(lab: Lab):
     bob.done()
 
 
-def test_three_callers_one_after_the_other_oldest_first(lab: Lab):
-    server = lab.sipfast()
+def test_three_callers_one_after_the_other_oldest_first(lab: Lab, serve: Serve):
+    server = serve()
     names = ["carol", "alice", "dave"]
     ports = [free_port() for _ in names]
     for name, port in zip(names, ports, strict=True):
@@ -115,8 +120,8 @@ def test_three_callers_one_after_the_other_oldest_first(lab: Lab):
     assert server.watches() == []
 
 
-def test_a_watch_ends_with_its_period(lab: Lab):
-    server = lab.sipfast(ANY_PERIOD)
+def test_a_watch_ends_with_its_period(lab: Lab, serve: Serve):
+    server = serve(ANY_PERIOD)
     port = free_port()
     arm(lab, server, "alice", port, expires=2)
     wait_until(lambda: server.watches() == [], 10, "the watch is gone")
@@ -125,14 +130,14 @@ def test_a_watch_ends_with_its_period(lab: Lab):
     assert no_refer(port, 1.5)
 
 
-def test_a_short_expires_is_no_wish_for_redial(lab: Lab):
-    server = lab.sipfast()
+def test_a_short_expires_is_no_wish_for_redial(lab: Lab, serve: Serve):
+    server = serve()
     lab.caller("redial_plain_480", server.port, caller="alice", callee="bob", expires=299).done()
     assert server.watches() == []
 
 
-def test_expires_0_cancels(lab: Lab):
-    server = lab.sipfast()
+def test_expires_0_cancels(lab: Lab, serve: Serve):
+    server = serve()
     port = free_port()
     arm(lab, server, "alice", port)
     lab.caller("redial_plain_480", server.port, port=port, caller="alice", callee="bob", expires=0).done()
@@ -141,8 +146,8 @@ def test_expires_0_cancels(lab: Lab):
     assert no_refer(port, 1.5)
 
 
-def test_a_second_call_renews_the_one_watch_of_the_pair(lab: Lab):
-    server = lab.sipfast()
+def test_a_second_call_renews_the_one_watch_of_the_pair(lab: Lab, serve: Serve):
+    server = serve()
     port = free_port()
     arm(lab, server, "alice", port, expires=400)
     arm(lab, server, "alice", port, expires=4000)
@@ -150,8 +155,8 @@ def test_a_second_call_renews_the_one_watch_of_the_pair(lab: Lab):
 
 
 @pytest.mark.parametrize("gone", ["uas_gone", "uas_busy"])
-def test_a_recall_in_vain_leaves_the_watch_for_the_next_login(lab: Lab, gone: str):
-    server = lab.sipfast()
+def test_a_recall_in_vain_leaves_the_watch_for_the_next_login(lab: Lab, serve: Serve, gone: str):
+    server = serve()
     port = free_port()
     arm(lab, server, "alice", port)
     (before,) = server.watches()
@@ -173,8 +178,8 @@ def test_a_recall_in_vain_leaves_the_watch_for_the_next_login(lab: Lab, gone: st
     assert server.watches() == []
 
 
-def test_a_phone_that_refuses_refer_is_asked_again_and_then_left_alone(lab: Lab):
-    server = lab.sipfast("[redial]\nattempts = 2\nretry_pause = 0.2\n")
+def test_a_phone_that_refuses_refer_is_asked_again_and_then_left_alone(lab: Lab, serve: Serve):
+    server = serve("[redial]\nattempts = 2\nretry_pause = 0.2\n")
     port = free_port()
     arm(lab, server, "alice", port)
     alice = lab.waiting("redial_refused", port=port, calls=2)
@@ -183,8 +188,8 @@ def test_a_phone_that_refuses_refer_is_asked_again_and_then_left_alone(lab: Lab)
     wait_until(lambda: server.watches() == [], 5, "the watch has ended")
 
 
-def test_no_answer_to_refer_rearms(lab: Lab):
-    server = lab.sipfast("[redial]\nrefer_timeout = 1.0\n")
+def test_no_answer_to_refer_rearms(lab: Lab, serve: Serve):
+    server = serve("[redial]\nrefer_timeout = 1.0\n")
     port = free_port()
     arm(lab, server, "alice", port)
     with listening(port):
@@ -194,8 +199,8 @@ def test_no_answer_to_refer_rearms(lab: Lab):
     assert server.watches()[0]["attempts"] == 1
 
 
-def test_the_recall_goes_where_the_caller_is_now(lab: Lab):
-    server = lab.sipfast()
+def test_the_recall_goes_where_the_caller_is_now(lab: Lab, serve: Serve):
+    server = serve()
     old = free_port()
     lab.caller("register", server.port, user="alice", contact_port=old, expires=600).done()
     arm(lab, server, "alice", old)
@@ -208,8 +213,8 @@ def test_the_recall_goes_where_the_caller_is_now(lab: Lab):
     bob.done()
 
 
-def test_a_call_that_comes_about_otherwise_ends_the_watch(lab: Lab):
-    server = lab.sipfast("[redial]\nguard = 3.0\n")
+def test_a_call_that_comes_about_otherwise_ends_the_watch(lab: Lab, serve: Serve):
+    server = serve("[redial]\nguard = 3.0\n")
     port = free_port()
     arm(lab, server, "alice", port)
     bob = lab.waiting("uas_answer", user="bob")
