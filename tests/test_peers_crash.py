@@ -84,35 +84,40 @@ class Town:
         return "\n".join(lines)
 
 
-@pytest.fixture
-def town(lab: Lab) -> Iterator[tuple[Server, Town]]:
-    server = lab.sipfast(CONFIG)
+@pytest.fixture(params=["alone", "before Kamailio"])
+def town(request: pytest.FixtureRequest, lab: Lab) -> Iterator[tuple[Town, Callable[[], Server]]]:
+    """The phones of a running server, and what kills that server and starts it anew."""
+    behind = lab.kamailio().port if request.param == "before Kamailio" else None
+    server = lab.sipfast(CONFIG, upstream=behind)
     it = Town(server)
-    yield server, it
+
+    def crash() -> Server:
+        server.kill()
+        return lab.sipfast(CONFIG, upstream=behind, like=server)
+
+    yield it, crash
     it.callers.close()
     it.callees.close()
 
 
-def test_killed_after_a_thousand_armed_watches(lab: Lab, town: tuple[Server, Town]):
-    server, phones = town
+def test_killed_after_a_thousand_armed_watches(town: tuple[Town, Callable[[], Server]]):
+    phones, crash = town
     phones.arm()
-    server.kill()
-    again = lab.sipfast(CONFIG, like=server)
-    assert len(again.watches()) == MANY
+    server = crash()
+    assert len(server.watches()) == MANY
     phones.log_in()
     phones.run(phones.done, 60, "every caller was called back")
     assert phones.recalls_answered() == [1] * MANY
-    phones.run(lambda: again.watches() == [], 10, "no watch is left")
+    phones.run(lambda: server.watches() == [], 10, "no watch is left")
 
 
 @pytest.mark.parametrize("share", [0.05, 0.5], ids=["early", "half way"])
-def test_killed_in_the_middle_of_a_thousand_recalls(lab: Lab, town: tuple[Server, Town], share: float):
-    server, phones = town
+def test_killed_in_the_middle_of_a_thousand_recalls(town: tuple[Town, Callable[[], Server]], share: float):
+    phones, crash = town
     phones.arm()
     phones.log_in()
     phones.run(lambda: phones.referred() >= share * MANY, 30, "the recalls have begun")
-    server.kill()
-    again = lab.sipfast(CONFIG, like=server)
+    server = crash()
     phones.run(phones.done, 90, "every caller was called back")
     assert phones.recalls_answered() == [1] * MANY
-    phones.run(lambda: again.watches() == [], 10, "no watch is left")
+    phones.run(lambda: server.watches() == [], 10, "no watch is left")
