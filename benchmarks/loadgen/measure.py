@@ -1,0 +1,127 @@
+"""One measurement: a mode of the generator against a server for some seconds, and what it came to."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from hdrh.histogram import HdrHistogram
+
+from ..accounting import cpu_seconds, kernel_drops
+from .build import ensure_built
+
+MODES = ("echo", "options", "register", "call", "redial")
+WINDOWS = {"echo": 128, "options": 128, "register": 128, "call": 64, "redial": 32}
+SIZES = {"echo": 1024, "options": 1024, "register": 100_000, "call": 1000, "redial": 1000}
+LINGER = 5.0  # seconds that calls in flight are waited for at the end
+
+
+@dataclass
+class Result:
+    """What a run measured. A cycle is a transaction, a call, or a whole redial."""
+
+    mode: str
+    rate: float
+    """cycles begun a second; 0: closed loop"""
+    seconds: float
+    counters: dict[str, int]
+    cycles_per_second: float
+    messages_per_second: float
+    """datagrams sent to the server"""
+    cpu_us_per_message: float
+    """of all the server's processes, by datagram sent to it"""
+    cpu_us_per_cycle: float
+    latency_us: dict[str, float]
+    drops_server: int
+    drops_generator: int
+    complaints: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def clean(self) -> bool:
+        """Whether every answer was right and none was missing."""
+        return not (self.counters["wrong"] or self.counters["lost"] or self.counters["stray"])
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def generator(mode: str, server: tuple[str, int], **options: Any) -> Any:
+    """A generator for a mode; see Generator for the options."""
+    ensure_built()
+    from . import calls, core, redial, requests
+
+    assert core
+    options.setdefault("size", SIZES[mode])
+    options.setdefault("window", WINDOWS[mode])
+    kinds = {
+        "echo": requests.Echo,
+        "options": requests.Options,
+        "register": requests.Register,
+        "call": calls.Calls,
+        "redial": redial.Redial,
+    }
+    return kinds[mode](server, ends=2 if mode in ("call", "redial") else 1, **options)
+
+
+def prepare(load: Any, mode: str) -> Result | None:
+    """What a mode needs before: all users bound, or all callees. Returns how the binding went."""
+    if mode == "call":
+        load.bind()
+    if mode not in ("call", "register"):
+        return None
+    seconds = load.run(60, limit=load.size)
+    load.drain(LINGER)
+    bound = result(load, mode, 0, seconds, 0.0, (0, 0))
+    if not bound.clean or bound.counters["completed"] != load.size:
+        raise RuntimeError(f"not all users could be bound: {bound}")
+    if mode == "call":
+        load.bind(False)
+    load.reset()
+    return bound
+
+
+def measure(load: Any, mode: str, port: int, pid: int, seconds: float, *, rate: float = 0, warm_up: float = 0.3) -> Result:
+    """Run a prepared generator against the server with this port and process."""
+    load.set_rate(0 if rate == 0 else rate)
+    if warm_up:
+        load.run(warm_up)
+        load.drain(LINGER)
+    load.reset()
+    before = cpu_seconds(pid), kernel_drops(port), sum(map(kernel_drops, load.ports))
+    took = load.run(seconds)
+    completed = load.counters()["completed"]
+    load.drain(LINGER)
+    cpu = cpu_seconds(pid) - before[0]
+    drops = kernel_drops(port) - before[1], sum(map(kernel_drops, load.ports)) - before[2]
+    return result(load, mode, rate, took, cpu, drops, completed)
+
+
+def result(
+    load: Any, mode: str, rate: float, seconds: float, cpu: float, drops: tuple[int, int], completed: int | None = None
+) -> Result:
+    """What the generator has counted. `completed`: by the end of `seconds`, without what came while it drained."""
+    counters = load.counters()
+    done = counters["completed"] if completed is None else completed
+    return Result(
+        mode=mode,
+        rate=rate,
+        seconds=seconds,
+        counters=counters,
+        cycles_per_second=done / seconds,
+        messages_per_second=done / seconds * counters["sent"] / max(counters["completed"], 1),
+        cpu_us_per_message=cpu * 1e6 / max(counters["sent"], 1),
+        cpu_us_per_cycle=cpu * 1e6 / max(counters["completed"], 1),
+        latency_us=percentiles(load.latencies()),
+        drops_server=drops[0],
+        drops_generator=drops[1],
+        complaints=[(reason, data.decode("utf-8", "backslashreplace")) for reason, data in load.complaints()],
+    )
+
+
+def percentiles(latencies: list[tuple[int, int]]) -> dict[str, float]:
+    """p50, p99, p99.9 and the greatest, in microseconds."""
+    histogram = HdrHistogram(1, 600_000_000_000, 3)  # nanoseconds, up to ten minutes
+    for nanoseconds, count in latencies:
+        histogram.record_value(max(nanoseconds, 1), count)
+    names = {"p50": 50.0, "p99": 99.0, "p99.9": 99.9, "max": 100.0}
+    return {name: histogram.get_value_at_percentile(percent) / 1000 for name, percent in names.items()}

@@ -1,0 +1,175 @@
+"""The redial cycle: a call that finds nobody, the callee's login, the recall, the call, the logout.
+
+    caller                 server                 callee
+      |-- INVITE, Expires --->|                       |   not registered
+      |<----- 480 m=NL -------|                       |
+      |------ ACK ----------->|                       |
+      |                       |<----- REGISTER -------|
+      |                       |------ 200 ----------->|
+      |<----- REFER ----------|                       |
+      |------ 202 ----------->|                       |
+      |           the call of calls.pyx, to the Refer-To, with a Call-ID of its own
+      |                       |<----- REGISTER, Expires: 0
+      |                       |------ 200 ----------->|
+
+The REFER is tied to its cycle by its Request-URI, the Contact of the INVITE, whose user part is the cycle's id. The
+NOTIFYs of RFC 3515 §2.4.4 are not played.
+"""
+
+from . import calls  # noqa: F401, must be loaded first
+from .calls cimport CALLING, FIRST_FREE, FIRST_SEEN, Calls
+from .core cimport CALLEE, CALLER, DUPLICATES, PROVISIONAL, Call
+from .wire cimport INVITE, REFER, Out, Part, Scan, holds, put_part, same, text, uri_of
+
+cdef enum:
+    ASKING = FIRST_FREE  # waits for the 480
+    LOGIN                # waits for the callee's 200 and the REFER
+    LOGOUT               # waits for the 200 to the callee's last REGISTER
+    BOUND = FIRST_SEEN   # the callee's REGISTER was answered
+    REFERRED = FIRST_SEEN * 2
+
+
+cdef class Redial(Calls):
+    """Redial cycles. Nobody has to be registered before."""
+
+    cdef void begin(self, Call *call) noexcept nogil:
+        call.cseq = 1
+        call.state = ASKING
+        self.ask(call)
+        self.expect(call)
+
+    cdef void ask(self, Call *call) noexcept nogil:
+        """The INVITE that names a monitoring period."""
+        cdef Out out = self.out()
+        text(&out, b"INVITE ")
+        self.put_callee(&out, call)
+        text(&out, b" SIP/2.0\r\n")
+        self.put_head(&out, call, CALLER, b"INVITE", 0)
+        self.put_people(&out, call)
+        text(&out, b"\r\nContact: <sip:")
+        self.put_id(&out, call)
+        text(&out, b"@")
+        put_part(&out, self.here[CALLER])
+        text(&out, b">\r\nExpires: 3600\r\nContent-Length: 0\r\n\r\n")
+        self.send(CALLER, &out)
+
+    cdef void again(self, Call *call) noexcept nogil:
+        if call.state == ASKING:
+            if not call.seen:
+                self.ask(call)
+        elif call.state == LOGIN:
+            if not call.seen & BOUND:  # else it is the server's turn, with its REFER
+                self.register(call, 3600)
+        elif call.state == LOGOUT:
+            self.register(call, 0)
+        else:
+            Calls.again(self, call)
+
+    cdef void received(self, int end, Scan *s) noexcept nogil:
+        cdef Call *call
+        cdef Part id
+        if end == CALLER and s.status == 0:
+            id = s.uri
+            if id.n > 4:
+                id.p += 4
+                id.n -= 4
+            call = self.find(id, s)
+            if call != NULL:
+                self.referred(call, s)
+            return
+        call = self.find(s.call_id, s)
+        if call == NULL:
+            return
+        if end == CALLER and s.method == INVITE and s.call_id.p[s.call_id.n - 1] == 49 and call.state != ASKING:
+            self.counts[DUPLICATES] += 1
+            if s.status >= 300:
+                self.answer_480_again(call, s)
+        elif end == CALLER and call.state == LOGOUT:
+            self.counts[DUPLICATES] += 1
+        elif end == CALLER and call.state == ASKING:
+            self.told(call, s)
+        else:
+            self.received_in_call(end, call, s)
+
+    cdef void received_in_call(self, int end, Call *call, Scan *s) noexcept nogil:
+        if end == CALLEE:
+            self.at_callee(call, s)
+        else:
+            self.at_caller(call, s)
+
+    cdef void answer_480_again(self, Call *call, Scan *s) noexcept nogil:
+        cdef int leg = call.leg
+        cdef unsigned int cseq = call.cseq
+        call.leg = 1
+        call.cseq = 1
+        self.refused(call, s)
+        call.leg = leg
+        call.cseq = cseq
+
+    cdef void told(self, Call *call, Scan *s) noexcept nogil:
+        """The answer to the first INVITE: 480, with the word that the server watches (RFC 6910)."""
+        if not self.answers(call, CALLER, s, INVITE, 0):
+            self.fail(call, b"not the answer to the first INVITE", s)
+        elif s.status < 200:
+            call.seen = 1
+            self.counts[PROVISIONAL] += 1
+        elif s.status != 480 or not holds(s.call_info, b"m=NL", 4):
+            if s.status >= 300:
+                self.refused(call, s)
+            self.fail(call, b"no 480 with Call-Info m=NL", s)
+        else:
+            self.refused(call, s)
+            call.seen = 0
+            call.leg = 2
+            call.state = LOGIN
+            self.register(call, 3600)
+            self.expect(call)
+
+    cdef void referred(self, Call *call, Scan *s) noexcept nogil:
+        cdef Out out
+        cdef Part target = uri_of(s.refer_to)
+        cdef char expected[320]
+        if s.method != REFER:
+            self.fail(call, b"a request to the caller that is no REFER", s)
+            return
+        out.p = expected
+        out.n = 0
+        self.put_callee(&out, call)
+        if call.state < CALLING or call.state == ASKING or not same(target, expected, out.n):
+            self.fail(call, b"a REFER that is out of place, or to somebody else", s)
+            return
+        out = self.out()
+        self.put_response(&out, call, s, b"SIP/2.0 202 Accepted\r\n", b"r")
+        text(&out, b" REFER\r\nContact: <")
+        put_part(&out, s.uri)
+        text(&out, b">\r\nContent-Length: 0\r\n\r\n")
+        self.send(CALLER, &out)
+        if call.state != LOGIN or call.seen & REFERRED:
+            self.counts[DUPLICATES] += 1
+            return
+        call.seen |= REFERRED
+        self.go_on(call)
+
+    cdef void registered(self, Call *call) noexcept nogil:
+        if call.state == LOGOUT:
+            self.complete(call)
+        elif call.state == LOGIN and not call.seen & BOUND:
+            call.seen |= BOUND
+            self.go_on(call)
+
+    cdef void go_on(self, Call *call) noexcept nogil:
+        """The callee is back and the caller was told so: the call. Its Request-URI was seen to be the Refer-To."""
+        if call.seen & BOUND and call.seen & REFERRED:
+            call.seen = 0
+            call.leg = 3
+            call.cseq = 1
+            call.state = CALLING
+            self.invite(call)
+            self.expect(call)
+
+    cdef void talked(self, Call *call) noexcept nogil:
+        call.leg = 2
+        call.cseq = 2
+        call.state = LOGOUT
+        self.register(call, 0)
+        self.expect(call)

@@ -1,0 +1,21 @@
+"""The C-speed echo of benchmarks/loadgen/echo.pyx as a server: python -m benchmarks.peers.echo PORT"""
+
+from __future__ import annotations
+
+import socket
+import sys
+
+from ..loadgen.build import ensure_built
+
+
+def main() -> None:
+    ensure_built()
+    from ..loadgen import echo
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
+        bound.bind(("127.0.0.1", int(sys.argv[1])))
+        echo.serve(bound.fileno())
+
+
+if __name__ == "__main__":
+    main()

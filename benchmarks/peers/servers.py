@@ -1,0 +1,174 @@
+"""The servers of a comparison, each on one core, each with what its mode needs and no more.
+
+Kamailio runs at its own best: the tlsf allocator (its default one makes it several times slower here), memory to spare,
+one worker, no log, no DNS, no TCP, a location table with as many slots as users; see kamailio.cfg.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..accounting import family, pin
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+HOST = "127.0.0.1"
+DOMAIN = "example.test"
+PORTS = range(20_000, 32_000)  # below those that the kernel gives out by itself
+START = 15.0  # seconds
+
+
+@dataclass
+class Peer:
+    """A running server."""
+
+    name: str
+    port: int
+    process: subprocess.Popen[bytes]
+    folder: Path
+    notes: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return HOST, self.port
+
+
+def echo(port: int, folder: Path, mode: str) -> list[str]:
+    return [sys.executable, "-m", "benchmarks.peers.echo", str(port)]
+
+
+def uvloop_echo(port: int, folder: Path, mode: str) -> list[str]:
+    return [sys.executable, "-m", "benchmarks.peers.uvloop_echo", str(port)]
+
+
+def sipfast(port: int, folder: Path, mode: str) -> list[str]:
+    command = [sys.executable, "-m", "sipfast", "serve", "--listen", f"udp:{HOST}:{port}", "--domain", DOMAIN]
+    return [*command, "--data", str(folder / "data"), "--log-level", "warning"]
+
+
+def sipfast_power(port: int, folder: Path, mode: str) -> list[str]:
+    settings = folder / "sipfast.toml"
+    settings.write_text('[store]\ndurability = "power"\n')
+    return [*sipfast(port, folder, mode), "--config", str(settings)]
+
+
+def kamailio(port: int, folder: Path, mode: str) -> list[str]:
+    defines = {"options": ["OPTIONS"], "register": ["REGISTER"], "call": ["REGISTER", "CALL"]}[mode]
+    command = [find("kamailio") or "kamailio", "-f", str(HERE / "kamailio.cfg"), "-DD", "-E"]
+    command += ["-x", "tlsf", "-X", "tlsf", "-m", "2048", "-M", "64"]
+    command += ["-l", f"udp:{HOST}:{port}", "-Y", str(folder), "-P", str(folder / "kamailio.pid")]
+    return [*command, *(part for name in defines for part in ("-A", name))]
+
+
+KINDS = {
+    "echo": echo,
+    "uvloop": uvloop_echo,
+    "sipfast": sipfast,
+    "sipfast-power": sipfast_power,
+    "kamailio": kamailio,
+}
+
+
+@contextlib.contextmanager
+def running(kind: str, mode: str, core: int | None = 0) -> Iterator[Peer]:
+    """A server of a kind, answering, pinned to a core, with a data folder of its own; ended with all its children."""
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="sipfast-bench-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        command = KINDS[kind](port, folder, mode)
+        prefix = ["taskset", "-c", str(core)] if core is not None else []
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(
+                [*prefix, *command],
+                cwd=folder,
+                env={**os.environ, "PYTHONPATH": path},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # so that its children can be ended with it
+            )
+        peer = Peer(kind, port, process, folder)
+        try:
+            until_it_answers(peer)
+            if core is not None:
+                for each in family(peer.pid):
+                    pin(each, core)
+            yield peer
+        finally:
+            end(process)
+
+
+def until_it_answers(peer: Peer) -> None:
+    """Raises RuntimeError, with the end of its log, where it does not."""
+    deadline = time.monotonic() + START
+    while not answers(peer.port):
+        if peer.process.poll() is not None or time.monotonic() > deadline:
+            log = (peer.folder / "log").read_text(errors="replace")[-3000:]
+            raise RuntimeError(f"{peer.name} does not answer:\n{log}")
+
+
+def answers(port: int) -> bool:
+    """Send one OPTIONS and wait up to 200 ms for anything to come back."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.settimeout(0.2)
+        probe.connect((HOST, port))
+        me = "{}:{}".format(*probe.getsockname())
+        unique = f"{random.getrandbits(64):x}"
+        try:
+            probe.send(
+                f"OPTIONS sip:{HOST}:{port} SIP/2.0\r\nVia: SIP/2.0/UDP {me};branch=z9hG4bK{unique}\r\n"
+                f"From: <sip:probe@{me}>;tag={unique}\r\nTo: <sip:{HOST}:{port}>\r\nCall-ID: {unique}\r\n"
+                "CSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n".encode()
+            )
+            return bool(probe.recv(65535))
+        except OSError:
+            time.sleep(0.05)
+            return False
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """SIGTERM, then SIGKILL to its session."""
+    if process.poll() is None:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(10)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait(5)
+
+
+def free_port() -> int:
+    """A UDP port of loopback that nobody has."""
+    for _ in range(200):
+        port = random.choice(PORTS)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
+            probe.bind((HOST, port))
+            return port
+    raise RuntimeError("no free port found on loopback")
+
+
+def available(kind: str) -> bool:
+    """Whether the server is installed here."""
+    return kind != "kamailio" or find(kind) is not None
+
+
+def find(program: str) -> str | None:
+    """The path of a program; /usr/sbin counts, too, where a user's PATH leaves it out."""
+    return shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")

@@ -1,0 +1,285 @@
+"""The load generator: each mode against a real server, and that it notices what a server does wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+if sys.platform != "linux":
+    pytest.skip("the load generator reads /proc and uses recvmmsg", allow_module_level=True)
+pytest.importorskip("hdrh", reason="hdrhistogram is in the bench dependency group")
+
+from benchmarks import accounting
+from benchmarks.loadgen.measure import Result, generator, measure, percentiles, prepare
+from benchmarks.peers.servers import running
+
+Server = Callable[[bytes], list[bytes]]
+
+
+def play(mode: str, seconds: float = 0.3, rate: float = 0, **options: Any) -> Result:
+    """One short measurement against sipfast; not pinned, since others run here, too."""
+    with running("sipfast", mode, core=None) as peer:
+        load = generator(mode, peer.address, **options)
+        prepare(load, mode)
+        result = measure(load, mode, peer.port, peer.pid, seconds, rate=rate, warm_up=0.05)
+        load.close()
+    assert result.clean, (result.counters, result.complaints)
+    assert result.counters["completed"] == result.counters["begun"] > 0
+    return result
+
+
+# What each mode is made of: datagrams to and from the server for one cycle. 100 Trying, which a busy server need not
+# send within 200 ms (RFC 3261 §17.2.1), is counted apart.
+CYCLES = {"options": (1, 1), "register": (1, 1), "call": (6, 6), "redial": (11, 10)}
+
+
+@pytest.mark.parametrize("mode", CYCLES)
+def test_a_mode_runs_clean(mode: str) -> None:
+    result = play(mode, size=200)
+    counters = result.counters
+    sent, received = CYCLES[mode]
+    if not counters["retransmitted"] and not counters["duplicates"] and not counters["late"]:
+        assert counters["sent"] == sent * counters["completed"]
+        trying = counters["provisional"]
+        assert counters["received"] - trying == received * counters["completed"]
+    assert result.cpu_us_per_message > 0
+    assert 0 < result.latency_us["p50"] <= result.latency_us["p99"] <= result.latency_us["p99.9"]
+
+
+def test_register_refreshes_the_same_users_and_fetches_what_is_stored() -> None:
+    with running("sipfast", "register", core=None) as peer:
+        load = generator("register", peer.address, size=100)
+        prepare(load, "register")
+        load.run(5, limit=250)  # two and a half rounds of refreshes
+        load.drain(5)
+        assert load.counters()["completed"] == 250
+        load.reset()
+        load.fetch()
+        load.run(5, limit=100)
+        load.drain(5)
+        assert load.counters()["completed"] == 100, load.complaints()
+        assert load.counters()["wrong"] == 0
+        load.close()
+
+
+def test_fetch_notices_a_registrar_that_has_stored_nothing() -> None:
+    with running("sipfast", "register", core=None) as peer:
+        load = generator("register", peer.address, size=10, fetch=True)
+        load.run(5, limit=10)
+        load.drain(5)
+        assert load.counters()["wrong"] == 10
+        assert load.complaints()[0][0] == "the 200 does not name the contact"
+        load.close()
+
+
+def test_a_call_to_nobody_is_noticed_and_acknowledged() -> None:
+    with running("sipfast", "call", core=None) as peer:
+        load = generator("call", peer.address, size=5, window=5)
+        load.run(5, limit=5)
+        load.drain(1)
+        counters = load.counters()
+        load.close()
+    assert (counters["wrong"], counters["completed"], counters["lost"]) == (5, 0, 0)
+    assert counters["sent"] == 10  # INVITE and ACK
+
+
+def test_an_open_loop_keeps_its_rate() -> None:
+    result = play("options", seconds=0.5, rate=400)
+    assert result.counters["begun"] == pytest.approx(200, abs=10)
+
+
+# A server of this test's own, which does wrong.
+
+
+@contextlib.contextmanager
+def serving(answer: Server) -> Iterator[tuple[str, int]]:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
+        bound.bind(("127.0.0.1", 0))
+        bound.settimeout(0.05)
+        ended = threading.Event()
+
+        def serve() -> None:
+            while not ended.is_set():
+                with contextlib.suppress(TimeoutError):
+                    data, peer = bound.recvfrom(65535)
+                    for each in answer(data):
+                        bound.sendto(each, peer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield bound.getsockname()
+        finally:
+            ended.set()
+            thread.join()
+
+
+def reply(request: bytes, status: bytes = b"200 OK") -> bytes:
+    """A right answer."""
+    kept = [line for line in request.split(b"\r\n") if re.match(rb"(Via|From|Call-ID|CSeq):", line)]
+    (to,) = re.findall(rb"To:[^\r]*", request)
+    to += b"" if b";tag=" in to else b";tag=x"
+    return b"\r\n".join([b"SIP/2.0 " + status, *kept, to, b"Content-Length: 0", b"", b""])
+
+
+def against(answer: Server, mode: str = "options", limit: int = 1, **options: Any) -> tuple[dict[str, int], list[Any]]:
+    with serving(answer) as address:
+        load = generator(mode, address, size=1, t1=0.1, **options)
+        load.run(5, limit=limit)
+        load.drain(0.5)
+        counters, complaints = load.counters(), load.complaints()
+        load.close()
+    return counters, complaints
+
+
+def test_the_right_answer_is_right() -> None:
+    counters, complaints = against(lambda request: [reply(request)])
+    assert (counters["completed"], counters["wrong"], counters["lost"], complaints) == (1, 0, 0, [])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda r: [reply(r, b"503 Busy")], id="status"),
+        pytest.param(lambda r: [reply(r).replace(b"CSeq: 1 ", b"CSeq: 2 ")], id="CSeq number"),
+        pytest.param(lambda r: [reply(r).replace(b" OPTIONS\r\n", b" REGISTER\r\n")], id="CSeq method"),
+        pytest.param(lambda r: [reply(r).replace(b";tag=x", b"")], id="no To tag"),
+        pytest.param(lambda r: [re.sub(rb"(From:.*;tag=).", rb"\1f", reply(r))], id="From tag"),
+        pytest.param(lambda r: [re.sub(rb"(;branch=z9hG4bK).", rb"\1f", reply(r))], id="branch"),
+        pytest.param(lambda r: [re.sub(rb"(Call-ID: .{16}).{8}", rb"\1ffffffff", reply(r))], id="Call-ID of another run"),
+        pytest.param(lambda r: [re.sub(rb"(Via:.*)\r\n", rb"\1\r\n\1\r\n", reply(r))], id="a Via too many"),
+        pytest.param(lambda r: [r], id="the request itself"),
+        pytest.param(lambda r: [b"nonsense"], id="no SIP"),
+        pytest.param(lambda r: [re.sub(rb"CSeq:.*\r\n", b"", reply(r))], id="no CSeq"),
+    ],
+)
+def test_a_wrong_answer_is_noticed(change: Server) -> None:
+    counters, complaints = against(change)
+    assert counters["completed"] == 0
+    assert counters["wrong"] >= 1
+    assert complaints
+
+
+def test_an_answer_to_nobody_is_a_stray() -> None:
+    counters, _ = against(lambda r: [re.sub(rb"(Call-ID: ).{8}", rb"\g<1>000000ff", reply(r))])
+    assert counters["stray"] >= 1
+    assert counters["lost"] == 1
+
+
+def test_silence_is_a_loss_after_retransmissions() -> None:
+    counters, _ = against(lambda r: [])
+    assert (counters["completed"], counters["lost"]) == (0, 1)
+    assert counters["retransmitted"] == 2  # at 0.1 s and 0.3 s of the 0.5 s; the next would be at 0.7 s (RFC 3261 §17.1.2.2)
+
+
+def test_a_lost_datagram_is_retransmitted_and_answered() -> None:
+    seen: list[bytes] = []
+
+    def forgetful(request: bytes) -> list[bytes]:
+        seen.append(request)
+        return [reply(request)] if len(seen) > 1 else []
+
+    counters, _ = against(forgetful)
+    assert (counters["completed"], counters["retransmitted"], counters["lost"]) == (1, 1, 0)
+    assert seen[0] == seen[1]
+
+
+def test_an_answer_twice_is_counted_and_harmless() -> None:
+    counters, _ = against(lambda r: [reply(r), reply(r)], limit=3)
+    assert (counters["completed"], counters["wrong"]) == (3, 0)
+    assert counters["late"] >= 2
+
+
+@pytest.mark.parametrize("to", [b";tag=x", b""], ids=["another's tag", "no tag"])
+def test_a_call_answered_by_somebody_else_is_noticed(to: bytes) -> None:
+    def answer(request: bytes) -> list[bytes]:
+        return [reply(request).replace(b";tag=x", to)] if request.startswith(b"INVITE") else []
+
+    counters, _ = against(answer, "call")
+    assert (counters["completed"], counters["wrong"]) == (0, 1)
+
+
+def test_a_redial_without_the_promise_is_noticed() -> None:
+    """480 without Call-Info m=NL: the server does not watch."""
+    counters, complaints = against(lambda r: [reply(r, b"480 Not Here")] if r.startswith(b"INVITE") else [], "redial")
+    assert (counters["completed"], counters["wrong"]) == (0, 1)
+    assert complaints[0][0] == "no 480 with Call-Info m=NL"
+
+
+def test_only_loopback() -> None:
+    with pytest.raises(ValueError, match="loopback"):
+        generator("options", ("192.0.2.1", 5060))
+
+
+# What it reads of messages
+
+
+def test_the_reader_knows_compact_forms_and_several_routes() -> None:
+    from benchmarks.loadgen import wire
+
+    message = (
+        b"SIP/2.0 200 OK\r\nv: SIP/2.0/UDP a;branch=z9hG4bK1\r\nVIA : SIP/2.0/UDP b\r\nf: <sip:a@b>;tag=1\r\n"
+        b't: "x;tag=no" <sip:b@b;tag=no>;q=1;tag=yes;z\r\ni: call\r\nCSeq: 7 INVITE\r\n'
+        b"m: <sip:b@1.2.3.4;x=y>;expires=5\r\nRecord-Route: <sip:p1;lr>, <sip:p2,x;lr>\r\nRecord-Route: <sip:p3;lr>\r\n\r\n"
+    )
+    assert wire.read(message) == {
+        "status": 200,
+        "method": 1,
+        "cseq": 7,
+        "vias": 2,
+        "call_id": b"call",
+        "tag": b"yes",
+        "branch": b"z9hG4bK1",
+        "contact": b"sip:b@1.2.3.4;x=y",
+        "routes": [b"<sip:p1;lr>", b"<sip:p2,x;lr>", b"<sip:p3;lr>"],
+    }
+    for end in range(len(message) - 2):
+        wire.read(message[:end])  # reads nothing beyond its end, whatever it says
+
+
+@pytest.mark.parametrize("data", [b"", b"\r\n", b"SIP/2.0 2", b"SIP/2.0 999 x\r\n\r\n", b"OPTIONS sip:a\r\n\r\n"])
+def test_the_reader_refuses(data: bytes) -> None:
+    from benchmarks.loadgen import wire
+
+    assert wire.read(data) is None
+
+
+# What the kernel knows
+
+
+def test_percentiles_come_out_as_they_went_in() -> None:
+    found = percentiles([(1_000_000, 98), (5_000_000, 1), (9_000_000, 1)])
+    assert found == pytest.approx({"p50": 1000, "p99": 5000, "p99.9": 9000, "max": 9000}, rel=0.002)
+
+
+def test_kernel_drops_are_seen() -> None:
+    kind = socket.AF_INET, socket.SOCK_DGRAM
+    with socket.socket(*kind) as full, socket.socket(*kind) as sender:
+        full.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        full.bind(("127.0.0.1", 0))
+        port = full.getsockname()[1]
+        assert accounting.kernel_drops(port) == 0
+        for _ in range(100):
+            sender.sendto(b"x" * 500, ("127.0.0.1", port))
+        assert 50 < accounting.kernel_drops(port) < 100
+
+
+def test_cpu_time_includes_descendants() -> None:
+    code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'x = sum(range(10**7)); print(1); input()'])"
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe) as parent:
+        assert parent.stdout and parent.stdout.readline() == b"1\n"
+        assert len(accounting.family(parent.pid)) == 2
+        assert 0.05 < accounting.cpu_seconds(parent.pid) < 60
+        parent.communicate(b"\n")
+    assert accounting.cpu_seconds(parent.pid) == 0
+    assert accounting.cpu_seconds(os.getpid()) > 0
