@@ -9,6 +9,9 @@ cdef enum Transport:
     TRANSPORT_WS = 4
     TRANSPORT_WSS = 5
 
+cdef enum:
+    MOST_PACKED = 43        # bytes of pack()
+
 cdef class Flow:
     cdef readonly int transport          # a Transport
     cdef readonly int family             # 4 or 6
@@ -21,6 +24,7 @@ cdef class Flow:
     cdef bytes _text                     # the peer's address as text, made when asked for
     cdef bytes host_text(self)           # b"192.0.2.1" or b"2001:db8::1" (no brackets)
     cdef bint reliable(self) noexcept
+    cdef int pack_into(self, unsigned char *out) noexcept       # writes what pack() gives, at most MOST_PACKED; its length
     cdef bint same_peer(self, Flow other) noexcept
     cdef void leave_from(self, const unsigned char *own) noexcept
 

@@ -61,8 +61,7 @@ cdef class Flow:
     def transport_name(self):
         return NAMES[self.transport]
 
-    def pack(self):
-        cdef unsigned char out[43]
+    cdef int pack_into(self, unsigned char *out) noexcept:
         cdef int size = 4 if self.family == 4 else 16
         out[0] = 2 if self.has_own else 1
         out[1] = self.transport
@@ -73,8 +72,14 @@ cdef class Flow:
         out[6] = self.local & 255
         memcpy(out + 7, &self.connection, 4)
         memcpy(out + 11, self.ip, size)
+        if not self.has_own:
+            return 11 + size
         memcpy(out + 11 + size, self.own, size)
-        return PyBytes_FromStringAndSize(<char *>out, 11 + size + (size if self.has_own else 0))
+        return 11 + 2 * size
+
+    def pack(self):
+        cdef unsigned char out[MOST_PACKED]
+        return PyBytes_FromStringAndSize(<char *>out, self.pack_into(out))
 
     @staticmethod
     def unpack(bytes packed not None):

@@ -2,8 +2,26 @@
 
 from libc.stdint cimport int32_t, uint64_t
 
+from libc.string cimport memcpy
+
 from ._flow cimport Flow
 from ._parser cimport Message, Span
+
+# Copying. Each writes at `to`, which has the room, and returns where the next one writes.
+cdef inline char *put(char *to, const void *text, Py_ssize_t size) noexcept:
+    memcpy(to, text, size)
+    return to + size
+
+cdef inline char *put_number(char *to, uint64_t number) noexcept:
+    cdef char digits[20]
+    cdef int at = 20
+    while True:
+        at -= 1
+        digits[at] = c'0' + number % 10
+        number //= 10
+        if number == 0:
+            break
+    return put(to, digits + at, 20 - at)
 
 # Edits of one message: at most 32, given in any order, applied in one pass. Equal positions keep the given order.
 cdef class Edits:

@@ -76,27 +76,10 @@ def reason_phrase(int status):
 cdef list START_LINES = [f"SIP/2.0 {status} {reason_phrase(status)}\r\n".encode() for status in range(100, 700)]
 
 
-# Copying. Each of these writes at `to`, which has the room, and returns where the next one writes.
-
-cdef inline char *put(char *to, const void *text, Py_ssize_t size) noexcept:
-    memcpy(to, text, size)
-    return to + size
-
+# Copying, as `put`: each writes at `to`, which has the room, and returns where the next one writes.
 
 cdef inline char *put_bytes(char *to, bytes text) noexcept:
     return put(to, PyBytes_AS_STRING(<PyObject *>text), PyBytes_GET_SIZE(<PyObject *>text))
-
-
-cdef inline char *put_number(char *to, uint64_t number) noexcept:
-    cdef char digits[20]
-    cdef int at = 20
-    while True:
-        at -= 1
-        digits[at] = c'0' + number % 10
-        number //= 10
-        if number == 0:
-            break
-    return put(to, digits + at, 20 - at)
 
 
 cdef inline char *put_span(char *to, Message message, Span span) noexcept:

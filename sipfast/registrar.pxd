@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from ._flow cimport Flow
-from ._parser cimport Cursor, Message
+from ._parser cimport Cursor, Message, Span
 from .location cimport Location
 
 cdef class Registrar:
@@ -24,8 +24,11 @@ cdef class Registrar:
     # do not know gets no flow. Call-ID and CSeq are the request's. Calls store.put_known.
     cdef int learn(self, Message request, Message response, Flow flow, bytes aor, int64_t now) except -1
     cdef bytes remove_all(self, Message request, Flow flow, Cursor *cursor, bytes path, bytes aor, int64_t now)
+    cdef bytes refresh(self, Message request, Flow flow, Span value, bytes path, bytes aor, int64_t now)
     cdef bytes update(self, Message request, Flow flow, bytes path, bytes aor, int64_t now)
     cdef bytes refuse(self, Message request, Flow flow, int status)
     cdef bytes refuse_brief(self, Message request, Flow flow)
     cdef bytes accept(self, Message request, Flow flow, bytes path, list bindings, int64_t now)
+    cdef bytes date(self, int64_t now)
+    cdef bytes list_bindings(self, Message request, Flow flow, bytes path, bytes lines)
     cdef list listed(self, Message request, Message response, Flow flow, list live, int64_t now)

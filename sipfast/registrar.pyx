@@ -22,7 +22,7 @@ from libc.string cimport memcmp, memcpy
 
 import cython
 
-from ._flow cimport Flow
+from ._flow cimport MOST_PACKED, Flow
 from ._grammar cimport C_TOKEN, is_digit, read_param, unfold
 from ._parser cimport (
     H_CONTACT,
@@ -38,7 +38,8 @@ from ._parser cimport (
     span_is,
     uris_equal,
 )
-from ._writer cimport make_response, stateless_tag
+from ._records cimport Entry, piece_of, read_entry, write_entry
+from ._writer cimport make_response, put, put_number, stateless_tag
 from .location cimport Location
 
 from msgspec.structs import replace
@@ -196,26 +197,33 @@ cdef list contacts_of(Message request, bytes path, bytes flow, int64_t now):
     return found
 
 
-cdef inline char *put(char *to, const void *text, Py_ssize_t size) noexcept:
-    memcpy(to, text, size)
-    return to + size
-
-
-cdef char *put_binding(char *at, object binding, int64_t now) except NULL:
+# What of a binding stands in a Contact line.
+cdef int read_binding(object binding, Entry *entry) except -1:
     cdef bytes contact = binding.contact, params = binding.params
-    cdef int64_t expires = binding.expires
-    cdef int q = binding.q
+    entry.contact = piece_of(PyBytes_AS_STRING(contact), PyBytes_GET_SIZE(contact))
+    entry.params = piece_of(PyBytes_AS_STRING(params), PyBytes_GET_SIZE(params))
+    entry.expires = binding.expires
+    entry.q = binding.q
+    return 0
+
+
+cdef inline Py_ssize_t room_for(const Entry *entry) noexcept:
+    return entry.contact.size + entry.params.size + 80
+
+
+cdef char *put_binding(char *at, const Entry *entry, int64_t now) noexcept:
     at = put(at, b"Contact: <", 10)
-    at = put(at, PyBytes_AS_STRING(contact), PyBytes_GET_SIZE(contact))
+    at = put(at, entry.contact.text, entry.contact.size)
     # Rounded up: a fresh binding shows what was granted, and a live one never 0, which would be a removal.
-    at += snprintf(at, 40, b">;expires=%lld", <long long>((expires - now + 999) // 1000))
-    if q == 0:
+    at = put(at, b">;expires=", 10)
+    at = put_number(at, (entry.expires - now + 999) // 1000)
+    if entry.q == 0:
         at = put(at, b";q=0", 4)
-    elif q != DEFAULT_Q:
-        at += snprintf(at, 20, b";q=0.%03d", q)
+    elif entry.q != DEFAULT_Q:
+        at += snprintf(at, 20, b";q=0.%03d", <int>entry.q)
         while (at - 1)[0] == c'0':
             at -= 1
-    at = put(at, PyBytes_AS_STRING(params), PyBytes_GET_SIZE(params))
+    at = put(at, entry.params.text, entry.params.size)
     return put(at, b"\r\n", 2)
 
 
@@ -224,10 +232,12 @@ cdef bytes contact_lines(list bindings, bytes last, int64_t now):
     cdef char ordinary[ROOM]
     cdef char *out = ordinary
     cdef char *at
+    cdef Entry entry
     cdef object binding
     cdef Py_ssize_t room = PyBytes_GET_SIZE(last)
     for binding in bindings:
-        room += PyBytes_GET_SIZE(<bytes>binding.contact) + PyBytes_GET_SIZE(<bytes>binding.params) + 80
+        read_binding(binding, &entry)
+        room += room_for(&entry)
     if room > ROOM:
         out = <char *>PyMem_Malloc(room)
         if out == NULL:
@@ -235,12 +245,21 @@ cdef bytes contact_lines(list bindings, bytes last, int64_t now):
     try:
         at = out
         for binding in bindings:
-            at = put_binding(at, binding, now)
+            read_binding(binding, &entry)
+            at = put_binding(at, &entry, now)
         at = put(at, PyBytes_AS_STRING(last), PyBytes_GET_SIZE(last))
         return PyBytes_FromStringAndSize(out, at - out)
     finally:
         if out != ordinary:
             PyMem_Free(out)
+
+
+# The same for one binding that is known to fit.
+cdef bytes contact_line(const Entry *entry, bytes last, int64_t now):
+    cdef char out[ROOM]
+    cdef char *at = put_binding(out, entry, now)
+    at = put(at, PyBytes_AS_STRING(last), PyBytes_GET_SIZE(last))
+    return PyBytes_FromStringAndSize(out, at - out)
 
 
 # RFC 3261 §20.17: the one date format of SIP. The calendar counts from 1 March 0000, so that leap days end a year.
@@ -278,8 +297,8 @@ cdef class Registrar:
 
     cdef bytes register(self, Message request, Flow flow, bytes aor, int64_t now):
         cdef Cursor cursor
-        cdef Span value
-        cdef bytes path = read_path(request)
+        cdef Span value, unused
+        cdef bytes path = read_path(request), answer
         self.newly_bound = False
         if path is None:
             return self.refuse(request, flow, 400)
@@ -290,7 +309,55 @@ cdef class Registrar:
             return self.refuse(request, flow, 400)
         if value.end - value.start == 1 and request.p[value.start] == c'*':
             return self.remove_all(request, flow, &cursor, path, aor, now)
+        if not request.next_value(&cursor, &unused):
+            answer = self.refresh(request, flow, value, path, aor, now)
+            if answer is not None:
+                return answer
         return self.update(request, flow, path, aor, now)
+
+    # The commonest REGISTER by far: one Contact, which is the AOR's one binding, live, and is bound for longer. It comes to
+    # what `update` would have come to, from the bytes of the record. None where it is anything else; nothing was done then.
+    cdef bytes refresh(self, Message request, Flow flow, Span value, bytes path, bytes aor, int64_t now):
+        cdef Wanted wanted
+        cdef Entry entry
+        cdef object store = self.location.store
+        cdef const char *p = <const char *>request.p
+        cdef unsigned char packed[MOST_PACKED]
+        cdef bytes record, params
+        cdef Span contact
+        if read_contact(request, value, &wanted) < 0:
+            return None
+        if wanted.expires < 0:
+            wanted.expires = read_seconds(request.p, request.value_of(H_EXPIRES)) if request.has(H_EXPIRES) else (
+                self.default_expires)
+        if wanted.expires == 0 or wanted.expires < self.min_expires:
+            return None
+        store.for_update()
+        record = store.bindings_record(aor)
+        if record is None or not read_entry(record, aor, &entry) or entry.expires <= now:
+            return None
+        contact = wanted.address.uri.all
+        if entry.contact.size != contact.end - contact.start or memcmp(entry.contact.text, p + contact.start,
+                                                                       entry.contact.size) != 0:
+            return None
+        if entry.cseq >= request.cseq.number and entry.call_id.size == request.call_id.end - request.call_id.start and (
+                memcmp(entry.call_id.text, p + request.call_id.start, entry.call_id.size) == 0):
+            return None
+        params = other_params(request, &wanted)
+        entry.contact.text = p + contact.start
+        entry.expires = now + 1000 * min(wanted.expires, self.max_expires)
+        entry.call_id = piece_of(p + request.call_id.start, request.call_id.end - request.call_id.start)
+        entry.cseq = request.cseq.number
+        entry.q = wanted.q
+        entry.params = piece_of(PyBytes_AS_STRING(params), PyBytes_GET_SIZE(params))
+        entry.path = piece_of(PyBytes_AS_STRING(path), PyBytes_GET_SIZE(path))
+        entry.flow = piece_of(packed, flow.pack_into(packed))
+        entry.instance = piece_of(p + wanted.instance.start, wanted.instance.end - wanted.instance.start)
+        entry.updated = now
+        if room_for(&entry) + PyBytes_GET_SIZE(self.date(now)) > ROOM:
+            return None
+        store.put_bindings_record(aor, write_entry(aor, &entry))
+        return self.list_bindings(request, flow, path, contact_line(&entry, self.date(now), now))
 
     # Contact: *. RFC 3261 §10.3 step 6.
     cdef bytes remove_all(self, Message request, Flow flow, Cursor *cursor, bytes path, bytes aor, int64_t now):
@@ -378,16 +445,20 @@ cdef class Registrar:
         return make_response(request, 423, flow, stateless_tag(request, self.secret),
                              b"Min-Expires: %d\r\n" % self.min_expires, None, b"")
 
-    # RFC 3261 §10.3 step 8; RFC 3327 §5.3 for Path.
-    cdef bytes accept(self, Message request, Flow flow, bytes path, list bindings, int64_t now):
-        cdef bytes extra
+    cdef bytes date(self, int64_t now):
         if now // 1000 != self.date_second:
             self.date_second = now // 1000
             self.date_line = date_line(self.date_second)
-        extra = contact_lines(bindings, self.date_line, now)
+        return self.date_line
+
+    # RFC 3261 §10.3 step 8; RFC 3327 §5.3 for Path.
+    cdef bytes accept(self, Message request, Flow flow, bytes path, list bindings, int64_t now):
+        return self.list_bindings(request, flow, path, contact_lines(bindings, self.date(now), now))
+
+    cdef bytes list_bindings(self, Message request, Flow flow, bytes path, bytes lines):
         if path and request.lists_token(H_SUPPORTED, b"path"):
-            extra = b"Path: " + path + b"\r\n" + extra
-        return make_response(request, 200, flow, stateless_tag(request, self.secret), extra, None, b"")
+            lines = b"Path: " + path + b"\r\n" + lines
+        return make_response(request, 200, flow, stateless_tag(request, self.secret), lines, None, b"")
 
     # ---- learning from an upstream's registrar
 

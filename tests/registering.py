@@ -22,8 +22,8 @@ SETTINGS = config.Registrar(default_expires=1800, min_expires=60, max_expires=72
 class Bench:
     """A registrar with a store, and a phone that registers at it."""
 
-    def __init__(self, settings: config.Registrar = SETTINGS) -> None:
-        self.store = MemoryStore()
+    def __init__(self, settings: config.Registrar = SETTINGS, store: MemoryStore | None = None) -> None:
+        self.store = MemoryStore() if store is None else store
         self.registrar = Registrar(settings, Location(self.store, (4, 6)), 0x0123456789ABCDEF)
         self.now = NOW
         self.cseq = 0

@@ -26,6 +26,7 @@ ARROWS: dict[str, set[str]] = {
     "config": set(),
     "records": set(),
     "metrics": set(),
+    "_records": set(),
     "_flow": set(),
     "_grammar": set(),
     "_uri": {"_grammar"},
@@ -49,7 +50,7 @@ ARROWS: dict[str, set[str]] = {
     "router": {"_flow", "_parser", "_uri"},
     # Siblings: the engine wires them, they do not know each other.
     "auth": CORE | STORE | {"location"},
-    "registrar": CORE | STORE | {"_grammar", "location"},
+    "registrar": CORE | STORE | {"_grammar", "_records", "location"},
     "proxy": CORE | {"router"},
     "redial": CORE | STORE | {"location"},
     "engine": CORE | STORE | {"location", "auth", "registrar", "proxy", "redial", "router"},

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipfast import records
+from sipfast import _records, records
 from sipfast.errors import StoreCorrupt
 from sipfast.records import Binding, Talk, Watch
 
@@ -51,6 +51,49 @@ talks = st.builds(Talk, callee=st.binary(), caller=st.binary(), call_id=st.binar
 @given(st.binary(), st.lists(bindings, max_size=4).map(tuple))
 def test_bindings_come_back(aor: bytes, some: tuple[Binding, ...]) -> None:
     assert records.decode_bindings(records.encode_bindings(aor, some)) == (aor, some)
+
+
+sizes = st.sampled_from([0, 1, 127, 128, 255, 256, 65_535, 65_536]).map(bytes)
+edges = st.sampled_from([0, 1, 127, 128, 255, 256, 2**16 - 1, 2**16, 2**32 - 1, 2**32, 2**62])
+at_edges = st.builds(
+    Binding,
+    contact=sizes,
+    expires=edges,
+    call_id=sizes,
+    cseq=edges,
+    q=edges,
+    params=sizes,
+    path=sizes,
+    flow=sizes,
+    instance=sizes,
+    updated=edges,
+)
+
+
+@given(st.binary() | sizes, bindings | at_edges)
+def test_the_fast_way_is_the_same(aor: bytes, binding: Binding) -> None:
+    record = records.encode_bindings(aor, (binding,))
+    assert _records.write_one(aor, binding) == record
+    assert _records.read_one(record, aor) == binding
+    assert _records.read_one(record, aor + b"x") is None, "another AOR's, whose shortened key is the same"
+
+
+@given(st.binary(), st.lists(bindings, max_size=4).map(tuple).filter(lambda some: len(some) != 1))
+def test_the_fast_way_leaves_any_other_number_alone(aor: bytes, some: tuple[Binding, ...]) -> None:
+    assert _records.read_one(records.encode_bindings(aor, some), aor) is None
+
+
+@given(st.binary(max_size=20), bindings, st.data())
+def test_the_fast_way_reads_nothing_beyond_damage(aor: bytes, binding: Binding, data: st.DataObject) -> None:
+    """Whatever it takes for a record, the reference takes for the same one."""
+    record = bytearray(records.encode_bindings(aor, (binding,)))
+    at = data.draw(st.integers(0, len(record) - 1))
+    if data.draw(st.booleans()):
+        del record[at:]
+    else:
+        record[at] = data.draw(st.integers(0, 255))
+    found = _records.read_one(bytes(record), aor)
+    assert found is None or records.decode_bindings(bytes(record)) == (aor, (found,))
 
 
 @given(watches)

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sipfast.records import RECALLING, Binding, Talk, Watch
+from sipfast.records import RECALLING, Binding, Talk, Watch, encode_bindings
 from sipfast.store.lmdb import LmdbStore
 from sipfast.store.memory import MemoryStore
 from sipfast.store.protocol import Store
@@ -76,6 +76,24 @@ def content(store: Store) -> tuple[object, ...]:
 
 
 # ---------------------------------------------------------------- bindings
+
+
+def test_a_record_is_the_bindings_as_bytes(store: Store) -> None:
+    some, other = (binding(), binding(b"sip:b@192.0.2.2")), (binding(b"sip:b@192.0.2.3"),)
+    assert store.bindings_record(B) is None
+    store.put_bindings(B, some)
+    assert store.bindings_record(B) == encode_bindings(B, some)
+    writes = store.writes
+    store.put_bindings_record(B, encode_bindings(B, other))
+    assert store.writes == writes + 1
+    assert store.bindings(B) == other
+    assert list(store.each_bindings()) == [(B, other)]
+    store.commit()
+    store.put_bindings_record(B, encode_bindings(B, some))
+    store.abort()
+    assert store.bindings_record(B) == encode_bindings(B, other)
+    store.put_bindings(B, ())
+    assert store.bindings_record(B) is None
 
 
 def test_a_new_store_is_empty(store: Store) -> None:

@@ -126,6 +126,14 @@ class LmdbStore:
         else:
             self._delete(_key(aor), self._bindings)
 
+    def bindings_record(self, aor: bytes) -> bytes | None:
+        """The stored form of the AOR's bindings; None where there are none. Its owner may be another AOR."""
+        return self._get(_key(aor), self._bindings)
+
+    def put_bindings_record(self, aor: bytes, record: bytes) -> None:
+        """Replace all bindings of an AOR by those of its record."""
+        self._put(_key(aor), record, self._bindings)
+
     def each_bindings(self) -> Iterator[tuple[bytes, tuple[Binding, ...]]]:
         """Every AOR with its bindings, in the order of keys, from one snapshot."""
         return (self._read(decode_bindings, stored) for stored in self._each(self._bindings))

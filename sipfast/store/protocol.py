@@ -40,6 +40,15 @@ class Store(Protocol):
         """Replace all bindings of an AOR; an empty sequence removes the record."""
         ...
 
+    # The same as bytes (records.encode_bindings), for who can do without the objects. Each sees what the others wrote.
+    def bindings_record(self, aor: bytes) -> bytes | None:
+        """The stored form of the AOR's bindings; None where there are none. Its owner may be another AOR: look."""
+        ...
+
+    def put_bindings_record(self, aor: bytes, record: bytes) -> None:
+        """Replace all bindings of an AOR by those of a record, which is one of this AOR and has some."""
+        ...
+
     def each_bindings(self) -> Iterator[tuple[bytes, tuple[Binding, ...]]]:
         """Every AOR with its bindings, in the order of keys, from one consistent snapshot."""
         ...

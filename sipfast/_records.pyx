@@ -1,0 +1,213 @@
+"""The stored form of an AOR with one binding, as most have, read and written without making an object.
+
+records.py defines the form and is the reference: what is written here is byte for byte what it writes, and whatever is
+not plainly of that kind is left to it. A phone that registers again needs only to compare a few spans of its record and
+to write the next one; msgspec would make a struct and a dozen objects for that, twice.
+
+The form is msgpack: [version, aor, [[contact, expires, ...]]], each array, integer and byte string in its shortest way.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memcmp, memcpy
+
+from .records import VERSION, Binding
+
+cdef enum:
+    FIELDS = 10
+    ARRAY = 0x90            # fixarray, plus its length
+    BIN8 = 0xC4
+    BIN16 = 0xC5
+    BIN32 = 0xC6
+    UINT8 = 0xCC
+    UINT16 = 0xCD
+    UINT32 = 0xCE
+    UINT64 = 0xCF
+    MOST_SHORT = 0x7F       # what is its own byte
+    HEAD = 5                # the most bytes before a byte string
+    NUMBER = 9              # the most bytes of an integer
+
+cdef int version = VERSION
+if VERSION > MOST_SHORT or len(Binding.__struct_fields__) != FIELDS or Binding.__struct_fields__[FIELDS - 1] != "updated":
+    raise AssertionError("records.py has changed: this module reads and writes what it did before")
+
+
+# ---- reading: each returns where the next one begins, or NULL
+
+cdef const unsigned char *read_number(const unsigned char *p, const unsigned char *end, int64_t *number) noexcept:
+    cdef uint64_t value = 0
+    cdef int size, i
+    if p >= end:
+        return NULL
+    if p[0] <= MOST_SHORT:
+        number[0] = p[0]
+        return p + 1
+    if p[0] < UINT8 or p[0] > UINT64:
+        return NULL
+    size = 1 << (p[0] - UINT8)
+    if end - p <= size:
+        return NULL
+    for i in range(1, size + 1):
+        value = value << 8 | p[i]
+    if value >> 63:
+        return NULL
+    number[0] = <int64_t>value
+    return p + 1 + size
+
+
+cdef const unsigned char *read_piece(const unsigned char *p, const unsigned char *end, Piece *piece) noexcept:
+    cdef Py_ssize_t size = 0
+    cdef int width, i
+    if p >= end or p[0] < BIN8 or p[0] > BIN32:
+        return NULL
+    width = 1 << (p[0] - BIN8)
+    if end - p <= width:
+        return NULL
+    for i in range(1, width + 1):
+        size = size << 8 | p[i]
+    p += 1 + width
+    if size > end - p:
+        return NULL
+    piece.text = <const char *>p
+    piece.size = size
+    return p + size
+
+
+cdef bint read_entry(bytes record, bytes aor, Entry *entry) noexcept:
+    cdef const unsigned char *p = <const unsigned char *>PyBytes_AS_STRING(record)
+    cdef const unsigned char *end = p + PyBytes_GET_SIZE(record)
+    cdef Piece owner
+    if end - p < 4 or p[0] != ARRAY + 3 or p[1] != version:
+        return False
+    p = read_piece(p + 2, end, &owner)
+    if (p == NULL or owner.size != PyBytes_GET_SIZE(aor) or memcmp(owner.text, PyBytes_AS_STRING(aor), owner.size) != 0
+            or end - p < 2 or p[0] != ARRAY + 1 or p[1] != ARRAY + FIELDS):
+        return False
+    p = read_piece(p + 2, end, &entry.contact)
+    if p != NULL:
+        p = read_number(p, end, &entry.expires)
+    if p != NULL:
+        p = read_piece(p, end, &entry.call_id)
+    if p != NULL:
+        p = read_number(p, end, &entry.cseq)
+    if p != NULL:
+        p = read_number(p, end, &entry.q)
+    if p != NULL:
+        p = read_piece(p, end, &entry.params)
+    if p != NULL:
+        p = read_piece(p, end, &entry.path)
+    if p != NULL:
+        p = read_piece(p, end, &entry.flow)
+    if p != NULL:
+        p = read_piece(p, end, &entry.instance)
+    if p != NULL:
+        p = read_number(p, end, &entry.updated)
+    return p == end
+
+
+# ---- writing
+
+cdef inline unsigned char *write_big(unsigned char *to, uint64_t value, int size) noexcept:
+    cdef int i
+    for i in range(size):
+        to[i] = (value >> (8 * (size - 1 - i))) & 0xFF
+    return to + size
+
+
+cdef unsigned char *write_number(unsigned char *to, int64_t number) noexcept:
+    cdef int log = 3
+    if number <= MOST_SHORT:
+        to[0] = <unsigned char>number
+        return to + 1
+    if number <= 0xFF:
+        log = 0
+    elif number <= 0xFFFF:
+        log = 1
+    elif number <= <int64_t>0xFFFFFFFF:
+        log = 2
+    to[0] = <unsigned char>(UINT8 + log)
+    return write_big(to + 1, <uint64_t>number, 1 << log)
+
+
+cdef unsigned char *write_piece(unsigned char *to, Piece piece) noexcept:
+    cdef int log = 2
+    if piece.size <= 0xFF:
+        log = 0
+    elif piece.size <= 0xFFFF:
+        log = 1
+    to[0] = <unsigned char>(BIN8 + log)
+    to = write_big(to + 1, <uint64_t>piece.size, 1 << log)
+    memcpy(to, piece.text, piece.size)
+    return to + piece.size
+
+
+cdef inline Py_ssize_t size_of_number(int64_t number) noexcept:
+    return 1 if number <= MOST_SHORT else 2 if number <= 0xFF else 3 if number <= 0xFFFF else (
+        5 if number <= <int64_t>0xFFFFFFFF else NUMBER)
+
+
+cdef inline Py_ssize_t size_of_piece(Piece piece) noexcept:
+    return piece.size + (2 if piece.size <= 0xFF else 3 if piece.size <= 0xFFFF else HEAD)
+
+
+cdef bytes write_entry(bytes aor, const Entry *entry):
+    cdef Piece owner = piece_of(PyBytes_AS_STRING(aor), PyBytes_GET_SIZE(aor))
+    cdef Py_ssize_t size = (
+        4 + size_of_piece(owner) + size_of_piece(entry.contact) + size_of_number(entry.expires)
+        + size_of_piece(entry.call_id) + size_of_number(entry.cseq) + size_of_number(entry.q)
+        + size_of_piece(entry.params) + size_of_piece(entry.path) + size_of_piece(entry.flow)
+        + size_of_piece(entry.instance) + size_of_number(entry.updated))
+    cdef bytes record = PyBytes_FromStringAndSize(NULL, size)
+    cdef unsigned char *to = <unsigned char *>PyBytes_AS_STRING(record)
+    to[0] = ARRAY + 3
+    to[1] = <unsigned char>version
+    to = write_piece(to + 2, owner)
+    to[0] = ARRAY + 1
+    to[1] = ARRAY + FIELDS
+    to = write_piece(to + 2, entry.contact)
+    to = write_number(to, entry.expires)
+    to = write_piece(to, entry.call_id)
+    to = write_number(to, entry.cseq)
+    to = write_number(to, entry.q)
+    to = write_piece(to, entry.params)
+    to = write_piece(to, entry.path)
+    to = write_piece(to, entry.flow)
+    to = write_piece(to, entry.instance)
+    write_number(to, entry.updated)
+    return record
+
+
+# ---- the Python face, for tests
+
+def read_one(bytes record not None, bytes aor not None):
+    cdef Entry entry
+    if not read_entry(record, aor, &entry):
+        return None
+    return Binding(bytes_of(entry.contact), entry.expires, bytes_of(entry.call_id), entry.cseq, entry.q,
+                   bytes_of(entry.params), bytes_of(entry.path), bytes_of(entry.flow), bytes_of(entry.instance),
+                   entry.updated)
+
+
+def write_one(bytes aor not None, binding):
+    cdef Entry entry
+    cdef bytes contact = binding.contact, call_id = binding.call_id, params = binding.params, path = binding.path
+    cdef bytes flow = binding.flow, instance = binding.instance
+    entry.contact = piece_in(contact)
+    entry.expires = binding.expires
+    entry.call_id = piece_in(call_id)
+    entry.cseq = binding.cseq
+    entry.q = binding.q
+    entry.params = piece_in(params)
+    entry.path = piece_in(path)
+    entry.flow = piece_in(flow)
+    entry.instance = piece_in(instance)
+    entry.updated = binding.updated
+    return write_entry(aor, &entry)
+
+
+cdef bytes bytes_of(Piece piece):
+    return PyBytes_FromStringAndSize(piece.text, piece.size)
+
+
+cdef Piece piece_in(bytes text) noexcept:
+    return piece_of(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))

@@ -1,0 +1,67 @@
+"""A refresh from the record's bytes comes to what the general way through structs comes to (RFC 3261 §10.3)."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from registering import AOR, FLOW, PHONE, Bench
+
+from sipfast._flow import Flow
+from sipfast.store.memory import MemoryStore
+
+OTHER_FLOW = Flow("2001:db8::7", 5061)
+
+
+class WithoutRecords(MemoryStore):
+    """Shows no records, so that every REGISTER takes the general way."""
+
+    def bindings_record(self, aor: bytes) -> bytes | None:
+        return None
+
+
+CONTACTS = [
+    (PHONE,),
+    (f"{PHONE};expires=600",),
+    (f"{PHONE};q=0.5;reg-id=1;expires=90000",),
+    (f'{PHONE};q=0;+sip.instance="<urn:uuid:1>"',),
+    (f"{PHONE};expires=0",),
+    (f"{PHONE};expires=59",),
+    (f"{PHONE};q=2",),
+    ("sip:b@192.0.2.1;expires=100",),
+    ("<sip:B@192.0.2.1:5060>",),
+    ("<sip:%62@192.0.2.1:5060>",),
+    ("<tel:+1-201-555-0123>",),
+    (PHONE, "<sip:b@192.0.2.2>"),
+    (f"<sip:b@192.0.2.1:5060;x={'y' * 5000}>",),
+    ("*",),
+    (),
+]
+HEADERS = ["", "Expires: 0\r\n", "Expires: 120\r\n", "Path: <sip:p.example.net;lr>\r\nSupported: path\r\n", "Path: x y\r\n"]
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(CONTACTS[:4]) | st.sampled_from(CONTACTS),
+        st.sampled_from(["call-1", "call-2"]),
+        st.integers(1, 6),
+        st.just("") | st.sampled_from(HEADERS),
+        st.sampled_from([FLOW, OTHER_FLOW]),
+        st.sampled_from([0, 1, 61_000, 4_000_000]),
+    ),
+    max_size=8,
+)
+
+
+@given(steps)
+def test_it_is_the_same_as_the_general_way(
+    steps: list[tuple[tuple[str, ...], str, int, str, Flow, int]],
+) -> None:
+    fast, general = Bench(), Bench(store=WithoutRecords())
+    for contacts, call_id, cseq, headers, flow, later in steps:
+        for bench in (fast, general):
+            bench.now += later
+        request = fast.request(*contacts, call_id=call_id, cseq=cseq, headers=headers)
+        answers = [bench.registrar.answer(request, flow, AOR, bench.now) for bench in (fast, general)]
+        assert answers[0] == answers[1]
+        assert fast.bindings == general.bindings
+        assert fast.store.writes == general.store.writes
+        assert fast.registrar.newly_bound == general.registrar.newly_bound
