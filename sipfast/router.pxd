@@ -22,7 +22,11 @@ cdef class Router:
     cdef readonly dict upstreams         # domain -> Flow
     cdef readonly Flow default_upstream
     cdef tuple upstream_flows
+    # What the last look found: the next URI mostly names the same.
     cdef bytes last_domain
+    cdef bytes last_self
+    cdef int last_port
+    cdef bint is_port(self, int port) except -1
     cdef bint is_served(self, const unsigned char *p, const Uri *uri)
     cdef bint is_self(self, const unsigned char *p, const Uri *uri)
     cdef Flow upstream_of(self, const unsigned char *p, const Uri *uri)

@@ -67,11 +67,13 @@ cdef class Router:
             flows.append(default_upstream)
         self.upstream_flows = tuple(flows)
         self.last_domain = b""
+        self.last_self = b""
+        self.last_port = -1
 
     cdef bint is_served(self, const unsigned char *p, const Uri *uri):
         if uri.scheme != SCHEME_SIP and uri.scheme != SCHEME_SIPS:
             return False
-        if uri.port != -1 and uri.port not in self.ports:
+        if uri.port != -1 and not self.is_port(uri.port):
             return False
         if self.any_domain:
             return True
@@ -88,11 +90,23 @@ cdef class Router:
             return False
         if uri.user.end > uri.user.start:
             return False
+        # RFC 3261 §19.1.2: no port means 5060, yet a phone may know us by name only.
+        if uri.port != -1 and not self.is_port(uri.port):
+            return False
+        if PyBytes_GET_SIZE(self.last_self) and same_host(p, uri.host, self.last_self):
+            return True
         cdef bytes host = lowered(p, uri.host)
-        if host in self.own_set:
-            # RFC 3261 §19.1.2: no port means 5060, yet a phone may know us by name only.
-            return uri.port == -1 or uri.port in self.ports
-        return host in self.domains and (uri.port == -1 or uri.port in self.ports)
+        if host in self.own_set or host in self.domains:
+            self.last_self = host
+            return True
+        return False
+
+    cdef bint is_port(self, int port) except -1:
+        if port != self.last_port:
+            if port not in self.ports:
+                return False
+            self.last_port = port
+        return True
 
     cdef Flow upstream_of(self, const unsigned char *p, const Uri *uri):
         if not self.upstream_flows:
