@@ -10,7 +10,7 @@ CONFIGURATION = """\
 #!KAMAILIO
 debug=1
 log_stderror=yes
-children=2
+children=1
 disable_tcp=yes
 auto_aliases=no
 dns=no
