@@ -11,11 +11,11 @@ SOURCES := $(wildcard sipfast/*.pyx sipfast/*.pxd)
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint bench dist clean
+.PHONY: help build run test lint bench bench-modules dist clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: $(VENV)/.built ## virtual environment, compiled modules, editable install
 
@@ -30,9 +30,11 @@ lint: build ## ruff and mypy
 	$(BIN)/ruff check $(wildcard sipfast tests benchmarks setup.py)
 	$(BIN)/mypy
 
-bench: build ## the benchmarks of the modules and of the whole path
-	$(BIN)/python -m pytest benchmarks -o python_files='bench_*.py' --benchmark-only \
-	    --benchmark-columns=min,median,ops,rounds --benchmark-group-by=func $(ARGS)
+bench: build ## sipfast, Kamailio and the kernel's limit side by side: about eight minutes; QUICK=1: about one
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
+
+bench-modules: build ## the benchmarks of the modules and of the whole path, without a network
+	$(BIN)/python -m pytest benchmarks -o python_files='bench_*.py' --benchmark-only $(ARGS)
 
 dist: build ## sdist and wheel in dist/
 	$(BIN)/python -m build

@@ -55,7 +55,8 @@ def kernel_drops(port: int) -> int:
     return sum(int(row[-1]) for row in rows if row[1].endswith(wanted))
 
 
-def pin(pid: int, core: int) -> None:
-    """Keep every thread of a process on one core; what it starts later inherits that from the thread that starts it."""
-    for path in PROC.glob(f"{pid}/task/*"):
-        os.sched_setaffinity(int(path.name), {core})
+def busy_seconds() -> float:
+    """CPU time that the whole machine has spent on anything, over all cores."""
+    fields = PROC.joinpath("stat").read_text().split(maxsplit=9)[1:9]
+    user, nice, system, _, _, irq, softirq, steal = map(int, fields)
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")

@@ -171,6 +171,7 @@ cdef class Generator:
         """Forget what was counted; calls in flight go on."""
         memset(self.counts, 0, sizeof(self.counts))
         memset(self.buckets, 0, BUCKETS * sizeof(uint64_t))
+        self.idle = 0
 
     def set_rate(self, double rate):
         """Calls begun a second from now on; 0: a closed loop. In an open one all places may be in flight."""
@@ -200,7 +201,7 @@ cdef class Generator:
     cdef void turn(self, bint beginning) noexcept nogil:
         """Read what is there, begin what may begin, send all of it."""
         cdef int end, got = 0
-        cdef int64_t idle
+        cdef int64_t began, waited
         self.now = loadgen_now()
         for end in range(self.end_count):
             got += self.receive(end)
@@ -212,16 +213,19 @@ cdef class Generator:
             self.look()
         if got:
             return
-        idle = self.now + SPIN
-        while loadgen_now() < idle:
+        began = waited = loadgen_now()
+        while not got and waited < began + SPIN:
+            waited = loadgen_now()
             for end in range(self.end_count):
                 got += self.receive(end)
-            if got or self.rate > 0:
+            if self.rate > 0:
                 break
-        for end in range(self.end_count):
-            self.flush(end)
         if not got and self.rate == 0:
             loadgen_poll(self.ends[0].fd, self.ends[1].fd, 5)
+            waited = loadgen_now()
+        self.idle += waited - began
+        for end in range(self.end_count):
+            self.flush(end)
 
     cdef void begin_some(self) noexcept nogil:
         cdef int burst = <int>min(<uint64_t>BURST, self.most - self.counts[BEGUN])

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from hdrh.histogram import HdrHistogram
 
-from ..accounting import cpu_seconds, kernel_drops
+from ..accounting import busy_seconds, cpu_seconds, kernel_drops
 from .build import ensure_built
 
-MODES = ("echo", "options", "register", "call", "redial")
-WINDOWS = {"echo": 128, "options": 128, "register": 128, "call": 64, "redial": 32}
-SIZES = {"echo": 1024, "options": 1024, "register": 100_000, "call": 1000, "redial": 1000}
+MODES = ("echo", "options", "register", "call", "redial", "redial-notify")
+WINDOWS = {"echo": 128, "options": 128, "register": 128, "call": 64, "redial": 32, "redial-notify": 32}
+SIZES = {"echo": 1024, "options": 1024, "register": 100_000, "call": 1000, "redial": 1000, "redial-notify": 1000}
 LINGER = 5.0  # seconds that calls in flight are waited for at the end
 
 
@@ -32,6 +33,10 @@ class Result:
     """of all the server's processes, by datagram sent to it"""
     cpu_us_per_cycle: float
     latency_us: dict[str, float]
+    others: float
+    """cores that everybody else on the machine kept busy meanwhile: the noise"""
+    generator_busy: float
+    """share of the time that the generator did not wait for the server: near 1, it was the limit itself"""
     drops_server: int
     drops_generator: int
     complaints: list[tuple[str, str]] = field(default_factory=list)
@@ -59,8 +64,11 @@ def generator(mode: str, server: tuple[str, int], **options: Any) -> Any:
         "register": requests.Register,
         "call": calls.Calls,
         "redial": redial.Redial,
+        "redial-notify": redial.Redial,
     }
-    return kinds[mode](server, ends=2 if mode in ("call", "redial") else 1, **options)
+    if mode == "redial-notify":
+        options["notify"] = True
+    return kinds[mode](server, ends=1 if mode in ("echo", "options", "register") else 2, **options)
 
 
 def prepare(load: Any, mode: str) -> Result | None:
@@ -80,24 +88,70 @@ def prepare(load: Any, mode: str) -> Result | None:
     return bound
 
 
-def measure(load: Any, mode: str, port: int, pid: int, seconds: float, *, rate: float = 0, warm_up: float = 0.3) -> Result:
-    """Run a prepared generator against the server with this port and process."""
-    load.set_rate(0 if rate == 0 else rate)
+def measure(
+    load: Any,
+    mode: str,
+    port: int,
+    pid: int,
+    seconds: float,
+    *,
+    rate: float = 0,
+    warm_up: float = 0.3,
+    patience: float = 0,
+) -> Result:
+    """Run a prepared generator against the server with this port and process.
+
+    patience: seconds to wait at the most, before it begins, for everybody else on the machine to be quiet.
+    """
+    load.set_rate(rate)
+    wait_for_calm(patience)
     if warm_up:
         load.run(warm_up)
         load.drain(LINGER)
     load.reset()
     before = cpu_seconds(pid), kernel_drops(port), sum(map(kernel_drops, load.ports))
+    own, busy, began = time.process_time(), busy_seconds(), time.monotonic()
     took = load.run(seconds)
-    completed = load.counters()["completed"]
+    completed, busy_share = load.counters()["completed"], 1 - load.idle / 1e9 / took
     load.drain(LINGER)
     cpu = cpu_seconds(pid) - before[0]
+    others = busy_seconds() - busy - cpu - (time.process_time() - own)
+    others = max(others / (time.monotonic() - began), 0.0)
     drops = kernel_drops(port) - before[1], sum(map(kernel_drops, load.ports)) - before[2]
-    return result(load, mode, rate, took, cpu, drops, completed)
+    return result(load, mode, rate, took, cpu, drops, completed, others, busy_share)
+
+
+def wait_for_calm(patience: float) -> None:
+    """Return once the machine was idle for a moment, or after `patience` seconds."""
+    until = time.monotonic() + patience
+    calm = False
+    while not calm and time.monotonic() < until:
+        busy = busy_seconds()
+        time.sleep(0.3)
+        calm = busy_seconds() - busy < 0.03
+
+
+def fetch(load: Any) -> int:
+    """How many of a register mode's users the server says to have bound as they asked. Ask each once."""
+    load.set_rate(0)
+    load.fetch()
+    load.reset()
+    load.run(60, limit=load.size)
+    load.drain(LINGER)
+    counters: dict[str, int] = load.counters()
+    return counters["completed"]
 
 
 def result(
-    load: Any, mode: str, rate: float, seconds: float, cpu: float, drops: tuple[int, int], completed: int | None = None
+    load: Any,
+    mode: str,
+    rate: float,
+    seconds: float,
+    cpu: float,
+    drops: tuple[int, int],
+    completed: int | None = None,
+    others: float = 0.0,
+    generator_busy: float = 0.0,
 ) -> Result:
     """What the generator has counted. `completed`: by the end of `seconds`, without what came while it drained."""
     counters = load.counters()
@@ -112,6 +166,8 @@ def result(
         cpu_us_per_message=cpu * 1e6 / max(counters["sent"], 1),
         cpu_us_per_cycle=cpu * 1e6 / max(counters["completed"], 1),
         latency_us=percentiles(load.latencies()),
+        others=others,
+        generator_busy=generator_busy,
         drops_server=drops[0],
         drops_generator=drops[1],
         complaints=[(reason, data.decode("utf-8", "backslashreplace")) for reason, data in load.complaints()],

@@ -12,27 +12,58 @@
       |                       |<----- REGISTER, Expires: 0
       |                       |------ 200 ----------->|
 
-The REFER is tied to its cycle by its Request-URI, the Contact of the INVITE, whose user part is the cycle's id. The
-NOTIFYs of RFC 3515 §2.4.4 are not played.
+The REFER is tied to its cycle by its Request-URI, the Contact of the INVITE, whose user part is the cycle's id. With
+`notify` the caller reports as RFC 3515 §2.4.4 asks, NOTIFY after its 202 and again when the call is answered; a cycle is
+complete only when both were answered 200.
 """
+
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy
 
 from . import calls  # noqa: F401, must be loaded first
 from .calls cimport CALLING, FIRST_FREE, FIRST_SEEN, Calls
 from .core cimport CALLEE, CALLER, DUPLICATES, PROVISIONAL, Call
-from .wire cimport INVITE, REFER, Out, Part, Scan, holds, put_part, same, text, uri_of
+from .wire cimport (
+    INVITE, NOTIFY, REFER, Out, Part, Scan, branch_of, holds, put, put_hex, put_number, put_part, same, text, uri_of,
+)
 
 cdef enum:
     ASKING = FIRST_FREE  # waits for the 480
     LOGIN                # waits for the callee's 200 and the REFER
     LOGOUT               # waits for the 200 to the callee's last REGISTER
+    REPORTING            # waits for the 200 to a NOTIFY
     BOUND = FIRST_SEEN   # the callee's REGISTER was answered
     REFERRED = FIRST_SEEN * 2
+
+# The subscription that a REFER makes.
+cdef struct Report:
+    char target[256]  # Contact of the REFER
+    int target_size
+    char ids[1024]    # From, To and Call-ID
+    int ids_size
+    char call_id[256]
+    int call_id_size
+    int sent          # bit 1: the first NOTIFY, 2: the second
+    int answered
 
 
 cdef class Redial(Calls):
     """Redial cycles. Nobody has to be registered before."""
 
+    cdef bint reporting
+    cdef Report *reports
+
+    def __init__(self, *args, int size, bint notify=False, **more):
+        self.reporting = notify
+        self.reports = <Report *>calloc(size, sizeof(Report))
+        if not self.reports:
+            raise MemoryError
+
+    def __dealloc__(self):
+        free(self.reports)
+
     cdef void begin(self, Call *call) noexcept nogil:
+        self.reports[call.number].sent = self.reports[call.number].answered = 0
         call.cseq = 1
         call.state = ASKING
         self.ask(call)
@@ -54,6 +85,13 @@ cdef class Redial(Calls):
         self.send(CALLER, &out)
 
     cdef void again(self, Call *call) noexcept nogil:
+        cdef int unanswered = self.reports[call.number].sent & ~self.reports[call.number].answered
+        if unanswered & 1:
+            self.report(call, 1)
+        if unanswered & 2:
+            self.report(call, 2)
+        if call.state == REPORTING:
+            return
         if call.state == ASKING:
             if not call.seen:
                 self.ask(call)
@@ -77,6 +115,15 @@ cdef class Redial(Calls):
             if call != NULL:
                 self.referred(call, s)
             return
+        if end == CALLER and s.method == NOTIFY:
+            id = branch_of(s.via[0])
+            if id.n > 7:
+                id.p += 7
+                id.n -= 7
+            call = self.find(id, s)
+            if call != NULL:
+                self.report_answered(call, s)
+            return
         call = self.find(s.call_id, s)
         if call == NULL:
             return
@@ -84,7 +131,7 @@ cdef class Redial(Calls):
             self.counts[DUPLICATES] += 1
             if s.status >= 300:
                 self.answer_480_again(call, s)
-        elif end == CALLER and call.state == LOGOUT:
+        elif end == CALLER and (call.state == LOGOUT or call.state == REPORTING):
             self.counts[DUPLICATES] += 1
         elif end == CALLER and call.state == ASKING:
             self.told(call, s)
@@ -148,11 +195,90 @@ cdef class Redial(Calls):
             self.counts[DUPLICATES] += 1
             return
         call.seen |= REFERRED
+        if self.reporting:
+            if not self.learn_report(call, s):
+                self.fail(call, b"a REFER without Contact", s)
+                return
+            self.report(call, 1)
         self.go_on(call)
+
+    cdef bint learn_report(self, Call *call, Scan *s) noexcept nogil:
+        """Where the NOTIFYs go (RFC 3515 §2.4.4): back to the REFER's sender, within its dialog."""
+        cdef Report *report = &self.reports[call.number]
+        cdef Part target = uri_of(s.contact)
+        cdef Out ids
+        if not 0 < target.n <= <int>sizeof(report.target) or s.call_id.n > <int>sizeof(report.call_id):
+            return False
+        if s.from_.n + s.to.n + s.call_id.n > 900:
+            return False
+        memcpy(report.target, target.p, target.n)
+        report.target_size = target.n
+        memcpy(report.call_id, s.call_id.p, s.call_id.n)
+        report.call_id_size = s.call_id.n
+        ids.p = report.ids
+        ids.n = 0
+        text(&ids, b"From: ")
+        put_part(&ids, s.to)
+        text(&ids, b";tag=r")
+        self.put_id(&ids, call)
+        text(&ids, b"\r\nTo: ")
+        put_part(&ids, s.from_)
+        text(&ids, b"\r\nCall-ID: ")
+        put_part(&ids, s.call_id)
+        report.ids_size = ids.n
+        return True
+
+    cdef void report(self, Call *call, int which) noexcept nogil:
+        """The first NOTIFY, or the second and last."""
+        cdef Report *report = &self.reports[call.number]
+        cdef Out out = self.out()
+        report.sent |= which
+        text(&out, b"NOTIFY ")
+        put(&out, report.target, report.target_size)
+        text(&out, b" SIP/2.0\r\nVia: SIP/2.0/UDP ")
+        put_part(&out, self.here[CALLER])
+        text(&out, b";branch=z9hG4bK")
+        self.put_id(&out, call)
+        put_hex(&out, 0xff00 | which)
+        put_part(&out, self.mark)
+        text(&out, b"\r\nMax-Forwards: 70\r\n")
+        put(&out, report.ids, report.ids_size)
+        text(&out, b"\r\nCSeq: ")
+        put_number(&out, which)
+        text(&out, b" NOTIFY\r\nContact: <sip:")
+        self.put_id(&out, call)
+        text(&out, b"@")
+        put_part(&out, self.here[CALLER])
+        text(&out, b">\r\nEvent: refer\r\nSubscription-State: ")
+        if which == 1:
+            text(&out, b"active;expires=60\r\nContent-Type: message/sipfrag\r\nContent-Length: 20\r\n\r\nSIP/2.0 100 Trying\r\n")
+        else:
+            text(&out, b"terminated;reason=noresource\r\nContent-Type: message/sipfrag\r\nContent-Length: 16\r\n\r\nSIP/2.0 200 OK\r\n")
+        self.send(CALLER, &out)
+
+    cdef void report_answered(self, Call *call, Scan *s) noexcept nogil:
+        cdef Report *report = &self.reports[call.number]
+        if s.status != 200 or not same(s.call_id, report.call_id, report.call_id_size) or not report.sent & s.cseq or s.vias != 1:
+            self.fail(call, b"NOTIFY not answered 200", s)
+            return
+        self.counts[DUPLICATES] += report.answered & <int>s.cseq != 0
+        report.answered |= <int>s.cseq
+        if call.state == REPORTING and report.answered == 3:
+            self.complete(call)
+
+    cdef void invite_answered(self, Call *call, Scan *s) noexcept nogil:
+        cdef int before = call.state
+        Calls.invite_answered(self, call, s)
+        if self.reporting and before == CALLING and call.active and call.state > CALLING:
+            self.report(call, 2)
 
     cdef void registered(self, Call *call) noexcept nogil:
         if call.state == LOGOUT:
-            self.complete(call)
+            if self.reporting and self.reports[call.number].answered != 3:
+                call.state = REPORTING
+                self.expect(call)
+            else:
+                self.complete(call)
         elif call.state == LOGIN and not call.seen & BOUND:
             call.seen |= BOUND
             self.go_on(call)

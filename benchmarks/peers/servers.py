@@ -17,10 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-
-from ..accounting import family, pin
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -30,23 +27,57 @@ PORTS = range(20_000, 32_000)  # below those that the kernel gives out by itself
 START = 15.0  # seconds
 
 
-@dataclass
 class Peer:
-    """A running server."""
+    """A server that can be started, and after kill -9 started again on the same port and data."""
 
-    name: str
-    port: int
-    process: subprocess.Popen[bytes]
-    folder: Path
-    notes: dict[str, str] = field(default_factory=dict)
+    def __init__(self, kind: str, mode: str, port: int, core: int | None, folder: Path):
+        self.kind, self.mode, self.port, self.core, self.folder = kind, mode, port, core, folder
+        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def pid(self) -> int:
-        return self.process.pid
+        assert self._process
+        return self._process.pid
 
     @property
     def address(self) -> tuple[str, int]:
         return HOST, self.port
+
+    def start(self) -> None:
+        """Returns once it answers. Raises RuntimeError, with the end of its log, where it does not."""
+        command = KINDS[self.kind](self.port, self.folder, self.mode)
+        prefix = ["taskset", "-c", str(self.core)] if self.core is not None else []
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*prefix, *command],
+                cwd=self.folder,
+                env={**os.environ, "PYTHONPATH": path},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # so that its children can be ended with it
+            )
+        deadline = time.monotonic() + START
+        while not answers(self.port):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                story = (self.folder / "log").read_text(errors="replace")[-3000:]
+                raise RuntimeError(f"{self.kind} does not answer:\n{story}")
+
+    def kill(self) -> None:
+        """kill -9 to it and its children."""
+        if self._process:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait(10)
+
+    def stop(self) -> None:
+        """SIGTERM, and SIGKILL to what is left then."""
+        if self._process and self._process.poll() is None:
+            self._process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(10)
+        self.kill()
 
 
 def echo(port: int, folder: Path, mode: str) -> list[str]:
@@ -88,40 +119,13 @@ KINDS = {
 @contextlib.contextmanager
 def running(kind: str, mode: str, core: int | None = 0) -> Iterator[Peer]:
     """A server of a kind, answering, pinned to a core, with a data folder of its own; ended with all its children."""
-    port = free_port()
     with tempfile.TemporaryDirectory(prefix="sipfast-bench-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        command = KINDS[kind](port, folder, mode)
-        prefix = ["taskset", "-c", str(core)] if core is not None else []
-        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(
-                [*prefix, *command],
-                cwd=folder,
-                env={**os.environ, "PYTHONPATH": path},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # so that its children can be ended with it
-            )
-        peer = Peer(kind, port, process, folder)
+        peer = Peer(kind, mode, free_port(), core, Path(name))
         try:
-            until_it_answers(peer)
-            if core is not None:
-                for each in family(peer.pid):
-                    pin(each, core)
+            peer.start()
             yield peer
         finally:
-            end(process)
-
-
-def until_it_answers(peer: Peer) -> None:
-    """Raises RuntimeError, with the end of its log, where it does not."""
-    deadline = time.monotonic() + START
-    while not answers(peer.port):
-        if peer.process.poll() is not None or time.monotonic() > deadline:
-            log = (peer.folder / "log").read_text(errors="replace")[-3000:]
-            raise RuntimeError(f"{peer.name} does not answer:\n{log}")
+            peer.stop()
 
 
 def answers(port: int) -> bool:
@@ -141,17 +145,6 @@ def answers(port: int) -> bool:
         except OSError:
             time.sleep(0.05)
             return False
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM, then SIGKILL to its session."""
-    if process.poll() is None:
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(10)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait(5)
 
 
 def free_port() -> int:

@@ -1,0 +1,46 @@
+"""python -m benchmarks: sipfast, Kamailio and the kernel's limit side by side; a table, JSON and plots."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from .report import plot, table
+from .run import QUICK, ROWS, Plan, compare
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--quick", action="store_true", default=bool(os.environ.get("QUICK")), help="about two minutes")
+    parser.add_argument("--rows", metavar="MODE", nargs="+", choices=[row.mode for row in ROWS], help="only these")
+    parser.add_argument("--rounds", type=int, help="how often each server is measured")
+    parser.add_argument("--seconds", type=float, help="how long each measurement takes")
+    parser.add_argument("--patience", type=float, help="seconds to wait at the most for a quiet machine, before each")
+    parser.add_argument("--output", metavar="DIR", type=Path, help="where JSON, table and plots go (benchmarks/results)")
+    arguments = parser.parse_args()
+    plan = QUICK if arguments.quick else Plan()
+    changes = {"rounds": arguments.rounds, "seconds": arguments.seconds, "modes": arguments.rows}
+    changes["patience"] = arguments.patience
+    plan = replace(plan, **{name: value for name, value in changes.items() if value})
+    whole = plan == Plan(patience=plan.patience)
+    # Only the whole comparison replaces the results that are kept.
+    folder = arguments.output or (RESULTS if whole else RESULTS / "partial")
+    folder.mkdir(parents=True, exist_ok=True)
+    found = compare(plan, lambda line: print(line, file=sys.stderr, flush=True))
+    (folder / "comparison.json").write_text(json.dumps(found, indent=1) + "\n")
+    text = table(found)
+    (folder / "comparison.md").write_text(text)
+    plots = plot(found, folder, "comparison")
+    print(text)
+    print(f"written to {folder}: comparison.json, comparison.md, {', '.join(path.name for path in plots)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,172 @@
+"""What the comparison found, as a Markdown table and as plots."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from .run import OURS, THEIRS, ratios
+
+NAMES = {
+    "sipfast": "sipfast",
+    "sipfast-power": "sipfast, durability power",
+    "kamailio": "Kamailio",
+    "echo": "C echo (limit)",
+    "uvloop": "uvloop echo",
+}
+COLOURS = {
+    "sipfast": "#1b6ca8",
+    "sipfast-power": "#6baed6",
+    "kamailio": "#d97b29",
+    "echo": "#7f7f7f",
+    "uvloop": "#b8b8b8",
+}
+CPU = "cpu_us_per_cycle"
+RATE = "cycles_per_second"
+
+
+def median(runs: Sequence[dict[str, Any]], key: str) -> float:
+    return statistics.median(run[key] for run in runs)
+
+
+def table(found: dict[str, Any]) -> str:
+    """The Markdown."""
+    parts = [
+        "\n".join(summary(found)),
+        "\n".join(speeds(found["rows"])),
+        "\n".join(latencies(found["rows"])),
+        "\n".join(f"- {line}" for line in remarks(found)),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def summary(found: dict[str, Any]) -> Iterator[str]:
+    yield "| | sipfast | Kamailio | more a second | less CPU each | goal |"
+    yield "| --- | ---: | ---: | ---: | ---: | ---: |"
+    for row in found["rows"]:
+        ours, theirs = row["runs"][OURS], row["runs"].get(THEIRS)
+        line = f"| {row['title']} | {median(ours, RATE):,.0f} {row['unit']} "
+        if theirs:
+            faster = ratios(ours, theirs, RATE)
+            cheaper = tuple(1 / each for each in ratios(ours, theirs, CPU))
+            line += f"| {median(theirs, RATE):,.0f} | {ratio(faster)} | {ratio((cheaper[0], cheaper[2], cheaper[1]))} "
+        else:
+            line += "| | | "
+        yield line + f"| {', then '.join(f'{goal:g} x' for goal in row['goals'])} |"
+
+
+def ratio(of: Sequence[float]) -> str:
+    return f"**{of[0]:.2f} x** ({of[1]:.2f} to {of[2]:.2f})"
+
+
+def speeds(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    yield "| | server | a second: median | min to max | CPU µs each: median | min to max | CPU µs a message |"
+    yield "| --- | --- | ---: | ---: | ---: | ---: | ---: |"
+    for row in rows:
+        for kind, runs in row["runs"].items():
+            rates, costs = [run[RATE] for run in runs], [run[CPU] for run in runs]
+            yield (
+                f"| {row['title']} | {NAMES[kind]} | {median(runs, RATE):,.0f} | {min(rates):,.0f} to {max(rates):,.0f} "
+                f"| {median(runs, CPU):.2f} | {min(costs):.2f} to {max(costs):.2f} "
+                f"| {median(runs, 'cpu_us_per_message'):.2f} |"
+            )
+
+
+def latencies(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    yield "| open loop | server | a second | p50 µs | p99 µs | p99.9 µs |"
+    yield "| --- | --- | ---: | ---: | ---: | ---: |"
+    for row in rows:
+        for kind, runs in row["latency"].items():
+            if runs:
+                shown = " | ".join(
+                    f"{statistics.median(run['latency_us'][name] for run in runs):,.0f}" for name in ("p50", "p99", "p99.9")
+                )
+                yield f"| {row['title']} | {NAMES[kind]} | {runs[0]['rate']:,.0f} | {shown} |"
+
+
+def remarks(found: dict[str, Any]) -> Iterator[str]:
+    """What one has to know to read the tables."""
+    machine, plan = found["machine"], found["plan"]
+    everything = [run for row in found["rows"] for runs in row["runs"].values() for run in runs]
+    others = [run["others"] for run in everything]
+    yield (
+        f"{found['began']}; {machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, "
+        f"Python {machine['python']}, {machine['kamailio'] or 'no Kamailio'}"
+    )
+    yield (
+        f"server on one core, generator on the other{'' if found['pinned'] else ' (NOT PINNED: one core only)'}; "
+        f"{plan['rounds']} rounds in turns of {plan['seconds']:g} s; ratios are round by round: median (min to max)"
+    )
+    yield (
+        f"load average {found['load_before'][0]:.2f} before, {found['load_after'][0]:.2f} after; others kept "
+        f"{statistics.median(others):.2f} cores busy (median; most {max(others):.2f}): the CPU figures suffer less from that"
+    )
+    busiest = max(everything, key=lambda run: run["generator_busy"])
+    yield (
+        f"the generator was busy {busiest['generator_busy']:.0%} of the time at the most ({NAMES[busiest['server']]}, "
+        f"{busiest['messages_per_second']:,.0f} datagrams a second)"
+    )
+    yield "open loops at half of what the slower server did; latency counts from when a request was due"
+    for row in found["rows"]:
+        for kind, runs in row["runs"].items():
+            stored = [run["stored"] for run in runs if "stored" in run]
+            if stored:
+                killed = [run["stored_after_kill"] for run in runs if "stored_after_kill" in run]
+                after = f"; {killed[0]:,} after kill -9 and a restart" if killed else ""
+                yield f"{NAMES[kind]}: {min(stored):,} of {plan['users']:,} bindings fetched back after REGISTER{after}"
+    for run in everything:
+        if not run["clean"] or run["drops_server"] or run["drops_generator"]:
+            counts = {name: run["counters"][name] for name in ("wrong", "stray", "lost", "retransmitted")}
+            yield f"{run['mode']}, {NAMES[run['server']]}: {counts}, dropped by the kernel: {run['drops_server']}"
+
+
+def plot(found: dict[str, Any], folder: Path, name: str) -> list[Path]:
+    """Speed as a ratio to Kamailio, CPU, and latency, as SVG and PNG."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    matplotlib.rcParams["svg.hashsalt"] = "sipfast"
+    from matplotlib import pyplot
+
+    rows = found["rows"]
+    figure, axes = pyplot.subplots(2, len(rows), figsize=(3.4 * len(rows), 6.4), squeeze=False)
+    for column, row in enumerate(rows):
+        bars(axes[0][column], row)
+        curve(axes[1][column], row)
+    axes[0][0].set_ylabel("a second, median of the rounds (min to max)")
+    axes[1][0].set_ylabel("latency, µs")
+    figure.tight_layout()
+    written = []
+    for kind in ("svg", "png"):
+        path = folder / f"{name}.{kind}"
+        figure.savefig(path, dpi=120, metadata={"Date": None} if kind == "svg" else None)
+        written.append(path)
+    pyplot.close(figure)
+    return written
+
+
+def bars(axis: Any, row: dict[str, Any]) -> None:
+    """How many a second."""
+    for place, (kind, runs) in enumerate(row["runs"].items()):
+        rates = [run[RATE] for run in runs]
+        middle = median(runs, RATE)
+        axis.bar(place, middle, color=COLOURS[kind], yerr=[[middle - min(rates)], [max(rates) - middle]], capsize=3)
+        axis.annotate(f"{median(runs, CPU):.1f} µs\nCPU", (place, middle / 2), ha="center", color="white", fontsize=8)
+    axis.set_xticks(range(len(row["runs"])), [NAMES[kind].replace(", ", "\n").replace(" (", "\n(") for kind in row["runs"]])
+    axis.tick_params(axis="x", labelsize=8)
+    axis.yaxis.set_major_formatter("{x:,.0f}")
+    axis.set_title(row["title"], fontsize=10)
+
+
+def curve(axis: Any, row: dict[str, Any]) -> None:
+    """How long it took, at the rate that both can bear."""
+    names = ("p50", "p99", "p99.9")
+    for kind, runs in row["latency"].items():
+        values = [statistics.median(run["latency_us"][name] for run in runs) for name in names]
+        axis.plot(names, values, marker="o", color=COLOURS[kind], label=NAMES[kind])
+    axis.set_yscale("log")
+    rate = next((runs[0]["rate"] for runs in row["latency"].values() if runs), 0)
+    axis.set_title(f"open loop, {rate:,.0f} {row['unit']}", fontsize=9)
+    axis.legend(fontsize=8)

@@ -1,0 +1,154 @@
+"""Runs the comparison: every server on one core, the generator on the other, in turns; see `compare`."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from .loadgen.measure import fetch, generator, measure, prepare
+from .peers.servers import available, find, running
+
+SERVER_CORE, GENERATOR_CORE = 0, 1
+OURS, THEIRS = "sipfast", "kamailio"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the comparison."""
+
+    mode: str
+    title: str
+    unit: str
+    contenders: tuple[str, ...]
+    goals: tuple[float, ...] = ()
+    """ratios to Kamailio that issue and design ask for"""
+
+
+ROWS = (
+    Row("options", "OPTIONS answered", "answers/s", (OURS, THEIRS, "echo", "uvloop"), (1.5, 1.8)),
+    Row("register", "REGISTER refreshed", "answers/s", (OURS, THEIRS, "sipfast-power"), (1.3, 1.5)),
+    Row("call", "whole calls, proxied with Record-Route", "calls/s", (OURS, THEIRS), (2.0, 3.0)),
+    Row("redial", "redial cycles", "cycles/s", (OURS,)),
+    Row("redial-notify", "redial cycles, NOTIFYs included", "cycles/s", (OURS,)),
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much of it."""
+
+    rounds: int = 5
+    latency_rounds: int = 3
+    seconds: float = 3.0
+    users: int = 100_000
+    modes: tuple[str, ...] = tuple(row.mode for row in ROWS)
+    power: bool = True
+    patience: float = 0.0
+    """seconds that each measurement waits at the most for others on the machine to be quiet"""
+
+
+QUICK = Plan(rounds=3, latency_rounds=1, seconds=1.0, users=20_000, power=False)
+
+
+def compare(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
+    """Everything, as what the JSON file holds. Raises RuntimeError where a server cannot be started or prepared."""
+    cores = os.sched_getaffinity(0)
+    pinned = len(cores) > 1 and {SERVER_CORE, GENERATOR_CORE} <= cores
+    found: dict[str, Any] = {"machine": machine(), "pinned": pinned, "plan": vars(plan), "load_before": os.getloadavg()}
+    found["began"] = datetime.now(UTC).isoformat(timespec="seconds")
+    if pinned:
+        os.sched_setaffinity(0, {GENERATOR_CORE})
+    try:
+        found["rows"] = [compare_row(row, plan, pinned, say) for row in ROWS if row.mode in plan.modes]
+    finally:
+        os.sched_setaffinity(0, cores)
+    found["load_after"] = os.getloadavg()
+    return found
+
+
+def compare_row(row: Row, plan: Plan, pinned: bool, say: Callable[[str], None]) -> dict[str, Any]:
+    """The closed loops in turns, then the open loops at half of what the slowest SIP server managed, in turns."""
+    kinds = [each for each in row.contenders if available(each) and (plan.power or each != "sipfast-power")]
+    runs: dict[str, list[dict[str, Any]]] = {kind: [] for kind in kinds}
+    latency: dict[str, list[dict[str, Any]]] = {kind: [] for kind in kinds if kind in (OURS, THEIRS)}
+    for number in range(plan.rounds):
+        for kind in turned(kinds, number):
+            run = one_run(kind, row.mode, plan, pinned, check_kill=number == 0 and kind.startswith(OURS))
+            runs[kind].append(run)
+            say(
+                f"{row.mode} {number + 1}/{plan.rounds} {kind}: {run['cycles_per_second']:,.0f} {row.unit}, "
+                f"{run['cpu_us_per_cycle']:.2f} us CPU each, others kept {run['others']:.2f} cores busy"
+            )
+    rate = min(statistics.median(run["cycles_per_second"] for run in runs[kind]) for kind in latency) / 2
+    for number in range(plan.latency_rounds):
+        for kind in turned(list(latency), number):
+            run = one_run(kind, row.mode, plan, pinned, rate=rate)
+            latency[kind].append(run)
+            shown = ", ".join(f"{name} {value:,.0f} us" for name, value in run["latency_us"].items())
+            say(f"{row.mode} latency {number + 1}/{plan.latency_rounds} {kind} at {rate:,.0f}/s: {shown}")
+    return {"mode": row.mode, "title": row.title, "unit": row.unit, "goals": row.goals, "runs": runs, "latency": latency}
+
+
+def turned(kinds: Sequence[str], number: int) -> Iterable[str]:
+    """Who comes first changes from round to round."""
+    first = number % len(kinds)
+    return [*kinds[first:], *kinds[:first]]
+
+
+def one_run(
+    kind: str, mode: str, plan: Plan, pinned: bool, *, rate: float = 0, check_kill: bool = False
+) -> dict[str, Any]:
+    """A fresh server, prepared, measured, and asked for what it stored."""
+    playing = "echo" if kind in ("echo", "uvloop") else mode
+    options = {"size": plan.users} if mode == "register" else {}
+    with running(kind, mode, SERVER_CORE if pinned else None) as peer:
+        load = generator(playing, peer.address, **options)
+        try:
+            bound = prepare(load, playing)
+            run = measure(load, playing, peer.port, peer.pid, plan.seconds, rate=rate, patience=plan.patience)
+            found = run.as_dict() | {"server": kind, "clean": run.clean}
+            if bound is not None:
+                found["first_bindings_per_second"] = bound.cycles_per_second
+            if mode == "register" and not rate:
+                found["stored"] = fetch(load)
+                if check_kill:
+                    peer.kill()
+                    peer.start()
+                    found["stored_after_kill"] = fetch(load)
+        finally:
+            load.close()
+    return found
+
+
+def ratios(ours: Sequence[dict[str, Any]], theirs: Sequence[dict[str, Any]], key: str) -> tuple[float, float, float]:
+    """Median, least and greatest of ours / theirs, round by round."""
+    each = [a[key] / b[key] for a, b in zip(ours, theirs, strict=True) if b[key]]
+    return statistics.median(each), min(each), max(each)
+
+
+def machine() -> dict[str, Any]:
+    """What the figures belong to."""
+    model = ""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    kamailio = find("kamailio")
+    version = ""
+    if kamailio:
+        version = subprocess.run([kamailio, "-v"], capture_output=True, text=True, check=False).stdout.partition("\n")[0]
+    return {
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "kernel": platform.release(),
+        "python": sys.version.split()[0],
+        "kamailio": version,
+    }
