@@ -27,6 +27,7 @@ ARROWS: dict[str, set[str]] = {
     "records": set(),
     "metrics": set(),
     "_records": set(),
+    "_batch": set(),
     "_flow": set(),
     "_grammar": set(),
     "_uri": {"_grammar"},
@@ -43,7 +44,7 @@ ARROWS: dict[str, set[str]] = {
     "store.protocol": set(),
     "store.memory": STORE,
     "store.pages": set(),
-    "store.lmdb": STORE | {"store.pages"},
+    "store.lmdb": STORE | {"store.pages", "_batch"},
     "store.redis": STORE,
     "location": CORE | STORE,
     # Whose a request is, and its Route set: it decides, and calls nobody.

@@ -31,12 +31,13 @@ import fcntl
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext, suppress
-from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeVar, cast
+from typing import Any, Literal, NoReturn, TypeVar
 
 import lmdb
 
+from .._batch import Batch
+from .._batch import key_of as _key
 from ..errors import StoreCorrupt, StoreError, StoreUnavailable
 from ..records import (
     Binding,
@@ -55,7 +56,6 @@ FORMAT = b"1"
 DATABASES = ("bindings", "watches", "callers", "known", "talks", "meta")
 MAX_READERS = 512  # snapshots at one moment, of all processes
 SECRET_SIZE = 16
-SHORTENED = 255  # length of a shortened AOR: two of them and a NUL are LMDB's 511 bytes
 DAMAGED = (
     lmdb.CorruptedError,
     lmdb.InvalidError,
@@ -70,7 +70,7 @@ Record = TypeVar("Record")
 _places: set[Path] = set()  # what is open in this process
 
 
-class LmdbStore:
+class LmdbStore(Batch):
     """A Store (see protocol.py) in a directory of its own.
 
     `durability` and `map_size_gib` are those of config.Storage. `exclusive` is for the one server that may serve from the
@@ -125,14 +125,6 @@ class LmdbStore:
             self._put(_key(aor), encode_bindings(aor, tuple(bindings)), self._bindings)
         else:
             self._delete(_key(aor), self._bindings)
-
-    def bindings_record(self, aor: bytes) -> bytes | None:
-        """The stored form of the AOR's bindings; None where there are none. Its owner may be another AOR."""
-        return self._get(_key(aor), self._bindings)
-
-    def put_bindings_record(self, aor: bytes, record: bytes) -> None:
-        """Replace all bindings of an AOR by those of its record."""
-        self._put(_key(aor), record, self._bindings)
 
     def each_bindings(self) -> Iterator[tuple[bytes, tuple[Binding, ...]]]:
         """Every AOR with its bindings, in the order of keys, from one snapshot."""
@@ -334,26 +326,6 @@ class LmdbStore:
             raise type(self._spoiled)(str(self._spoiled))
         return self._begin()
 
-    def _get(self, key: bytes, database: Any) -> bytes | None:
-        try:
-            if self._txn is not None:
-                found = self._txn.get(key, None, database)
-            else:
-                with self._snapshot() as txn:
-                    found = txn.get(key, None, database)
-        except lmdb.Error as error:
-            self._fail(error)
-        return cast("bytes | None", found)
-
-    def _put(self, key: bytes, value: bytes, database: Any) -> None:
-        if self._txn is None:
-            self.for_update()
-        try:
-            self._txn.put(key, value, db=database)
-        except lmdb.Error as error:
-            self._spoil(error)
-        self.writes += 1
-
     def _delete(self, key: bytes, database: Any) -> bool:
         if self._txn is None:
             if self._get(key, database) is None:  # the writer's lock is not taken for nothing
@@ -534,15 +506,6 @@ class LmdbStore:
             return decode(stored)
         except StoreCorrupt as error:
             raise StoreCorrupt(f"{self.path}: {error}") from error
-
-
-def _key(aor: bytes) -> bytes:
-    """The AOR as (part of) a key: itself, or a shortened form that no other AOR has, since all of that length are."""
-    if 0 < len(aor) < SHORTENED and b"\0" not in aor:
-        return aor
-    digest = blake2b(aor, digest_size=16).hexdigest().encode()
-    beginning = aor[: SHORTENED - len(digest)].replace(b"\0", b"\1")
-    return beginning.ljust(SHORTENED - len(digest), b"\1") + digest
 
 
 def _pair(first: bytes, second: bytes) -> bytes:
