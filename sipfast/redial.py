@@ -115,7 +115,10 @@ class Redial(Timed):
         self._talks: dict[bytes, bytes] = {}  # Call-ID -> callee
         self._pauses: dict[bytes, int] = {}  # callee -> GUARD or RETRY timer
         self._claimed: list[Recall] = []  # REFERs to send after the commit
-        self._touched: set[Pair] = set()  # since the last commit
+        # Written since the last commit: None is a removal
+        self._touched: dict[Pair, Watch | None] = {}
+        self._talked: dict[bytes, Talk | None] = {}
+        self._armed: set[Pair] = set()  # of those, armed or renewed, and promised by an answer that has not left
         self._counts = dict.fromkeys(
             ("armed", "renewed", "cancelled", "expired", "recalls", "recall_failures", "completed", "given_up"), 0
         )
@@ -155,6 +158,8 @@ class Redial(Timed):
     def committed(self, now: int) -> bool:
         """The store has committed: the REFERs of the claims in it may leave. True: there is more to commit."""
         self._touched.clear()
+        self._talked.clear()
+        self._armed.clear()
         if self._claimed:
             claimed, self._claimed = self._claimed, []
             for recall in claimed:
@@ -164,22 +169,37 @@ class Redial(Timed):
         return bool(self._touched)
 
     def rolled_back(self, now: int) -> None:
-        """The writes since the last commit are lost: make what they touched anew from the store."""
-        touched, self._touched = self._touched, set()
+        """The writes since the last commit are lost: undo what was only promised, write again what has happened."""
+        touched, self._touched = self._touched, {}
+        talked, self._talked = self._talked, {}
+        undo, self._armed = self._armed | {recall.pair for recall in self._claimed}, set()
         self._claimed.clear()
-        for pair in touched:
-            self._untime(pair)
-            recall = self._recalls.pop(pair, None)
-            if recall is not None:
-                self._release(recall)
-            watch = self._store.watch(*pair)
-            if watch is None:
-                continue
-            self._time(watch)
-            if watch.state == ARMED:
-                self._pause(pair[0], now + self._retry(), RETRY, now)
+        for pair, watch in touched.items():
+            if pair in undo:
+                self._take_back(pair, now)
+            elif watch is not None:
+                self._put(watch)
             else:
-                self._adopt(watch, now)
+                self._remove(pair, "ended before the store failed")
+        for callee, talk in talked.items():
+            self._keep_talk(callee, talk)
+
+    def _take_back(self, pair: Pair, now: int) -> None:
+        """Make a pair anew from the store: its watch was not armed, or its REFER not sent."""
+        self._untime(pair)
+        recall = self._recalls.pop(pair, None)
+        if recall is not None:
+            self._stop(recall)
+            recall.over = True
+            self._release(recall)
+        watch = self._store.watch(*pair)
+        if watch is None:
+            return
+        self._time(watch)
+        if watch.state == ARMED:
+            self._pause(pair[0], now + self._retry(), RETRY, now)
+        else:
+            self._adopt(watch, now)
 
     def counters(self) -> dict[str, int]:
         """Watches and recalls, counted since the start."""
@@ -240,8 +260,8 @@ class Redial(Timed):
             flow=flow.pack(),
             instance=instance or (ours.instance if ours is not None else b""),
         )
-        self._touched.add(pair)
-        self._store.put_watch(watch)
+        self._armed.add(pair)
+        self._put(watch)
         self._time(watch)
         self._counts["armed" if before is None else "renewed"] += 1
         log.debug("watch-armed", extra={"sip": {"callee": callee, "caller": caller, "expires_at": expires_at}})
@@ -305,8 +325,7 @@ class Redial(Timed):
             if self._settings.order == "serial" and self._store.count_by_callee(pair[0]):
                 # The next caller waits until this call has ended.
                 talk = Talk(pair[0], pair[1], call_id, now)
-                self._touched.add(pair)
-                self._store.put_talk(talk)
+                self._keep_talk(talk.callee, talk)
                 self._hold(talk, now)
 
     def call_failed(self, caller: bytes, callee: bytes, call_id: bytes, status: int, now: int) -> None:
@@ -320,7 +339,7 @@ class Redial(Timed):
         callee = self._talks.pop(call_id, None)
         if callee is not None and self._taken.get(callee) == call_id:
             del self._taken[callee]
-            self._store.delete_talk(callee)
+            self._keep_talk(callee, None)
             self._recall(callee, now)
 
     def notify(self, request: Message, now: int) -> int:
@@ -371,7 +390,7 @@ class Redial(Timed):
             recalled_at=now,
             last_result="REFER sent",
         )
-        self._touched.add((watch.callee, watch.caller))
+        self._touched[watch.callee, watch.caller] = claimed
         if not self._store.claim(watch, claimed):
             return False
         self._claimed.append(self._adopt(claimed, now))
@@ -554,16 +573,23 @@ class Redial(Timed):
     # ---- the store, and what is held in memory
 
     def _put(self, watch: Watch) -> None:
-        self._touched.add((watch.callee, watch.caller))
+        self._touched[watch.callee, watch.caller] = watch
         self._store.put_watch(watch)
 
     def _remove(self, pair: Pair, reason: str) -> bool:
         self._untime(pair)
-        self._touched.add(pair)
+        self._touched[pair] = None
         if not self._store.delete_watch(*pair):
             return False
         log.debug("watch-ended", extra={"sip": {"callee": pair[0], "caller": pair[1], "reason": reason}})
         return True
+
+    def _keep_talk(self, callee: bytes, talk: Talk | None) -> None:
+        self._talked[callee] = talk
+        if talk is not None:
+            self._store.put_talk(talk)
+        else:
+            self._store.delete_talk(callee)
 
     def _release(self, recall: Recall) -> None:
         """The recall no longer keeps its callee; its NOTIFYs stay known for a while."""
