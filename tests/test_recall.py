@@ -153,6 +153,17 @@ def test_6_the_watch_ends_when_the_call_is_answered() -> None:
     assert watch_of(scene) is None
 
 
+def test_6_a_call_may_ring_for_longer_than_it_took_to_place_it() -> None:
+    scene, alice, bob = armed({"recall_timeout": 20.0})
+    bob.ring_time = 60_000
+    come_back(scene, bob)
+    scene.run(50_000)
+    watch = watch_of(scene)
+    assert watch is not None and (watch.state, watch.attempts) == ("calling", 1)
+    scene.network.wait(lambda: alice.calls[-1].was_answered)
+    assert len(refers(scene)) == 1 and len(alice.calls) == 2 and watch_of(scene) is None
+
+
 def test_6_end_on_refer_ends_with_the_202() -> None:
     scene, alice, bob = armed({"end_on": "refer"})
     alice.on_refer = "idle"
@@ -547,6 +558,9 @@ def test_10_a_recall_in_flight_is_taken_up() -> None:
     scene, alice, bob = armed()
     scene.server.crashes.append(Crash("output", scene.server.given + 2))  # the 200 leaves, the REFER does not
     come_back(scene, bob)
+    scene.network.wait(lambda: alice.refers, 1_000)  # at once, and not as another attempt
+    watch = watch_of(scene)
+    assert watch is not None and watch.attempts == 1
     scene.network.wait(lambda: alice.calls[-1].was_answered)
     assert watch_of(scene) is None and scene.server.restarts == 1
     assert len(bob.calls) == 1
@@ -558,6 +572,9 @@ def test_10_a_refer_that_left_before_the_crash_is_not_obeyed_twice() -> None:
     come_back(scene, bob)
     scene.network.wait(lambda: alice.refers)
     restart(scene)
+    scene.run(1_000)
+    watch = watch_of(scene)  # the phone's 482 says that it knows the REFER
+    assert watch is not None and (watch.state, watch.attempts) == ("recalling", 1)
     scene.run(120_000)
     assert sum(call.recalled for call in alice.calls) == 1
     assert len(bob.calls) == 1 and bob.calls[0].was_answered
@@ -589,6 +606,8 @@ def test_10_the_guard_survives() -> None:
     come_back(scene, bob)
     scene.run(2_000)
     restart(scene)
+    scene.run(5_000)
+    assert not refers(scene)
     scene.network.wait(lambda: alice.calls[-1].was_answered, 30_000)
     assert len(refers(scene)) == 1
 
