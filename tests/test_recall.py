@@ -634,3 +634,30 @@ def test_10_a_call_whose_end_is_never_seen_does_not_block_for_ever() -> None:
     assert refer_names(scene) == ["carol"]
     scene.run(20_000)
     assert refer_names(scene)[:2] == ["carol", "alice"]
+
+
+def test_7_a_caller_who_hangs_up_the_recalled_call_is_not_connected() -> None:
+    """It has come to nothing as any other: what the caller wants is told by Expires: 0."""
+    scene, alice, bob = armed({"retry_pause": 60.0, "attempts": 2})
+    bob.on_invite = "ring"
+    for _ in range(2):
+        if not bob.registered:
+            come_back(scene, bob)
+        scene.network.wait(lambda: alice.calls[-1].recalled and alice.calls[-1].state == "ringing", 70_000)
+        alice.hang_up(alice.calls[-1])
+        scene.run(1_000)
+        assert alice.calls[-1].status == 487
+    assert watch_of(scene) is None and len(refers(scene)) == 2
+
+
+def test_7_the_callee_answers_somebody_else_first() -> None:
+    """Busy with another, who had no watch: tried again after the pause."""
+    scene, alice, bob = armed({"guard": 2.0, "retry_pause": 20.0})
+    carol = scene.phone("carol", talk_time=15_000)
+    come_back(scene, bob)
+    call = carol.call("bob")
+    scene.network.wait(lambda: call.state == "talking")
+    scene.network.wait(lambda: alice.calls[-1].recalled and alice.calls[-1].over)
+    assert alice.calls[-1].status == 486 and watch_of(scene) is not None
+    scene.network.wait(lambda: alice.calls[-1].was_answered)
+    assert watch_of(scene) is None

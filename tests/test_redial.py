@@ -25,6 +25,7 @@ from redialing import (
     three_callers,
     watch_of,
 )
+from scene import SERVER
 from sipwire import literal, uri_of
 
 from sipfast._flow import Flow
@@ -440,3 +441,100 @@ def test_4_a_watch_armed_for_another_is_not_touched() -> None:
     come_back(scene, bob)
     scene.network.wait(lambda: alice.calls[-1].was_answered)
     assert watch_of(scene, callee=b"sip:carol@example.com") is not None
+
+
+# Odd calls
+
+
+@pytest.mark.parametrize("uri", ["sip:bo%62@EXAMPLE.COM:5060;user=phone", "sip:bob:secret@example.com"])
+def test_1_a_user_is_the_same_however_it_is_written(uri: str) -> None:
+    """RFC 3261 §10.3 step 5: the canonical AOR."""
+    scene, _, bob = stage()
+    carol = scene.peer("carol")
+    carol.ask("INVITE", uri, headers=[("Expires", "3600")])
+    scene.run()
+    assert carol.take("INVITE", 480).lines("call-info") == [CALL_INFO]
+    come_back(scene, bob)
+    scene.run()
+    assert uri_of(carol.take("REFER").first("refer-to")) == "sip:bob@example.com"
+
+
+def test_1_the_request_uri_names_the_callee_and_not_to() -> None:
+    scene, _, _ = stage()
+    carol = scene.peer("carol")
+    carol.ask("INVITE", "sip:bob@example.com", to="<sip:helpdesk@example.com>", headers=[("Expires", "3600")])
+    scene.run()
+    assert carol.take("INVITE", 480).lines("call-info") == [CALL_INFO]
+    assert scene.store.count_by_callee(BOB) == 1
+
+
+def test_1_a_call_that_a_phone_routes_by_us_arms_as_well() -> None:
+    scene, _, _ = stage()
+    carol = scene.peer("carol")
+    carol.ask("INVITE", "sip:bob@example.com", route=[f"<sip:{literal(SERVER)};lr>"], headers=[("Expires", "3600")])
+    scene.run()
+    assert carol.take("INVITE", 480).lines("call-info")
+
+
+def test_1_an_invite_inside_a_dialog_arms_nothing() -> None:
+    scene, _, _ = stage()
+    carol = scene.peer("carol")
+    carol.ask("INVITE", "sip:bob@example.com", to="<sip:bob@example.com>;tag=old", headers=[("Expires", "3600")])
+    scene.run()
+    assert 400 <= carol.inbox[-1].status < 500
+    assert scene.store.count_watches() == 0
+
+
+def test_1_a_caller_without_contact_is_asked_where_the_invite_came_from() -> None:
+    scene, _, bob = stage()
+    carol = scene.peer("carol")
+    carol.ask("INVITE", "sip:bob@example.com", contact="", headers=[("Expires", "3600")])
+    scene.run()
+    if carol.take("INVITE", 480).lines("call-info"):
+        come_back(scene, bob)
+        scene.run()
+        assert carol.take("REFER").uri == f"sip:{literal(carol.address)}"
+
+
+def test_1_an_anonymous_caller_is_of_no_domain_of_ours() -> None:
+    """RFC 3323 §4.1.1.3"""
+    scene, _, _ = stage()
+    carol = scene.peer("carol")
+    sender = '"Anonymous" <sip:anonymous@anonymous.invalid>;tag=1'
+    carol.ask("INVITE", "sip:bob@example.com", sender=sender, headers=[("Expires", "3600")])
+    scene.run()
+    assert not carol.take("INVITE", 480).lines("call-info")
+
+
+def test_4_a_call_and_a_return_in_one_batch() -> None:
+    """The caller is told first, and called then."""
+    scene, _, _ = stage()
+    carol, bob = scene.peer("carol"), scene.peer("bob")
+    carol.ask("INVITE", "sip:bob@example.com", headers=[("Expires", "3600")])
+    bob.bind()
+    scene.run()
+    assert carol.got() == ["480", "REFER"]
+    assert bob.got() == ["200"]
+
+
+def test_4_a_return_and_a_call_in_one_batch() -> None:
+    scene, _, _ = stage()
+    carol, bob = scene.peer("carol"), scene.peer("bob")
+    bob.bind()
+    carol.ask("INVITE", "sip:bob@example.com", headers=[("Expires", "3600")])
+    scene.run()
+    assert bob.got() == ["200", "INVITE"] and scene.store.count_watches() == 0
+
+
+def test_4_a_return_and_a_leave_in_one_batch() -> None:
+    """Whoever is gone by the time that the batch is done may be recalled in vain, but not forgotten."""
+    scene, alice, _ = armed()
+    bob = scene.peer("bobs")
+    bob.bind("bob")
+    bob.bind("bob", expires=0)
+    scene.run(60_000)
+    watch = watch_of(scene)
+    assert watch is not None and watch.state == "armed"
+    bob.bind("bob")
+    scene.run(5_000)
+    assert len(alice.calls) >= 2 and bob.count("INVITE")

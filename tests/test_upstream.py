@@ -306,3 +306,21 @@ def test_a_domain_of_its_own_beside_one_behind() -> None:
     call = bob.call("sip:alice@example.com")
     scene.network.wait(lambda: call.over or call.state == "talking")
     assert call.status == 486 or call.was_answered  # alice has one line
+
+
+def test_a_server_behind_that_is_dead_arms_nothing() -> None:
+    scene, upstream, alice, _ = stage()
+    scene.network.remove(upstream)
+    call = alice.call("bob", 3600)
+    scene.network.wait(lambda: call.over)
+    assert call.status == 408 and watch_of(scene) is None
+
+
+def test_a_phones_own_480_is_no_absence() -> None:
+    """RFC 3261 §21.4.18: bob is there, and does not want to be disturbed."""
+    scene, _, alice, bob = stage()
+    come_back(scene, bob)
+    bob.on_invite = "480"
+    call = arm(scene, alice)
+    assert call.status == 480 and call.final is not None
+    assert not call.final.lines("call-info") and watch_of(scene) is None
