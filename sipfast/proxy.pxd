@@ -50,7 +50,7 @@ cdef class ResponseContext(Handler):
     cdef int settle(self, int64_t now) except -1
     cdef int finish(self, int64_t now) except -1
     cdef int give(self, int status, int64_t now) except -1
-    cdef void shrink(self) noexcept
+    cdef int shrink(self, int64_t now) except -1
 
 cdef class Proxy(Timed):
     cdef TransactionLayer transactions

@@ -161,16 +161,20 @@ cdef class ResponseContext(Handler):
         if request.method == M_BYE and self.proxy.on_ended is not None:
             self.proxy.on_ended(request.text(request.call_id), now)
         self.cancel_pending(now)              # §16.7 step 10
-        self.shrink()
+        self.shrink(now)
         return 0
 
-    cdef void shrink(self) noexcept:
+    cdef int shrink(self, int64_t now) except -1:
         # The final response was given. What lingers, for half a minute, passes on 2xx and needs none of this.
         self.final_sent = True
         self.request = None
         self.flow = None
         self.best = None
         self.challenges = None
+        if self.server is not None and not self.server.invite:
+            self.server.handler = None        # §16.7 step 5: any other request has one final response, and it had it
+            self.on_gone(self.server, now)
+        return 0
 
     cpdef int on_failure(self, ClientTransaction transaction, int status, int64_t now) except -1:
         cdef Branch branch = self.branch_of(transaction)
@@ -240,7 +244,7 @@ cdef class ResponseContext(Handler):
         # Redial may have a better answer to a call: its caller waits for another instead of hearing 480.
         if self.proxy.on_final is None or self.caller is None or not self.proxy.on_final(self, status, now):
             self.give(status, now)
-        self.shrink()
+        self.shrink(now)
         return 0
 
     cdef int give(self, int status, int64_t now) except -1:

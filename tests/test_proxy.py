@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 from calling import dialog, pair
 from network import Line
@@ -267,6 +269,28 @@ def test_a_bye_goes_by_the_route_set() -> None:
     bob.answer(bye, 200)
     scene.run()
     assert alice.got() == ["200"]
+
+
+def test_an_answered_bye_keeps_nothing_of_the_proxy() -> None:
+    """Its transactions absorb retransmissions for half a minute, alone; only an INVITE has more 2xx to pass on."""
+
+    def contexts() -> int:
+        gc.collect()
+        return sum(type(each).__name__ == "ResponseContext" for each in gc.get_objects())
+
+    scene, alice, bob = pair()
+    before = contexts()
+    _, _, ok = dialog(scene, alice, bob)
+    alice.ask(
+        "BYE", uri_of(ok.first("contact")), to=ok.first("to"), sender=ok.first("from"), call_id=ok.call_id, cseq=2,
+        route=ok.all("record-route")[::-1], contact="",
+    )  # fmt: skip
+    scene.run()
+    assert contexts() == before + 2
+    bob.answer(bob.take("BYE"), 200)
+    scene.run()
+    assert alice.got() == ["200"]
+    assert contexts() == before + 1, "the INVITE's"
 
 
 def test_the_callee_may_end_the_call() -> None:
