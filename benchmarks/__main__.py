@@ -9,7 +9,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from .report import plot, table
+from .report import into_readme, plot, table
 from .run import QUICK, ROWS, Plan, compare
 
 RESULTS = Path(__file__).parent / "results"
@@ -37,6 +37,8 @@ def main() -> int:
     text = table(found)
     (folder / "comparison.md").write_text(text)
     plots = plot(found, folder, "comparison")
+    if folder == RESULTS:
+        into_readme(RESULTS.parent.parent / "README.md", found)
     print(text)
     print(f"written to {folder}: comparison.json, comparison.md, {', '.join(path.name for path in plots)}")
     return 0

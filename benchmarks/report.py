@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from .run import OURS, THEIRS, ratios
+from .run import OURS, THEIRS, Plan, ratios, users_of
 
 NAMES = {
     "sipfast": "sipfast",
@@ -103,11 +104,12 @@ def remarks(found: dict[str, Any]) -> Iterator[str]:
         f"load average {found['load_before'][0]:.2f} before, {found['load_after'][0]:.2f} after; others kept "
         f"{statistics.median(others):.2f} cores busy (median; most {max(others):.2f}): the CPU figures suffer less from that"
     )
-    busiest = max(everything, key=lambda run: run["generator_busy"])
-    yield (
-        f"the generator was busy {busiest['generator_busy']:.0%} of the time at the most ({NAMES[busiest['server']]}, "
-        f"{busiest['messages_per_second']:,.0f} datagrams a second)"
-    )
+    costs = {
+        row["mode"]: statistics.median(run["generator_us_per_message"] for runs in row["runs"].values() for run in runs)
+        for row in found["rows"]
+    }
+    shown = ", ".join(f"{mode} {cost:.2f}" for mode, cost in costs.items())
+    yield f"CPU µs that the generator needs for each datagram that it sends, the one that it gets included: {shown}"
     yield "open loops at half of what the slower server did; latency counts from when a request was due"
     for row in found["rows"]:
         for kind, runs in row["runs"].items():
@@ -115,11 +117,23 @@ def remarks(found: dict[str, Any]) -> Iterator[str]:
             if stored:
                 killed = [run["stored_after_kill"] for run in runs if "stored_after_kill" in run]
                 after = f"; {killed[0]:,} after kill -9 and a restart" if killed else ""
-                yield f"{NAMES[kind]}: {min(stored):,} of {plan['users']:,} bindings fetched back after REGISTER{after}"
+                users = users_of(kind, Plan(users=plan["users"]))
+                yield f"{NAMES[kind]}: {min(stored):,} of {users:,} bindings fetched back after REGISTER{after}"
     for run in everything:
         if not run["clean"] or run["drops_server"] or run["drops_generator"]:
             counts = {name: run["counters"][name] for name in ("wrong", "stray", "lost", "retransmitted")}
             yield f"{run['mode']}, {NAMES[run['server']]}: {counts}, dropped by the kernel: {run['drops_server']}"
+
+
+def into_readme(readme: Path, found: dict[str, Any]) -> None:
+    """Put the newest summary where the README shows it, between its two marks."""
+    before, begin, rest = readme.read_text().partition("<!-- comparison -->\n")
+    _, end, after = rest.partition("<!-- end of comparison -->\n")
+    if not begin or not end:
+        raise ValueError(f"{readme} has no place for the comparison")
+    lines = "\n".join(summary(found))
+    facts = "\n".join(f"- {line}" for line in islice(remarks(found), 3))
+    readme.write_text(f"{before}{begin}{lines}\n\n{facts}\n{end}{after}")
 
 
 def plot(found: dict[str, Any], folder: Path, name: str) -> list[Path]:

@@ -79,7 +79,7 @@ cdef class Generator:
     cdef const char *reason[COMPLAINTS]
     cdef int complaint_size[COMPLAINTS]
     cdef int64_t t1, now, started, next_look
-    cdef readonly int64_t idle  # ns spent waiting, since the last reset
+    cdef readonly int64_t idle  # ns of CPU time spent on waiting for the server, since the last reset
     cdef uint64_t open_begun, most
     cdef double rate
     cdef int window

@@ -26,6 +26,8 @@ cdef extern from *:
     #include <poll.h>
     static long long loadgen_now(void) {
         struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec * 1000000000LL + t.tv_nsec; }
+    static long long loadgen_cpu(void) {
+        struct timespec t; clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t); return t.tv_sec * 1000000000LL + t.tv_nsec; }
     static int loadgen_bucket(unsigned long long v) {  /* 11 significant bits, as in an HDR histogram */
         int shift; if (v < 2048) return (int)v;
         shift = 53 - __builtin_clzll(v); return (shift << 10) + (int)(v >> shift); }
@@ -37,6 +39,7 @@ cdef extern from *:
     static int loadgen_poll_out(int a, int ms) { struct pollfd f = {a, POLLOUT, 0}; return poll(&f, 1, ms); }
     """
     int64_t loadgen_now() nogil
+    int64_t loadgen_cpu() nogil
     int loadgen_bucket(uint64_t value) nogil
     uint64_t loadgen_value(int bucket) nogil
     int loadgen_poll(int a, int b, int ms) nogil
@@ -201,7 +204,7 @@ cdef class Generator:
     cdef void turn(self, bint beginning) noexcept nogil:
         """Read what is there, begin what may begin, send all of it."""
         cdef int end, got = 0
-        cdef int64_t began, waited
+        cdef int64_t began, waited, worked
         self.now = loadgen_now()
         for end in range(self.end_count):
             got += self.receive(end)
@@ -213,6 +216,7 @@ cdef class Generator:
             self.look()
         if got:
             return
+        worked = loadgen_cpu()
         began = waited = loadgen_now()
         while not got and waited < began + SPIN:
             waited = loadgen_now()
@@ -222,8 +226,7 @@ cdef class Generator:
                 break
         if not got and self.rate == 0:
             loadgen_poll(self.ends[0].fd, self.ends[1].fd, 5)
-            waited = loadgen_now()
-        self.idle += waited - began
+        self.idle += loadgen_cpu() - worked
         for end in range(self.end_count):
             self.flush(end)
 

@@ -35,8 +35,8 @@ class Result:
     latency_us: dict[str, float]
     others: float
     """cores that everybody else on the machine kept busy meanwhile: the noise"""
-    generator_busy: float
-    """share of the time that the generator did not wait for the server: near 1, it was the limit itself"""
+    generator_us_per_message: float
+    """the generator's own CPU time for a datagram sent and one received, without its waiting: its limit is 1 / this"""
     drops_server: int
     drops_generator: int
     complaints: list[tuple[str, str]] = field(default_factory=list)
@@ -112,13 +112,14 @@ def measure(
     before = cpu_seconds(pid), kernel_drops(port), sum(map(kernel_drops, load.ports))
     own, busy, began = time.process_time(), busy_seconds(), time.monotonic()
     took = load.run(seconds)
-    completed, busy_share = load.counters()["completed"], 1 - load.idle / 1e9 / took
+    completed = load.counters()["completed"]
     load.drain(LINGER)
+    worked = time.process_time() - own - load.idle / 1e9
     cpu = cpu_seconds(pid) - before[0]
     others = busy_seconds() - busy - cpu - (time.process_time() - own)
     others = max(others / (time.monotonic() - began), 0.0)
     drops = kernel_drops(port) - before[1], sum(map(kernel_drops, load.ports)) - before[2]
-    return result(load, mode, rate, took, cpu, drops, completed, others, busy_share)
+    return result(load, mode, rate, took, cpu, drops, completed, others, worked)
 
 
 def wait_for_calm(patience: float) -> None:
@@ -151,7 +152,7 @@ def result(
     drops: tuple[int, int],
     completed: int | None = None,
     others: float = 0.0,
-    generator_busy: float = 0.0,
+    worked: float = 0.0,
 ) -> Result:
     """What the generator has counted. `completed`: by the end of `seconds`, without what came while it drained."""
     counters = load.counters()
@@ -167,7 +168,7 @@ def result(
         cpu_us_per_cycle=cpu * 1e6 / max(counters["completed"], 1),
         latency_us=percentiles(load.latencies()),
         others=others,
-        generator_busy=generator_busy,
+        generator_us_per_message=worked * 1e6 / max(counters["sent"], 1),
         drops_server=drops[0],
         drops_generator=drops[1],
         complaints=[(reason, data.decode("utf-8", "backslashreplace")) for reason, data in load.complaints()],

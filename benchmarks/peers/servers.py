@@ -25,6 +25,7 @@ HOST = "127.0.0.1"
 DOMAIN = "example.test"
 PORTS = range(20_000, 32_000)  # below those that the kernel gives out by itself
 START = 15.0  # seconds
+BUFFER = 4 << 20  # bytes of a receive buffer, where a server leaves that to us
 
 
 class Peer:
@@ -81,11 +82,11 @@ class Peer:
 
 
 def echo(port: int, folder: Path, mode: str) -> list[str]:
-    return [sys.executable, "-m", "benchmarks.peers.echo", str(port)]
+    return [sys.executable, "-m", "benchmarks.peers.echo", str(port), str(BUFFER)]
 
 
 def uvloop_echo(port: int, folder: Path, mode: str) -> list[str]:
-    return [sys.executable, "-m", "benchmarks.peers.uvloop_echo", str(port)]
+    return [sys.executable, "-m", "benchmarks.peers.uvloop_echo", str(port), str(BUFFER)]
 
 
 def sipfast(port: int, folder: Path, mode: str) -> list[str]:
@@ -102,7 +103,7 @@ def sipfast_power(port: int, folder: Path, mode: str) -> list[str]:
 def kamailio(port: int, folder: Path, mode: str) -> list[str]:
     defines = {"options": ["OPTIONS"], "register": ["REGISTER"], "call": ["REGISTER", "CALL"]}[mode]
     command = [find("kamailio") or "kamailio", "-f", str(HERE / "kamailio.cfg"), "-DD", "-E"]
-    command += ["-x", "tlsf", "-X", "tlsf", "-m", "2048", "-M", "64"]
+    command += ["-x", "tlsf", "-X", "tlsf", "-m", "2048", "-M", "64", "-b", str(BUFFER)]
     command += ["-l", f"udp:{HOST}:{port}", "-Y", str(folder), "-P", str(folder / "kamailio.pid")]
     return [*command, *(part for name in defines for part in ("-A", name))]
 

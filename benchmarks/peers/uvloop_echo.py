@@ -1,8 +1,9 @@
-"""A bare uvloop DatagramProtocol that echoes, the usual way in Python: python -m benchmarks.peers.uvloop_echo PORT"""
+"""A bare uvloop DatagramProtocol that echoes, the usual way in Python: python -m benchmarks.peers.uvloop_echo PORT BUFFER"""
 
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 
 import uvloop
@@ -20,8 +21,12 @@ class Echo(asyncio.DatagramProtocol):
 
 async def main() -> None:
     loop = asyncio.get_running_loop()
-    await loop.create_datagram_endpoint(Echo, local_addr=("127.0.0.1", int(sys.argv[1])))
-    await asyncio.Event().wait()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, int(sys.argv[2]))
+        bound.bind(("127.0.0.1", int(sys.argv[1])))
+        bound.setblocking(False)
+        await loop.create_datagram_endpoint(Echo, sock=bound)
+        await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
