@@ -33,6 +33,7 @@ cdef class Engine(Receiver):
     cdef uint64_t secret
     cdef ServerTransaction current       # of the request being handled
     cdef bint local_callers
+    cdef int64_t complain_at             # the next failure of the store may be logged again
     # counters
     cdef long received, requests, responses, keepalives, malformed, discarded, stateless, strays, unpromised, commits
     cdef long failed_commits

@@ -72,6 +72,7 @@ cdef enum:
     SWEEP = 1                # housekeeping timer
     SWEEP_INTERVAL = 1000    # ms
     SWEEP_RECORDS = 2000     # a million AORs are looked through in under nine minutes
+    COMPLAIN_EVERY = 10_000  # ms
 
 cdef bytes ALLOW = b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, NOTIFY, REFER, MESSAGE, SUBSCRIBE, INFO, PRACK, UPDATE\r\n"
 cdef bytes CAPABILITIES = ALLOW + b"Accept: application/sdp, message/sipfrag\r\nSupported: path\r\n"
@@ -224,6 +225,7 @@ cdef class Engine(Receiver):
         cdef Py_ssize_t i
         try:
             self.store.commit()
+            self.promises.clear()
             while self.redial.committed(now):
                 self.store.commit()
             self.transactions.settle()
@@ -245,11 +247,10 @@ cdef class Engine(Receiver):
     def _store_failed(self, error, int64_t now):
         # All of the batch's writes are lost: take back the answers that promised them.
         self.failed_commits += 1
-        log.error("store-failed", extra={"sip": {"error": str(error), "answers_taken_back": len(self.promises)}})
-        try:
-            self.store.abort()
-        except StoreError:
-            log.exception("store-abort-failed")
+        if now >= self.complain_at:           # a full disk fails every batch
+            self.complain_at = now + COMPLAIN_EVERY
+            log.error("store-failed", extra={"sip": {"error": str(error), "failures": self.failed_commits}})
+        self.store.abort()
         promises, self.promises = self.promises, []
         # By identity: a retransmission in the same batch was answered with the same bytes.
         taken = {id(self.outbox.data[index]) for index, *_ in promises}
@@ -262,7 +263,12 @@ cdef class Engine(Receiver):
                 self.outbox.send(response, answer_flow(request, flow))
             else:
                 (<ServerTransaction>transaction).retract(response, 503, now)
-        self.redial.rolled_back(now)
+        for _ in range(2):                    # the second time it only takes note of what the first could not write
+            try:
+                self.redial.rolled_back(now)
+                break
+            except StoreError:
+                self.store.abort()
 
     # ---- answers without a transaction (RFC 3261 §8.2.7)
 

@@ -33,7 +33,7 @@ from ._flow import Flow
 from ._parser import Message, aor, parse_address
 from ._transaction import ClientTransaction, Handler
 from ._wheel import Timed, Wheel
-from .errors import ParseError
+from .errors import ParseError, StoreError
 from .location import Location
 from .records import ARMED, CALLING, RECALLING, Binding, Talk, Watch
 from .store.protocol import Store
@@ -48,8 +48,10 @@ RECALL = 4  # payload: Recall, the REFER or the INVITE is late
 TALK = 5  # payload: Call-ID of the talk
 FORGET = 6  # payload: Call-ID of a REFER
 RESUME = 7  # payload: pair
+REWRITE = 8  # no payload
 
 FORGET_AFTER = 300_000  # ms that NOTIFYs of a finished recall are still known
+REWRITE_AFTER = 1_000  # ms from a failed commit until what it lost is written again
 RESUME_EVERY = 1  # ms between the recalls taken up again at a start: a thousand a second
 
 Pair = tuple[bytes, bytes]  # callee, caller
@@ -118,6 +120,10 @@ class Redial(Timed):
         # Written since the last commit: None is a removal
         self._touched: dict[Pair, Watch | None] = {}
         self._talked: dict[bytes, Talk | None] = {}
+        # The same of batches that were lost: to be written again, unless something newer is
+        self._lost: dict[Pair, Watch | None] = {}
+        self._lost_talks: dict[bytes, Talk | None] = {}
+        self._rewrite = 0  # timer
         self._armed: set[Pair] = set()  # of those, armed or renewed, and promised by an answer that has not left
         self._counts = dict.fromkeys(
             ("armed", "renewed", "cancelled", "expired", "recalls", "recall_failures", "completed", "given_up"), 0
@@ -160,28 +166,43 @@ class Redial(Timed):
         self._touched.clear()
         self._talked.clear()
         self._armed.clear()
+        if self._rewrite and not self._lost and not self._lost_talks:
+            self._wheel.cancel(self._rewrite)
+            self._rewrite = 0
         if self._claimed:
             claimed, self._claimed = self._claimed, []
             for recall in claimed:
-                watch = self._store.watch(*recall.pair)
+                watch = self._watch(*recall.pair)
                 if watch is not None and not recall.over:
                     self._refer(recall, watch, now)
         return bool(self._touched)
 
     def rolled_back(self, now: int) -> None:
-        """The writes since the last commit are lost: undo what was only promised, write again what has happened."""
+        """The writes since the last commit are lost: undo what was only promised, write again what has happened.
+
+        May raise StoreError; then that is tried again a little later, and until then remembered here.
+        """
         touched, self._touched = self._touched, {}
         talked, self._talked = self._talked, {}
         undo, self._armed = self._armed | {recall.pair for recall in self._claimed}, set()
         self._claimed.clear()
-        for pair, watch in touched.items():
-            if pair in undo:
-                self._take_back(pair, now)
-            elif watch is not None:
+        self._lost.update((pair, watch) for pair, watch in touched.items() if pair not in undo)
+        self._lost_talks.update(talked)
+        for pair in undo:
+            self._take_back(pair, now)
+        if (self._lost or self._lost_talks) and not self._rewrite:
+            self._write_again(now)
+
+    def _write_again(self, now: int) -> None:
+        """Write what has happened, and was lost with a batch."""
+        # Tried again later, unless all of it is committed before: the store may fail for long.
+        self._rewrite = self._wheel.schedule(now + REWRITE_AFTER, self, REWRITE)
+        for pair, watch in list(self._lost.items()):
+            if watch is not None:
                 self._put(watch)
             else:
                 self._remove(pair, "ended before the store failed")
-        for callee, talk in talked.items():
+        for callee, talk in list(self._lost_talks.items()):
             self._keep_talk(callee, talk)
 
     def _take_back(self, pair: Pair, now: int) -> None:
@@ -192,7 +213,7 @@ class Redial(Timed):
             self._stop(recall)
             recall.over = True
             self._release(recall)
-        watch = self._store.watch(*pair)
+        watch = self._watch(*pair)
         if watch is None:
             return
         self._time(watch)
@@ -228,7 +249,7 @@ class Redial(Timed):
             # The recalled call finds the callee gone again: the watch keeps its remaining life.
             recall.call_id = request.call_id
             self._come_to_nothing(recall, "480 callee gone again", now)
-            watch = self._store.watch(callee, caller)
+            watch = self._watch(callee, caller)
             return _offer(watch, now) if watch is not None else None
         if period is None or period < self._settings.min_period:
             period = self._settings.default_period
@@ -241,7 +262,7 @@ class Redial(Timed):
     def _arm(self, request: Message, flow: Flow, pair: Pair, expires_at: int, now: int) -> Watch | None:
         callee, caller = pair
         self._store.for_update()
-        before = self._store.watch(callee, caller)
+        before = self._watch(callee, caller)
         if before is None and (
             self._store.count_by_caller(caller) >= self._settings.per_caller
             or self._store.count_by_callee(callee) >= self._settings.per_callee
@@ -280,7 +301,7 @@ class Redial(Timed):
         """An AOR went from unbound to bound, and its 200 is on its way."""
         if not self._expiries:
             return
-        watches = self._store.watches(callee)
+        watches = self._watches(callee)
         if not watches:
             return
         for watch in watches:
@@ -301,7 +322,7 @@ class Redial(Timed):
             return
         recall.call_id = call_id
         self._stop(recall)
-        watch = self._store.watch(callee, caller)
+        watch = self._watch(callee, caller)
         if watch is not None and watch.state == RECALLING:
             self._put(msgspec.structs.replace(watch, state=CALLING, last_result="caller is calling"))
 
@@ -351,7 +372,7 @@ class Redial(Timed):
         parts = line.split(None, 2)
         if len(parts) < 2 or parts[0].upper() != "SIP/2.0" or not parts[1].isdigit():
             return 200
-        watch = self._store.watch(*pair)
+        watch = self._watch(*pair)
         if watch is not None and watch.refer_call_id == request.call_id:
             self._put(msgspec.structs.replace(watch, last_result=f"NOTIFY {' '.join(parts[1:])}"[:80]))
             recall = self._recalls.get(pair)
@@ -366,14 +387,24 @@ class Redial(Timed):
         serial = self._settings.order == "serial"
         if (serial and callee in self._taken) or not self._location.live(callee, now):
             return
+        try:
+            self._claim_due(callee, serial, now)
+        except StoreError:
+            self._pause(callee, now + self._retry(), RETRY, now)
+            raise
+
+    def _claim_due(self, callee: bytes, serial: bool, now: int) -> None:
         self._store.for_update()
         later = 0
-        for watch in self._store.watches(callee):
+        for watch in self._watches(callee):
             pair = (watch.callee, watch.caller)
             if watch.state != ARMED or watch.expires_at <= now or pair in self._recalls:
                 continue
             if watch.not_before > now:
                 later = min(later, watch.not_before) if later else watch.not_before
+                continue
+            if pair in self._lost:  # not as it is stored: nothing that could be claimed
+                later = min(later, now + 2 * REWRITE_AFTER) if later else now + 2 * REWRITE_AFTER
                 continue
             if self._claim(watch, now) and serial:
                 return
@@ -390,9 +421,9 @@ class Redial(Timed):
             recalled_at=now,
             last_result="REFER sent",
         )
-        self._touched[watch.callee, watch.caller] = claimed
         if not self._store.claim(watch, claimed):
             return False
+        self._wrote(watch.callee, watch.caller, claimed)
         self._claimed.append(self._adopt(claimed, now))
         self._counts["recalls"] += 1
         return True
@@ -454,7 +485,7 @@ class Redial(Timed):
             recall.refer.abandon()
             recall.refer = None
         self._counts["recall_failures"] += 1
-        watch = self._store.watch(*recall.pair)
+        watch = self._watch(*recall.pair)
         if watch is not None:
             if watch.attempts >= self._settings.attempts:
                 self._remove(recall.pair, "attempts used up")
@@ -510,6 +541,8 @@ class Redial(Timed):
             self._expire(payload, now)  # type: ignore[arg-type]
         elif kind == RESUME:
             self._resume(payload, now)  # type: ignore[arg-type]
+        elif kind == REWRITE:
+            self._write_again(now)
         elif isinstance(payload, bytes):
             if kind == FORGET:
                 self._refers.pop(payload, None)
@@ -522,7 +555,7 @@ class Redial(Timed):
 
     def _expire(self, pair: Pair, now: int) -> None:
         self._expiries.pop(pair, None)
-        watch = self._store.watch(*pair)
+        watch = self._watch(*pair)
         if watch is None:
             return
         if watch.expires_at > now:
@@ -533,7 +566,7 @@ class Redial(Timed):
 
     def _resume(self, pair: Pair, now: int) -> None:
         recall = self._recalls.get(pair)
-        watch = self._store.watch(*pair)
+        watch = self._watch(*pair)
         if recall is None or recall.call_id or watch is None or watch.state != RECALLING:
             return
         self._refer(recall, watch, now)
@@ -572,19 +605,37 @@ class Redial(Timed):
 
     # ---- the store, and what is held in memory
 
+    def _watch(self, callee: bytes, caller: bytes) -> Watch | None:
+        if (callee, caller) in self._lost:
+            return self._lost[callee, caller]
+        return self._store.watch(callee, caller)
+
+    def _watches(self, callee: bytes) -> list[Watch]:
+        found = self._store.watches(callee)
+        if self._lost:
+            now = [self._lost.get((watch.callee, watch.caller), watch) for watch in found]
+            return [watch for watch in now if watch is not None]
+        return found
+
     def _put(self, watch: Watch) -> None:
-        self._touched[watch.callee, watch.caller] = watch
+        self._wrote(watch.callee, watch.caller, watch)
         self._store.put_watch(watch)
 
     def _remove(self, pair: Pair, reason: str) -> bool:
         self._untime(pair)
-        self._touched[pair] = None
+        self._wrote(*pair, None)
         if not self._store.delete_watch(*pair):
             return False
         log.debug("watch-ended", extra={"sip": {"callee": pair[0], "caller": pair[1], "reason": reason}})
         return True
 
+    def _wrote(self, callee: bytes, caller: bytes, watch: Watch | None) -> None:
+        """Note a write before it is tried: with its batch it is lost, or replaces what was lost before."""
+        self._lost.pop((callee, caller), None)
+        self._touched[callee, caller] = watch
+
     def _keep_talk(self, callee: bytes, talk: Talk | None) -> None:
+        self._lost_talks.pop(callee, None)
         self._talked[callee] = talk
         if talk is not None:
             self._store.put_talk(talk)

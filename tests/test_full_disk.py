@@ -1,0 +1,106 @@
+"""A store that takes no writes for a while: calls go on, nothing is promised, and what happened is written afterwards."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from redialing import armed, come_back, refers, watch_of
+
+from sipfast.errors import StoreUnavailable
+from sipfast.store.memory import MemoryStore
+
+
+class FullStore(MemoryStore):
+    """While `full`, every write fails and spoils its batch, as the protocol of stores has it (store/protocol.py)."""
+
+    full = False
+    spoiled = False
+
+    def _refuse(self) -> None:
+        if self.full or self.spoiled:
+            self.spoiled = True
+            raise StoreUnavailable("no space left")
+
+    def commit(self) -> None:
+        if self.spoiled:
+            self.abort()
+            raise StoreUnavailable("no space left")
+        super().commit()
+
+    def abort(self) -> None:
+        self.spoiled = False
+        super().abort()
+
+
+def writing(name: str) -> Any:
+    def write(self: FullStore, *args: Any) -> Any:
+        self._refuse()
+        return getattr(MemoryStore, name)(self, *args)
+
+    return write
+
+
+for name in ("put_bindings", "put_watch", "delete_watch", "claim", "put_talk", "delete_talk", "put_known"):
+    setattr(FullStore, name, writing(name))
+
+
+def ring(seconds: int) -> tuple[Any, Any, Any]:
+    """Bob is back and his phone rings with the recalled call."""
+    scene, alice, bob = armed(store=FullStore())
+    bob.ring_time = seconds * 1_000
+    alice.talk_time = 5_000
+    come_back(scene, bob)
+    scene.network.wait(lambda: len(alice.calls) == 2 and alice.calls[1].state == "ringing")
+    return scene, alice, bob
+
+
+@pytest.mark.parametrize("full_for", [100, 30_000, 120_000])
+def test_a_call_that_is_answered_while_the_disk_is_full_is_a_call_and_ends_its_watch(full_for: int) -> None:
+    scene, alice, bob = ring(10)
+    scene.store.full = True
+    scene.network.wait(lambda: alice.calls[1].over, 60_000)
+    assert alice.calls[1].was_answered
+    scene.run(full_for)
+    assert watch_of(scene) is not None  # nobody could remove it
+    scene.store.full = False
+    scene.run(3_000)
+    assert watch_of(scene) is None
+    scene.run(7_200_000)
+    assert len(refers(scene)) == 1 and len(alice.calls) == 2
+
+
+def test_while_the_disk_is_full_everything_is_answered_and_nothing_promised() -> None:
+    scene, alice, bob = ring(5)
+    scene.store.full = True
+    scene.run(20_000)
+    carol = scene.peer("carol")
+    for _ in range(5):
+        carol.ask("OPTIONS", "sip:example.com")
+        scene.run(5_000)
+    assert carol.got() == ["200"] * 5
+    carol.bind("carol")
+    scene.run(1_000)
+    carol.take("REGISTER", 503)
+    call = alice.call("dave", 3600)
+    scene.network.wait(lambda: call.over)
+    assert call.status is not None and call.status >= 500
+    scene.store.full = False
+    scene.run(3_000)
+    assert scene.store.count_watches() == 0 and not scene.store.bindings(b"sip:carol@example.com")
+
+
+def test_a_recall_whose_claim_cannot_be_written_is_made_later() -> None:
+    scene, alice, bob = armed({"retry_pause": 5.0}, store=FullStore())
+    alice.on_refer = "603"
+    come_back(scene, bob)
+    scene.run(1_000)
+    assert len(refers(scene)) == 1
+    alice.on_refer = "accept"
+    scene.store.full = True
+    scene.run(20_000)
+    assert len(refers(scene)) == 1  # a REFER leaves only after its claim was committed
+    scene.store.full = False
+    scene.network.wait(lambda: len(alice.calls) == 2 and alice.calls[1].was_answered, 60_000)
+    scene.run(5_000)
+    assert watch_of(scene) is None and len(refers(scene)) == 2
