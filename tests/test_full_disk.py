@@ -57,7 +57,7 @@ def ring(seconds: int) -> tuple[Any, Any, Any]:
 
 @pytest.mark.parametrize("full_for", [100, 30_000, 120_000])
 def test_a_call_that_is_answered_while_the_disk_is_full_is_a_call_and_ends_its_watch(full_for: int) -> None:
-    scene, alice, bob = ring(10)
+    scene, alice, _ = ring(10)
     scene.store.full = True
     scene.network.wait(lambda: alice.calls[1].over, 60_000)
     assert alice.calls[1].was_answered
@@ -71,7 +71,7 @@ def test_a_call_that_is_answered_while_the_disk_is_full_is_a_call_and_ends_its_w
 
 
 def test_while_the_disk_is_full_everything_is_answered_and_nothing_promised() -> None:
-    scene, alice, bob = ring(5)
+    scene, alice, _ = ring(5)
     scene.store.full = True
     scene.run(20_000)
     carol = scene.peer("carol")
