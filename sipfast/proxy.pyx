@@ -473,8 +473,6 @@ cdef class Proxy(Timed):
             branch = Branch.__new__(Branch)
             branch.context = context
             context.branches.append(branch)
-        if server.invite and any([(<Target>target).flow is not None for target in targets]):
-            server.respond(make_response(request, 100, flow, b"", b"", None, b""), 100, now)
         for target, branch in zip(targets, list(context.branches)):
             if target.flow is None:           # §16.9: as if 503 had come
                 branch.done = True
@@ -486,6 +484,9 @@ cdef class Proxy(Timed):
             branch.transaction = self.transactions.start(data, mark, target.flow, context, now)
             if server.invite:
                 branch.timer_c = self.wheel.schedule(now + self.timer_c, self, TIMER_C, branch)
+        if server.invite and any([(<Target>target).flow is not None for target in targets]):
+            # Last: a caller that has its 100 sends no more, so what dies with us must not be the INVITE.
+            server.respond(make_response(request, 100, flow, b"", b"", None, b""), 100, now)
         context.settle(now)
         return context
 
