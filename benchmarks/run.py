@@ -149,7 +149,8 @@ def machine() -> dict[str, Any]:
     kamailio = find("kamailio")
     version = ""
     if kamailio:
-        version = subprocess.run([kamailio, "-v"], capture_output=True, text=True, check=False).stdout.partition("\n")[0].strip()
+        said = subprocess.run([kamailio, "-v"], capture_output=True, text=True, check=False).stdout
+        version = said.partition("\n")[0].strip()
     return {
         "cpu": model,
         "cores": os.cpu_count(),
