@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,7 @@ def main() -> int:
     changes = {"rounds": arguments.rounds, "seconds": arguments.seconds, "modes": arguments.rows}
     changes["patience"] = arguments.patience
     plan = replace(plan, **{name: value for name, value in changes.items() if value})
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers are ended, too
     whole = plan == Plan(patience=plan.patience)
     # Only the whole comparison replaces the results that are kept.
     folder = arguments.output or (RESULTS if whole else RESULTS / "partial")
