@@ -34,10 +34,20 @@ cdef class Engine(Receiver):
     cdef ServerTransaction current       # of the request being handled
     cdef bint local_callers
     cdef int64_t complain_at             # the next failure of the store may be logged again
+    # Of several workers
+    cdef int worker, workers
+    cdef int hops                        # workers that may still be asked about the message at hand
+    cdef bint mailed, resumed
+    cdef object bus
+    cdef list mail                       # for each worker, the frames that leave at the next commit
+    cdef long handed_over, handed_in, notices
     # counters
     cdef long received, requests, responses, keepalives, malformed, discarded, stateless, strays, unpromised, commits
     cdef long failed_commits
 
+    cdef int take(self, bytes data, Flow flow, int64_t now) except -1
+    cdef int hand(self, int worker, Message message, Flow flow, int hops) except -1
+    cdef int deliver(self) except -1
     cdef int request(self, Message request, Flow flow, int64_t now) except -1
     cdef int response(self, Message response, Flow flow, int64_t now) except -1
     cdef int answer(self, Message request, Flow flow, int status, bytes extra) except -1

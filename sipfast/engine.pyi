@@ -1,6 +1,6 @@
 """Typed face of the compiled engine: bytes in, bytes out, no socket, no clock."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ._flow import Receiver, Sink
 from ._wheel import Wheel
@@ -13,7 +13,9 @@ class Engine(Receiver):
     """The core as a whole. `start`, then `receive` and `advance`, each batch closed by `commit`.
 
     `wheel` and `redial` are there from `start` on. `domains` are the domains served, `hosts` the addresses (IP
-    literals) of the host names in the configuration.
+    literals) of the host names in the configuration. Of several workers on one store and one set of addresses, each has
+    an engine: `bus(worker, frames)` takes what the others are to get in `handed`; `resumed`: the worker that had this
+    number has died, and the others went on.
     """
 
     store: Store
@@ -29,9 +31,15 @@ class Engine(Receiver):
         *,
         domains: Sequence[str],
         hosts: Mapping[str, str] | None = None,
+        worker: int = 0,
+        workers: int = 1,
+        bus: Callable[[int, list[bytes]], object] | None = None,
+        resumed: bool = False,
     ) -> None: ...
     def start(self, now: int) -> None:
         """Load what the store holds; recalls that were in flight go on. Call `commit` afterwards."""
+    def handed(self, frame: bytes, now: int) -> None:
+        """Take what another worker has given to its bus for this one; a batch of them is closed by `commit`."""
     def close(self) -> None:
         """Drop all transactions and timers, telling nobody. The store stays open."""
     def counters(self) -> dict[str, int]:

@@ -65,6 +65,7 @@ from ._parser import uri_parts
 from ._writer import request as make_request
 from .errors import StoreError
 from .redial import Redial
+from .redial_shared import SharedRedial
 
 log = logging.getLogger("sipfast.engine")
 
@@ -73,6 +74,9 @@ cdef enum:
     SWEEP_INTERVAL = 1000    # ms
     SWEEP_RECORDS = 2000     # a million AORs are looked through in under nine minutes
     COMPLAIN_EVERY = 10_000  # ms
+
+cdef enum:
+    FRAME_NOTICE = 82            # "R": for redial; "M": hops, size of the flow, flow, message
 
 cdef bytes ALLOW = b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, NOTIFY, REFER, MESSAGE, SUBSCRIBE, INFO, PRACK, UPDATE\r\n"
 cdef bytes CAPABILITIES = ALLOW + b"Accept: application/sdp, message/sipfrag\r\nSupported: path\r\n"
@@ -141,9 +145,12 @@ cdef class Engine(Receiver):
     """See _flow.Receiver for the face that transports use; `start` comes first.
 
     `domains` are the domains served, `hosts` gives the addresses of the host names that the configuration mentions.
+    Of several workers on one store and one set of addresses, each has an engine: `bus(worker, frames)` takes what
+    others are to get in `handed`.
     """
 
-    def __init__(self, config, store, Sink sink, listeners, *, domains, hosts=None):
+    def __init__(self, config, store, Sink sink, listeners, *, domains, hosts=None, int worker=0, int workers=1,
+                 bus=None, bint resumed=False):
         self.config = config
         self.store = store
         self.sink = sink
@@ -153,6 +160,11 @@ cdef class Engine(Receiver):
         self.location = Location(store, [listener.family for listener in listeners], hosts)
         self.router = make_router(config, listeners, domains, self.location)
         self.local_callers = config.redial.callers == "local"
+        self.worker = worker
+        self.workers = workers
+        self.bus = bus
+        self.resumed = resumed
+        self.mail = [[] for _ in range(workers)]
 
     def start(self, int64_t now):
         """Load what the store holds; recalls that were in flight go on. Call `commit` afterwards."""
@@ -160,15 +172,21 @@ cdef class Engine(Receiver):
         key = self.store.secret()
         self.secret = <uint64_t>int.from_bytes(key[:8], "big")
         self.wheel = Wheel(now)
-        self.transactions = TransactionLayer(config.timers, self.wheel, self.outbox, int.from_bytes(key, "big"))
+        self.transactions = TransactionLayer(config.timers, self.wheel, self.outbox, int.from_bytes(key, "big"),
+                                             self.worker)
         self.registrar = Registrar(config.registrar, self.location, self.secret)
         self.proxy = Proxy(self.transactions, self.wheel, self.outbox, self.sent_by, self.secret,
                            round(config.timers.c * 1000), on_answered=self._answered, on_final=self._final,
                            on_ended=self._ended, on_registered=self._registered)
-        self.redial = Redial(config.redial, self.store, self.wheel, self.location,
-                             make_originator(self.transactions, self.sent_by))
-        self.housekeeping = make_housekeeping(self.store, self.wheel)
-        self.wheel.schedule(now + SWEEP_INTERVAL, self.housekeeping, SWEEP)
+        originator = make_originator(self.transactions, self.sent_by)
+        if self.workers == 1:
+            self.redial = Redial(config.redial, self.store, self.wheel, self.location, originator)
+        else:
+            self.redial = SharedRedial(config.redial, self.store, self.wheel, self.location, originator,
+                                       worker=self.worker, workers=self.workers, post=self._post, resumed=self.resumed)
+        if self.worker == 0:                  # one sweeps for all
+            self.housekeeping = make_housekeeping(self.store, self.wheel)
+            self.wheel.schedule(now + SWEEP_INTERVAL, self.housekeeping, SWEEP)
         self.proxy.started = now
         self.redial.start(now)
 
@@ -180,6 +198,10 @@ cdef class Engine(Receiver):
     # ---- the receiver's face
 
     cpdef int receive(self, bytes data, Flow flow, int64_t now) except -1:
+        self.hops = self.workers - 1
+        return self.take(data, flow, now)
+
+    cdef int take(self, bytes data, Flow flow, int64_t now) except -1:
         cdef Message message
         self.received += 1
         if PyBytes_GET_SIZE(data) <= 4 and not data.strip(b"\r\n\0 "):
@@ -233,6 +255,8 @@ cdef class Engine(Receiver):
             self._store_failed(error, now)
         self.promises.clear()
         self.commits += 1
+        if self.mailed:
+            self.deliver()
         data = self.outbox.data
         flows = self.outbox.flows
         if not data:
@@ -270,6 +294,46 @@ cdef class Engine(Receiver):
             except StoreError:
                 self.store.abort()
 
+    # ---- other workers
+
+    def handed(self, bytes frame, int64_t now):
+        """Take what another worker has given to its bus for this one; a batch of them is closed by `commit`."""
+        cdef int size
+        if frame[0] == FRAME_NOTICE:
+            self.notices += 1
+            try:
+                self.redial.told(frame[1:], now)
+            except StoreError as error:
+                self._store_failed(error, now)
+            return
+        self.handed_in += 1
+        self.hops = frame[1]
+        size = frame[2]
+        self.take(frame[3 + size:], Flow.unpack(frame[3:3 + size]), now)
+
+    def _post(self, int worker, bytes notice):
+        self.mailed = True
+        (<list>self.mail[worker]).append(b"R" + notice)
+
+    cdef int hand(self, int worker, Message message, Flow flow, int hops) except -1:
+        # The other one answers by its own socket of the same address. `hops`: workers to try after that one.
+        cdef bytes packed = flow.pack()
+        self.handed_over += 1
+        self.mailed = True
+        (<list>self.mail[worker]).append(b"M%c%c%b%b" % (hops, <int>PyBytes_GET_SIZE(packed), packed, message.data))
+        return 0
+
+    cdef int deliver(self) except -1:
+        cdef int worker
+        cdef list frames
+        self.mailed = False
+        for worker in range(self.workers):
+            frames = <list>self.mail[worker]
+            if frames:
+                self.mail[worker] = []
+                self.bus(worker, frames)
+        return 0
+
     # ---- answers without a transaction (RFC 3261 §8.2.7)
 
     cdef int answer(self, Message request, Flow flow, int status, bytes extra) except -1:
@@ -292,7 +356,7 @@ cdef class Engine(Receiver):
     cdef int request(self, Message request, Flow flow, int64_t now) except -1:
         cdef RoutePlan plan
         cdef Uri uri = request.uri
-        cdef int method = request.method, planned, verdict, problem
+        cdef int method = request.method, planned, verdict, problem, home
         cdef bint in_dialog = request.target.tag.end > request.target.tag.start
         planned = self.router.plan(request, &plan)
         if planned == -2:
@@ -312,6 +376,10 @@ cdef class Engine(Receiver):
                                unsupported_line(request, H_PROXY_REQUIRE) if problem == 420 else b"")
         if not self.may_pass(request, flow, &plan, &uri, in_dialog):
             return self.reject(request, flow, 403, b"")
+        if method == M_NOTIFY and self.hops and plan.left == 0 and self.router.is_self(request.p, &uri):
+            home = self.redial.home(request.text(request.call_id))
+            if home >= 0 and home != self.worker:
+                return self.hand(home, request, flow, 0)
         verdict = self.transactions.receive_request(request, answer_flow(request, flow), now)
         if verdict != VERDICT_NEW:
             return 0
@@ -378,6 +446,11 @@ cdef class Engine(Receiver):
         cdef list targets
         if self.transactions.receive_request(request, answer_flow(request, flow), now) != VERDICT_UNMATCHED:
             return 0
+        if self.hops and (request.method == M_CANCEL or not routed_by_us(plan)) and not span_is_stateless_tag(
+                request, self.secret):
+            # From another port than its INVITE it may have come to another worker than that. An ACK that follows our
+            # Record-Route is for a 2xx, and has no transaction anywhere.
+            return self.hand((self.worker + 1) % self.workers, request, flow, self.hops - 1)
         if request.method == M_CANCEL:
             # §16.10 would have it forwarded statelessly, but a branch of ours would match nothing downstream.
             return self.answer(request, flow, 481, b"")
@@ -548,6 +621,12 @@ cdef class Engine(Receiver):
     # ---- responses
 
     cdef int response(self, Message response, Flow flow, int64_t now) except -1:
+        cdef int home
+        if self.hops:
+            home = self.transactions.worker_of(response.p + response.via.branch.start,
+                                               response.via.branch.end - response.via.branch.start)
+            if 0 <= home < self.workers and home != self.worker:
+                return self.hand(home, response, flow, 0)
         if self.transactions.receive_response(response, flow, now):
             return 0
         return self.stray(response, now)
@@ -607,6 +686,7 @@ cdef class Engine(Receiver):
             "answered_stateless": self.stateless, "stray_responses": self.strays, "forwarded": self.proxy.forwarded,
             "loops": self.proxy.looped, "commits": self.commits, "failed_commits": self.failed_commits,
             "answers_taken_back": self.unpromised, "timers": self.wheel.count,
+            "handed_over": self.handed_over, "handed_in": self.handed_in, "notices": self.notices,
         }
         out.update(self.transactions.counters())
         out.update(self.redial.counters())

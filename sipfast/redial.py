@@ -82,6 +82,9 @@ class Recall(Handler):
         self.timer = 0
         self.refer: ClientTransaction | None = None  # until it is answered
         self.over = False
+        # Where several workers share the recalls, see redial_shared.py
+        self.worker = -1  # the other one that the call goes through
+        self.waited = False  # for the notice that the call has started
 
     def on_response(self, transaction: ClientTransaction, response: Message, now: int) -> int:
         """A response to the REFER."""
@@ -141,6 +144,8 @@ class Redial(Timed):
         for talk in self._store.each_talk():
             self._hold(talk, now)
         for watch in self._store.each_watch():
+            if not self._owns(watch.callee):
+                continue
             if watch.expires_at <= now:
                 gone.append(watch)
                 continue
@@ -238,7 +243,7 @@ class Redial(Timed):
 
         `allowed`: the caller is of a domain whose users may arm.
         """
-        period = _expires(request)
+        period = expires_of(request)
         if period == 0:
             return (None, _warning(callee, b"Automatic redial is off")) if self.cancel(caller, callee, now) else None
         if not self._settings.enabled or not allowed or caller == callee:
@@ -250,14 +255,14 @@ class Redial(Timed):
             recall.call_id = request.call_id
             self._come_to_nothing(recall, "480 callee gone again", now)
             watch = self._watch(callee, caller)
-            return _offer(watch, now) if watch is not None else None
+            return offer(watch, now) if watch is not None else None
         if period is None or period < self._settings.min_period:
             period = self._settings.default_period
             if period == 0:
                 return None
         period = min(period, self._settings.max_period)
         watch = self._arm(request, flow, pair, now + period * 1000, now)
-        return _offer(watch, now) if watch is not None else None
+        return offer(watch, now) if watch is not None else None
 
     def _arm(self, request: Message, flow: Flow, pair: Pair, expires_at: int, now: int) -> Watch | None:
         callee, caller = pair
@@ -299,8 +304,10 @@ class Redial(Timed):
 
     def callee_bound(self, callee: bytes, now: int) -> None:
         """An AOR went from unbound to bound, and its 200 is on its way."""
-        if not self._expiries:
-            return
+        if self._expiries:
+            self._bound(callee, now)
+
+    def _bound(self, callee: bytes, now: int) -> None:
         watches = self._watches(callee)
         if not watches:
             return
@@ -322,6 +329,7 @@ class Redial(Timed):
             return
         recall.call_id = call_id
         self._stop(recall)
+        self._store.for_update()
         watch = self._watch(callee, caller)
         if watch is not None and watch.state == RECALLING:
             self._put(msgspec.structs.replace(watch, state=CALLING, last_result="caller is calling"))
@@ -334,20 +342,29 @@ class Redial(Timed):
         """An INVITE was answered: the two talk, whoever called."""
         if not self._expiries and not self._recalls:
             return
-        for pair in ((callee, caller), (caller, callee)):
-            recall = self._recalls.pop(pair, None)
-            if self._remove(pair, "answered"):
-                self._counts["completed"] += 1
-            if recall is None:
-                continue
-            self._stop(recall)
-            recall.over = True
-            self._release(recall)
-            if self._settings.order == "serial" and self._store.count_by_callee(pair[0]):
-                # The next caller waits until this call has ended.
-                talk = Talk(pair[0], pair[1], call_id, now)
-                self._keep_talk(talk.callee, talk)
-                self._hold(talk, now)
+        self._answered((callee, caller), call_id, now)
+        self._answered((caller, callee), call_id, now)
+
+    def _answered(self, pair: Pair, call_id: bytes, now: int) -> None:
+        recall = self._recalls.pop(pair, None)
+        if self._remove(pair, "answered"):
+            self._counts["completed"] += 1
+        if recall is None:
+            return
+        self._stop(recall)
+        recall.over = True
+        self._release(recall)
+        if self._keeps_others_waiting(pair):
+            self._talk(pair, call_id, now)
+
+    def _keeps_others_waiting(self, pair: Pair) -> bool:
+        return self._settings.order == "serial" and self._store.count_by_callee(pair[0]) > 0
+
+    def _talk(self, pair: Pair, call_id: bytes, now: int) -> None:
+        """The next caller waits until this call has ended."""
+        talk = Talk(pair[0], pair[1], call_id, now)
+        self._keep_talk(talk.callee, talk)
+        self._hold(talk, now)
 
     def call_failed(self, caller: bytes, callee: bytes, call_id: bytes, status: int, now: int) -> None:
         """An INVITE got a final response other than 2xx."""
@@ -372,6 +389,7 @@ class Redial(Timed):
         parts = line.split(None, 2)
         if len(parts) < 2 or parts[0].upper() != "SIP/2.0" or not parts[1].isdigit():
             return 200
+        self._store.for_update()
         watch = self._watch(*pair)
         if watch is not None and watch.refer_call_id == request.call_id:
             self._put(msgspec.structs.replace(watch, last_result=f"NOTIFY {' '.join(parts[1:])}"[:80]))
@@ -416,7 +434,7 @@ class Redial(Timed):
             watch,
             state=RECALLING,
             attempts=watch.attempts + 1,
-            refer_call_id=secrets.token_hex(12).encode(),
+            refer_call_id=self._new_call_id(),
             refer_tag=secrets.token_hex(5).encode(),
             recalled_at=now,
             last_result="REFER sent",
@@ -485,6 +503,7 @@ class Redial(Timed):
             recall.refer.abandon()
             recall.refer = None
         self._counts["recall_failures"] += 1
+        self._store.for_update()
         watch = self._watch(*recall.pair)
         if watch is not None:
             if watch.attempts >= self._settings.attempts:
@@ -617,6 +636,14 @@ class Redial(Timed):
             return [watch for watch in now if watch is not None]
         return found
 
+    def _owns(self, callee: bytes) -> bool:
+        """Whether the timers and recalls of a callee's watches are held here."""
+        return True
+
+    def _new_call_id(self) -> bytes:
+        """A Call-ID for a REFER."""
+        return secrets.token_hex(12).encode()
+
     def _put(self, watch: Watch) -> None:
         self._wrote(watch.callee, watch.caller, watch)
         self._store.put_watch(watch)
@@ -650,12 +677,15 @@ class Redial(Timed):
 
     def _hold(self, talk: Talk, now: int) -> None:
         self._taken[talk.callee] = talk.call_id
+        self._know(talk, now)
+
+    def _know(self, talk: Talk, now: int) -> None:
         self._talks[talk.call_id] = talk.callee
         until = talk.since + round(self._settings.max_talk * 1000)
         self._wheel.schedule(max(until, now), self, TALK, talk.call_id)
 
 
-def _expires(request: Message) -> int | None:
+def expires_of(request: Message) -> int | None:
     """The INVITE's Expires in seconds; None where it is absent or malformed."""
     value = request.header("Expires")
     if value is None or not value.isdigit():
@@ -677,7 +707,7 @@ def _contact(request: Message, flow: Flow) -> tuple[bytes, bytes]:
     return uri, (params.get(b"+sip.instance") or b"").strip(b'"')
 
 
-def _offer(watch: Watch, now: int) -> tuple[bytes, bytes]:
+def offer(watch: Watch, now: int) -> tuple[bytes, bytes]:
     """Reason phrase and header lines of a 480 whose caller will be recalled (RFC 6910 §7.1 for Call-Info)."""
     seconds = max(0, (watch.expires_at - now) // 1000)
     return b"Not Logged In, Automatic Redial On", (

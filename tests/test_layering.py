@@ -54,7 +54,9 @@ ARROWS: dict[str, set[str]] = {
     "registrar": CORE | STORE | {"_grammar", "_records", "location"},
     "proxy": CORE | {"router"},
     "redial": CORE | STORE | {"location"},
-    "engine": CORE | STORE | {"location", "auth", "registrar", "proxy", "redial", "router"},
+    # The same by several workers: it adds who owns what, and changes nothing of what redial does.
+    "redial_shared": CORE | STORE | {"location", "redial"},
+    "engine": CORE | STORE | {"location", "auth", "registrar", "proxy", "redial", "redial_shared", "router"},
     # Transports hand bytes to a receiver and never know what it is made of.
     "_udp": {"_flow", "engine"},
     "transport": TRANSPORTS | {"_flow", "engine"},
@@ -64,10 +66,10 @@ ARROWS: dict[str, set[str]] = {
     "transport.resolve": {"_flow"},
     "server": set(),
     "server.logs": set(),
-    "server.bus": {"_flow"},
+    "server.bus": {"_udp"},
     "server.worker": TRANSPORTS | STORES | {"engine", "_flow", "server.bus"},
     "server.admin": STORES,
-    "server.supervisor": {"server.worker", "server.admin", "server.bus"},
+    "server.supervisor": {"server.worker", "server.admin", "server.bus", "transport.udp"},
     # It starts the server as a process of its own and talks to it over the network only.
     "demo": {"_parser"},
     "cli": STORES | {"_flow", "_uri", "server", "server.logs", "server.worker", "server.supervisor", "server.admin", "demo"},

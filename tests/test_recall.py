@@ -319,6 +319,7 @@ def test_7_a_call_that_finds_bob_gone_is_armed_again_with_its_remaining_life(exp
     bob.unregister()
     scene.network.wait(lambda: alice.calls[-1].recalled and alice.calls[-1].over)
     assert alice.calls[-1].status == 480
+    scene.run()
     watch = watch_of(scene)
     assert before is not None and watch is not None
     assert (watch.state, watch.attempts, watch.expires_at) == ("armed", 1, before.expires_at)
