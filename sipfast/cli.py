@@ -87,6 +87,7 @@ def command_line() -> Parser:
         action="append",
         help="a SIP server behind this one; DOMAIN=sip:HOST:PORT for one domain only",
     )
+    command.add_argument("--workers", metavar="N", type=int, help="processes that serve together (one a core)")
     command.add_argument("--log-level", metavar="LEVEL", help="debug, info, warning or error (info)")
     command.set_defaults(run=serve)
 
@@ -131,20 +132,21 @@ def listing(
 
 
 def serve(arguments: argparse.Namespace) -> int:
-    """Run the server in this process until it is told to end."""
+    """Run the server until it is told to end."""
     flags = {
         "listen": arguments.listen,
         "domains": arguments.domain,
         "store.data": arguments.data,
         "upstream": [upstream_flag(text) for text in arguments.upstream] if arguments.upstream else None,
+        "workers": arguments.workers,
         "log_level": arguments.log_level,
     }
     config = load(arguments.config, {key: value for key, value in flags.items() if value is not None})
-    from .server import logs, worker
+    from .server import logs, supervisor
 
     logs.setup(config.log_level)
     try:
-        worker.serve(config, announce)
+        supervisor.serve(config, announce)
     except SipFastError:
         raise
     except Exception:

@@ -110,6 +110,8 @@ class Config(Section, frozen=True):
     """Host that Via, Record-Route and Contact name; empty: the listener's address."""
     domains: tuple[str, ...] = ()
     """Domains served; empty: the host's own names and addresses."""
+    workers: Annotated[int, msgspec.Meta(ge=0, le=64)] = 0
+    """Processes that serve together; 0: as many as there are cores."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     timers: Timers = Timers()
     registrar: Registrar = Registrar()
@@ -141,6 +143,7 @@ FLAGS = {
     "domains": "--domain",
     "store.data": "--data",
     "upstream": "--upstream",
+    "workers": "--workers",
     "log_level": "--log-level",
 }
 DEFAULT_PORT = 5060  # RFC 3261 §19.1.2

@@ -23,7 +23,7 @@ import sipfast
 from sipfast import config
 from sipfast._udp import interface_addresses
 from sipfast.errors import ConfigError, StoreUnavailable
-from sipfast.server import worker
+from sipfast.server import supervisor, worker
 
 
 def ask(address: tuple[str, int]) -> bytes:
@@ -89,7 +89,8 @@ def test_serve_says_what_it_serves_answers_and_ends(serve, tmp_path):
     status, log = server.end(signal.SIGTERM)
     assert (status, time.monotonic() - began < 1.0) == (0, True)
     assert server.rest == ""
-    assert all(re.match(r"time=\S+ level=info event=(started|stopped) ", line) for line in log.splitlines()), log
+    line = r"time=\S+ level=info event=(started|stopped|worker-stopped) .*"
+    assert all(re.fullmatch(line, each) for each in log.splitlines()), log
 
 
 def test_serve_ends_by_sigint_too_and_starts_again_on_its_data(serve):
@@ -99,7 +100,7 @@ def test_serve_ends_by_sigint_too_and_starts_again_on_its_data(serve):
 
 
 def test_serve_logs_nothing_per_message_at_info(serve):
-    server = serve("--listen", "udp:127.0.0.1:0")
+    server = serve("--listen", "udp:127.0.0.1:0", "--workers", 1)
     for _ in range(20):
         server.ask()
     assert len(server.end(signal.SIGTERM)[1].splitlines()) == 2
@@ -383,3 +384,31 @@ def test_the_line_that_says_what_is_served():
     assert "serves 0.example, 1.example, 2.example, 3.example, 4.example and 5 more on" in worker.describe(
         config.Config(), LISTENERS, many
     )
+
+
+# Several workers; what they do together is in test_peers_workers.py
+
+
+@pytest.mark.skipif(not supervisor.CAN_SHARE, reason="needs Linux")
+def test_workers_say_little_too(serve):
+    server = serve("--listen", "udp:127.0.0.1:0", "--workers", 3)
+    assert server.line.rstrip().endswith("; 3 workers")
+    for _ in range(20):
+        server.ask()
+    status, log = server.end(signal.SIGTERM)
+    events = re.findall(r" event=(\S+)", log)
+    assert (status, sorted(events)) == (0, ["started", "stopped", "worker-stopped", "worker-stopped", "worker-stopped"])
+
+
+def test_workers_where_the_platform_cannot_share_an_address(monkeypatch):
+    monkeypatch.setattr(supervisor, "CAN_SHARE", False)
+    assert supervisor.cores() == 1
+    with pytest.raises(ConfigError, match="^workers: only Linux"):
+        supervisor.serve(config.Config(listen=("udp:127.0.0.1:0",), workers=2), print)
+
+
+@pytest.mark.parametrize("count", ["-1", "65", "many"])
+def test_a_wrong_number_of_workers_is_one_line(count, tmp_path):
+    line = one_line(sipfast_command("serve", "--listen", "udp:127.0.0.1:0", "--workers", count, folder=tmp_path), 2)
+    assert "--workers" in line
+    assert list(tmp_path.iterdir()) == []

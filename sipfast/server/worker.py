@@ -1,4 +1,4 @@
-"""One process that serves: it opens the sockets and the store, runs the engine on a uvloop loop, and ends it cleanly.
+"""One process that serves, alone or as one of several: it runs the engine on a uvloop loop, and ends it cleanly.
 
 The order at the start is such that a mistake changes nothing: the ports first (a second server is told so before it
 touches the data), then names, then the store, and only then the engine. Datagrams that come meanwhile wait in the
@@ -13,10 +13,11 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+import msgspec
 import uvloop
 
 from .. import __version__
@@ -27,14 +28,34 @@ from ..errors import ConfigError, StoreError
 from ..store.lmdb import LmdbStore
 from ..store.protocol import Store
 from ..transport.udp import Complaints, listener_for, open_socket, primary_address, resolve
+from .bus import Bus
 
 log = logging.getLogger(__name__)
 
 WILDCARDS = ("0.0.0.0", "::")
 
 
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """What a supervisor gives to one of several workers."""
+
+    number: int
+    count: int
+    sockets: Sequence[socket.socket]
+    listeners: Sequence[Listener]
+    domains: Sequence[str]
+    hosts: Mapping[str, str]
+    reader: socket.socket
+    """Where this worker reads what the others hand over."""
+    writers: Sequence[socket.socket]
+    """Where each worker, by number, is written to."""
+    lifeline: int
+    """Ends when the supervisor does."""
+    resumed: bool
+    """The worker that had this number has died, and the others went on."""
+
+
 def serve(config: Config, announce: Callable[[str], object]) -> None:
-    """Serve until SIGTERM or SIGINT. `announce` gets one line for people that says what is served, once it is.
+    """Serve alone until SIGTERM or SIGINT. `announce` gets one line for people that says what is served, once it is.
 
     Raises ConfigError, TransportError or StoreError where it cannot begin; then nothing has been changed.
     """
@@ -42,46 +63,116 @@ def serve(config: Config, announce: Callable[[str], object]) -> None:
         runner.run(_serve(config, announce))
 
 
+def serve_with_others(config: Config, place: Place, ready: Callable[[], object]) -> None:
+    """Serve as one of several until SIGTERM or SIGINT, or until the supervisor is gone. `ready` is called once it does.
+
+    Raises StoreError where it cannot begin.
+    """
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve_with_others(config, place, ready))
+
+
 async def _serve(config: Config, announce: Callable[[str], object]) -> None:
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
     with ExitStack() as stack:
-        transport = UdpTransport(loop, Clock(), Complaints(log))
+        transport = UdpTransport(asyncio.get_running_loop(), Clock(), Complaints(log))
         stack.callback(transport.close)
-        listeners = open_listeners(config, transport)
+        sockets = [open_socket(listen) for listen in config.listen]
+        for opened in sockets:
+            transport.add(opened)
+        listeners = [listener_for(opened, config.advertise) for opened in sockets]
         domains = served_domains(config, listeners)
         hosts = upstream_hosts(config, listeners)
-        store = LmdbStore(
-            config.store.data,
-            durability=config.store.durability,
-            map_size_gib=config.store.map_size,
-            exclusive=True,
-        )
+        store = open_store(config, exclusive=True)
         stack.callback(store.close)
         engine = Engine(config, store, transport, listeners, domains=domains, hosts=hosts)
-        engine.start(transport.clock.now())
-        gc.collect()
-        gc.freeze()  # what is there now stays: collections need not look at it again
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, ended.set)
-        transport.start(engine)
-        log.info("started", extra={"sip": {"version": __version__, "process": os.getpid()}})
-        announce(describe(config, listeners, domains))
-        await keep_flushed(store, config, ended)
-        transport.stop()
-        transport.advance()
+
+        def begun() -> None:
+            log.info("started", extra={"sip": {"version": __version__, "process": os.getpid()}})
+            announce(describe(config, listeners, domains))
+
+        await run(config, store, transport, engine, begun)
         log.info("stopped", extra={"sip": transport.counters() | engine.counters()})
         engine.close()
 
 
-def open_listeners(config: Config, transport: UdpTransport) -> list[Listener]:
-    """Bind every address that the configuration names. Raises TransportError or ConfigError."""
-    listeners = []
-    for listen in config.listen:
-        opened = open_socket(listen)
-        transport.add(opened)
-        listeners.append(listener_for(opened, config.advertise))
-    return listeners
+async def _serve_with_others(config: Config, place: Place, ready: Callable[[], object]) -> None:
+    loop = asyncio.get_running_loop()
+    with ExitStack() as stack:
+        transport = UdpTransport(loop, Clock(), Complaints(log))
+        stack.callback(transport.close)
+        for opened in place.sockets:
+            transport.add(opened)
+        store = open_store(config, exclusive=False)
+        stack.callback(store.close)
+        bus = Bus(loop, place.reader, place.writers)
+        engine = Engine(
+            config,
+            store,
+            transport,
+            place.listeners,
+            domains=place.domains,
+            hosts=place.hosts,
+            worker=place.number,
+            workers=place.count,
+            bus=bus.post,
+            resumed=place.resumed,
+        )
+        complaints = Complaints(log)
+
+        def take(frame: bytes) -> None:
+            try:
+                engine.handed(frame, transport.clock.now())
+            except Exception as error:
+                complaints("handed-failed", error)
+
+        def begun() -> None:
+            bus.start(take, transport.advance)
+            stack.callback(bus.stop)
+            event = {"worker": place.number, "process": os.getpid()}
+            log.log(logging.INFO if place.resumed else logging.DEBUG, "worker-started", extra={"sip": event})
+            ready()
+
+        await run(config, store, transport, engine, begun, place.lifeline)
+        counters = transport.counters() | engine.counters() | bus.counters()
+        log.info("worker-stopped", extra={"sip": {"worker": place.number} | counters})
+        engine.close()
+
+
+async def run(
+    config: Config,
+    store: LmdbStore,
+    transport: UdpTransport,
+    engine: Engine,
+    begun: Callable[[], object],
+    lifeline: int = -1,
+) -> None:
+    """Start the engine, serve until the end is asked for, and finish what is due."""
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    engine.start(transport.clock.now())
+    gc.collect()
+    gc.freeze()  # what is there now stays: collections need not look at it again
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    if lifeline >= 0:
+        loop.add_reader(lifeline, ended.set)
+    transport.start(engine)
+    begun()
+    await keep_flushed(store, config, ended)
+    if lifeline >= 0:
+        loop.remove_reader(lifeline)
+    transport.stop()
+    transport.advance()
+
+
+def open_store(config: Config, *, exclusive: bool) -> LmdbStore:
+    """The store that the configuration names. Raises StoreError."""
+    return LmdbStore(
+        config.store.data,
+        durability=config.store.durability,
+        map_size_gib=config.store.map_size,
+        exclusive=exclusive,
+    )
 
 
 def served_domains(config: Config, listeners: Sequence[Listener]) -> list[str]:

@@ -295,6 +295,12 @@ class LmdbStore(Batch):
             except lmdb.Error as error:
                 self._fail(error)
 
+    def leave_to_others(self) -> int:
+        """Close, but keep `server.lock`: other processes will serve. Returns its descriptor, whose closing gives it up."""
+        lock, self._lock = self._lock, -1
+        self.close()
+        return lock
+
     def close(self) -> None:
         """Abort, flush and close; a second call does nothing."""
         if self._env is None:

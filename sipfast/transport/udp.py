@@ -34,21 +34,48 @@ def open_socket(listen: str) -> socket.socket:
     """A bound, non-blocking socket for "udp:HOST:PORT". Raises TransportError or ConfigError."""
     _, host, port = parse_listen(listen)
     family, address = resolve(host)
+    # No SO_REUSEADDR or SO_REUSEPORT: they would let a second server take the port over without a word.
+    return _open(listen, family, (address, port), shared=False)
+
+
+def open_shared(listen: str, count: int) -> list[socket.socket]:
+    """As many sockets at one address; the kernel gives each peer's datagrams to one of them (SO_REUSEPORT).
+
+    Raises TransportError, also where another program has the address already, or ConfigError.
+    """
+    opened = [open_socket(listen)]
+    try:
+        # Only now, when the address was found free: nobody else's sockets are joined.
+        opened[0].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        family, address = opened[0].family, opened[0].getsockname()[:2]
+        while len(opened) < count:
+            opened.append(_open(listen, family, address, shared=True))
+    except (OSError, TransportError) as error:
+        for each in opened:
+            each.close()
+        if isinstance(error, TransportError):
+            raise
+        raise TransportError(f"cannot listen on {listen} with {count} workers: {error.strerror}") from None
+    return opened
+
+
+def _open(listen: str, family: int, address: tuple[str, int], *, shared: bool) -> socket.socket:
     opened = None
     try:
         opened = socket.socket(family, socket.SOCK_DGRAM)
         opened.setblocking(False)
         if family == socket.AF_INET6:
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        # No SO_REUSEADDR: it would let a second server take the port over without a word.
-        opened.bind((address, port))
+        if shared:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        opened.bind(address)
         received, _ = widen(opened, BUFFER)
     except OSError as error:
         if opened is not None:
             opened.close()
         reason = _REASONS.get(error.errno or 0, error.strerror)
         raise TransportError(f"cannot listen on {listen}: {reason}") from None
-    if received < BUFFER // 4:
+    if received < BUFFER // 4 and not shared:
         event = {"listen": listen, "bytes": received, "hint": "raise sysctl net.core.rmem_max and wmem_max"}
         log.warning("small-receive-buffer", extra={"sip": event})
     return opened
