@@ -6,14 +6,26 @@ What workers hand to each other takes a moment, and arrives in order. One of the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
 
-from network import Network, Server
+from network import START, Server
 from sipwire import Address, literal
 
 from sipfast._flow import Flow, Sink
 from sipfast.config import Listener
+
+
+@dataclass(frozen=True)
+class Death:
+    """When one worker is killed: `after` ms from the start, for `down` ms; `losing` as in `Cluster.kill`."""
+
+    after: int
+    worker: int
+    down: int
+    losing: bool
 
 
 class Cluster(Server):
@@ -22,12 +34,14 @@ class Cluster(Server):
     workers = 2
     salt = 0  # another one, and the peers come to other workers
     delay = 1  # ms that what is handed over takes
+    deaths: Sequence[Death] = ()
 
     def __init__(self, name: str, address: Address, **more: Any) -> None:
         super().__init__(name, address, **more)
         self.engines: list[Any] = []
         self.posted: list[tuple[int, int, bytes, int]] = []  # when it is there, for whom, what, from whom
         self.backlog: list[list[tuple[bytes, Address]]] = []
+        self.dying = list(self.deaths)
         self.up: dict[int, int] = {}  # workers that are down: when they come back
 
     def home(self, peer: Address) -> int:
@@ -89,6 +103,10 @@ class Cluster(Server):
             if now >= self.up_at:
                 self.start(now)
             return
+        for death in [each for each in self.dying if now >= START + each.after]:
+            self.dying.remove(death)
+            self.restarts += 1
+            self.kill(death.worker, now, death.down, losing=death.losing)
         for number, when in [*self.up.items()]:
             if now >= when:
                 del self.up[number]
@@ -119,6 +137,8 @@ class Cluster(Server):
         engine.advance(now)
         self._down = 0
         engine.commit(now)
+        while getattr(self.store, "_journal", None):  # a commit failed: the others cannot write until there is another
+            engine.commit(now)
         if self._losing:
             self.crash(now, self._down)
 
@@ -128,6 +148,7 @@ class Cluster(Server):
         dues = [self.now for number, batch in enumerate(self.backlog) if batch and number not in self.up]
         dues += [when for when, worker, *_ in self.posted if worker not in self.up]
         dues += self.up.values()
+        dues += [max(self.now, START + death.after) for death in self.dying]
         dues += [due for engine in self.engines if engine is not None and (due := engine.next_deadline()) >= 0]
         return min(dues, default=None)
 
@@ -138,8 +159,3 @@ class Cluster(Server):
             for name, count in engine.counters().items():
                 total[name] = total.get(name, 0) + count
         return total
-
-
-def spread(network: Network, cluster: Cluster) -> set[int]:
-    """The workers that somebody's datagrams come to."""
-    return {cluster.home(endpoint.address) for endpoint in network._at.values() if endpoint is not cluster}

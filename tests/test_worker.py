@@ -403,7 +403,7 @@ def test_workers_say_little_too(serve):
 def test_workers_where_the_platform_cannot_share_an_address(monkeypatch):
     monkeypatch.setattr(supervisor, "CAN_SHARE", False)
     assert supervisor.cores() == 1
-    with pytest.raises(ConfigError, match="^workers: only Linux"):
+    with pytest.raises(ConfigError, match=r"^workers: only Linux"):
         supervisor.serve(config.Config(listen=("udp:127.0.0.1:0",), workers=2), print)
 
 
