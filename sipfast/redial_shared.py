@@ -167,6 +167,13 @@ class SharedRedial(Redial):
         # What was written again holds up the other workers until it is committed.
         self._wheel.schedule(now + COMMIT_AGAIN, self)
 
+    def _write_again(self, now: int) -> None:
+        for pair, watch in [*self._lost.items()]:
+            # Another worker may have changed or ended it meanwhile: what is the owner's to write is left to the owner.
+            if watch is not None and (not self._owns(pair[0]) or self._store.watch(*pair) is None):
+                del self._lost[pair]
+        super()._write_again(now)
+
     def _take_back(self, pair: Pair, now: int) -> None:
         if self._owns(pair[0]):
             super()._take_back(pair, now)
@@ -178,7 +185,7 @@ class SharedRedial(Redial):
     ) -> tuple[bytes | None, bytes] | None:
         """See Redial."""
         if self._settings.enabled and allowed and not self._owns(callee) and expires_of(request) != 0:
-            watch = self._store.watch(callee, caller)
+            watch = self._watch(callee, caller)
             if watch is not None and watch.state != ARMED:
                 # The recalled call finds the callee gone again: its owner puts the watch back, or gives it up.
                 self._proxied.pop(request.call_id, None)
@@ -220,13 +227,13 @@ class SharedRedial(Redial):
             super().call_started(caller, callee, call_id, now)
             return
         pair = (callee, caller)
-        watch = self._store.watch(*pair)
+        watch = self._watch(*pair)
         if (watch is None or watch.state == ARMED) and self._settings.end_on != "refer":
             return
         self._proxied[call_id] = pair
         if watch is not None and watch.state == RECALLING:
             self._store.for_update()
-            watch = self._store.watch(*pair)
+            watch = self._watch(*pair)
             if watch is not None and watch.state == RECALLING:
                 self._put(msgspec.structs.replace(watch, state=CALLING, last_result="caller is calling"))
         self._tell(STARTED, pair, call_id)
@@ -235,7 +242,7 @@ class SharedRedial(Redial):
         """See Redial."""
         if self._owns(callee):
             return super().is_recalling(caller, callee)
-        watch = self._store.watch(callee, caller)
+        watch = self._watch(callee, caller)
         return watch is not None and watch.state != ARMED
 
     def call_answered(self, caller: bytes, callee: bytes, call_id: bytes, now: int) -> None:
@@ -246,13 +253,13 @@ class SharedRedial(Redial):
         for pair in ((callee, caller), (caller, callee)):
             if self._owns(pair[0]):
                 self._answered(pair, call_id, now)
-            elif proxied == pair or self._store.watch(*pair) is not None:
+            elif proxied == pair or self._watch(*pair) is not None:
                 self._answered_here(pair, call_id, now)
 
     def _answered_here(self, pair: Pair, call_id: bytes, now: int) -> None:
         """A call for another's callee was answered. With end_on = "refer" only the owner knows whether it was recalled."""
         self._store.for_update()
-        watch = self._store.watch(*pair)
+        watch = self._watch(*pair)
         if self._remove(pair, "answered"):
             self._counts["completed"] += 1
         if watch is not None and watch.state != ARMED and self._keeps_others_waiting(pair):
@@ -318,7 +325,7 @@ class SharedRedial(Redial):
         if kind == RECALL and isinstance(payload, Recall) and not payload.over and not payload.waited:
             # The call may have started in another worker, whose notice is on its way.
             self._store.for_update()
-            watch = self._store.watch(*payload.pair)
+            watch = self._watch(*payload.pair)
             if watch is not None and watch.state == CALLING:
                 payload.waited = True
                 payload.timer = 0
@@ -361,7 +368,7 @@ class SharedRedial(Redial):
 
     def _look(self, pair: Pair, now: int) -> None:
         """The watch was armed, renewed or removed. Its callee may have come back in another worker at that moment."""
-        watch = self._store.watch(*pair)
+        watch = self._watch(*pair)
         if watch is None:
             self._untime(pair)
             return

@@ -90,7 +90,7 @@ def uvloop_echo(port: int, folder: Path, mode: str) -> list[str]:
 
 
 def sipfast(port: int, folder: Path, mode: str) -> list[str]:
-    command = [sys.executable, "-m", "sipfast", "serve", "--listen", f"udp:{HOST}:{port}", "--domain", DOMAIN]
+    command = [sys.executable, "-m", "sipfast", "serve", "--workers", "1", "--listen", f"udp:{HOST}:{port}", "--domain", DOMAIN]
     return [*command, "--data", str(folder / "data"), "--log-level", "warning"]
 
 
