@@ -174,6 +174,12 @@ class SharedRedial(Redial):
                 del self._lost[pair]
         super()._write_again(now)
 
+    def _watch(self, callee: bytes, caller: bytes) -> Watch | None:
+        pair = (callee, caller)
+        if self._lost.get(pair) is not None and self._store.watch(*pair) is None:
+            del self._lost[pair]  # another worker has ended it meanwhile
+        return super()._watch(callee, caller)
+
     def _take_back(self, pair: Pair, now: int) -> None:
         if self._owns(pair[0]):
             super()._take_back(pair, now)
