@@ -110,7 +110,7 @@ class Config(Section, frozen=True):
     """Host that Via, Record-Route and Contact name; empty: the listener's address."""
     domains: tuple[str, ...] = ()
     """Domains served; empty: the host's own names and addresses."""
-    workers: Annotated[int, msgspec.Meta(ge=0, le=64)] = 0
+    workers: Annotated[int, msgspec.Meta(ge=0, le=64)] = 1
     """Processes that serve together; 0: as many as there are cores."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     timers: Timers = Timers()
