@@ -90,8 +90,8 @@ def uvloop_echo(port: int, folder: Path, mode: str) -> list[str]:
 
 
 def sipfast(port: int, folder: Path, mode: str) -> list[str]:
-    command = [sys.executable, "-m", "sipfast", "serve", "--workers", "1", "--listen", f"udp:{HOST}:{port}", "--domain", DOMAIN]
-    return [*command, "--data", str(folder / "data"), "--log-level", "warning"]
+    command = [sys.executable, "-m", "sipfast", "serve", "--workers", "1", "--listen", f"udp:{HOST}:{port}"]
+    return [*command, "--domain", DOMAIN, "--data", str(folder / "data"), "--log-level", "warning"]
 
 
 def sipfast_power(port: int, folder: Path, mode: str) -> list[str]:
