@@ -67,21 +67,7 @@ class Lab:
         **keys: object,
     ) -> Sipp:
         """A phone whose scenario begins with a request of its own to the server's port."""
-        need("sipp")
-        keys.setdefault("domain", DOMAIN)
-        return self._keep(
-            Sipp(
-                scenario,
-                self.folder,
-                self._number,
-                server=server,
-                port=port or free_port(),
-                calls=calls,
-                seconds=seconds,
-                options=options,
-                keys=keys,
-            )
-        )
+        return self._sipp(scenario, server, options, port, calls, seconds, keys)
 
     def waiting(
         self,
@@ -93,21 +79,32 @@ class Lab:
         **keys: object,
     ) -> Sipp:
         """A phone whose scenario begins with a request from elsewhere; returns when it listens."""
+        return self._sipp(scenario, None, options, port, calls, seconds, keys).ready()
+
+    def _sipp(
+        self,
+        scenario: str,
+        server: int | None,
+        options: tuple[str, ...],
+        port: int | None,
+        calls: int,
+        seconds: float,
+        keys: dict[str, object],
+    ) -> Sipp:
         need("sipp")
-        keys.setdefault("domain", DOMAIN)
         return self._keep(
             Sipp(
                 scenario,
                 self.folder,
                 self._number,
-                server=None,
+                server=server,
                 port=port or free_port(),
                 calls=calls,
                 seconds=seconds,
                 options=options,
-                keys=keys,
+                keys={"domain": DOMAIN, **keys},
             )
-        ).ready()
+        )
 
     def end(self) -> None:
         """End whatever still runs, the latest first."""
