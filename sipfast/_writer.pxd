@@ -43,8 +43,8 @@ cdef bytes make_response(Message request, int status, Flow flow, bytes to_tag, b
 cdef int note_received(Edits edits, Message request, Flow flow) except -1
 # Removal of the topmost Via value (of a response): the whole line, or only the value where several share the line.
 cdef int drop_top_via(Edits edits, Message response) except -1
-# Removal of the topmost value of a list header (Route).
-cdef int drop_first_value(Edits edits, Message message, int header) except -1
+# Removal of the first `count` values of a list header (Route): whole lines where all of a line's values go.
+cdef int drop_first_values(Edits edits, Message message, int header, int count) except -1
 
 # ACK for a non-2xx final response (RFC 3261 §17.1.1.3), from our INVITE as sent, and its response.
 cdef bytes make_ack(Message invite, Message response)

@@ -436,22 +436,33 @@ cdef int note_received(Edits edits, Message request, Flow flow) except -1:
 
 
 cdef int drop_top_via(Edits edits, Message response) except -1:
-    return drop_first_value(edits, response, H_VIA)
+    return drop_first_values(edits, response, H_VIA, 1)
 
 
-cdef int drop_first_value(Edits edits, Message message, int header) except -1:
+cdef int drop_first_values(Edits edits, Message message, int header, int count) except -1:
+    cdef int field = message.first[header], done = 0, here
     cdef Cursor cursor
-    cdef Span first, second
-    cdef int index = message.first[header]
-    message.cursor(header, &cursor)
-    if message.next_value(&cursor, &first) != 1:
-        return 0
-    while index >= 0 and message.fields[index].value.end < first.end:
-        index = message.fields[index].next
-    if message.next_value(&cursor, &second) == 1 and second.start < message.fields[index].value.end:
-        edits.replace(first.start, second.start, b"")
-    else:
-        edits.replace(message.fields[index].line, message.fields[index].line_end, b"")
+    cdef Span value
+    cdef int32_t keep
+    while field != -1 and done < count:
+        cursor.field = field
+        cursor.position = 0
+        here = 0
+        keep = -1
+        # The cursor leaves the field with its last value, and passes over an empty one.
+        while cursor.field == field and message.next_value(&cursor, &value):
+            if value.start >= message.fields[field].line_end:
+                break
+            if done + here == count:
+                keep = value.start
+                break
+            here += 1
+        if keep != -1:
+            edits.replace(message.fields[field].value.start, keep, b"")
+        elif here:
+            edits.replace(message.fields[field].line, message.fields[field].line_end, b"")
+        done += here
+        field = message.fields[field].next
     return 0
 
 
@@ -548,7 +559,7 @@ def without_top_via(Message response not None):
 
 def without_first_route(Message message not None):
     cdef Edits edits = Edits()
-    drop_first_value(edits, message, H_ROUTE)
+    drop_first_values(edits, message, H_ROUTE, 1)
     return edits.apply(message)
 
 

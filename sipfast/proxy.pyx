@@ -7,16 +7,13 @@ back as it came, less our Via (§16.7 step 3). Everything here happens inside th
 
 import cython
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from ._flow cimport Flow, Sink
 from ._parser cimport (
-    Address,
     Cursor,
     H_MAX_FORWARDS,
     H_PROXY_AUTHENTICATE,
-    H_RECORD_ROUTE,
     H_ROUTE,
     H_VIA,
     H_WWW_AUTHENTICATE,
@@ -31,7 +28,7 @@ from ._parser cimport (
 )
 from ._transaction cimport ClientTransaction, Handler, ServerTransaction, TransactionLayer
 from ._wheel cimport Timed, Wheel
-from ._writer cimport Edits, drop_top_via, make_response, note_received
+from ._writer cimport Edits, drop_first_values, drop_top_via, make_response, note_received
 from .router cimport RoutePlan
 
 cdef enum:
@@ -278,34 +275,6 @@ cdef class ResponseContext(Handler):
         return edits.apply(best)
 
 
-cdef int value_line_edit(Edits edits, Message message, int header, int wanted) except -1:
-    # Remove the first `wanted` values of a list header: whole lines where all of a line's values go.
-    cdef int field = message.first[header], done = 0, here
-    cdef Cursor cursor
-    cdef Span value
-    cdef int32_t keep
-    while field != -1 and done < wanted:
-        cursor.field = field
-        cursor.position = 0
-        here = 0
-        keep = -1
-        # The cursor leaves the field with its last value, and passes over an empty one.
-        while cursor.field == field and message.next_value(&cursor, &value):
-            if value.start >= message.fields[field].line_end:
-                break
-            if done + here == wanted:
-                keep = value.start
-                break
-            here += 1
-        if keep == -1:
-            edits.replace(message.fields[field].line, message.fields[field].line_end, b"")
-        else:
-            edits.replace(message.fields[field].value.start, keep, b"")
-        done += here
-        field = message.fields[field].next
-    return 0
-
-
 cdef int drop_last_value(Edits edits, Message message, int header, Span last) except -1:
     cdef int field = message.last[header]
     cdef int32_t start = message.fields[field].value.start, at = last.start
@@ -332,7 +301,6 @@ cdef class Proxy(Timed):
         self.wheel = wheel
         self.sink = sink
         self.edits = Edits.__new__(Edits)
-        self.edits.texts = []
         self.sent_by = sent_by
         self.secret = secret
         self.timer_c = timer_c
@@ -425,11 +393,11 @@ cdef class Proxy(Timed):
         if plan.left and plan.next_is_strict:  # §16.6 step 6: the next hop wants itself in the Request-URI
             route = b"Route: <" + (uri if uri is not None else request.text(request.request_uri)) + b">\r\n"
             uri = request.text(plan.next)
-            value_line_edit(edits, request, H_ROUTE, plan.own + 1)
+            drop_first_values(edits, request, H_ROUTE, plan.own + 1)
             last = request.last[<int>H_ROUTE]
             edits.replace(request.fields[last].line_end, request.fields[last].line_end, route)
         elif plan.own:
-            value_line_edit(edits, request, H_ROUTE, plan.own)
+            drop_first_values(edits, request, H_ROUTE, plan.own)
         if uri is not None:
             edits.replace(request.request_uri.start, request.request_uri.end, uri)
         lines = b"Via: SIP/2.0/UDP " + ours + b";branch=" + branch + b"\r\n"
