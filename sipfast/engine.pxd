@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint64_t
 from ._flow cimport Flow, Receiver, Sink
 from ._parser cimport Message, Uri, Via
 from ._transaction cimport ServerTransaction, TransactionLayer
-from ._wheel cimport Timed, Wheel
+from ._wheel cimport Wheel
 from .location cimport Location
 from .proxy cimport Proxy, ResponseContext
 from .registrar cimport Registrar

@@ -16,27 +16,21 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from ._flow cimport Flow, Receiver, Sink, flow_beside
 from ._parser cimport (
-    Address,
     Cursor,
     H_EXPIRES,
-    H_PATH,
     H_PROXY_REQUIRE,
     H_REQUIRE,
     H_SUPPORTED,
-    H_TO,
     H_VIA,
     M_ACK,
-    M_BYE,
     M_CANCEL,
     M_INVITE,
     M_NOTIFY,
     M_OPTIONS,
     M_REGISTER,
     Message,
-    SCHEME_OTHER,
     SCHEME_SIP,
     SCHEME_SIPS,
-    SCHEME_TEL,
     Span,
     Uri,
     Via,
@@ -48,7 +42,6 @@ from ._parser cimport (
 from ._transaction cimport (
     VERDICT_NEW,
     VERDICT_UNMATCHED,
-    ClientTransaction,
     Handler,
     ServerTransaction,
     TransactionLayer,
@@ -60,7 +53,6 @@ from .proxy cimport Proxy, ResponseContext, Target, make_target
 from .registrar cimport Registrar
 from .router cimport RoutePlan, Router
 
-from ._parser import aor as aor_of
 from ._parser import uri_parts
 from ._writer import request as make_request
 from .errors import StoreError

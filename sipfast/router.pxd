@@ -16,8 +16,7 @@ cdef struct RoutePlan:
 cdef class Router:
     cdef readonly frozenset domains
     cdef readonly bint any_domain        # everything not our own goes to the default upstream
-    cdef tuple own_hosts                 # lower-case host of each listener's sent-by and address
-    cdef frozenset own_set
+    cdef frozenset own_set               # lower-case host of each listener's sent-by and address
     cdef frozenset ports
     cdef readonly dict upstreams         # domain -> Flow
     cdef readonly Flow default_upstream
