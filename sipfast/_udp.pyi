@@ -7,18 +7,6 @@ from typing import final
 
 from ._flow import Flow, Receiver, Sink
 
-BATCHED: bool
-"""Whether the platform reads and sends many datagrams with one call (recvmmsg, sendmmsg)."""
-
-def widen(socket: Socket, size: int) -> tuple[int, int]:
-    """Make the kernel's buffers of a socket `size` bytes each, past the system's limit where that is allowed.
-
-    Returns the bytes attained for receiving and sending.
-    """
-
-def kernel_drops(socket: Socket) -> int:
-    """Datagrams for the socket that the kernel has thrown away so far, mostly since nobody read fast enough."""
-
 def interface_addresses() -> list[str]:
     """Addresses of the interfaces that are up, as text, without the IPv6 ones that hold on one link only."""
 
@@ -34,7 +22,7 @@ class UdpTransport(Sink):
     """Bound, non-blocking UDP sockets that feed one receiver, and the sink for what that produces.
 
     `report(event, error)` is told of every exception that the receiver raises and of reads that fail; nothing else
-    comes of them. `batched` = False reads and sends one datagram per call, as is done where BATCHED is False.
+    comes of them. `batched` = False reads and sends one datagram per call, as is done where the platform has no such calls.
     A datagram longer than `max_datagram` bytes is dropped.
     """
 
@@ -58,7 +46,7 @@ class UdpTransport(Sink):
     def close(self) -> None:
         """Stop, give up what waits to be sent, and close the sockets."""
     def send(self, data: bytes, flow: Flow) -> int:
-        """Queue one message for the flow's socket. Leaves with 63 more, or at the next `flush`. Never raises."""
+        """Queue one message for the flow's socket. Leaves with 255 more, or at the next `flush`. Never raises."""
     def flush(self) -> None:
         """Send what is queued, as far as the kernel takes it; the rest when it does."""
     def advance(self) -> None:

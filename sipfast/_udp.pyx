@@ -2,34 +2,34 @@
 
 A readable socket is read in batches of up to 64, without ever waiting for a fuller one. A batch reads the clock once;
 each datagram becomes one bytes object and one Flow for the receiver; then the receiver commits, which hands what is
-to be sent to `UdpTransport.send`; and that leaves by sendmmsg. No task, future or queue is in between.
+to be sent to `UdpTransport.send`; and that leaves by sendmmsg (`_udp_socket`). No task, future or queue is in between.
 
 Reading is level-triggered: a wake takes BATCHES batches at the most, so that timers and the other sockets have their
-turn, and the loop comes back for the rest. Messages that the kernel has no room for wait in the socket's ring, in
-order; what finds the ring full is lost, as on any full link, and counted. A message that cannot be sent at all (no
-route, too big, refused) is counted and the next one sent.
+turn, and the loop comes back for the rest.
 
 There is one timer of the loop for all timers of the receiver. It may fire too early: it is set again only when the
 next deadline comes before it, which under load saves nearly all of the setting.
 
-Where the platform has no recvmmsg and sendmmsg, or by choice, the same arrays are filled and sent one by one.
+Where the platform has no recvmmsg, or by choice, the same arrays are filled one by one.
 """
 
 import errno as errors
 import os
-import socket as sockets_of_python
-import sys
 
 import cython
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.ref cimport Py_DECREF, Py_INCREF
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.errno cimport EAGAIN, EINTR, errno
-from libc.stdint cimport int64_t, uint16_t, uint32_t
+from libc.stdint cimport int64_t, uint16_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcpy
 
 from ._flow cimport TRANSPORT_UDP, Flow, Receiver, Sink, make_flow
+from ._udp_socket cimport (
+    AF_INET, AF_INET6, EWOULDBLOCK, MSG_DONTWAIT, NOTE, SIPFAST_MMSG, UdpSocket, in6_addr, iovec, mmsghdr, msghdr, sockaddr,
+    sockaddr_in, sockaddr_in6,
+)
+
+from ._udp_socket import BATCHED, kernel_drops
 
 cdef extern from *:
     """
@@ -37,14 +37,11 @@ cdef extern from *:
     #include <arpa/inet.h>
     #include <ifaddrs.h>
     #include <net/if.h>
-    #include <string.h>
     #if !SIPFAST_MMSG
     static int recvmmsg(int fd, struct mmsghdr *m, unsigned int n, int flags, void *t) { errno = ENOSYS; return -1; }
-    static int sendmmsg(int fd, struct mmsghdr *m, unsigned int n, int flags) { errno = ENOSYS; return -1; }
     #endif
-    /* The local address of a message (RFC 3542 §6.2, ip(7)): read from and written into its control data. */
+    /* The local address that a message came to (RFC 3542 §6.2, ip(7)), out of its control data. */
     #ifdef IP_PKTINFO
-    #define SIPFAST_PKTINFO IP_PKTINFO
     static const unsigned char *local_address(struct msghdr *m) {
         struct cmsghdr *c;
         for (c = CMSG_FIRSTHDR(m); c != NULL; c = CMSG_NXTHDR(m, c)) {
@@ -55,62 +52,16 @@ cdef extern from *:
         }
         return NULL;
     }
-    static void set_local_address(struct msghdr *m, int family, const unsigned char *ip, unsigned int scope) {
-        struct cmsghdr *c = CMSG_FIRSTHDR(m);
-        if (family == 4) {
-            struct in_pktinfo *info = (struct in_pktinfo *)CMSG_DATA(c);
-            memset(info, 0, sizeof *info);
-            memcpy(&info->ipi_spec_dst, ip, 4);
-            c->cmsg_level = IPPROTO_IP;
-            c->cmsg_type = IP_PKTINFO;
-            c->cmsg_len = CMSG_LEN(sizeof *info);
-            m->msg_controllen = CMSG_SPACE(sizeof *info);
-        } else {
-            struct in6_pktinfo *info = (struct in6_pktinfo *)CMSG_DATA(c);
-            memset(info, 0, sizeof *info);
-            memcpy(&info->ipi6_addr, ip, 16);
-            info->ipi6_ifindex = scope;
-            c->cmsg_level = IPPROTO_IPV6;
-            c->cmsg_type = IPV6_PKTINFO;
-            c->cmsg_len = CMSG_LEN(sizeof *info);
-            m->msg_controllen = CMSG_SPACE(sizeof *info);
-        }
-    }
     #else
-    #define SIPFAST_PKTINFO -1
     static const unsigned char *local_address(struct msghdr *m) { return NULL; }
-    static void set_local_address(struct msghdr *m, int f, const unsigned char *ip, unsigned int s) { m->msg_controllen = 0; }
-    #endif
-    #ifdef SO_RCVBUFFORCE
-    #define SIPFAST_RCVBUFFORCE SO_RCVBUFFORCE
-    #define SIPFAST_SNDBUFFORCE SO_SNDBUFFORCE
-    #else
-    #define SIPFAST_RCVBUFFORCE -1
-    #define SIPFAST_SNDBUFFORCE -1
-    #endif
-    #ifdef SO_MEMINFO
-    #define SIPFAST_MEMINFO SO_MEMINFO
-    #else
-    #define SIPFAST_MEMINFO -1
     #endif
     """
     const unsigned char *local_address(msghdr *message) noexcept
-    void set_local_address(msghdr *message, int family, const unsigned char *ip, unsigned int scope) noexcept
-    const int SIPFAST_PKTINFO
-    const int SIPFAST_RCVBUFFORCE, SIPFAST_SNDBUFFORCE, SIPFAST_MEMINFO
-    const int AF_INET, AF_INET6, EWOULDBLOCK, MSG_DONTWAIT, MSG_TRUNC, IFF_UP
+    const int MSG_TRUNC, IFF_UP
     const int CLOCK_REALTIME, CLOCK_MONOTONIC
     struct timespec:
         long tv_sec
         long tv_nsec
-    struct in_addr:
-        uint32_t s_addr
-    struct sockaddr_in:
-        unsigned short sin_family
-        uint16_t sin_port
-        in_addr sin_addr
-    struct sockaddr:
-        unsigned short sa_family
     struct ifaddrs:
         ifaddrs *ifa_next
         unsigned int ifa_flags
@@ -119,72 +70,18 @@ cdef extern from *:
     void freeifaddrs(ifaddrs *list) nogil
     const char *inet_ntop(int family, const void *source, char *target, unsigned int size) nogil
     bint IN6_IS_ADDR_LINKLOCAL(const in6_addr *address) nogil
-    uint16_t htons(uint16_t value) nogil
     uint16_t ntohs(uint16_t value) nogil
     int clock_gettime(int clock, timespec *result) nogil
     ssize_t recvmsg(int fd, msghdr *message, int flags)
-    ssize_t sendmsg(int fd, msghdr *message, int flags)
     int recvmmsg(int fd, mmsghdr *messages, unsigned int count, int flags, void *timeout)
-    int sendmmsg(int fd, mmsghdr *messages, unsigned int count, int flags)
 
 cdef enum:
-    BATCH = 64      # datagrams of one read, messages of one send
+    BATCH = 64      # datagrams of one read
     BATCHES = 4     # reads in one wake of the loop
-    RING = 1024     # messages that may wait for a socket; a power of two
-    NOTE = 64       # bytes of control data: an in6_pktinfo with its header takes 40
     STAGGER = 1088  # bytes between two buffers, an odd number of cache lines: they must not all fall on the same ones
 
-BATCHED = bool(SIPFAST_MMSG)
 # What an ICMP message about an earlier datagram can make a read say; it tells nothing about this one.
 ICMP = frozenset((errors.ECONNREFUSED, errors.ECONNRESET, errors.EHOSTUNREACH, errors.ENETUNREACH, errors.EHOSTDOWN))
-
-
-def widen(socket, int size):
-    """Make the kernel's buffers of a socket `size` bytes each, past the system's limit where that is allowed.
-
-    Returns the bytes attained for receiving and sending.
-    """
-    for option, forced in (
-        (sockets_of_python.SO_RCVBUF, SIPFAST_RCVBUFFORCE),
-        (sockets_of_python.SO_SNDBUF, SIPFAST_SNDBUFFORCE),
-    ):
-        socket.setsockopt(sockets_of_python.SOL_SOCKET, option, size)
-        try:
-            if forced >= 0:
-                socket.setsockopt(sockets_of_python.SOL_SOCKET, forced, size)
-        except PermissionError:
-            pass
-    # Linux reports twice the size, to have room for its own bookkeeping.
-    share = 2 if SIPFAST_RCVBUFFORCE >= 0 else 1
-    return tuple(
-        socket.getsockopt(sockets_of_python.SOL_SOCKET, option) // share
-        for option in (sockets_of_python.SO_RCVBUF, sockets_of_python.SO_SNDBUF)
-    )
-
-
-def ask_for_local_addresses(socket):
-    """Have each message of a socket that is bound to all addresses say which of them it came to.
-
-    Returns whether it is such a socket. An answer has to leave from there (RFC 3581 §4).
-    """
-    if SIPFAST_PKTINFO < 0 or socket.getsockname()[0] not in ("0.0.0.0", "::"):
-        return False
-    if socket.family == sockets_of_python.AF_INET6:
-        socket.setsockopt(sockets_of_python.IPPROTO_IPV6, sockets_of_python.IPV6_RECVPKTINFO, 1)
-    else:
-        socket.setsockopt(sockets_of_python.IPPROTO_IP, SIPFAST_PKTINFO, 1)
-    return True
-
-
-def kernel_drops(socket):
-    """Datagrams for the socket that the kernel has thrown away so far, mostly since nobody read fast enough."""
-    if SIPFAST_MEMINFO < 0:
-        return 0
-    try:
-        info = socket.getsockopt(sockets_of_python.SOL_SOCKET, SIPFAST_MEMINFO, 36)
-    except OSError:  # before Linux 4.12
-        return 0
-    return int.from_bytes(info[32:36], sys.byteorder)  # its ninth number
 
 
 def interface_addresses():
@@ -224,106 +121,6 @@ cdef class Clock:
 
     cpdef int64_t now(self) noexcept:
         return (nanoseconds(CLOCK_MONOTONIC) + self.offset) // 1_000_000
-
-
-@cython.final
-cdef class UdpSocket:
-
-    def __cinit__(self, socket, int local, bint batched):
-        cdef int slot
-        self.socket = socket
-        self.fd = socket.fileno()
-        self.family = 6 if socket.family == sockets_of_python.AF_INET6 else 4
-        self.local = local
-        self.wildcard = ask_for_local_addresses(socket)
-        self.batched = batched
-        self.messages = <mmsghdr *>calloc(RING, sizeof(mmsghdr))
-        self.parts = <iovec *>calloc(RING, sizeof(iovec))
-        self.peers = <sockaddr_in6 *>calloc(RING, sizeof(sockaddr_in6))
-        self.held = <void **>calloc(RING, sizeof(void *))
-        self.notes = <char *>calloc(RING, NOTE)
-        if not (self.messages and self.parts and self.peers and self.held and self.notes):
-            raise MemoryError
-        for slot in range(RING):
-            self.messages[slot].msg_hdr.msg_iov = &self.parts[slot]
-            self.messages[slot].msg_hdr.msg_iovlen = 1
-            self.messages[slot].msg_hdr.msg_name = &self.peers[slot]
-
-    def __dealloc__(self):
-        self.release(self.pending)
-        free(self.messages)
-        free(self.parts)
-        free(self.peers)
-        free(self.held)
-        free(self.notes)
-
-    cdef int push(self, bytes data, Flow flow) noexcept:
-        """Put a message into the ring, and send what is there when it makes a batch."""
-        if self.pending == RING:
-            self.send_drops += 1
-            return 0
-        cdef unsigned int slot = (self.head + self.pending) % RING
-        cdef sockaddr_in *peer4 = <sockaddr_in *>&self.peers[slot]
-        cdef sockaddr_in6 *peer6 = &self.peers[slot]
-        if flow.family == 4:
-            peer4.sin_family = AF_INET
-            peer4.sin_port = htons(flow.port)
-            memcpy(&peer4.sin_addr, flow.ip, 4)
-            self.messages[slot].msg_hdr.msg_namelen = sizeof(sockaddr_in)
-        else:
-            peer6.sin6_family = AF_INET6
-            peer6.sin6_port = htons(flow.port)
-            memcpy(&peer6.sin6_addr, flow.ip, 16)
-            peer6.sin6_scope_id = flow.connection
-            self.messages[slot].msg_hdr.msg_namelen = sizeof(sockaddr_in6)
-        self.messages[slot].msg_hdr.msg_control = NULL
-        self.messages[slot].msg_hdr.msg_controllen = 0
-        if flow.has_own and self.wildcard:
-            self.messages[slot].msg_hdr.msg_control = self.notes + slot * NOTE
-            self.messages[slot].msg_hdr.msg_controllen = NOTE
-            set_local_address(&self.messages[slot].msg_hdr, flow.family, flow.own, flow.connection)
-        self.parts[slot].iov_base = PyBytes_AS_STRING(data)
-        self.parts[slot].iov_len = PyBytes_GET_SIZE(data)
-        Py_INCREF(data)
-        self.held[slot] = <void *>data
-        self.pending += 1
-        if self.pending >= BATCH and not self.blocked:
-            self.drain()
-        return 0
-
-    cdef int drain(self) noexcept:
-        """Send what is in the ring, until it is empty or the socket blocks."""
-        cdef int sent
-        cdef unsigned int run
-        while self.pending:
-            run = min(self.pending, RING - self.head)
-            if self.batched:
-                sent = sendmmsg(self.fd, &self.messages[self.head], run, MSG_DONTWAIT)
-            else:
-                sent = 1 if sendmsg(self.fd, &self.messages[self.head].msg_hdr, MSG_DONTWAIT) >= 0 else -1
-            if sent > 0:
-                self.sent += sent
-                self.release(sent)
-            elif errno == EAGAIN or errno == EWOULDBLOCK:
-                self.blocked = True
-                return 0
-            elif errno != EINTR and self.messages[self.head].msg_hdr.msg_controllen:
-                # The address that the peer knew is gone from this machine, perhaps: from any other, then.
-                self.messages[self.head].msg_hdr.msg_controllen = 0
-            elif errno != EINTR:
-                # sendmmsg stops in front of a message that fails and says why only when that is its first.
-                self.send_errors += 1
-                self.release(1)
-        return 0
-
-    cdef void release(self, unsigned int count) noexcept:
-        """Forget the oldest messages."""
-        while count:
-            Py_DECREF(<object>self.held[self.head])
-            self.held[self.head] = NULL
-            self.head = (self.head + 1) % RING
-            self.pending -= 1
-            count -= 1
 
 
 @cython.final
@@ -573,9 +370,10 @@ cdef class UdpTransport(Sink):
 
     def counters(self):
         cdef UdpSocket sock
-        cdef uint64_t sent = 0, send_errors = 0, send_drops = 0, drops = 0
+        cdef uint64_t sent = 0, segments = 0, send_errors = 0, send_drops = 0, drops = 0
         for sock in self.sockets:
             sent += sock.sent
+            segments += sock.segments
             send_errors += sock.send_errors
             send_drops += sock.send_drops
             if sock.fd >= 0:
@@ -588,6 +386,7 @@ cdef class UdpTransport(Sink):
             "udp_receive_errors": self.receive_errors,
             "udp_kernel_drops": drops,
             "udp_sent": sent,
+            "udp_sent_together": segments,
             "udp_send_errors": send_errors,
             "udp_send_drops": send_drops,
             "udp_unroutable": self.unroutable,

@@ -18,7 +18,7 @@ LEAVES = {"errors", "config", "records", "metrics"}
 CORE = {"_flow", "_uri", "_parser", "_wheel", "_writer", "_transaction"}
 STORE = {"store.protocol"}
 STORES = {"store", "store.protocol", "store.memory", "store.lmdb", "store.redis"}
-TRANSPORTS = {"_udp", "transport", "transport.udp", "transport.stream", "transport.ws", "transport.resolve"}
+TRANSPORTS = {"_udp", "_udp_socket", "transport", "transport.udp", "transport.stream", "transport.ws", "transport.resolve"}
 
 # Module: what it may import of ours, besides the leaves, which all may.
 ARROWS: dict[str, set[str]] = {
@@ -58,15 +58,16 @@ ARROWS: dict[str, set[str]] = {
     "redial_shared": CORE | STORE | {"location", "redial"},
     "engine": CORE | STORE | {"location", "auth", "registrar", "proxy", "redial", "redial_shared", "router"},
     # Transports hand bytes to a receiver and never know what it is made of.
-    "_udp": {"_flow", "engine"},
+    "_udp_socket": {"_flow"},
+    "_udp": {"_flow", "_udp_socket", "engine"},
     "transport": TRANSPORTS | {"_flow", "engine"},
-    "transport.udp": {"_udp", "_flow", "engine", "transport.resolve"},
+    "transport.udp": {"_udp_socket", "_flow", "engine", "transport.resolve"},
     "transport.stream": {"_flow", "engine", "transport.resolve"},
     "transport.ws": {"_flow", "engine", "transport.resolve", "transport.stream"},
     "transport.resolve": {"_flow"},
     "server": set(),
     "server.logs": set(),
-    "server.bus": {"_udp"},
+    "server.bus": {"_udp_socket"},
     "server.worker": TRANSPORTS | STORES | {"engine", "_flow", "server.bus"},
     "server.admin": STORES,
     "server.supervisor": {"server.worker", "server.admin", "server.bus", "transport.udp"},
@@ -81,7 +82,7 @@ OURS_OF_LEAVES = {"config": {"errors"}, "records": {"errors"}, "metrics": {"erro
 
 # The core does no I/O and reads no clock.
 DEVICES = {"asyncio", "socket", "select", "selectors", "time", "datetime", "uvloop", "signal", "subprocess"}
-MAY_TOUCH_DEVICES = ("transport", "server", "_udp", "demo", "cli", "__main__", "store.redis")
+MAY_TOUCH_DEVICES = ("transport", "server", "_udp", "_udp_socket", "demo", "cli", "__main__", "store.redis")
 CLOCKS_IN_C = re.compile(r'"(?:sys/)?(?:time|socket|epoll)\.h"|\blibc\.time\b|\bposix\.time\b')
 
 CIMPORT_FROM = re.compile(r"^\s*from\s+([.\w]+)\s+c?import\s+(\([^)]*\)|[^\n]+)", re.MULTILINE)

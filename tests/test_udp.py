@@ -5,15 +5,20 @@ import asyncio
 import errno
 import itertools
 import logging
+import random
+import shutil
 import socket
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import uvloop
 
 from sipfast._flow import Flow, Receiver
-from sipfast._udp import BATCHED, Clock, UdpTransport, interface_addresses, kernel_drops, widen
+from sipfast._udp import Clock, UdpTransport, interface_addresses
+from sipfast._udp_socket import BATCHED, kernel_drops, may_segment, widen
 from sipfast.errors import ConfigError, TransportError
 from sipfast.transport import udp
 
@@ -310,6 +315,81 @@ def test_more_than_the_ring_holds_can_leave_in_one_commit(make):
     assert bench.transport.counters()["udp_send_drops"] == 0
 
 
+def test_messages_of_one_size_arrive_one_by_one(bench):
+    """Handed to the kernel in one piece or not: every message is a datagram of its own."""
+    words = [b"%03d" % number + b"." * 397 for number in range(200)]
+    bench.echo.reply = lambda data, flow: [(word, flow) for word in words]
+    bench.transport.start(bench.echo)
+    bench.client.send(b"go")
+    bench.turn(lambda: bench.echo.got)
+    assert [bench.client.recv(65535) for _ in words] == words
+    counters = bench.transport.counters()
+    assert counters["udp_sent"] == 200
+    assert counters["udp_sent_together"] == (200 if joins(bench) else 0)
+
+
+def joins(bench: Bench) -> bool:
+    return bench.transport.batched and may_segment(bench.server)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_each_peer_gets_its_messages_once_and_in_order(bench, seed):
+    """Of few sizes and of many, from one peer to two hundred, with some that cannot be sent at all."""
+    die = random.Random(seed)
+    clients = [bench.client, *(bench.connect() for _ in range(die.choice([0, 1, 5, 39, 200])))]
+    sizes = die.choice([[300], [300, 301], [10, 400, 1300, 1301], range(8, 1500)])
+    nowhere = Flow("255.255.255.255", 9) if bench.family == socket.AF_INET else Flow("::ffff:192.0.2.1", 9)
+    due = {client: [] for client in clients}
+    unsendable = 0
+
+    def reply(data: bytes, flow: Flow) -> list[tuple[bytes, Flow]]:
+        nonlocal unsendable
+        messages = []
+        for number in range(die.choice([2, 63, 64, 65, 700])):
+            if die.random() < 0.01:
+                unsendable += 1
+                messages.append((b"x" * die.choice(sizes), nowhere))
+            client = die.choice(clients)
+            due[client].append((b"%07d" % number).ljust(die.choice(sizes), b"."))
+            messages.append((due[client][-1], bench.flow(client)))
+        return messages
+
+    bench.echo.reply = reply
+    bench.transport.start(bench.echo)
+    bench.client.send(b"go")
+    bench.turn(lambda: bench.echo.got and not bench.transport.pending)
+    for client in clients:
+        assert [client.recv(65535) for _ in due[client]] == due[client]
+        client.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            client.recv(65535)
+    counters = bench.transport.counters()
+    assert (counters["udp_sent"], counters["udp_send_errors"]) == (sum(map(len, due.values())), unsendable)
+    assert counters["udp_sent_together"] == 0 or joins(bench)
+
+
+def test_what_is_too_big_for_the_path_to_be_cut_by_the_kernel_leaves_one_by_one():
+    """On a path with a small MTU the kernel refuses to cut; IP makes fragments of each message then."""
+    if not shutil.which("unshare"):
+        pytest.skip("needs unshare of util-linux, for a network namespace of its own")
+    script = [sys.executable, str(Path(__file__).parent / "small_mtu.py")]
+    done = subprocess.run(["unshare", "--net", "--map-root-user", *script], capture_output=True, text=True, check=False)
+    if "unshare" in done.stderr:
+        pytest.skip(f"no network namespace of one's own here: {done.stderr.strip()}")
+    assert done.stdout.split() == ["40", "0"], done.stderr
+
+
+def test_no_message_of_many_is_held_when_they_have_left(bench):
+    data = [bytes([65 + number]) * 500 for number in range(20)]
+    before = list(map(sys.getrefcount, data))
+    for number in range(600):
+        bench.transport.send(data[number % 20], bench.flow())
+    bench.transport.send(b"", Flow("255.255.255.255" if bench.family == socket.AF_INET else "::ffff:192.0.2.1", 9))
+    bench.transport.flush()
+    assert bench.transport.pending == 0
+    assert list(map(sys.getrefcount, data)) == before
+
+
 @pytest.fixture
 def narrow(make):
     """A transport whose one socket blocks: a TCP connection takes sendmsg's address and ignores it, and unlike UDP
@@ -408,11 +488,13 @@ def test_who_listens_on_all_addresses_answers_from_the_one_that_was_asked(make):
         client.send(host.encode())
     bench.turn(lambda: len(bench.echo.got) == len(hosts))
     assert [client.recv(100) for client in clients] == [host.encode() for host in hosts]
-    # And so does what is sent long after, by a flow out of the store.
-    for _, flow, _ in bench.echo.got:
-        bench.transport.send(b"later", Flow.unpack(flow.pack()))
+    # And so does what is sent long after, by a flow out of the store, also where much leaves at once.
+    for number in range(5):
+        for _, flow, _ in bench.echo.got:
+            bench.transport.send(b"later %d" % number, Flow.unpack(flow.pack()))
     bench.transport.flush()
-    assert [client.recv(100) for client in clients] == [b"later"] * len(hosts)
+    for client in clients:
+        assert [client.recv(100) for _ in range(5)] == [b"later %d" % number for number in range(5)]
 
 
 @needs_ipv6

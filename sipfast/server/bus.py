@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from struct import Struct
 
-from .._udp import widen
+from .._udp_socket import widen
 
 MOST = 60_000  # bytes of frames in one datagram, unless a single frame is longer
 READ = 1 << 18  # bytes: longer than any datagram

@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 
-from .._udp import widen
+from .._udp_socket import widen
 from ..config import Listener, in_uri, is_ip, parse_listen
 from ..errors import ConfigError, TransportError
 
