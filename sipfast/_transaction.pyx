@@ -571,6 +571,8 @@ cdef class TransactionLayer:
         for bucket in range(self.by_key.capacity):
             while self.by_key.buckets[bucket] != NULL:
                 server = <ServerTransaction>self.by_key.buckets[bucket].owner
+                if server.handler is not None:
+                    server.handler.on_gone(server, 0)     # which lets go of what it holds
                 server.handler = None
                 server.terminate(0)
         for i in range(self.slots.count):

@@ -17,10 +17,13 @@ cdef class Target:
 
 cdef Target make_target(bytes uri, bytes route, Flow flow)
 
+cdef class ResponseContext(Handler)
+
 cdef class Branch:
     cdef ResponseContext context
     cdef ClientTransaction transaction
     cdef uint64_t timer_c
+    cdef Branch next        # of the same context; None: the last
     cdef bint done
     cdef bint known          # its phone has the INVITE from before a restart, and will answer that one
 
@@ -30,7 +33,7 @@ cdef class ResponseContext(Handler):
     cdef readonly ServerTransaction server
     cdef readonly Message request
     cdef readonly Flow flow
-    cdef list branches
+    cdef Branch first
     cdef Message best
     cdef readonly int best_status
     cdef list challenges

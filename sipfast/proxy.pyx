@@ -38,6 +38,14 @@ cdef enum:
 cdef tuple TELLING = (401, 407, 415, 420, 484)
 
 
+cdef long contexts = 0
+
+
+def live_contexts():
+    """Response contexts alive in this process, for tests."""
+    return contexts
+
+
 cdef Target make_target(bytes uri, bytes route, Flow flow):
     cdef Target target = Target.__new__(Target)
     target.uri = uri
@@ -47,12 +55,16 @@ cdef Target make_target(bytes uri, bytes route, Flow flow):
 
 
 @cython.final
+@cython.no_gc
 @cython.freelist(64)
 cdef class Target:
     pass
 
 
+# Contexts and branches refer to each other and to their transactions, until `on_gone` takes them apart: the collector is
+# not needed for that, and half a minute's calls are too many to have it look at.
 @cython.final
+@cython.no_gc
 @cython.freelist(64)
 cdef class Branch:
     pass
@@ -70,20 +82,34 @@ cdef int rank(int status) noexcept:
 
 
 @cython.final
+@cython.no_gc
+@cython.freelist(64)
 cdef class ResponseContext(Handler):
+
+    def __cinit__(self):
+        global contexts
+        contexts += 1
+
+    def __dealloc__(self):
+        global contexts
+        contexts -= 1
 
     cdef bint pending(self) noexcept:
         cdef Branch branch
-        for branch in self.branches:
+        branch = self.first
+        while branch is not None:
             if not branch.done:
                 return True
+            branch = branch.next
         return False
 
     cdef Branch branch_of(self, ClientTransaction transaction):
         cdef Branch branch
-        for branch in self.branches:
+        branch = self.first
+        while branch is not None:
             if branch.transaction is transaction:
                 return branch
+            branch = branch.next
         return None
 
     cpdef int on_response(self, ClientTransaction transaction, Message response, int64_t now) except -1:
@@ -133,11 +159,13 @@ cdef class ResponseContext(Handler):
             if not self.final_sent:
                 self.server.respond(self.proxy.upward(response), response.status, now)
             return 0
-        for branch in self.branches:
+        branch = self.first
+        while branch is not None:
             if branch.known and not branch.done:
                 self.proxy.stop_timer_c(branch)
                 branch.done = True
                 break
+            branch = branch.next
         if response.status < 300:
             return self.succeed(response, now)
         self.consider(response, response.status)
@@ -193,12 +221,15 @@ cdef class ResponseContext(Handler):
         cdef Branch branch
         if self.known_key is not None:
             self.proxy.known.pop(self.known_key, None)
-        for branch in self.branches:
+        branch = self.first
+        while branch is not None:
             self.proxy.stop_timer_c(branch)
             if branch.transaction is not None:
                 branch.transaction.handler = None
                 branch.transaction = None
             branch.context = None
+            branch = branch.next
+        self.first = None
         self.server = None
         return 0
 
@@ -218,15 +249,15 @@ cdef class ResponseContext(Handler):
         cdef Branch branch
         if not self.server.invite:            # §9.1: only INVITE is cancelled
             return 0
-        for branch in self.branches:
-            if branch.done:
-                continue
-            if branch.known:                  # what could be cancelled is not ours any more
+        branch = self.first
+        while branch is not None:
+            if branch.known and not branch.done:    # what could be cancelled is not ours any more
                 self.proxy.stop_timer_c(branch)
                 branch.done = True
                 self.consider(None, 487)
-            elif branch.transaction is not None:
+            elif not branch.done and branch.transaction is not None:
                 branch.transaction.cancel(now)
+            branch = branch.next
         return 0
 
     cdef int settle(self, int64_t now) except -1:
@@ -427,12 +458,12 @@ cdef class Proxy(Timed):
         cdef uint32_t loop = self.loop_value(request)
         cdef bytes mark, data
         cdef Target target
-        cdef Branch branch
+        cdef Branch branch, last = None
+        cdef bint reachable = False
         context.proxy = self
         context.server = server
         context.request = request
         context.flow = flow
-        context.branches = []
         context.from_upstream = to_upstream
         context.caller = caller
         context.callee = callee
@@ -440,19 +471,26 @@ cdef class Proxy(Timed):
         for target in targets:
             branch = Branch.__new__(Branch)
             branch.context = context
-            context.branches.append(branch)
-        for target, branch in zip(targets, list(context.branches)):
+            if last is None:
+                context.first = branch
+            else:
+                last.next = branch
+            last = branch
+        branch = context.first
+        for target in targets:
             if target.flow is None:           # §16.9: as if 503 had come
                 branch.done = True
                 context.consider(None, 503)
-                continue
-            mark = self.transactions.new_branch(loop)
-            data = self.rewrite(request, flow, target, mark, plan, extra)
-            self.forwarded += 1
-            branch.transaction = self.transactions.start(data, mark, target.flow, context, now)
-            if server.invite:
-                branch.timer_c = self.wheel.schedule(now + self.timer_c, self, TIMER_C, branch)
-        if server.invite and any([(<Target>target).flow is not None for target in targets]):
+            else:
+                mark = self.transactions.new_branch(loop)
+                data = self.rewrite(request, flow, target, mark, plan, extra)
+                self.forwarded += 1
+                branch.transaction = self.transactions.start(data, mark, target.flow, context, now)
+                reachable = True
+                if server.invite:
+                    branch.timer_c = self.wheel.schedule(now + self.timer_c, self, TIMER_C, branch)
+            branch = branch.next
+        if server.invite and reachable:
             # Last: a caller that has its 100 sends no more, so what dies with us must not be the INVITE.
             server.respond(make_response(request, 100, flow, b"", b"", None, b""), 100, now)
         context.settle(now)

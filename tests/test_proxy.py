@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gc
-
 import pytest
 from calling import dialog, pair
 from network import Line
 from scene import SERVER, Scene, Speaker
 from sipwire import Sip, literal, param, request, uri_of
+
+from sipfast.proxy import live_contexts
 
 RECORD_ROUTE = "<sip:10.0.0.1:5060;lr>"
 
@@ -274,23 +274,30 @@ def test_a_bye_goes_by_the_route_set() -> None:
 def test_an_answered_bye_keeps_nothing_of_the_proxy() -> None:
     """Its transactions absorb retransmissions for half a minute, alone; only an INVITE has more 2xx to pass on."""
 
-    def contexts() -> int:
-        gc.collect()
-        return sum(type(each).__name__ == "ResponseContext" for each in gc.get_objects())
-
     scene, alice, bob = pair()
-    before = contexts()
+    before = live_contexts()
     _, _, ok = dialog(scene, alice, bob)
     alice.ask(
         "BYE", uri_of(ok.first("contact")), to=ok.first("to"), sender=ok.first("from"), call_id=ok.call_id, cseq=2,
         route=ok.all("record-route")[::-1], contact="",
     )  # fmt: skip
     scene.run()
-    assert contexts() == before + 2
+    assert live_contexts() == before + 2
     bob.answer(bob.take("BYE"), 200)
     scene.run()
     assert alice.got() == ["200"]
-    assert contexts() == before + 1, "the INVITE's"
+    assert live_contexts() == before + 1, "the INVITE's"
+    scene.run(70_000)
+    assert live_contexts() == before, "nothing needs the garbage collector"
+
+
+def test_the_end_of_the_engine_lets_go_of_every_context() -> None:
+    before = live_contexts()
+    scene, alice, bob = pair()
+    dialog(scene, alice, bob)
+    assert live_contexts() == before + 1
+    scene.server.engine.close()
+    assert live_contexts() == before
 
 
 def test_the_callee_may_end_the_call() -> None:
