@@ -1,4 +1,10 @@
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .records import Binding, Watch
+
+Record = TypeVar("Record")
 
 SHORTENED: int
 
@@ -11,11 +17,41 @@ class Batch:
     writes: int
     _txn: Any
     _bindings: Any
+    _watches: Any
+    _callers: Any
+    path: Path
+    def bindings(self, aor: bytes) -> tuple[Binding, ...]:
+        """All bindings of an AOR; () where there are none."""
+
     def bindings_record(self, aor: bytes) -> bytes | None:
         """The stored form of the AOR's bindings; None where there are none. Its owner may be another AOR."""
 
     def put_bindings_record(self, aor: bytes, record: bytes) -> None:
         """Replace all bindings of an AOR by those of its record."""
 
+    def watch(self, callee: bytes, caller: bytes) -> Watch | None:
+        """The pair's watch."""
+
+    def watches(self, callee: bytes) -> list[Watch]:
+        """All watches for a callee, the oldest `armed_at` first."""
+
+    def put_watch(self, watch: Watch) -> None:
+        """Add or replace the pair's watch."""
+
+    def delete_watch(self, callee: bytes, caller: bytes) -> bool:
+        """Whether there was one."""
+
+    def claim(self, watch: Watch, claimed: Watch) -> bool:
+        """Replace `watch` by `claimed` only if it is still stored as given."""
+
+    def count_by_caller(self, caller: bytes) -> int:
+        """Watches that a caller has armed."""
+
+    def count_by_callee(self, callee: bytes) -> int:
+        """Watches armed for a callee."""
+
     def _get(self, key: bytes, database: Any) -> bytes | None: ...
     def _put(self, key: bytes, value: bytes, database: Any) -> None: ...
+    def _delete(self, key: bytes, database: Any) -> bool: ...
+    def _range(self, database: Any, prefix: bytes) -> list[bytes]: ...
+    def _read(self, decode: Callable[[bytes], Record], stored: bytes) -> Record: ...

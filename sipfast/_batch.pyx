@@ -1,4 +1,4 @@
-"""What of the LMDB store every REGISTER passes through, compiled: keys, and a read and a write within a batch.
+"""What of the LMDB store a REGISTER, a call or a recall passes through, compiled: keys, reads and writes within a batch.
 
 store/lmdb.py is the store and inherits from Batch; it begins, ends and fails batches (`for_update`, `_snapshot`, `_fail`,
 `_spoil`). py-lmdb takes its arguments by place here: by name they cost half as much again as what it does with them.
@@ -10,6 +10,9 @@ from cpython.bytes cimport PyBytes_AS_STRING
 from libc.string cimport memchr
 
 from lmdb import Error
+
+from .errors import StoreCorrupt
+from .records import decode_bindings, decode_watch, encode_watch
 
 cdef enum:
     SHORTENED_SIZE = 255    # two of them and a NUL are LMDB's 511 bytes
@@ -26,16 +29,81 @@ cpdef bytes key_of(bytes aor):
     return beginning.ljust(SHORTENED_SIZE - len(digest), b"\1") + digest
 
 
+cdef inline bytes pair_of(bytes first, bytes second):
+    return key_of(first) + b"\0" + key_of(second)
+
+
+def by_age(watch):
+    return watch.armed_at, watch.caller
+
+
 cdef class Batch:
     cdef public object _txn         # the batch's write transaction, or None
-    cdef public object _bindings    # py-lmdb's handle of that database
+    cdef public object _bindings    # py-lmdb's handles of these databases
+    cdef public object _watches
+    cdef public object _callers
     cdef public long writes
+
+    # ---- bindings
+
+    def bindings(self, bytes aor not None):
+        cdef tuple read
+        cdef object stored = self.get(key_of(aor), self._bindings)
+        if stored is None:
+            return ()
+        read = self.read(decode_bindings, stored)
+        return read[1] if read[0] == aor else ()
 
     def bindings_record(self, bytes aor not None):
         return self.get(key_of(aor), self._bindings)
 
     def put_bindings_record(self, bytes aor not None, bytes record not None):
         self.put(key_of(aor), record, self._bindings)
+
+    # ---- watches
+
+    def watch(self, bytes callee not None, bytes caller not None):
+        cdef object stored = self.get(pair_of(callee, caller), self._watches)
+        if stored is None:
+            return None
+        watch = self.read(decode_watch, stored)
+        return watch if watch.callee == callee and watch.caller == caller else None
+
+    def watches(self, bytes callee not None):
+        cdef list found = []
+        for stored in self.values(self._watches, key_of(callee) + b"\0"):
+            watch = self.read(decode_watch, stored)
+            if watch.callee == callee:
+                found.append(watch)
+        if len(found) > 1:
+            found.sort(key=by_age)
+        return found
+
+    def put_watch(self, watch):
+        cdef bytes callee = watch.callee, caller = watch.caller
+        self.put(pair_of(callee, caller), encode_watch(watch), self._watches)
+        self.put(pair_of(caller, callee), b"", self._callers)
+
+    def delete_watch(self, bytes callee not None, bytes caller not None):
+        if not self.delete(pair_of(callee, caller), self._watches):
+            return False
+        self.delete(pair_of(caller, callee), self._callers)
+        return True
+
+    def claim(self, watch, claimed):
+        self.for_update()
+        if self.watch(watch.callee, watch.caller) != watch:
+            return False
+        self.put(pair_of(watch.callee, watch.caller), encode_watch(claimed), self._watches)
+        return True
+
+    def count_by_caller(self, bytes caller not None):
+        return self.count(self._callers, key_of(caller) + b"\0")
+
+    def count_by_callee(self, bytes callee not None):
+        return self.count(self._watches, key_of(callee) + b"\0")
+
+    # ---- records by key
 
     def _get(self, bytes key not None, database):
         return self.get(key, database)
@@ -61,3 +129,58 @@ cdef class Batch:
             self._spoil(error)
         self.writes += 1
         return 0
+
+    def _delete(self, bytes key not None, database):
+        return self.delete(key, database)
+
+    cdef bint delete(self, bytes key, object database) except -1:
+        cdef bint gone = False
+        if self._txn is None:
+            if self.get(key, database) is None:     # the writer's lock is not taken for nothing
+                return False
+            self.for_update()
+        try:
+            gone = self._txn.delete(key, b"", database)
+        except Error as error:
+            self._spoil(error)
+        self.writes += gone
+        return gone
+
+    def _range(self, database, bytes prefix not None):
+        """The values of all keys that begin with `prefix`, in the order of keys."""
+        return self.values(database, prefix)
+
+    cdef list values(self, object database, bytes prefix):
+        cdef list found = []
+        try:
+            with self._snapshot() as txn:
+                cursor = txn.cursor(database)
+                there = cursor.set_range(prefix)
+                while there and (<bytes>cursor.key()).startswith(prefix):
+                    found.append(cursor.value())
+                    there = cursor.next()
+        except Error as error:
+            self._fail(error)
+        return found
+
+    cdef int count(self, object database, bytes prefix) except -1:
+        cdef int found = 0
+        try:
+            with self._snapshot() as txn:
+                cursor = txn.cursor(database)
+                there = cursor.set_range(prefix)
+                while there and (<bytes>cursor.key()).startswith(prefix):
+                    found += 1
+                    there = cursor.next()
+        except Error as error:
+            self._fail(error)
+        return found
+
+    def _read(self, decode, bytes stored not None):
+        return self.read(decode, stored)
+
+    cdef object read(self, object decode, bytes stored):
+        try:
+            return decode(stored)
+        except StoreCorrupt as error:
+            raise StoreCorrupt(f"{self.path}: {error}") from error

@@ -29,10 +29,10 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeVar
+from typing import Any, Literal, NoReturn
 
 import lmdb
 
@@ -48,7 +48,6 @@ from ..records import (
     decode_watch,
     encode_bindings,
     encode_talk,
-    encode_watch,
 )
 from . import pages
 
@@ -64,8 +63,6 @@ DAMAGED = (
     lmdb.IncompatibleError,
 )
 OURS = {"data.mdb", "lock.mdb", "server.lock", "lost+found"}  # what a data directory may hold
-
-Record = TypeVar("Record")
 
 _places: set[Path] = set()  # what is open in this process
 
@@ -110,14 +107,6 @@ class LmdbStore(Batch):
             raise
 
     # ------------------------------------------------------------ bindings
-
-    def bindings(self, aor: bytes) -> tuple[Binding, ...]:
-        """All bindings of an AOR; () where there are none."""
-        stored = self._get(_key(aor), self._bindings)
-        if stored is None:
-            return ()
-        owner, bindings = self._read(decode_bindings, stored)
-        return bindings if owner == aor else ()
 
     def put_bindings(self, aor: bytes, bindings: Sequence[Binding]) -> None:
         """Replace all bindings of an AOR; an empty sequence removes the record."""
@@ -172,41 +161,7 @@ class LmdbStore(Batch):
             key = _key(aor)
             self._put(key, b"" if key == aor else aor, self._known)
 
-    # ------------------------------------------------------------ watches
-
-    def watch(self, callee: bytes, caller: bytes) -> Watch | None:
-        """The pair's watch."""
-        stored = self._get(_pair(callee, caller), self._watches)
-        if stored is None:
-            return None
-        watch = self._read(decode_watch, stored)
-        return watch if watch.callee == callee and watch.caller == caller else None
-
-    def watches(self, callee: bytes) -> list[Watch]:
-        """All watches for a callee, the oldest `armed_at` first."""
-        stored = self._range(self._watches, _key(callee) + b"\0")
-        found = [watch for watch in (self._read(decode_watch, each) for each in stored) if watch.callee == callee]
-        return sorted(found, key=lambda watch: (watch.armed_at, watch.caller))
-
-    def put_watch(self, watch: Watch) -> None:
-        """Add or replace the pair's watch."""
-        self._put(_pair(watch.callee, watch.caller), encode_watch(watch), self._watches)
-        self._put(_pair(watch.caller, watch.callee), b"", self._callers)
-
-    def delete_watch(self, callee: bytes, caller: bytes) -> bool:
-        """Whether there was one."""
-        if not self._delete(_pair(callee, caller), self._watches):
-            return False
-        self._delete(_pair(caller, callee), self._callers)
-        return True
-
-    def claim(self, watch: Watch, claimed: Watch) -> bool:
-        """Replace `watch` by `claimed` only if it is still stored as given."""
-        self.for_update()
-        if self.watch(watch.callee, watch.caller) != watch:
-            return False
-        self._put(_pair(watch.callee, watch.caller), encode_watch(claimed), self._watches)
-        return True
+    # ------------------------------------------------------------ watches: what a call looks at is in Batch
 
     def count_watches(self) -> int:
         """All watches."""
@@ -215,14 +170,6 @@ class LmdbStore(Batch):
                 return int(txn.stat(self._watches)["entries"])
         except lmdb.Error as error:
             self._fail(error)
-
-    def count_by_caller(self, caller: bytes) -> int:
-        """Watches that a caller has armed."""
-        return len(self._range(self._callers, _key(caller) + b"\0"))
-
-    def count_by_callee(self, callee: bytes) -> int:
-        """Watches armed for a callee."""
-        return len(self._range(self._watches, _key(callee) + b"\0"))
 
     def each_watch(self) -> Iterator[Watch]:
         """Every watch, in the order of keys, from one snapshot."""
@@ -331,32 +278,6 @@ class LmdbStore(Batch):
         if self._spoiled is not None:
             raise type(self._spoiled)(str(self._spoiled))
         return self._begin()
-
-    def _delete(self, key: bytes, database: Any) -> bool:
-        if self._txn is None:
-            if self._get(key, database) is None:  # the writer's lock is not taken for nothing
-                return False
-            self.for_update()
-        try:
-            gone = bool(self._txn.delete(key, db=database))
-        except lmdb.Error as error:
-            self._spoil(error)
-        self.writes += gone
-        return gone
-
-    def _range(self, database: Any, prefix: bytes) -> list[bytes]:
-        """The values of all keys that begin with `prefix`, in the order of keys."""
-        found = []
-        try:
-            with self._snapshot() as txn:
-                cursor = txn.cursor(database)
-                there = cursor.set_range(prefix)
-                while there and cursor.key().startswith(prefix):
-                    found.append(cursor.value())
-                    there = cursor.next()
-        except lmdb.Error as error:
-            self._fail(error)
-        return found
 
     def _each(self, database: Any) -> Iterator[bytes]:
         """All values. Inside a batch they are read at once: a cursor would not outlive it."""
@@ -506,13 +427,3 @@ class LmdbStore(Batch):
         elif isinstance(error, lmdb.ReadersFullError):
             way_out = f"more than {MAX_READERS} readers at once"
         raise StoreUnavailable(f"{self.path}: {way_out}") from error
-
-    def _read(self, decode: Callable[[bytes], Record], stored: bytes) -> Record:
-        try:
-            return decode(stored)
-        except StoreCorrupt as error:
-            raise StoreCorrupt(f"{self.path}: {error}") from error
-
-
-def _pair(first: bytes, second: bytes) -> bytes:
-    return _key(first) + b"\0" + _key(second)
