@@ -19,6 +19,7 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 from zlib import crc32
 
 import msgspec
@@ -29,8 +30,11 @@ from ._parser import Message
 from ._wheel import Wheel
 from .location import Location
 from .records import ARMED, CALLING, RECALLING, Talk, Watch
-from .redial import GUARD, RECALL, Originator, Pair, Recall, Redial, expires_of, offer
+from .redial import GUARD, RECALL, Recall, Redial, expires_of, offer
 from .store.protocol import Store
+
+if TYPE_CHECKING:
+    from .redial import Originator, Pair
 
 log = logging.getLogger("sipfast.redial")
 
@@ -380,7 +384,7 @@ class SharedRedial(Redial):
             return
         self._time(watch)
         if watch.state == ARMED and self._location.live(watch.callee, now):
-            self._pause(watch.callee, max(watch.not_before, now + self._guard()), GUARD, now)
+            self._pause(watch.callee, max(watch.not_before, now + self._guard), GUARD, now)
 
     def _started_elsewhere(self, pair: Pair, notice: Notice) -> None:
         recall = self._recalls.get(pair)

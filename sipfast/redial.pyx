@@ -20,23 +20,23 @@ after the claim that it stands for was committed (`committed`), so a crash can r
 repeated one has the Call-ID, tag and CSeq of the first, so a phone that knows it answers 482 (RFC 3261 §8.2.2.2).
 """
 
-from __future__ import annotations
-
 import logging
 import secrets
-from typing import Protocol
 
+import cython
 import msgspec
 
-from . import config
-from ._flow import Flow
-from ._parser import Message, aor, parse_address
-from ._transaction import ClientTransaction, Handler
-from ._wheel import Timed, Wheel
+from libc.stdint cimport int64_t, uint64_t
+
+from ._flow cimport Flow
+from ._parser cimport Message
+from ._transaction cimport ClientTransaction, Handler
+from ._wheel cimport Timed, Wheel
+from .location cimport Location
+
+from ._parser import aor, parse_address
 from .errors import ParseError, StoreError
-from .location import Location
 from .records import ARMED, CALLING, RECALLING, Binding, Talk, Watch
-from .store.protocol import Store
 
 log = logging.getLogger("sipfast.redial")
 
@@ -54,47 +54,28 @@ FORGET_AFTER = 300_000  # ms that NOTIFYs of a finished recall are still known
 REWRITE_AFTER = 1_000  # ms from a failed commit until what it lost is written again
 RESUME_EVERY = 1  # ms between the recalls taken up again at a start: a thousand a second
 
-Pair = tuple[bytes, bytes]  # callee, caller
+cdef object replace = msgspec.structs.replace
 
 
-class Originator(Protocol):
-    """What redial needs of the engine to send its REFER."""
-
-    def contact(self, flow: Flow) -> bytes:
-        """The Contact value of this server towards a flow."""
-        ...
-
-    def start(
-        self, method: str, uri: bytes, headers: list[tuple[str, bytes]], flow: Flow, handler: Handler, now: int
-    ) -> ClientTransaction:
-        """Send a request in a client transaction of its own."""
-        ...
-
-
-class Recall(Handler):
+cdef class Recall(Handler):
     """A recall that is going on, from its claim until the call is answered or has come to nothing."""
 
-    def __init__(self, redial: Redial, watch: Watch) -> None:
+    def __init__(self, Redial redial, watch):
         self.redial = redial
-        self.pair: Pair = (watch.callee, watch.caller)
+        self.pair = (watch.callee, watch.caller)
         self.refer_call_id = watch.refer_call_id
-        self.call_id = b""  # of the caller's INVITE, once it came
-        self.timer = 0
-        self.refer: ClientTransaction | None = None  # until it is answered
-        self.over = False
-        # Where several workers share the recalls, see redial_shared.py
-        self.worker = -1  # the other one that the call goes through
-        self.waited = False  # for the notice that the call has started
+        self.call_id = b""
+        self.worker = -1
 
-    def on_response(self, transaction: ClientTransaction, response: Message, now: int) -> int:
+    cpdef int on_response(self, ClientTransaction transaction, Message response, int64_t now) except -1:
         """A response to the REFER."""
         if response.status >= 200:
             transaction.handler = None
             self.refer = None
-            self.redial.refer_answered(self, response.status, response.reason, now)
+            self.redial.refer_answered(self, response.status, (<object>response).reason, now)
         return 0
 
-    def on_failure(self, transaction: ClientTransaction, status: int, now: int) -> int:
+    cpdef int on_failure(self, ClientTransaction transaction, int status, int64_t now) except -1:
         """The REFER was never answered, or could not be sent."""
         transaction.handler = None
         self.refer = None
@@ -102,45 +83,45 @@ class Recall(Handler):
         return 0
 
 
-class Redial(Timed):
+cdef class Redial(Timed):
     """Arms, claims, expires and cancels watches, and recalls callers. Driven by the engine; all times are ms."""
 
-    def __init__(
-        self, settings: config.Redial, store: Store, wheel: Wheel, location: Location, originator: Originator
-    ) -> None:
+    def __init__(self, settings, store, Wheel wheel, Location location, originator):
         self._settings = settings
         self._store = store
         self._wheel = wheel
         self._location = location
         self._originator = originator
-        self._expiries: dict[Pair, int] = {}  # timer of each watch
-        self._recalls: dict[Pair, Recall] = {}
-        self._taken: dict[bytes, Pair | bytes] = {}  # callee -> pair being recalled, or Call-ID of the talk (serial)
-        self._refers: dict[bytes, Pair] = {}  # Call-ID of REFERs whose NOTIFYs are known
-        self._talks: dict[bytes, bytes] = {}  # Call-ID -> callee
-        self._pauses: dict[bytes, int] = {}  # callee -> GUARD or RETRY timer
-        self._claimed: list[Recall] = []  # REFERs to send after the commit
-        # Written since the last commit: None is a removal
-        self._touched: dict[Pair, Watch | None] = {}
-        self._talked: dict[bytes, Talk | None] = {}
-        # The same of batches that were lost: to be written again, unless something newer is
-        self._lost: dict[Pair, Watch | None] = {}
-        self._lost_talks: dict[bytes, Talk | None] = {}
-        self._rewrite = 0  # timer
-        self._armed: set[Pair] = set()  # of those, armed or renewed, and promised by an answer that has not left
+        self._serial = settings.order == "serial"
+        self._guard = round(settings.guard * 1000)
+        self._retry = round(settings.retry_pause * 1000)
+        self._refer_timeout = round(settings.refer_timeout * 1000)
+        self._recall_timeout = round(settings.recall_timeout * 1000)
+        self._expiries = {}
+        self._recalls = {}
+        self._taken = {}
+        self._refers = {}
+        self._talks = {}
+        self._pauses = {}
+        self._claimed = []
+        self._touched = {}
+        self._talked = {}
+        self._lost = {}
+        self._lost_talks = {}
+        self._armed = set()
         self._counts = dict.fromkeys(
             ("armed", "renewed", "cancelled", "expired", "recalls", "recall_failures", "completed", "given_up"), 0
         )
 
     # ---- start, commit, failure
 
-    def start(self, now: int) -> None:
+    def start(self, int64_t now):
         """Take up what the store holds: run timers on, drop what ran out, resume recalls that were in flight."""
         if not self._settings.enabled:
             return
-        waiting: dict[bytes, int] = {}
+        waiting = {}
         resume = 0
-        gone: list[Watch] = []
+        gone = []
         for talk in self._store.each_talk():
             self._hold(talk, now)
         for watch in self._store.each_watch():
@@ -164,9 +145,9 @@ class Redial(Timed):
         for callee, not_before in waiting.items():
             # Bound already: its registration was committed, and the recall that should have followed was not.
             if self._location.live(callee, now):
-                self._pause(callee, max(not_before, now + self._guard()), GUARD, now)
+                self._pause(callee, max(not_before, now + self._guard), GUARD, now)
 
-    def committed(self, now: int) -> bool:
+    cpdef bint committed(self, int64_t now) except *:
         """The store has committed: the REFERs of the claims in it may leave. True: there is more to commit."""
         self._touched.clear()
         self._talked.clear()
@@ -182,7 +163,7 @@ class Redial(Timed):
                     self._refer(recall, watch, now)
         return bool(self._touched)
 
-    def rolled_back(self, now: int) -> None:
+    def rolled_back(self, int64_t now):
         """The writes since the last commit are lost: undo what was only promised, write again what has happened.
 
         May raise StoreError; then that is tried again a little later, and until then remembered here.
@@ -198,7 +179,7 @@ class Redial(Timed):
         if (self._lost or self._lost_talks) and not self._rewrite:
             self._write_again(now)
 
-    def _write_again(self, now: int) -> None:
+    cpdef _write_again(self, int64_t now):
         """Write what has happened, and was lost with a batch."""
         # Tried again later, unless all of it is committed before: the store may fail for long.
         self._rewrite = self._wheel.schedule(now + REWRITE_AFTER, self, REWRITE)
@@ -210,7 +191,7 @@ class Redial(Timed):
         for callee, talk in list(self._lost_talks.items()):
             self._keep_talk(callee, talk)
 
-    def _take_back(self, pair: Pair, now: int) -> None:
+    cpdef _take_back(self, tuple pair, int64_t now):
         """Make a pair anew from the store: its watch was not armed, or its REFER not sent."""
         self._untime(pair)
         recall = self._recalls.pop(pair, None)
@@ -223,11 +204,11 @@ class Redial(Timed):
             return
         self._time(watch)
         if watch.state == ARMED:
-            self._pause(pair[0], now + self._retry(), RETRY, now)
+            self._pause(pair[0], now + self._retry, RETRY, now)
         else:
             self._adopt(watch, now)
 
-    def counters(self) -> dict[str, int]:
+    def counters(self):
         """Watches and recalls, counted since the start."""
         counts = {f"redial_{name}": count for name, count in self._counts.items()}
         counts["redial_watches"] = len(self._expiries)
@@ -236,9 +217,7 @@ class Redial(Timed):
 
     # ---- arm and cancel
 
-    def unavailable(
-        self, request: Message, flow: Flow, caller: bytes, callee: bytes, allowed: bool, now: int
-    ) -> tuple[bytes | None, bytes] | None:
+    cpdef unavailable(self, Message request, Flow flow, bytes caller, bytes callee, bint allowed, int64_t now):
         """An INVITE found the callee unbound. Returns the reason phrase and header lines of its 480, None for a plain one.
 
         `allowed`: the caller is of a domain whose users may arm.
@@ -252,7 +231,7 @@ class Redial(Timed):
         recall = self._recalls.get(pair)
         if recall is not None:
             # The recalled call finds the callee gone again: the watch keeps its remaining life.
-            recall.call_id = request.call_id
+            recall.call_id = request.text(request.call_id)
             self._come_to_nothing(recall, "480 callee gone again", now)
             watch = self._watch(callee, caller)
             return offer(watch, now) if watch is not None else None
@@ -264,7 +243,7 @@ class Redial(Timed):
         watch = self._arm(request, flow, pair, now + period * 1000, now)
         return offer(watch, now) if watch is not None else None
 
-    def _arm(self, request: Message, flow: Flow, pair: Pair, expires_at: int, now: int) -> Watch | None:
+    cpdef _arm(self, Message request, Flow flow, tuple pair, int64_t expires_at, int64_t now):
         callee, caller = pair
         self._store.for_update()
         before = self._watch(callee, caller)
@@ -280,7 +259,7 @@ class Redial(Timed):
             caller=caller,
             armed_at=before.armed_at if before is not None else now,
             expires_at=expires_at,
-            call_id=request.call_id,
+            call_id=request.text(request.call_id),
             contact=contact,
             path=ours.path if ours is not None else b"",
             flow=flow.pack(),
@@ -290,10 +269,11 @@ class Redial(Timed):
         self._put(watch)
         self._time(watch)
         self._counts["armed" if before is None else "renewed"] += 1
-        log.debug("watch-armed", extra={"sip": {"callee": callee, "caller": caller, "expires_at": expires_at}})
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("watch-armed", extra={"sip": {"callee": callee, "caller": caller, "expires_at": expires_at}})
         return watch
 
-    def cancel(self, caller: bytes, callee: bytes, now: int) -> bool:
+    cpdef bint cancel(self, bytes caller, bytes callee, int64_t now) except *:
         """The caller no longer wants to be recalled. Whether there was a watch."""
         if not self._remove((callee, caller), "cancelled by the caller"):
             return False
@@ -302,25 +282,25 @@ class Redial(Timed):
 
     # ---- what the engine saw
 
-    def callee_bound(self, callee: bytes, now: int) -> None:
+    cpdef callee_bound(self, bytes callee, int64_t now):
         """An AOR went from unbound to bound, and its 200 is on its way."""
         if self._expiries:
             self._bound(callee, now)
 
-    def _bound(self, callee: bytes, now: int) -> None:
+    cpdef _bound(self, bytes callee, int64_t now):
         watches = self._watches(callee)
         if not watches:
             return
         for watch in watches:
             if watch.state == ARMED and watch.not_before > now:
                 # A new registration is a new chance: the pause after a failed recall is over.
-                self._put(msgspec.structs.replace(watch, not_before=0))
-        if self._settings.guard:
-            self._pause(callee, now + self._guard(), GUARD, now)
+                self._put(replace(watch, not_before=0))
+        if self._guard:
+            self._pause(callee, now + self._guard, GUARD, now)
         else:
             self._recall(callee, now)
 
-    def call_started(self, caller: bytes, callee: bytes, call_id: bytes, now: int) -> None:
+    cpdef call_started(self, bytes caller, bytes callee, bytes call_id, int64_t now):
         """An INVITE from caller to callee is being proxied."""
         if not self._recalls:
             return
@@ -332,20 +312,20 @@ class Redial(Timed):
         self._store.for_update()
         watch = self._watch(callee, caller)
         if watch is not None and watch.state == RECALLING:
-            self._put(msgspec.structs.replace(watch, state=CALLING, last_result="caller is calling"))
+            self._put(replace(watch, state=CALLING, last_result="caller is calling"))
 
-    def is_recalling(self, caller: bytes, callee: bytes) -> bool:
+    cpdef bint is_recalling(self, bytes caller, bytes callee) except *:
         """Whether a recall of the pair is going on."""
         return (callee, caller) in self._recalls
 
-    def call_answered(self, caller: bytes, callee: bytes, call_id: bytes, now: int) -> None:
+    cpdef call_answered(self, bytes caller, bytes callee, bytes call_id, int64_t now):
         """An INVITE was answered: the two talk, whoever called."""
         if not self._expiries and not self._recalls:
             return
         self._answered((callee, caller), call_id, now)
         self._answered((caller, callee), call_id, now)
 
-    def _answered(self, pair: Pair, call_id: bytes, now: int) -> None:
+    cpdef _answered(self, tuple pair, bytes call_id, int64_t now):
         recall = self._recalls.pop(pair, None)
         if self._remove(pair, "answered"):
             self._counts["completed"] += 1
@@ -357,22 +337,22 @@ class Redial(Timed):
         if self._keeps_others_waiting(pair):
             self._talk(pair, call_id, now)
 
-    def _keeps_others_waiting(self, pair: Pair) -> bool:
-        return self._settings.order == "serial" and self._store.count_by_callee(pair[0]) > 0
+    cpdef bint _keeps_others_waiting(self, tuple pair) except *:
+        return self._serial and self._store.count_by_callee(pair[0]) > 0
 
-    def _talk(self, pair: Pair, call_id: bytes, now: int) -> None:
+    cpdef _talk(self, tuple pair, bytes call_id, int64_t now):
         """The next caller waits until this call has ended."""
         talk = Talk(pair[0], pair[1], call_id, now)
         self._keep_talk(talk.callee, talk)
         self._hold(talk, now)
 
-    def call_failed(self, caller: bytes, callee: bytes, call_id: bytes, status: int, now: int) -> None:
+    cpdef call_failed(self, bytes caller, bytes callee, bytes call_id, int status, int64_t now):
         """An INVITE got a final response other than 2xx."""
         recall = self._recalls.get((callee, caller))
         if recall is not None and recall.call_id == call_id:
             self._come_to_nothing(recall, f"call got {status}", now)
 
-    def call_ended(self, call_id: bytes, now: int) -> None:
+    cpdef call_ended(self, bytes call_id, int64_t now):
         """A call is over: its BYE was answered. If a recall brought it about, the callee's next watch is due."""
         callee = self._talks.pop(call_id, None)
         if callee is not None and self._taken.get(callee) == call_id:
@@ -380,19 +360,19 @@ class Redial(Timed):
             self._keep_talk(callee, None)
             self._recall(callee, now)
 
-    def notify(self, request: Message, now: int) -> int:
+    cpdef int notify(self, Message request, int64_t now) except -1:
         """A NOTIFY for the server itself: the status to answer with. It belongs to a REFER of ours or to nothing."""
-        pair = self._refers.get(request.call_id)
+        pair = self._refers.get(request.text(request.call_id))
         if pair is None:
             return 481  # RFC 6665 §4.1.3
-        line = request.body.split(b"\r\n", 1)[0].decode("utf-8", "replace")
+        line = request.text(request.body).split(b"\r\n", 1)[0].decode("utf-8", "replace")
         parts = line.split(None, 2)
         if len(parts) < 2 or parts[0].upper() != "SIP/2.0" or not parts[1].isdigit():
             return 200
         self._store.for_update()
         watch = self._watch(*pair)
-        if watch is not None and watch.refer_call_id == request.call_id:
-            self._put(msgspec.structs.replace(watch, last_result=f"NOTIFY {' '.join(parts[1:])}"[:80]))
+        if watch is not None and watch.refer_call_id == request.text(request.call_id):
+            self._put(replace(watch, last_result=f"NOTIFY {' '.join(parts[1:])}"[:80]))
             recall = self._recalls.get(pair)
             if recall is not None and watch.state == RECALLING and int(parts[1]) >= 300:
                 self._come_to_nothing(recall, f"NOTIFY {' '.join(parts[1:])}"[:80], now)
@@ -400,18 +380,18 @@ class Redial(Timed):
 
     # ---- the recall
 
-    def _recall(self, callee: bytes, now: int) -> None:
+    cpdef _recall(self, bytes callee, int64_t now):
         """Claim the callee's watches, oldest first: one of them (serial) or all."""
-        serial = self._settings.order == "serial"
+        serial = self._serial
         if (serial and callee in self._taken) or not self._location.live(callee, now):
             return
         try:
             self._claim_due(callee, serial, now)
         except StoreError:
-            self._pause(callee, now + self._retry(), RETRY, now)
+            self._pause(callee, now + self._retry, RETRY, now)
             raise
 
-    def _claim_due(self, callee: bytes, serial: bool, now: int) -> None:
+    cpdef _claim_due(self, bytes callee, bint serial, int64_t now):
         self._store.for_update()
         later = 0
         for watch in self._watches(callee):
@@ -429,8 +409,8 @@ class Redial(Timed):
         if later:
             self._pause(callee, later, RETRY, now)
 
-    def _claim(self, watch: Watch, now: int) -> bool:
-        claimed = msgspec.structs.replace(
+    cpdef bint _claim(self, watch, int64_t now) except *:
+        claimed = replace(
             watch,
             state=RECALLING,
             attempts=watch.attempts + 1,
@@ -446,17 +426,17 @@ class Redial(Timed):
         self._counts["recalls"] += 1
         return True
 
-    def _adopt(self, watch: Watch, now: int) -> Recall:
+    cpdef _adopt(self, watch, int64_t now):
         """Take a claimed watch into memory as a recall that is going on."""
         recall = Recall(self, watch)
         self._recalls[recall.pair] = recall
         self._refers[watch.refer_call_id] = recall.pair
-        if self._settings.order == "serial":
+        if self._serial:
             self._taken[watch.callee] = recall.pair
-        self._late(recall, now + round(self._settings.recall_timeout * 1000))
+        self._late(recall, now + self._recall_timeout)
         return recall
 
-    def _refer(self, recall: Recall, watch: Watch, now: int) -> None:
+    cpdef _refer(self, Recall recall, watch, int64_t now):
         """Send the REFER (RFC 3515 §2.4.1): out of any dialog, to the device that placed the call."""
         uri, route, flow = self._target(watch, now)
         if flow is None:
@@ -474,25 +454,26 @@ class Redial(Timed):
         ]
         if route:
             headers.insert(0, ("Route", route))
-        self._late(recall, now + round(self._settings.refer_timeout * 1000))
+        self._late(recall, now + self._refer_timeout)
         recall.refer = self._originator.start("REFER", uri, headers, flow, recall, now)
-        log.debug("recall", extra={"sip": {"callee": watch.callee, "caller": watch.caller, "attempt": watch.attempts}})
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("recall", extra={"sip": {"callee": watch.callee, "caller": watch.caller, "attempt": watch.attempts}})
 
-    def refer_answered(self, recall: Recall, status: int, reason: str, now: int) -> None:
+    cpdef refer_answered(self, Recall recall, int status, str reason, int64_t now):
         """The REFER got a final response."""
         if recall.over:
             return
         if status == 482 or 200 <= status < 300:
             # 482: the phone has this very REFER already, from before a restart.
             if not recall.call_id:
-                self._late(recall, now + round(self._settings.recall_timeout * 1000))
+                self._late(recall, now + self._recall_timeout)
             if self._settings.end_on == "refer" and self._remove(recall.pair, "REFER accepted"):
                 self._counts["completed"] += 1
             return
         if not recall.call_id:
             self._come_to_nothing(recall, f"REFER got {status} {reason}"[:80], now)
 
-    def _come_to_nothing(self, recall: Recall, result: str, now: int) -> None:
+    cpdef _come_to_nothing(self, Recall recall, str result, int64_t now):
         """The recall failed: back to armed with its remaining life, or to the end where the attempts are used up."""
         self._stop(recall)
         recall.over = True
@@ -522,11 +503,11 @@ class Redial(Timed):
                 )
             else:
                 self._put(
-                    msgspec.structs.replace(watch, state=ARMED, last_result=result, not_before=now + self._retry())
+                    replace(watch, state=ARMED, last_result=result, not_before=now + self._retry)
                 )
         self._recall(recall.pair[0], now)
 
-    def _target(self, watch: Watch, now: int) -> tuple[bytes, bytes, Flow | None]:
+    cpdef _target(self, watch, int64_t now):
         """Where the caller's phone is: its current binding, else where the INVITE came from. URI, Route, flow."""
         binding = self._binding_of(watch.caller, watch.contact, watch.instance, now)
         if binding is None:
@@ -537,7 +518,7 @@ class Redial(Timed):
             binding = Binding(contact=watch.contact, expires=0, call_id=b"", cseq=0, path=watch.path, flow=watch.flow)
         return binding.contact, binding.path, self._location.flow_for(binding)
 
-    def _binding_of(self, caller: bytes, contact: bytes, instance: bytes, now: int) -> Binding | None:
+    cpdef _binding_of(self, bytes caller, bytes contact, bytes instance, int64_t now):
         bindings = self._location.live(caller, now)
         for binding in bindings:
             if instance and binding.instance == instance:
@@ -549,17 +530,18 @@ class Redial(Timed):
 
     # ---- timers
 
-    def expired(self, kind: int, payload: object, now: int) -> int:
+    cpdef int expired(self, int kind, object payload, int64_t now) except -1:
         """A timer of ours ran out."""
+        cdef Recall recall
         if kind == RECALL:
-            assert isinstance(payload, Recall)
-            payload.timer = 0
-            if not payload.over:
-                self._come_to_nothing(payload, "no answer to REFER" if payload.refer else "no call after REFER", now)
+            recall = <Recall>payload
+            recall.timer = 0
+            if not recall.over:
+                self._come_to_nothing(recall, "no answer to REFER" if recall.refer is not None else "no call after REFER", now)
         elif kind == EXPIRE:
-            self._expire(payload, now)  # type: ignore[arg-type]
+            self._expire(payload, now)
         elif kind == RESUME:
-            self._resume(payload, now)  # type: ignore[arg-type]
+            self._resume(payload, now)
         elif kind == REWRITE:
             self._write_again(now)
         elif isinstance(payload, bytes):
@@ -572,7 +554,7 @@ class Redial(Timed):
                 self._recall(payload, now)
         return 0
 
-    def _expire(self, pair: Pair, now: int) -> None:
+    cpdef _expire(self, tuple pair, int64_t now):
         self._expiries.pop(pair, None)
         watch = self._watch(*pair)
         if watch is None:
@@ -583,85 +565,80 @@ class Redial(Timed):
         self._remove(pair, "monitoring period over")
         self._counts["expired"] += 1
 
-    def _resume(self, pair: Pair, now: int) -> None:
+    cpdef _resume(self, tuple pair, int64_t now):
         recall = self._recalls.get(pair)
         watch = self._watch(*pair)
         if recall is None or recall.call_id or watch is None or watch.state != RECALLING:
             return
         self._refer(recall, watch, now)
 
-    def _time(self, watch: Watch) -> None:
+    cpdef _time(self, watch):
         pair = (watch.callee, watch.caller)
         self._untime(pair)
         self._expiries[pair] = self._wheel.schedule(watch.expires_at, self, EXPIRE, pair)
 
-    def _untime(self, pair: Pair) -> None:
+    cpdef _untime(self, tuple pair):
         handle = self._expiries.pop(pair, 0)
         if handle:
             self._wheel.cancel(handle)
 
-    def _late(self, recall: Recall, when: int) -> None:
+    cpdef _late(self, Recall recall, int64_t when):
         self._stop(recall)
         recall.timer = self._wheel.schedule(when, self, RECALL, recall)
 
-    def _stop(self, recall: Recall) -> None:
+    cpdef _stop(self, Recall recall):
         if recall.timer:
             self._wheel.cancel(recall.timer)
             recall.timer = 0
 
-    def _pause(self, callee: bytes, when: int, kind: int, now: int) -> None:
+    cpdef _pause(self, bytes callee, int64_t when, int kind, int64_t now):
         """Look at the callee's watches again at `when`."""
         handle = self._pauses.pop(callee, 0)
         if handle:
             self._wheel.cancel(handle)
         self._pauses[callee] = self._wheel.schedule(max(when, now), self, kind, callee)
 
-    def _guard(self) -> int:
-        return round(self._settings.guard * 1000)
-
-    def _retry(self) -> int:
-        return round(self._settings.retry_pause * 1000)
-
     # ---- the store, and what is held in memory
 
-    def _watch(self, callee: bytes, caller: bytes) -> Watch | None:
+    cpdef _watch(self, bytes callee, bytes caller):
         if (callee, caller) in self._lost:
             return self._lost[callee, caller]
         return self._store.watch(callee, caller)
 
-    def _watches(self, callee: bytes) -> list[Watch]:
+    cpdef _watches(self, bytes callee):
         found = self._store.watches(callee)
         if self._lost:
             now = [self._lost.get((watch.callee, watch.caller), watch) for watch in found]
             return [watch for watch in now if watch is not None]
         return found
 
-    def _owns(self, callee: bytes) -> bool:
+    cpdef bint _owns(self, bytes callee) except *:
         """Whether the timers and recalls of a callee's watches are held here."""
         return True
 
-    def _new_call_id(self) -> bytes:
+    cpdef _new_call_id(self):
         """A Call-ID for a REFER."""
         return secrets.token_hex(12).encode()
 
-    def _put(self, watch: Watch) -> None:
+    cpdef _put(self, watch):
         self._wrote(watch.callee, watch.caller, watch)
         self._store.put_watch(watch)
 
-    def _remove(self, pair: Pair, reason: str) -> bool:
+    cpdef bint _remove(self, tuple pair, str reason) except *:
         self._untime(pair)
         self._wrote(*pair, None)
         if not self._store.delete_watch(*pair):
             return False
-        log.debug("watch-ended", extra={"sip": {"callee": pair[0], "caller": pair[1], "reason": reason}})
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("watch-ended", extra={"sip": {"callee": pair[0], "caller": pair[1], "reason": reason}})
         return True
 
-    def _wrote(self, callee: bytes, caller: bytes, watch: Watch | None) -> None:
+    cpdef _wrote(self, bytes callee, bytes caller, watch):
         """Note a write before it is tried: with its batch it is lost, or replaces what was lost before."""
         self._lost.pop((callee, caller), None)
         self._touched[callee, caller] = watch
 
-    def _keep_talk(self, callee: bytes, talk: Talk | None) -> None:
+    cpdef _keep_talk(self, bytes callee, talk):
         self._lost_talks.pop(callee, None)
         self._talked[callee] = talk
         if talk is not None:
@@ -669,23 +646,23 @@ class Redial(Timed):
         else:
             self._store.delete_talk(callee)
 
-    def _release(self, recall: Recall) -> None:
+    cpdef _release(self, Recall recall):
         """The recall no longer keeps its callee; its NOTIFYs stay known for a while."""
         if self._taken.get(recall.pair[0]) == recall.pair:
             del self._taken[recall.pair[0]]
         self._wheel.schedule(self._wheel.now + FORGET_AFTER, self, FORGET, recall.refer_call_id)
 
-    def _hold(self, talk: Talk, now: int) -> None:
+    cpdef _hold(self, talk, int64_t now):
         self._taken[talk.callee] = talk.call_id
         self._know(talk, now)
 
-    def _know(self, talk: Talk, now: int) -> None:
+    cpdef _know(self, talk, int64_t now):
         self._talks[talk.call_id] = talk.callee
         until = talk.since + round(self._settings.max_talk * 1000)
         self._wheel.schedule(max(until, now), self, TALK, talk.call_id)
 
 
-def expires_of(request: Message) -> int | None:
+def expires_of(Message request):
     """The INVITE's Expires in seconds; None where it is absent or malformed."""
     value = request.header("Expires")
     if value is None or not value.isdigit():
@@ -693,7 +670,7 @@ def expires_of(request: Message) -> int | None:
     return min(int(value[:10]), 2**31)
 
 
-def _contact(request: Message, flow: Flow) -> tuple[bytes, bytes]:
+def _contact(Message request, Flow flow):
     """Contact URI of an INVITE and its +sip.instance; where it has none, the address that the INVITE came from."""
     host = f"[{flow.host}]" if flow.family == 6 else flow.host
     fallback = f"sip:{host}:{flow.port}".encode()
@@ -707,7 +684,7 @@ def _contact(request: Message, flow: Flow) -> tuple[bytes, bytes]:
     return uri, (params.get(b"+sip.instance") or b"").strip(b'"')
 
 
-def offer(watch: Watch, now: int) -> tuple[bytes, bytes]:
+def offer(watch, int64_t now):
     """Reason phrase and header lines of a 480 whose caller will be recalled (RFC 6910 §7.1 for Call-Info)."""
     seconds = max(0, (watch.expires_at - now) // 1000)
     return b"Not Logged In, Automatic Redial On", (
@@ -715,7 +692,7 @@ def offer(watch: Watch, now: int) -> tuple[bytes, bytes]:
     ) + _warning(watch.callee, b"Automatic redial is on for %d s: your phone rings when the callee is back" % seconds)
 
 
-def _warning(callee: bytes, text: bytes) -> bytes:
+def _warning(bytes callee, bytes text):
     """RFC 3261 §20.43, code 399: miscellaneous, for a person to read."""
     host = aor(callee).rpartition(b"@")[2]
     return b"Warning: 399 " + host + b' "' + text + b'"\r\n'
