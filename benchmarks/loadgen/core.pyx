@@ -58,7 +58,7 @@ cdef enum:
 
 NAMES = (
     "begun", "completed", "sent", "received", "retransmitted", "duplicates", "late", "provisional", "wrong", "stray",
-    "lost", "send_errors",
+    "lost", "send_errors", "bytes_sent", "bytes_received",
 )
 
 
@@ -320,6 +320,7 @@ cdef class Generator:
             return 0
         self.counts[RECEIVED] += got
         for i in range(got):
+            self.counts[BYTES_RECEIVED] += self.messages[i].msg_len
             if scan(<const char *>self.parts[i].iov_base, self.messages[i].msg_len, &s) < 0:
                 s.data = <const char *>self.parts[i].iov_base
                 s.size = self.messages[i].msg_len
@@ -349,10 +350,12 @@ cdef class Generator:
 
     cdef void flush(self, int end) noexcept nogil:
         cdef End *e = &self.ends[end]
-        cdef int done = 0, sent
+        cdef int i, done = 0, sent
         while done < e.pending:
             sent = sendmmsg(e.fd, e.messages + done, e.pending - done, MSG_DONTWAIT)
             if sent > 0:
+                for i in range(done, done + sent):
+                    self.counts[BYTES_SENT] += e.parts[i].iov_len
                 done += sent
                 self.counts[SENT] += sent
             elif errno == EAGAIN or errno == ENOBUFS:

@@ -11,9 +11,10 @@ from hdrh.histogram import HdrHistogram
 from ..accounting import busy_seconds, cpu_seconds, kernel_drops
 from .build import ensure_built
 
-MODES = ("echo", "options", "register", "call", "redial", "redial-notify")
-WINDOWS = {"echo": 128, "options": 128, "register": 128, "call": 64, "redial": 32, "redial-notify": 32}
-SIZES = {"echo": 1024, "options": 1024, "register": 100_000, "call": 1000, "redial": 1000, "redial-notify": 1000}
+MODES = ("echo", "options", "register", "call", "redial", "redial-notify", "presence")
+WINDOWS = {"echo": 128, "options": 128, "register": 128, "call": 64, "redial": 32, "redial-notify": 32, "presence": 32}
+SIZES = {"echo": 1024, "options": 1024, "register": 100_000}
+SIZES |= dict.fromkeys(("call", "redial", "redial-notify", "presence"), 1000)
 LINGER = 5.0  # seconds that calls in flight are waited for at the end
 
 
@@ -53,7 +54,7 @@ class Result:
 def generator(mode: str, server: tuple[str, int], **options: Any) -> Any:
     """A generator for a mode; see Generator for the options."""
     ensure_built()
-    from . import calls, core, redial, requests
+    from . import calls, core, presence, redial, requests
 
     assert core
     options.setdefault("size", SIZES[mode])
@@ -65,6 +66,7 @@ def generator(mode: str, server: tuple[str, int], **options: Any) -> Any:
         "call": calls.Calls,
         "redial": redial.Redial,
         "redial-notify": redial.Redial,
+        "presence": presence.Presence,
     }
     if mode == "redial-notify":
         options["notify"] = True

@@ -100,8 +100,16 @@ def sipfast_power(port: int, folder: Path, mode: str) -> list[str]:
     return [*sipfast(port, folder, mode), "--config", str(settings)]
 
 
+KAMAILIO = {
+    "options": ["OPTIONS"],
+    "register": ["REGISTER"],
+    "call": ["REGISTER", "CALL"],
+    "presence": ["REGISTER", "CALL", "PRESENCE"],
+}
+
+
 def kamailio(port: int, folder: Path, mode: str) -> list[str]:
-    defines = {"options": ["OPTIONS"], "register": ["REGISTER"], "call": ["REGISTER", "CALL"]}[mode]
+    defines = KAMAILIO[mode]
     command = [find("kamailio") or "kamailio", "-f", str(HERE / "kamailio.cfg"), "-DD", "-E"]
     command += ["-x", "tlsf", "-X", "tlsf", "-m", "2048", "-M", "64", "-b", str(BUFFER)]
     command += ["-l", f"udp:{HOST}:{port}", "-Y", str(folder), "-P", str(folder / "kamailio.pid")]
