@@ -40,7 +40,7 @@ dist: build ## sdist and wheel in dist/
 	$(BIN)/python -m build
 
 clean: ## remove everything that was built, .venv included
-	rm -rf $(VENV) build dist *.egg-info sipfast/*.so benchmarks/loadgen/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf $(VENV) build dist *.egg-info sipfast/*.so benchmarks/*/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The tools. An old pip does not know dependency groups.

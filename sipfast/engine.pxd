@@ -74,3 +74,8 @@ cdef class Engine(Receiver):
     cdef int stray(self, Message response, int64_t now) except -1
     cdef Flow via_flow(self, Message response, Via *via)
     cdef bint after_failure(self, ResponseContext context, int status, int64_t now) except -1
+
+# RFC 3261 §18.2.2, RFC 3581 §4: where the answers to a request go.
+cdef Flow answer_flow(Message request, Flow flow)
+# The Unsupported line for a 420, naming what we do not understand of a header; b"" where it asks for nothing else.
+cdef bytes unsupported_line(Message request, int header)

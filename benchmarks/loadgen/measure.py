@@ -9,7 +9,7 @@ from typing import Any
 from hdrh.histogram import HdrHistogram
 
 from ..accounting import busy_seconds, cpu_seconds, kernel_drops
-from .build import ensure_built
+from ..build import ensure_built
 
 MODES = ("echo", "options", "register", "call", "redial", "redial-notify", "presence")
 WINDOWS = {"echo": 128, "options": 128, "register": 128, "call": 64, "redial": 32, "redial-notify": 32, "presence": 32}
@@ -53,7 +53,7 @@ class Result:
 
 def generator(mode: str, server: tuple[str, int], **options: Any) -> Any:
     """A generator for a mode; see Generator for the options."""
-    ensure_built()
+    ensure_built("loadgen")
     from . import calls, core, presence, redial, requests
 
     assert core

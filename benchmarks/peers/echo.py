@@ -5,11 +5,11 @@ from __future__ import annotations
 import socket
 import sys
 
-from ..loadgen.build import ensure_built
+from ..build import ensure_built
 
 
 def main() -> None:
-    ensure_built()
+    ensure_built("loadgen")
     from ..loadgen import echo
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:

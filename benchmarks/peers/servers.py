@@ -100,6 +100,11 @@ def sipfast_power(port: int, folder: Path, mode: str) -> list[str]:
     return [*sipfast(port, folder, mode), "--config", str(settings)]
 
 
+def sipfast_presence(port: int, folder: Path, mode: str) -> list[str]:
+    command = [sys.executable, "-m", "benchmarks.presence", "--listen", f"udp:{HOST}:{port}", "--domain", DOMAIN]
+    return [*command, "--data", str(folder / "data")]
+
+
 KAMAILIO = {
     "options": ["OPTIONS"],
     "register": ["REGISTER"],
@@ -121,6 +126,7 @@ KINDS = {
     "uvloop": uvloop_echo,
     "sipfast": sipfast,
     "sipfast-power": sipfast_power,
+    "sipfast-presence": sipfast_presence,
     "kamailio": kamailio,
 }
 

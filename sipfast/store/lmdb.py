@@ -78,6 +78,9 @@ class LmdbStore(Batch):
     holds something else than a store that this version can read; then nothing in it has been changed.
     """
 
+    databases: tuple[str, ...] = DATABASES
+    """Their names; a subclass may have more, and finds all of them in `_opened`."""
+
     def __init__(
         self,
         path: str | Path,
@@ -330,7 +333,7 @@ class LmdbStore(Batch):
             self._env = lmdb.open(
                 str(self.path),
                 map_size=self._map_size,
-                max_dbs=len(DATABASES),
+                max_dbs=len(self.databases),
                 max_readers=MAX_READERS,
                 max_spare_txns=4,
                 mode=0o600,
@@ -377,7 +380,7 @@ class LmdbStore(Batch):
         try:
             self._meta = database("meta")
             self._check_format(self._get(b"format", self._meta) if txn is None else txn.get(b"format", db=self._meta))
-            opened = {name: database(name, create=new) for name in DATABASES}
+            self._opened = opened = {name: database(name, create=new) for name in self.databases}
         except lmdb.NotFoundError as error:
             raise StoreCorrupt(f"{self.path}: an LMDB environment, but no store of sipfast") from error
         self._bindings, self._watches, self._callers = opened["bindings"], opened["watches"], opened["callers"]
