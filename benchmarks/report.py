@@ -13,6 +13,7 @@ from .run import OURS, THEIRS, Plan, ratios, users_of
 NAMES = {
     "sipfast": "sipfast",
     "sipfast-power": "sipfast, durability power",
+    "sipfast-presence": "presence on sipfast's core",
     "kamailio": "Kamailio",
     "echo": "C echo (limit)",
     "uvloop": "uvloop echo",
@@ -20,6 +21,7 @@ NAMES = {
 COLOURS = {
     "sipfast": "#1b6ca8",
     "sipfast-power": "#6baed6",
+    "sipfast-presence": "#3a9e6e",
     "kamailio": "#d97b29",
     "echo": "#7f7f7f",
     "uvloop": "#b8b8b8",
@@ -37,6 +39,7 @@ def table(found: dict[str, Any]) -> str:
     parts = [
         "\n".join(summary(found)),
         "\n".join(speeds(found["rows"])),
+        *filter(None, ["\n".join(methods(found["rows"]))]),
         "\n".join(latencies(found["rows"])),
         "\n".join(f"- {line}" for line in remarks(found)),
     ]
@@ -49,13 +52,23 @@ def summary(found: dict[str, Any]) -> Iterator[str]:
     for row in found["rows"]:
         ours, theirs = row["runs"][OURS], row["runs"].get(THEIRS)
         line = f"| {row['title']} | {median(ours, RATE):,.0f} {row['unit']} "
-        if theirs:
-            faster = ratios(ours, theirs, RATE)
-            cheaper = tuple(1 / each for each in ratios(ours, theirs, CPU))
-            line += f"| {median(theirs, RATE):,.0f} | {ratio(faster)} | {ratio((cheaper[0], cheaper[2], cheaper[1]))} "
-        else:
-            line += "| | | "
-        yield line + f"| {', then '.join(f'{goal:g} x' for goal in row['goals'])} |"
+        yield line + (beside(ours, theirs, row["goals"]) if theirs else f"| | | | {wanted(row['goals'])} |")
+        for kind, goals in row.get("further", {}).items():
+            if kind in row["runs"]:
+                line = f"| {row['title']}: {NAMES[kind]} | {median(ours, RATE):,.0f} {row['unit']} "
+                yield line + beside(ours, row["runs"][kind], goals)
+
+
+def beside(ours: Sequence[dict[str, Any]], theirs: Sequence[dict[str, Any]], goals: Sequence[float]) -> str:
+    """The rest of a line that compares."""
+    faster = ratios(ours, theirs, RATE)
+    cheaper = tuple(1 / each for each in ratios(ours, theirs, CPU))
+    shown = f"{ratio(faster)} | {ratio((cheaper[0], cheaper[2], cheaper[1]))}"
+    return f"| {median(theirs, RATE):,.0f} | {shown} | {wanted(goals)} |"
+
+
+def wanted(goals: Sequence[float]) -> str:
+    return ", then ".join(f"{goal:g} x" for goal in goals)
 
 
 def ratio(of: Sequence[float]) -> str:
@@ -73,6 +86,36 @@ def speeds(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
                 f"| {median(runs, CPU):.2f} | {min(costs):.2f} to {max(costs):.2f} "
                 f"| {median(runs, 'cpu_us_per_message'):.2f} |"
             )
+
+
+def methods(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """What one outcome takes, where the contenders come to it in different ways."""
+    heading = "| | server | way | messages each | bytes each | messages: ours = 1 | bytes: ours = 1 |"
+    for row in rows:
+        ways = {kind: runs[0]["mode"] for kind, runs in row["runs"].items() if runs[0]["mode"] != "echo"}
+        if len(set(ways.values())) < 2:
+            continue
+        if heading:
+            yield heading
+            yield "| --- | --- | --- | ---: | ---: | ---: | ---: |"
+            heading = ""
+        own = [statistics.median(map(count, row["runs"][OURS])) for count in (messages_each, bytes_each)]
+        for kind, way in ways.items():
+            each = [statistics.median(map(count, row["runs"][kind])) for count in (messages_each, bytes_each)]
+            more = " | ".join(f"{a / b:.2f} x" for a, b in zip(each, own, strict=True))
+            yield f"| {row['title']} | {NAMES[kind]} | {way} | {each[0]:.2f} | {each[1]:,.0f} | {more} |"
+
+
+def messages_each(run: dict[str, Any]) -> float:
+    """Of both directions, for one that was completed; without 100 Trying, which a fast server need not send."""
+    counters = run["counters"]
+    return float(counters["sent"] + counters["received"] - counters["provisional"]) / max(counters["completed"], 1)
+
+
+def bytes_each(run: dict[str, Any]) -> float:
+    """Of SIP, without the headers of UDP and IP; 100 Trying included."""
+    counters = run["counters"]
+    return float(counters["bytes_sent"] + counters["bytes_received"]) / max(counters["completed"], 1)
 
 
 def latencies(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
@@ -126,14 +169,19 @@ def remarks(found: dict[str, Any]) -> Iterator[str]:
 
 
 def into_readme(readme: Path, found: dict[str, Any]) -> None:
-    """Put the newest summary where the README shows it, between its two marks."""
-    before, begin, rest = readme.read_text().partition("<!-- comparison -->\n")
-    _, end, after = rest.partition("<!-- end of comparison -->\n")
-    if not begin or not end:
-        raise ValueError(f"{readme} has no place for the comparison")
+    """Put the newest summary where the README shows it."""
     lines = "\n".join(summary(found))
     facts = "\n".join(f"- {line}" for line in islice(remarks(found), 3))
-    readme.write_text(f"{before}{begin}{lines}\n\n{facts}\n{end}{after}")
+    into_block(readme, "comparison", f"{lines}\n\n{facts}\n")
+
+
+def into_block(readme: Path, name: str, text: str) -> None:
+    """Replace what is between the two marks of this name. Raises ValueError where they are not there."""
+    before, begin, rest = readme.read_text().partition(f"<!-- {name} -->\n")
+    _, end, after = rest.partition(f"<!-- end of {name} -->\n")
+    if not begin or not end:
+        raise ValueError(f"{readme} has no place for the {name}")
+    readme.write_text(f"{before}{begin}{text}{end}{after}")
 
 
 def plot(found: dict[str, Any], folder: Path, name: str) -> list[Path]:

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the SIP programs that the tests talk to: SIPp, Kamailio and baresip, as Debian packages.
+# Installs the SIP programs that the tests talk to: SIPp, Kamailio with its presence modules, and baresip, as Debian packages.
 # Where it may not or cannot, it says so in one line, and the tests concerned are skipped; with CI=true that is an error.
 set -eu
 
@@ -8,6 +8,9 @@ missing=
 for pair in sipp:sip-tester kamailio:kamailio baresip:baresip-core; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair#*:}"
 done
+# These are no command: one of them tells whether they are there.
+set -- /usr/lib/*/kamailio/modules/presence.so
+[ -e "$1" ] || missing="$missing kamailio-presence-modules"
 [ -n "$missing" ] || exit 0
 
 without() {

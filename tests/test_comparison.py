@@ -10,6 +10,9 @@ import pytest
 pytest.importorskip("hdrh", reason="hdrhistogram is in the bench dependency group")
 
 from benchmarks import report, run
+from benchmarks.peers import servers
+
+COUNTED = {"completed": 10, "sent": 110, "received": 111, "provisional": 11, "bytes_sent": 4000, "bytes_received": 5000}
 
 
 def of(rate: float, cost: float, server: str = "sipfast") -> dict[str, Any]:
@@ -27,7 +30,7 @@ def of(rate: float, cost: float, server: str = "sipfast") -> dict[str, Any]:
         "clean": True,
         "drops_server": 0,
         "drops_generator": 0,
-        "counters": {"wrong": 0, "stray": 0, "lost": 0, "retransmitted": 0},
+        "counters": dict.fromkeys(("wrong", "stray", "lost", "retransmitted"), 0) | COUNTED,
     }
 
 
@@ -55,6 +58,54 @@ def test_ratios_are_taken_round_by_round() -> None:
 def test_more_a_second_and_less_cpu_are_both_better_above_one() -> None:
     line = list(report.summary(found(sipfast=OURS, kamailio=THEIRS)))[2]
     assert "| **3.00 x** (1.00 to 4.00) | **4.00 x** (1.00 to 4.00) | 1.5 x |" in line
+
+
+def differing() -> dict[str, Any]:
+    """A row whose contenders come to the same in different ways."""
+    theirs, agent = of(100, 8, "kamailio"), of(150, 3, "sipfast-presence")
+    counted = COUNTED | {"sent": 170, "received": 170, "provisional": 10, "bytes_sent": 9000, "bytes_received": 9000}
+    for each in theirs, agent:
+        each |= {"mode": "presence", "counters": each["counters"] | counted}
+    story = found(**{"sipfast": [of(300, 2)], "kamailio": [theirs], "sipfast-presence": [agent]})
+    story["rows"][0]["further"] = {"sipfast-presence": (2.0,)}
+    return story
+
+
+def test_another_contender_has_a_line_and_goals_of_its_own() -> None:
+    lines = list(report.summary(differing()))[2:]
+    assert [line.rsplit(" | ", 1)[1] for line in lines] == ["1.5 x |", "2 x |"]
+    assert "| 100 | **3.00 x** (3.00 to 3.00) | **4.00 x**" in lines[0]
+    assert "| 150 | **2.00 x** (2.00 to 2.00) | **1.50 x**" in lines[1]
+
+
+def test_what_one_outcome_takes_is_counted_without_100_trying() -> None:
+    lines = list(report.methods(differing()["rows"]))[2:]
+    assert len(lines) == 3
+    assert lines[0].endswith("| 21.00 | 900 | 1.00 x | 1.00 x |")
+    assert lines[1].endswith("| presence | 33.00 | 1,800 | 1.57 x | 2.00 x |")
+
+
+def test_who_plays_the_same_needs_no_table_of_ways() -> None:
+    assert list(report.methods(found(sipfast=OURS, kamailio=THEIRS)["rows"])) == []
+
+
+def test_redial_is_compared_with_presence() -> None:
+    row = next(row for row in run.ROWS if row.mode == "redial")
+    modes = {kind: row.mode_of(kind) for kind in row.contenders}
+    assert modes == {"sipfast": "redial", "kamailio": "presence", "sipfast-presence": "presence"}
+    assert (row.goals, row.further) == ((8, 12), {"sipfast-presence": (2,)})
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_kamailio_plays_presence_only_with_its_modules(there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "find", lambda program: "/usr/sbin/kamailio")
+    monkeypatch.setattr(servers, "LIBRARIES", tmp_path)
+    modules = tmp_path / "x86_64-linux-gnu" / "kamailio" / "modules"
+    modules.mkdir(parents=True)
+    if there:
+        (modules / "presence.so").touch()
+    assert servers.available("kamailio", "presence") is there
+    assert servers.available("kamailio", "call")
 
 
 def test_without_kamailio_there_is_no_ratio() -> None:

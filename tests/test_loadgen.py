@@ -20,14 +20,14 @@ pytest.importorskip("hdrh", reason="hdrhistogram is in the bench dependency grou
 
 from benchmarks import accounting
 from benchmarks.loadgen.measure import Result, generator, measure, percentiles, prepare
-from benchmarks.peers.servers import running
+from benchmarks.peers.servers import available, running
 
 Server = Callable[[bytes], list[bytes]]
 
 
-def play(mode: str, seconds: float = 0.3, rate: float = 0, **options: Any) -> Result:
-    """One short measurement against sipfast; not pinned, since others run here, too."""
-    with running("sipfast", mode, core=None) as peer:
+def play(mode: str, seconds: float = 0.3, rate: float = 0, kind: str = "sipfast", **options: Any) -> Result:
+    """One short measurement; not pinned, since others run here, too."""
+    with running(kind, mode, core=None) as peer:
         load = generator(mode, peer.address, **options)
         prepare(load, mode)
         result = measure(load, mode, peer.port, peer.pid, seconds, rate=rate, warm_up=0.05)
@@ -53,6 +53,20 @@ def test_a_mode_runs_clean(mode: str) -> None:
         assert counters["received"] - trying == received * counters["completed"]
     assert result.cpu_us_per_message > 0
     assert 0 < result.latency_us["p50"] <= result.latency_us["p99"] <= result.latency_us["p99.9"]
+
+
+@pytest.mark.peers
+@pytest.mark.skipif(not available("kamailio", "presence"), reason="Kamailio's presence modules are not installed")
+@pytest.mark.parametrize("refreshes", [0, 3])
+def test_presence_runs_clean_against_kamailio(refreshes: int) -> None:
+    """33 messages, and SUBSCRIBE 200 NOTIFY 200 for each refresh."""
+    result = play("presence", kind="kamailio", size=200, refreshes=refreshes)
+    counters = result.counters
+    if not counters["retransmitted"] and not counters["duplicates"] and not counters["late"]:
+        assert counters["sent"] == (17 + 2 * refreshes) * counters["completed"]
+        assert counters["received"] - counters["provisional"] == (16 + 2 * refreshes) * counters["completed"]
+    assert counters["bytes_sent"] > 100 * counters["sent"]
+    assert counters["bytes_received"] > 100 * counters["received"]
 
 
 def test_register_refreshes_the_same_users_and_fetches_what_is_stored() -> None:
@@ -213,6 +227,37 @@ def test_a_redial_without_the_promise_is_noticed() -> None:
     counters, complaints = against(lambda r: [reply(r, b"480 Not Here")] if r.startswith(b"INVITE") else [], "redial")
     assert (counters["completed"], counters["wrong"]) == (0, 1)
     assert complaints[0][0] == "no 480 with Call-Info m=NL"
+
+
+def watched(request: bytes) -> list[bytes]:
+    """The first steps of a presence cycle: 480, and a subscription that is answered but for its NOTIFY."""
+    if request.startswith(b"INVITE"):
+        return [reply(request, b"480 Not Here")]
+    head = b"\r\nExpires: 3600\r\nContact: <sip:agent@127.0.0.1>\r\nContent-Length"
+    return [reply(request).replace(b"\r\nContent-Length", head)] if request.startswith(b"SUBSCRIBE") else []
+
+
+def test_a_subscription_without_a_notify_is_a_loss() -> None:
+    counters, complaints = against(watched, "presence")
+    assert (counters["completed"], counters["wrong"], counters["lost"]) == (0, 0, 1), complaints
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda r: r.replace(b"480 Not Here", b"404 Not Found"), "the first INVITE not answered 480"),
+        (lambda r: r.replace(b"200 OK", b"489 Bad Event"), "SUBSCRIBE not answered 200"),
+        (lambda r: r.replace(b"Expires: 3600\r\n", b""), "the 200 to SUBSCRIBE does not tell how long"),
+        (
+            lambda r: re.sub(rb"Contact:.*\r\n", b"", r),
+            "the 200 to SUBSCRIBE has no Contact, or a route that it did not take",
+        ),
+    ],
+)
+def test_a_wrong_answer_to_who_watches_presence_is_noticed(change: Callable[[bytes], bytes], reason: str) -> None:
+    counters, complaints = against(lambda request: [change(each) for each in watched(request)], "presence")
+    assert (counters["completed"], counters["wrong"]) == (0, 1)
+    assert complaints[0][0] == reason
 
 
 def test_only_loopback() -> None:

@@ -25,6 +25,7 @@ HOST = "127.0.0.1"
 DOMAIN = "example.test"
 PORTS = range(20_000, 32_000)  # below those that the kernel gives out by itself
 START = 15.0  # seconds
+LIBRARIES = Path("/usr/lib")  # where Debian puts Kamailio's modules, by architecture
 BUFFER = 4 << 20  # bytes of a receive buffer, where a server leaves that to us
 
 
@@ -172,9 +173,13 @@ def free_port() -> int:
     raise RuntimeError("no free port found on loopback")
 
 
-def available(kind: str) -> bool:
-    """Whether the server is installed here."""
-    return kind != "kamailio" or find(kind) is not None
+def available(kind: str, mode: str = "") -> bool:
+    """Whether the server is installed here, with what the mode needs of it."""
+    if kind == "sipfast-presence":
+        return (HERE.parent / "presence" / "__main__.py").exists()
+    if kind != "kamailio":
+        return True
+    return find(kind) is not None and (mode != "presence" or any(LIBRARIES.glob("*/kamailio/modules/presence.so")))
 
 
 def find(program: str) -> str | None:
