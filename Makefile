@@ -30,7 +30,7 @@ lint: build ## ruff and mypy
 	$(BIN)/ruff check $(wildcard sipfast tests benchmarks setup.py)
 	$(BIN)/mypy
 
-bench: build ## sipfast, Kamailio and the kernel's limit side by side: about eight minutes; QUICK=1: about one
+bench: build ## sipfast, Kamailio and the kernel's limit side by side: about ten minutes; QUICK=1: about two
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
 
 bench-modules: build ## the benchmarks of the modules and of the whole path, without a network

@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from . import waiting
 from .report import into_readme, plot, table
 from .run import QUICK, ROWS, Plan, compare
 
@@ -34,7 +35,7 @@ def main() -> int:
     # Only the whole comparison replaces the results that are kept.
     folder = arguments.output or (RESULTS if whole else RESULTS / "partial")
     folder.mkdir(parents=True, exist_ok=True)
-    found = compare(plan, lambda line: print(line, file=sys.stderr, flush=True))
+    found = compare(plan, say)
     (folder / "comparison.json").write_text(json.dumps(found, indent=1) + "\n")
     text = table(found)
     (folder / "comparison.md").write_text(text)
@@ -42,8 +43,28 @@ def main() -> int:
     if folder == RESULTS:
         into_readme(RESULTS.parent.parent / "README.md", found)
     print(text)
-    print(f"written to {folder}: comparison.json, comparison.md, {', '.join(path.name for path in plots)}")
+    if "redial" in plan.modes:
+        plots += wait(plan, folder)
+    print(f"written to {folder}: JSON, tables, {', '.join(path.name for path in plots)}")
     return 0
+
+
+def wait(plan: Plan, folder: Path) -> list[Path]:
+    """What waiting costs, into files of its own."""
+    found = waiting.compare_waiting(plan, say)
+    if found is None:
+        say("what waiting costs is left out: nobody here plays presence")
+        return []
+    (folder / "waiting.json").write_text(json.dumps(found, indent=1) + "\n")
+    (folder / "waiting.md").write_text(waiting.table(found))
+    if folder == RESULTS:
+        waiting.into_readme(RESULTS.parent.parent / "README.md", found)
+    print(waiting.table(found))
+    return waiting.plot(found, folder)
+
+
+def say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -186,12 +186,7 @@ def into_block(readme: Path, name: str, text: str) -> None:
 
 def plot(found: dict[str, Any], folder: Path, name: str) -> list[Path]:
     """Speed as a ratio to Kamailio, CPU, and latency, as SVG and PNG."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    matplotlib.rcParams["svg.hashsalt"] = "sipfast"
-    from matplotlib import pyplot
-
+    pyplot = drawing()
     rows = found["rows"]
     figure, axes = pyplot.subplots(2, len(rows), figsize=(3.4 * len(rows), 6.4), squeeze=False)
     for column, row in enumerate(rows):
@@ -200,12 +195,27 @@ def plot(found: dict[str, Any], folder: Path, name: str) -> list[Path]:
     axes[0][0].set_ylabel("a second, median of the rounds (min to max)")
     axes[1][0].set_ylabel("latency, µs")
     figure.tight_layout()
-    written = []
-    for kind in ("svg", "png"):
-        path = folder / f"{name}.{kind}"
-        figure.savefig(path, dpi=120, metadata={"Date": None} if kind == "svg" else None)
-        written.append(path)
+    written = save(figure, folder, name)
     pyplot.close(figure)
+    return written
+
+
+def drawing() -> Any:
+    """matplotlib's pyplot, for files only, and the same file for the same figures."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    matplotlib.rcParams["svg.hashsalt"] = "sipfast"
+    from matplotlib import pyplot
+
+    return pyplot
+
+
+def save(figure: Any, folder: Path, name: str) -> list[Path]:
+    """As SVG and PNG."""
+    written = [folder / f"{name}.{kind}" for kind in ("svg", "png")]
+    for path in written:
+        figure.savefig(path, dpi=120, metadata={"Date": None} if path.suffix == ".svg" else None)
     return written
 
 

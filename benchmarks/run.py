@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from .loadgen.measure import fetch, generator, measure, prepare
 from .peers.servers import available, find, running
 
 SERVER_CORE, GENERATOR_CORE = 0, 1
+T = TypeVar("T")
 OURS, THEIRS, AGENT = "sipfast", "kamailio", "sipfast-presence"
 
 
@@ -75,18 +77,26 @@ QUICK = Plan(rounds=3, latency_rounds=1, seconds=1.0, users=20_000, power=False)
 
 def compare(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
     """Everything, as what the JSON file holds. Raises RuntimeError where a server cannot be started or prepared."""
+    found: dict[str, Any] = {"machine": machine(), "plan": vars(plan), "load_before": os.getloadavg()}
+    found["began"] = datetime.now(UTC).isoformat(timespec="seconds")
+    with beside_the_server() as pinned:
+        found["rows"] = [compare_row(row, plan, pinned, say) for row in ROWS if row.mode in plan.modes]
+    found["pinned"] = pinned
+    found["load_after"] = os.getloadavg()
+    return found
+
+
+@contextlib.contextmanager
+def beside_the_server() -> Iterator[bool]:
+    """Keep this process, which is the generator, off the server's core meanwhile; says whether there is one for each."""
     cores = os.sched_getaffinity(0)
     pinned = len(cores) > 1 and {SERVER_CORE, GENERATOR_CORE} <= cores
-    found: dict[str, Any] = {"machine": machine(), "pinned": pinned, "plan": vars(plan), "load_before": os.getloadavg()}
-    found["began"] = datetime.now(UTC).isoformat(timespec="seconds")
     if pinned:
         os.sched_setaffinity(0, {GENERATOR_CORE})
     try:
-        found["rows"] = [compare_row(row, plan, pinned, say) for row in ROWS if row.mode in plan.modes]
+        yield pinned
     finally:
         os.sched_setaffinity(0, cores)
-    found["load_after"] = os.getloadavg()
-    return found
 
 
 def compare_row(row: Row, plan: Plan, pinned: bool, say: Callable[[str], None]) -> dict[str, Any]:
@@ -114,18 +124,20 @@ def compare_row(row: Row, plan: Plan, pinned: bool, say: Callable[[str], None]) 
     return told | {"runs": runs, "latency": latency}
 
 
-def turned(kinds: Sequence[str], number: int) -> Iterable[str]:
+def turned(kinds: Sequence[T], number: int) -> Iterable[T]:
     """Who comes first changes from round to round."""
     first = number % len(kinds)
     return [*kinds[first:], *kinds[:first]]
 
 
 def one_run(
-    kind: str, mode: str, plan: Plan, pinned: bool, *, rate: float = 0, check_kill: bool = False, **more: int
+    kind: str, mode: str, plan: Plan, pinned: bool, *, rate: float = 0, check_kill: bool = False, refreshes: int = 0
 ) -> dict[str, Any]:
-    """A fresh server, prepared, measured, and asked for what it stored. `more`: further options of the generator."""
+    """A fresh server, prepared, measured, and asked for what it stored."""
     playing = "echo" if kind in ("echo", "uvloop") else mode
-    options = more | ({"size": users_of(kind, plan)} if mode == "register" else {})
+    options = {"size": users_of(kind, plan)} if mode == "register" else {}
+    if refreshes:
+        options["refreshes"] = refreshes
     with running(kind, mode, SERVER_CORE if pinned else None) as peer:
         load = generator(playing, peer.address, **options)
         try:

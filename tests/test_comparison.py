@@ -96,6 +96,27 @@ def test_redial_is_compared_with_presence() -> None:
     assert (row.goals, row.further) == ((8, 12), {"sipfast-presence": (2,)})
 
 
+def test_a_row_asks_for_and_plays_each_contenders_mode(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str]] = []
+    played: list[tuple[str, str]] = []
+
+    def available(kind: str, mode: str) -> bool:
+        asked.append((kind, mode))
+        return kind != "sipfast-presence"
+
+    def one_run(kind: str, mode: str, *_: Any, **__: Any) -> dict[str, Any]:
+        played.append((kind, mode))
+        return of(100, 1, kind)
+
+    monkeypatch.setattr(run, "available", available)
+    monkeypatch.setattr(run, "one_run", one_run)
+    row = next(row for row in run.ROWS if row.mode == "redial")
+    run.compare_row(row, run.Plan(rounds=1, latency_rounds=1), False, lambda line: None)
+    ours, theirs = ("sipfast", "redial"), ("kamailio", "presence")
+    assert asked == [ours, theirs, ("sipfast-presence", "presence")]
+    assert played == [ours, theirs, ours, theirs]
+
+
 @pytest.mark.parametrize("there", [True, False])
 def test_kamailio_plays_presence_only_with_its_modules(there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(servers, "find", lambda program: "/usr/sbin/kamailio")
