@@ -153,11 +153,13 @@ def remarks(found: dict[str, Any]) -> Iterator[str]:
         f"{found['began']}; {found['machine']['cpu']}, {found['machine']['kamailio'] or 'no Kamailio'}; "
         f"{found['rounds']} rounds in turns of {found['seconds']:g} s{'' if found['pinned'] else ' (NOT PINNED)'}"
     )
-    for runs in (*found["plain"].values(), *found["refreshed"].values()):
-        for run in runs:
-            if not run["clean"] or run["drops_server"] or run["drops_generator"]:
-                counts = {name: run["counters"][name] for name in ("wrong", "stray", "lost", "retransmitted")}
-                yield f"{run['mode']}, {NAMES[run['server']]}: {counts}, dropped by the kernel: {run['drops_server']}"
+    everything = [run for part in ("plain", "refreshed") for runs in found[part].values() for run in runs]
+    others = [run["others"] for run in everything]
+    yield f"others kept {statistics.median(others):.2f} cores busy (median; most {max(others):.2f})"
+    for run in everything:
+        if not run["clean"] or run["drops_server"] or run["drops_generator"]:
+            counts = {name: run["counters"][name] for name in ("wrong", "stray", "lost", "retransmitted")}
+            yield f"{run['mode']}, {NAMES[run['server']]}: {counts}, dropped by the kernel: {run['drops_server']}"
 
 
 def into_readme(readme: Path, found: dict[str, Any]) -> None:
