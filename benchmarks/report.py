@@ -226,7 +226,9 @@ def bars(axis: Any, row: dict[str, Any]) -> None:
         middle = median(runs, RATE)
         axis.bar(place, middle, color=COLOURS[kind], yerr=[[middle - min(rates)], [max(rates) - middle]], capsize=3)
         axis.annotate(f"{median(runs, CPU):.1f} µs\nCPU", (place, middle / 2), ha="center", color="white", fontsize=8)
-    axis.set_xticks(range(len(row["runs"])), [NAMES[kind].replace(", ", "\n").replace(" (", "\n(") for kind in row["runs"]])
+    # One word or two a line: longer ones run into their neighbours.
+    names = [NAMES[kind].replace(", ", "\n").replace(" (", "\n(").replace(" on ", "\non ") for kind in row["runs"]]
+    axis.set_xticks(range(len(row["runs"])), [name.replace("'s ", "'s\n") for name in names])
     axis.tick_params(axis="x", labelsize=8)
     axis.yaxis.set_major_formatter("{x:,.0f}")
     axis.set_title(row["title"], fontsize=10)
