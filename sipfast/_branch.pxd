@@ -51,7 +51,8 @@ cdef struct Slot:
 cdef class Slots:
     cdef Secret secret
     cdef uint32_t worker
-    cdef uint32_t count
+    cdef uint32_t count     # ever used: those from here on are untouched memory
+    cdef uint32_t capacity
     cdef uint32_t first_free
     cdef uint64_t serial
     cdef Slot *slots        # moves when it grows: keep the index, not the pointer
@@ -60,6 +61,6 @@ cdef class Slots:
     cdef Slot *reserved(self, bytes branch) noexcept       # the same, and nothing is in it yet
     cdef void release(self, Slot *slot) noexcept
     cdef uint32_t index_of(self, Slot *slot) noexcept
-    cdef int grow(self) except -1
+    cdef int add_slot(self) except -1
 
 cdef Slots make_slots(Secret secret, uint32_t worker, uint64_t now)

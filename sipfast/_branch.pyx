@@ -213,7 +213,7 @@ cdef class Slots:
         cdef Slot *slot
         cdef bytes branch
         if self.first_free == NO_SLOT:
-            self.grow()
+            self.add_slot()
         self.serial += 1
         locator.worker = self.worker
         locator.slot = self.first_free
@@ -252,19 +252,22 @@ cdef class Slots:
     cdef uint32_t index_of(self, Slot *slot) noexcept:
         return <uint32_t>(slot - self.slots)
 
-    cdef int grow(self) except -1:
-        cdef uint32_t i, more = self.count * 2 if self.count else FIRST_SLOTS
+    # Before: none is free. After: one is.
+    cdef int add_slot(self) except -1:
+        cdef uint32_t more
         cdef Slot *larger
-        if more > MOST_SLOTS:
-            raise MemoryError("16 million client transactions at a time")
-        larger = <Slot *>realloc(self.slots, more * sizeof(Slot))
-        if larger == NULL:
-            raise MemoryError()
-        for i in range(self.count, more):
-            larger[i] = Slot(NULL, NULL, 0, 0, i + 1 if i + 1 < more else <uint32_t>NO_SLOT)
-        self.slots = larger
+        if self.count == self.capacity:
+            more = self.capacity * 2 if self.capacity else FIRST_SLOTS
+            if more > MOST_SLOTS:
+                raise MemoryError("16 million client transactions at a time")
+            larger = <Slot *>realloc(self.slots, more * sizeof(Slot))
+            if larger == NULL:
+                raise MemoryError()
+            self.slots = larger
+            self.capacity = more
+        self.slots[self.count] = Slot(NULL, NULL, 0, 0, <uint32_t>NO_SLOT)
         self.first_free = self.count
-        self.count = more
+        self.count += 1
         return 0
 
 

@@ -41,10 +41,8 @@ cdef class Flow:
 
     cdef bytes host_text(self):
         cdef char text[64]
-        if self._text is None:
-            inet_ntop(AF_INET if self.family == 4 else AF_INET6, self.ip, text, 64)
-            self._text = <bytes>text
-        return self._text
+        inet_ntop(AF_INET if self.family == 4 else AF_INET6, self.ip, text, 64)
+        return <bytes>text
 
     cdef bint reliable(self) noexcept:
         return self.transport != TRANSPORT_UDP

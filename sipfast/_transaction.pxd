@@ -22,15 +22,17 @@ cdef class Handler:
     cpdef int on_cancel(self, ServerTransaction transaction, Message cancel, int64_t now) except -1
     cpdef int on_gone(self, ServerTransaction transaction, int64_t now) except -1
 
-# What the four machines have in common.
+# What the four machines have in common. Narrow fields, in this order: hundreds of thousands linger.
 cdef class Transaction(Timed):
-    cdef readonly int state              # a State of _machines
-    cdef readonly bint invite
-    cdef readonly bint timed_out         # timer B, F or H ran out
-    cdef const Machine *machine
     cdef uint32_t method                 # a Method, or a hash of another method's name with the top bit set
+    cdef readonly unsigned char state    # a State of _machines
+    cdef unsigned char invite
+    cdef unsigned char over              # timer B, F or H ran out; Python sees it as `timed_out`
+    cdef unsigned char legacy            # of a server transaction: RFC 2543 matching; it keeps its request
+    cdef const Machine *machine
     cdef int32_t interval                # of timer A, E or G, ms
-    cdef readonly Flow flow
+    cdef uint32_t slot                   # of a client transaction, in the layer's Slots
+    cdef readonly Flow flow              # dropped (None) when nothing will be sent by it any more
     cdef public Handler handler
     cdef TransactionLayer layer          # None when terminated
     cdef bytes data                      # what is sent again: the request or its ACK, the last response
@@ -44,8 +46,6 @@ cdef class Transaction(Timed):
 @cython.final
 cdef class ServerTransaction(Transaction):
     cdef readonly Message request        # dropped (None) when the transaction has shrunk to absorbing retransmissions
-    cdef readonly bytes to_tag           # for responses of our own; dropped with the request
-    cdef bint legacy                     # RFC 2543 matching; it keeps its request
     cdef uint64_t key_high
     cdef Link by_key
     cdef Link by_merge
@@ -55,16 +55,16 @@ cdef class ServerTransaction(Transaction):
     # The last response was not committed and never left: forget it, and give this one instead.
     cpdef int retract(self, bytes response, int status, int64_t now) except -1
     cdef int happen(self, int event, bytes response, int64_t now) except -1
+    cdef bytes tag(self)                 # the To tag of responses of our own, the same each time; Python sees `to_tag`
     cdef bytes final(self)
     cdef int shrink(self) except -1
     cdef int terminate(self, int64_t now) except -1
 
 @cython.final
 cdef class ClientTransaction(Transaction):
-    cdef readonly bint provisional       # a 1xx has come
-    cdef unsigned char cancelling        # 1: wanted, 2: sent
-    cdef uint32_t slot
     cdef Message parsed
+    cdef readonly unsigned char provisional        # a 1xx has come
+    cdef unsigned char cancelling        # 1: wanted, 2: sent
     # The request as sent, our Via on top; None once it has had its final response. Python sees it as `request`.
     cdef Message sent(self)
     # CANCEL it (RFC 3261 §9.1): at once if a provisional response has come, else when one comes.

@@ -31,9 +31,9 @@ class Transaction(Timed):
     """What client and server transactions have in common."""
 
     state: int
-    invite: bool
-    timed_out: bool
-    flow: Flow
+    flow: Flow | None
+    @property
+    def timed_out(self) -> bool: ...
     handler: Handler | None
     @property
     def state_name(self) -> str: ...
@@ -43,7 +43,8 @@ class ServerTransaction(Transaction):
     """Answers one request (RFC 3261 §17.2)."""
 
     request: Message | None
-    to_tag: bytes | None
+    @property
+    def to_tag(self) -> bytes | None: ...
     def respond(self, response: bytes, status: int, now: int) -> int:
         """Send a response on; 1 where it was sent, 0 where the state machine does not allow it."""
     def retract(self, response: bytes, status: int, now: int) -> int:
@@ -53,7 +54,7 @@ class ServerTransaction(Transaction):
 class ClientTransaction(Transaction):
     """Sends one request (RFC 3261 §17.1)."""
 
-    provisional: bool
+    provisional: int
     @property
     def request(self) -> Message | None:
         """The request as sent; None once its final response has been dealt with."""

@@ -105,6 +105,10 @@ cdef class Transaction(Timed):
     def state_name(self):
         return STATES[self.state]
 
+    @property
+    def timed_out(self):
+        return self.over != 0
+
     cdef int send(self, bytes data, int64_t now) except -1:
         try:
             self.layer.sink.send(data, self.flow)
@@ -200,10 +204,18 @@ cdef class ServerTransaction(Transaction):
             self.data = None
         elif step.next == TERMINATED:
             if step.actions & FAIL:
-                self.timed_out = True
+                self.over = True
                 layer.timeouts += 1
             self.terminate(now)
         return step.actions
+
+    @property
+    def to_tag(self):
+        return self.tag() if self.layer is not None else None
+
+    # Made when somebody asks: a proxied request never needs one.
+    cdef bytes tag(self):
+        return tag_of(&self.layer.secret, self.by_key.hash, self.key_high)
 
     # The response that an ACK would acknowledge; None where there is none yet or none any more.
     cdef bytes final(self):
@@ -215,7 +227,6 @@ cdef class ServerTransaction(Transaction):
             return 0
         if not self.legacy:
             self.request = None               # §17.2.3: old peers are matched by the request itself
-        self.to_tag = None
         if self.state == ACCEPTED:
             self.data = None                  # RFC 6026 §7.1: nothing is sent again
         return 0
@@ -284,8 +295,8 @@ cdef class ClientTransaction(Transaction):
         if step.resend or step.end:
             self.start_timers(step.resend, step.end, now)
         if step.next == TERMINATED:
-            self.timed_out = event == ON_TIMEOUT or event == ON_CANCELLED
-            layer.timeouts += self.timed_out
+            self.over = event == ON_TIMEOUT or event == ON_CANCELLED
+            layer.timeouts += self.over
             self.terminate()
             if step.actions & FAIL and handler is not None:
                 handler.on_failure(self, 503 if event == ON_ERROR else 408, now)
@@ -305,8 +316,10 @@ cdef class ClientTransaction(Transaction):
         self.parsed = None
         if self.state == ACCEPTED:
             self.data = None
+            self.flow = None
         elif self.state == COMPLETED and not self.invite:
             self.data = None
+            self.flow = None
             self.handler = None
         return 0
 
@@ -396,7 +409,7 @@ cdef class TransactionLayer:
         cdef ServerTransaction transaction = self.add(request, flow)
         if merged:
             self.merged += 1
-            transaction.respond(make_response(request, 482, flow, transaction.to_tag, b"", None, b""), 482, now)
+            transaction.respond(make_response(request, 482, flow, transaction.tag(), b"", None, b""), 482, now)
             return VERDICT_MERGED
         transaction.by_merge.hash = hash
         index_add(&self.by_merge, &transaction.by_merge, <void *>transaction)
@@ -440,7 +453,6 @@ cdef class TransactionLayer:
         transaction.flow = flow
         transaction.request = request
         transaction.legacy = self.key.legacy
-        transaction.to_tag = tag_of(&self.secret, self.key.low, self.key.high)
         transaction.key_high = self.key.high
         transaction.by_key.hash = self.key.low
         index_add(&self.by_key, &transaction.by_key, <void *>transaction)
@@ -461,7 +473,7 @@ cdef class TransactionLayer:
         if target is None:
             return VERDICT_UNMATCHED
         own = self.add(cancel, flow)
-        own.respond(make_response(cancel, 200, flow, own.to_tag, b"", None, b""), 200, now)
+        own.respond(make_response(cancel, 200, flow, own.tag(), b"", None, b""), 200, now)
         if target.invite and target.state == PROCEEDING and target.handler is not None:
             target.handler.on_cancel(target, cancel, now)
         return VERDICT_ABSORBED

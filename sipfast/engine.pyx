@@ -222,7 +222,7 @@ cdef class Engine(Receiver):
         if self.current is None:
             return self.answer(request, flow, 503, extra)
         return self.current.respond(
-            make_response(request, 503, flow, self.current.to_tag, extra, None, b""), 503, now)
+            make_response(request, 503, flow, self.current.tag(), extra, None, b""), 503, now)
 
     cpdef int advance(self, int64_t now) except -1:
         try:
@@ -273,7 +273,7 @@ cdef class Engine(Receiver):
         self.outbox.data[:] = [None if id(data) in taken else data for data in self.outbox.data]
         for index, request, flow, transaction in promises:
             self.unpromised += 1
-            response = make_response(request, 503, flow, transaction.to_tag if transaction is not None else b"",
+            response = make_response(request, 503, flow, (<ServerTransaction>transaction).tag() if transaction is not None else b"",
                                      b"Retry-After: 5\r\n", None, b"")
             if transaction is None:
                 self.outbox.send(response, answer_flow(request, flow))
@@ -521,7 +521,7 @@ cdef class Engine(Receiver):
             status = 200
         else:
             status = 405                      # nobody lives at the server's own address
-        server.respond(make_response(request, status, flow, server.to_tag, ALLOW if status == 405 else b"", None, b""),
+        server.respond(make_response(request, status, flow, server.tag(), ALLOW if status == 405 else b"", None, b""),
                        status, now)
         return 0
 
@@ -543,7 +543,7 @@ cdef class Engine(Receiver):
         if offer is not None:
             reason, extra = offer
             self.promises.append((len(self.outbox.data), request, flow, server))
-        server.respond(make_response(request, 480, flow, server.to_tag, extra, reason, b""), 480, now)
+        server.respond(make_response(request, 480, flow, server.tag(), extra, reason, b""), 480, now)
         return 0
 
     # A call goes on whatever the store does: what redial could not write down is set right by its own timers.

@@ -196,6 +196,8 @@ cdef class ResponseContext(Handler):
         self.flow = None
         self.best = None
         self.challenges = None
+        self.caller = None
+        self.callee = None
         if self.server is not None and not self.server.invite:
             self.server.handler = None        # §16.7 step 5: any other request has one final response, and it had it
             self.on_gone(self.server, now)
@@ -280,7 +282,7 @@ cdef class ResponseContext(Handler):
         if self.best is None or status == 503:
             # §16.7 step 6: a 503 would speak of us, who are well; downstream's trouble is a 500.
             status = 500 if status == 503 else status
-            data = make_response(self.request, status, self.flow, self.server.to_tag, b"", None, b"")
+            data = make_response(self.request, status, self.flow, self.server.tag(), b"", None, b"")
         else:
             data = self.with_challenges(self.best)
         return self.server.respond(data, status, now)
