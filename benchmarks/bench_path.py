@@ -7,8 +7,12 @@ datagram taken; the table's times are for a whole round.
 
 from __future__ import annotations
 
+import gc
 import itertools
+import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +208,45 @@ def test_call(benchmark: Any, path: Path64) -> None:
         assert len(ended) == BATCH
 
     measure(benchmark, path, setup, target, 6 * BATCH)
+
+
+def linger(path: Path64, kind: str, batches: int) -> None:
+    """Calls or BYEs that were answered a moment ago, each datagram with a flow of its own, as sockets make them."""
+
+    def play(batch: Batch) -> Batch:
+        return path.play([(data, Flow(flow.host, flow.port)) for data, flow in batch])
+
+    for _ in range(batches):
+        calls = [(i, i + BATCH, next(path.serial)) for i in range(BATCH)]
+        if kind == "BYE":
+            play(answers(play([in_dialog("BYE", a, b, n, 2) for a, b, n in calls]), b"BYE", b"200 OK"))
+            continue
+        rung = play([invite(a, b, n) for a, b, n in calls])
+        play(answers(rung, b"INVITE", b"180 Ringing"))
+        play(answers(rung, b"INVITE", b"200 OK", SDP))
+        play([in_dialog("ACK", a, b, n, 1) for a, b, n in calls])
+    path.out.sent = []
+    gc.collect()
+
+
+def weigh(kind: str) -> int:
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    path, batches = Path64(MemoryStore()), 1000
+    linger(path, kind, 20)
+    before = resident()
+    linger(path, kind, batches)
+    return round((resident() - before) / (batches * BATCH))
+
+
+@pytest.mark.parametrize("kind", ["INVITE", "BYE"])
+def test_memory_of_what_a_call_leaves(benchmark: Any, kind: str) -> None:
+    """Bytes for each: both its transactions, what the proxy keeps, flows, keys, timers, and the BYE's response."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as fresh:
+        size = benchmark.pedantic(lambda: fresh.submit(weigh, kind).result(), rounds=1)
+    benchmark.extra_info["bytes"] = size
+    print(f"\n{kind}: {size} bytes each")
 
 
 def test_redial(benchmark: Any, path: Path64) -> None:

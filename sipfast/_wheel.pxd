@@ -7,6 +7,9 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 cdef class Timed:
     cpdef int expired(self, int kind, object payload, int64_t now) except -1
 
+cdef enum:
+    TOGETHER = 64       # cancelled timers that are unlinked together
+
 cdef struct Link:
     uint32_t next
     uint32_t prev
@@ -37,6 +40,8 @@ cdef class Wheel:
     cdef uint32_t free            # the list of free places, by their links' `next`; NO_PLACE at its end
     cdef bint advancing
     cdef uint64_t occupied[4][4]  # by level, one bit for each slot that holds a timer
+    cdef uint32_t cancelled[TOGETHER]     # places whose timer is void but still linked
+    cdef uint32_t cancelled_count
 
     cdef int grow(self) except -1
     cdef int fire(self, uint32_t node, int64_t now) except -1
@@ -47,3 +52,4 @@ cdef class Wheel:
     cdef uint32_t next_slot(self, int64_t *start) noexcept
     cdef void collect(self, int64_t now) noexcept
     cdef void release(self, uint32_t place) noexcept
+    cdef void unlink_cancelled(self) noexcept

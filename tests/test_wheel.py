@@ -348,6 +348,46 @@ def test_memory_is_40_bytes_a_timer():
     assert sys.getsizeof(wheel) - empty < 40 * 2**16
 
 
+@pytest.mark.parametrize("count", [1, 63, 64, 65, 200])
+def test_cancelled_timers_hold_up_nothing(count):
+    """However many were cancelled last: the wheel is as if they had never been, and their places are used again."""
+    wheel, owner = Wheel(NOW), Recorder()
+    wheel.schedule(NOW + 7, owner, 1)
+    handles = [wheel.schedule(NOW + 5 + i % 3, owner, 0) for i in range(count)]
+    wheel.schedule(NOW + 7, owner, 2)
+    assert all(wheel.cancel(handle) for handle in handles)
+    assert not any(wheel.cancel(handle) for handle in handles)
+    assert (wheel.count, wheel.deadline()) == (2, NOW + 7)
+    assert wheel.advance(NOW + 6) == 0
+    assert wheel.advance(NOW + 7) == 2
+    assert owner.kinds == [1, 2]
+
+
+def test_places_of_cancelled_timers_are_used_again():
+    """A million transactions, one after the other, among few at a time: the wheel does not grow with them."""
+    wheel, owner = Wheel(NOW), Recorder()
+    kept = [wheel.schedule(NOW + DAY, owner) for _ in range(100)]
+    size = sys.getsizeof(wheel)
+    for _ in range(10_000):
+        wheel.cancel(kept.pop())
+        kept.append(wheel.schedule(NOW + DAY, owner))
+    assert wheel.count == 100
+    assert sys.getsizeof(wheel) <= 2 * size
+
+
+@pytest.mark.parametrize("count", [1, 64, 100])
+def test_what_is_cancelled_while_others_fire_does_not_fire(count):
+    """However many the first one cancels of those that are due with it."""
+    wheel = Wheel(NOW)
+    owner = Recorder(lambda kind, payload, now: kind == 0 and [wheel.cancel(handle) for handle in handles])
+    wheel.schedule(NOW + 5, owner, 0)
+    handles = [wheel.schedule(NOW + 5, owner, 1) for _ in range(count)]
+    wheel.schedule(NOW + 5, owner, 2)
+    assert wheel.advance(NOW + 5) == 2
+    assert owner.kinds == [0, 2]
+    assert (wheel.count, wheel.deadline()) == (0, -1)
+
+
 def test_a_hundred_thousand_random_timers_fire_in_order():
     chance = random.Random(1)
     wheel, owner = Wheel(NOW), Recorder()
