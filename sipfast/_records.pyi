@@ -1,7 +1,16 @@
-from .records import Binding
+from .records import Binding, Watch
 
 def read_one(record: bytes, aor: bytes) -> Binding | None:
     """The binding of a record that holds exactly one, and of this AOR; None for any other record."""
 
 def write_one(aor: bytes, binding: Binding) -> bytes:
     """The same bytes as records.encode_bindings(aor, (binding,))."""
+
+class StoredWatch:
+    """A watch in its stored form, for redial."""
+
+def read_watch_record(record: bytes) -> Watch:
+    """The same as records.decode_watch, read from the spans. Raises StoreCorrupt."""
+
+def write_watch_record(record: bytes) -> bytes:
+    """The record written again: the same bytes as records.encode_watch gives for what read_watch_record reads."""

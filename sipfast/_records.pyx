@@ -1,20 +1,27 @@
-"""The stored form of an AOR with one binding, as most have, read and written without making an object.
+"""The stored forms of an AOR with one binding, as most have, and of a watch, read and written without msgspec's objects.
 
-records.py defines the form and is the reference: what is written here is byte for byte what it writes, and whatever is
+records.py defines the forms and is the reference: what is written here is byte for byte what it writes, and whatever is
 not plainly of that kind is left to it. A phone that registers again needs only to compare a few spans of its record and
-to write the next one; msgspec would make a struct and a dozen objects for that, twice.
+to write the next one, and a recall changes a few fields of its watch's; msgspec would make a struct and a dozen objects
+for that, twice.
 
-The form is msgpack: [version, aor, [[contact, expires, ...]]], each array, integer and byte string in its shortest way.
+The forms are msgpack: [version, aor, [[contact, expires, ...]]] and [version, [callee, caller, ...]], each array,
+integer, string and byte string in its shortest way.
 """
 
+import cython
+
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
-from .records import VERSION, Binding
+from .errors import StoreCorrupt
+from .records import VERSION, Binding, Watch, decode_watch, encode_watch
 
 cdef enum:
     FIELDS = 10
+    WATCH_FIELDS = 17
     ARRAY = 0x90            # fixarray, plus its length
     BIN8 = 0xC4
     BIN16 = 0xC5
@@ -23,12 +30,18 @@ cdef enum:
     UINT16 = 0xCD
     UINT32 = 0xCE
     UINT64 = 0xCF
+    STR5 = 0xA0             # fixstr, plus its length
+    STR8 = 0xD9
+    STR16 = 0xDA
+    MOST_STR5 = 31
+    ARRAY16 = 0xDC
     MOST_SHORT = 0x7F       # what is its own byte
     HEAD = 5                # the most bytes before a byte string
     NUMBER = 9              # the most bytes of an integer
 
 cdef int version = VERSION
-if VERSION > MOST_SHORT or len(Binding.__struct_fields__) != FIELDS or Binding.__struct_fields__[FIELDS - 1] != "updated":
+if (VERSION > MOST_SHORT or len(Binding.__struct_fields__) != FIELDS or Binding.__struct_fields__[FIELDS - 1] != "updated"
+        or len(Watch.__struct_fields__) != WATCH_FIELDS or Watch.__struct_fields__[WATCH_FIELDS - 1] != "not_before"):
     raise AssertionError("records.py has changed: this module reads and writes what it did before")
 
 
@@ -105,6 +118,82 @@ cdef bint read_entry(bytes record, bytes aor, Entry *entry) noexcept:
     return p == end
 
 
+cdef bint is_utf8(const char *p, Py_ssize_t size) noexcept:
+    try:
+        PyUnicode_DecodeUTF8(<char *>p, size, NULL)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+cdef const unsigned char *read_string(const unsigned char *p, const unsigned char *end, Piece *piece) noexcept:
+    cdef Py_ssize_t size, i
+    if end - p < 3:
+        return NULL
+    if STR5 <= p[0] <= STR5 + MOST_STR5:
+        size = p[0] - STR5
+        p += 1
+    elif p[0] == STR8:
+        size = p[1]
+        p += 2
+    elif p[0] == STR16:
+        size = p[1] << 8 | p[2]
+        p += 3
+    else:
+        return NULL
+    if size > end - p:
+        return NULL
+    for i in range(size):
+        if p[i] > 0x7F:
+            if not is_utf8(<const char *>p, size):
+                return NULL
+            break
+    piece.text = <const char *>p
+    piece.size = size
+    return p + size
+
+
+cdef bint read_watch(bytes record, WatchEntry *entry) noexcept:
+    cdef const unsigned char *p = <const unsigned char *>PyBytes_AS_STRING(record)
+    cdef const unsigned char *end = p + PyBytes_GET_SIZE(record)
+    if end - p < 5 or p[0] != ARRAY + 2 or p[1] != version or p[2] != ARRAY16 or p[3] != 0 or p[4] != WATCH_FIELDS:
+        return False
+    p = read_piece(p + 5, end, &entry.callee)
+    if p != NULL:
+        p = read_piece(p, end, &entry.caller)
+    if p != NULL:
+        p = read_number(p, end, &entry.armed_at)
+    if p != NULL:
+        p = read_number(p, end, &entry.expires_at)
+    if p != NULL:
+        p = read_piece(p, end, &entry.call_id)
+    if p != NULL:
+        p = read_piece(p, end, &entry.contact)
+    if p != NULL:
+        p = read_piece(p, end, &entry.path)
+    if p != NULL:
+        p = read_piece(p, end, &entry.flow)
+    if p != NULL:
+        p = read_piece(p, end, &entry.instance)
+    if p != NULL:
+        p = read_string(p, end, &entry.mode)
+    if p != NULL:
+        p = read_string(p, end, &entry.state)
+    if p != NULL:
+        p = read_number(p, end, &entry.attempts)
+    if p != NULL:
+        p = read_string(p, end, &entry.last_result)
+    if p != NULL:
+        p = read_piece(p, end, &entry.refer_call_id)
+    if p != NULL:
+        p = read_piece(p, end, &entry.refer_tag)
+    if p != NULL:
+        p = read_number(p, end, &entry.recalled_at)
+    if p != NULL:
+        p = read_number(p, end, &entry.not_before)
+    return p == end
+
+
 # ---- writing
 
 cdef inline unsigned char *write_big(unsigned char *to, uint64_t value, int size) noexcept:
@@ -177,6 +266,81 @@ cdef bytes write_entry(bytes aor, const Entry *entry):
     return record
 
 
+cdef unsigned char *write_string(unsigned char *to, Piece piece) noexcept:
+    if piece.size <= MOST_STR5:
+        to[0] = <unsigned char>(STR5 + piece.size)
+        to += 1
+    elif piece.size <= 0xFF:
+        to[0] = STR8
+        to = write_big(to + 1, <uint64_t>piece.size, 1)
+    else:
+        to[0] = STR16
+        to = write_big(to + 1, <uint64_t>piece.size, 2)
+    memcpy(to, piece.text, piece.size)
+    return to + piece.size
+
+
+cdef inline Py_ssize_t size_of_string(Piece piece) noexcept:
+    return piece.size + (1 if piece.size <= MOST_STR5 else 2 if piece.size <= 0xFF else 3)
+
+
+cdef bytes write_watch(const WatchEntry *entry):
+    cdef Py_ssize_t size = (
+        5 + size_of_piece(entry.callee) + size_of_piece(entry.caller) + size_of_number(entry.armed_at)
+        + size_of_number(entry.expires_at) + size_of_piece(entry.call_id) + size_of_piece(entry.contact)
+        + size_of_piece(entry.path) + size_of_piece(entry.flow) + size_of_piece(entry.instance)
+        + size_of_string(entry.mode) + size_of_string(entry.state) + size_of_number(entry.attempts)
+        + size_of_string(entry.last_result) + size_of_piece(entry.refer_call_id) + size_of_piece(entry.refer_tag)
+        + size_of_number(entry.recalled_at) + size_of_number(entry.not_before))
+    cdef bytes record = PyBytes_FromStringAndSize(NULL, size)
+    cdef unsigned char *to = <unsigned char *>PyBytes_AS_STRING(record)
+    to[0] = ARRAY + 2
+    to[1] = <unsigned char>version
+    to[2] = ARRAY16
+    to = write_big(to + 3, WATCH_FIELDS, 2)
+    to = write_piece(to, entry.callee)
+    to = write_piece(to, entry.caller)
+    to = write_number(to, entry.armed_at)
+    to = write_number(to, entry.expires_at)
+    to = write_piece(to, entry.call_id)
+    to = write_piece(to, entry.contact)
+    to = write_piece(to, entry.path)
+    to = write_piece(to, entry.flow)
+    to = write_piece(to, entry.instance)
+    to = write_string(to, entry.mode)
+    to = write_string(to, entry.state)
+    to = write_number(to, entry.attempts)
+    to = write_string(to, entry.last_result)
+    to = write_piece(to, entry.refer_call_id)
+    to = write_piece(to, entry.refer_tag)
+    to = write_number(to, entry.recalled_at)
+    write_number(to, entry.not_before)
+    return record
+
+
+# ---- a watch
+
+@cython.final
+@cython.no_gc
+@cython.freelist(64)
+cdef class StoredWatch:
+    pass
+
+
+cdef StoredWatch stored_watch(bytes record):
+    cdef StoredWatch watch = StoredWatch.__new__(StoredWatch)
+    watch.record = record
+    if not read_watch(record, &watch.at):
+        watch.record = encode_watch(decode_watch(record))
+        if not read_watch(watch.record, &watch.at):
+            raise StoreCorrupt("watch record cannot be read: a number in it is negative, or a string too long")
+    return watch
+
+
+cdef StoredWatch written_watch(const WatchEntry *entry):
+    return stored_watch(write_watch(entry))
+
+
 # ---- the Python face, for tests
 
 def read_one(bytes record not None, bytes aor not None):
@@ -205,9 +369,28 @@ def write_one(bytes aor not None, binding):
     return write_entry(aor, &entry)
 
 
+def read_watch_record(bytes record not None):
+    cdef StoredWatch watch = stored_watch(record)
+    cdef WatchEntry at = watch.at
+    return Watch(bytes_of(at.callee), bytes_of(at.caller), at.armed_at, at.expires_at, bytes_of(at.call_id),
+                 bytes_of(at.contact), bytes_of(at.path), bytes_of(at.flow), bytes_of(at.instance),
+                 bytes_of(at.mode).decode(), bytes_of(at.state).decode(), at.attempts,
+                 bytes_of(at.last_result).decode(), bytes_of(at.refer_call_id), bytes_of(at.refer_tag),
+                 at.recalled_at, at.not_before)
+
+
+def write_watch_record(bytes record not None):
+    cdef StoredWatch watch = stored_watch(record)
+    return written_watch(&watch.at).record
+
+
 cdef bytes bytes_of(Piece piece):
     return PyBytes_FromStringAndSize(piece.text, piece.size)
 
 
 cdef Piece piece_in(bytes text) noexcept:
     return piece_of(PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
+
+
+cdef bint same_piece(Piece one, bytes other) noexcept:
+    return one.size == PyBytes_GET_SIZE(other) and memcmp(one.text, PyBytes_AS_STRING(other), one.size) == 0

@@ -119,7 +119,7 @@ def decode_watch(stored: bytes) -> Watch:
     """Raises StoreCorrupt."""
     try:
         record = _watch.decode(stored)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         _refuse(stored, "watch", error)
     _check(record.version, "watch")
     return record.watch
@@ -145,7 +145,7 @@ def _check(version: int, kind: str) -> None:
         raise StoreCorrupt(f"{kind} record has version {version}; this sipfast reads version {VERSION}")
 
 
-def _refuse(stored: bytes, kind: str, error: msgspec.MsgspecError) -> NoReturn:
+def _refuse(stored: bytes, kind: str, error: Exception) -> NoReturn:
     """A record of no known shape: of another version, or none."""
     with suppress(msgspec.MsgspecError):
         _check(_versioned.decode(stored).version, kind)

@@ -101,6 +101,48 @@ def test_watches_come_back(watch: Watch) -> None:
     assert records.decode_watch(records.encode_watch(watch)) == watch
 
 
+@given(watches)
+def test_the_fast_way_to_a_watch_is_the_same(watch: Watch) -> None:
+    record = records.encode_watch(watch)
+    assert _records.read_watch_record(record) == watch
+    assert _records.write_watch_record(record) == record
+
+
+@given(watches, st.data())
+def test_the_fast_way_to_a_watch_reads_nothing_beyond_damage(watch: Watch, data: st.DataObject) -> None:
+    """What the reference refuses it refuses, and what it takes is the same."""
+    record = bytearray(records.encode_watch(watch))
+    at = data.draw(st.integers(0, len(record) - 1))
+    if data.draw(st.booleans()):
+        del record[at:]
+    else:
+        record[at] = data.draw(st.integers(0, 255))
+    try:
+        expected = records.decode_watch(bytes(record))
+    except StoreCorrupt:
+        with pytest.raises(StoreCorrupt):
+            _records.read_watch_record(bytes(record))
+        return
+    if min(expected.armed_at, expected.expires_at, expected.attempts, expected.recalled_at, expected.not_before) < 0:
+        return  # never written, and refused here
+    assert _records.read_watch_record(bytes(record)) == expected
+
+
+def test_a_watch_whose_text_is_no_utf_8_is_corrupt() -> None:
+    record = records.encode_watch(msgspec.structs.replace(WATCH, last_result="NOTIFY 486")).replace(b"486", b"4\xff6")
+    for decode in (records.decode_watch, _records.read_watch_record):
+        with pytest.raises(StoreCorrupt, match="watch"):
+            decode(record)
+
+
+def test_the_fast_way_reads_watches_of_fewer_and_of_more_fields() -> None:
+    fields = [b"sip:b@example.org", b"sip:a@example.org", 1, 2, b"c", b"sip:a@192.0.2.1"]
+    assert _records.read_watch_record(msgspec.msgpack.encode([1, fields])) == WATCH
+    full = msgspec.msgpack.decode(records.encode_watch(WATCH))[1]
+    later = msgspec.msgpack.encode([1, [*full, "of a later version"]])
+    assert _records.read_watch_record(later) == records.decode_watch(later) == WATCH
+
+
 @given(talks)
 def test_talks_come_back(talk: Talk) -> None:
     assert records.decode_talk(records.encode_talk(talk)) == talk
