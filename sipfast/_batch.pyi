@@ -38,6 +38,15 @@ class Batch:
     def put_watch(self, watch: Watch) -> None:
         """Add or replace the pair's watch."""
 
+    def watch_record(self, callee: bytes, caller: bytes) -> bytes | None:
+        """The stored form of the pair's watch. Its owner may be another pair."""
+
+    def put_watch_record(self, callee: bytes, caller: bytes, record: bytes, new: bool = True) -> None:
+        """Add or replace the pair's watch by that of a record; not `new`: there is one."""
+
+    def claim_record(self, callee: bytes, caller: bytes, record: bytes, claimed: bytes) -> bool:
+        """Replace a record by another only if it is still the stored one."""
+
     def delete_watch(self, callee: bytes, caller: bytes) -> bool:
         """Whether there was one."""
 

@@ -6,8 +6,8 @@ store/lmdb.py is the store and inherits from Batch; it begins, ends and fails ba
 
 from hashlib import blake2b
 
-from cpython.bytes cimport PyBytes_AS_STRING
-from libc.string cimport memchr
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.string cimport memchr, memcpy
 
 from lmdb import Error
 
@@ -29,8 +29,15 @@ cpdef bytes key_of(bytes aor):
     return beginning.ljust(SHORTENED_SIZE - len(digest), b"\1") + digest
 
 
-cdef inline bytes pair_of(bytes first, bytes second):
-    return key_of(first) + b"\0" + key_of(second)
+cdef bytes pair_of(bytes first, bytes second):
+    cdef bytes one = key_of(first), other = key_of(second)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(one)
+    cdef bytes pair = PyBytes_FromStringAndSize(NULL, size + 1 + PyBytes_GET_SIZE(other))
+    cdef char *to = PyBytes_AS_STRING(pair)
+    memcpy(to, PyBytes_AS_STRING(one), size)
+    to[size] = 0
+    memcpy(to + size + 1, PyBytes_AS_STRING(other), PyBytes_GET_SIZE(other))
+    return pair
 
 
 def by_age(watch):
@@ -80,21 +87,32 @@ cdef class Batch:
         return found
 
     def put_watch(self, watch):
-        cdef bytes callee = watch.callee, caller = watch.caller
-        self.put(pair_of(callee, caller), encode_watch(watch), self._watches)
-        self.put(pair_of(caller, callee), b"", self._callers)
+        self.put_watch_record(watch.callee, watch.caller, encode_watch(watch))
+
+    def claim(self, watch, claimed):
+        return self.claim_record(watch.callee, watch.caller, encode_watch(watch), encode_watch(claimed))
+
+    def watch_record(self, bytes callee not None, bytes caller not None):
+        return self.get(pair_of(callee, caller), self._watches)
+
+    def put_watch_record(self, bytes callee not None, bytes caller not None, bytes record not None, bint new=True):
+        self.put(pair_of(callee, caller), record, self._watches)
+        if new:
+            self.put(pair_of(caller, callee), b"", self._callers)
+
+    def claim_record(self, bytes callee not None, bytes caller not None, bytes record not None,
+                     bytes claimed not None):
+        cdef bytes key = pair_of(callee, caller)
+        self.for_update()
+        if self.get(key, self._watches) != record:
+            return False
+        self.put(key, claimed, self._watches)
+        return True
 
     def delete_watch(self, bytes callee not None, bytes caller not None):
         if not self.delete(pair_of(callee, caller), self._watches):
             return False
         self.delete(pair_of(caller, callee), self._callers)
-        return True
-
-    def claim(self, watch, claimed):
-        self.for_update()
-        if self.watch(watch.callee, watch.caller) != watch:
-            return False
-        self.put(pair_of(watch.callee, watch.caller), encode_watch(claimed), self._watches)
         return True
 
     def count_by_caller(self, bytes caller not None):

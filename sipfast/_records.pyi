@@ -7,7 +7,22 @@ def write_one(aor: bytes, binding: Binding) -> bytes:
     """The same bytes as records.encode_bindings(aor, (binding,))."""
 
 class StoredWatch:
-    """A watch in its stored form, for redial."""
+    """A watch in its stored form, for redial; what it has in Python is as in records.Watch."""
+
+    @property
+    def callee(self) -> bytes: ...
+    @property
+    def caller(self) -> bytes: ...
+    @property
+    def armed_at(self) -> int: ...
+    @property
+    def expires_at(self) -> int: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def attempts(self) -> int: ...
+    @property
+    def not_before(self) -> int: ...
 
 def read_watch_record(record: bytes) -> Watch:
     """The same as records.decode_watch, read from the spans. Raises StoreCorrupt."""

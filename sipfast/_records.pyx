@@ -324,7 +324,34 @@ cdef bytes write_watch(const WatchEntry *entry):
 @cython.no_gc
 @cython.freelist(64)
 cdef class StoredWatch:
-    pass
+
+    @property
+    def callee(self):
+        return bytes_of(self.at.callee)
+
+    @property
+    def caller(self):
+        return bytes_of(self.at.caller)
+
+    @property
+    def armed_at(self):
+        return self.at.armed_at
+
+    @property
+    def expires_at(self):
+        return self.at.expires_at
+
+    @property
+    def state(self):
+        return bytes_of(self.at.state).decode()
+
+    @property
+    def attempts(self):
+        return self.at.attempts
+
+    @property
+    def not_before(self):
+        return self.at.not_before
 
 
 cdef StoredWatch stored_watch(bytes record):

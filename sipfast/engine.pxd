@@ -8,6 +8,7 @@ from ._transaction cimport ServerTransaction, TransactionLayer
 from ._wheel cimport Wheel
 from .location cimport Location
 from .proxy cimport Proxy, ResponseContext
+from .redial cimport Redial
 from .registrar cimport Registrar
 from .router cimport RoutePlan, Router
 
@@ -18,7 +19,7 @@ cdef class Outbox(Sink):
 
 cdef class Engine(Receiver):
     cdef readonly object store
-    cdef readonly object redial
+    cdef readonly Redial redial
     cdef readonly Wheel wheel
     cdef readonly Location location
     cdef TransactionLayer transactions

@@ -8,6 +8,7 @@ This is the one place where registrar, proxy and redial meet, and where a StoreE
 """
 
 import logging
+import os
 
 import cython
 
@@ -39,10 +40,10 @@ from ._parser cimport (
     parse_uri_at,
     span_is,
 )
+from ._refer cimport make_referrer
 from ._transaction cimport (
     VERDICT_NEW,
     VERDICT_UNMATCHED,
-    Handler,
     ServerTransaction,
     TransactionLayer,
 )
@@ -50,13 +51,12 @@ from ._wheel cimport Timed, Wheel
 from ._writer cimport make_response, stateless_tag
 from .location cimport Location
 from .proxy cimport Proxy, ResponseContext, Target, make_target
+from .redial cimport Redial
 from .registrar cimport Registrar
 from .router cimport RoutePlan, Router
 
 from ._parser import uri_parts
-from ._writer import request as make_request
 from .errors import StoreError
-from .redial import Redial
 from .redial_shared import SharedRedial
 
 log = logging.getLogger("sipfast.engine")
@@ -107,32 +107,6 @@ cdef Housekeeping make_housekeeping(store, Wheel wheel):
 
 
 @cython.final
-cdef class Originator:
-    """Starts requests of our own, for redial: it knows the requests, not transactions, Vias or listeners."""
-
-    cdef TransactionLayer transactions
-    cdef list sent_by
-
-    def contact(self, Flow flow):
-        """Our Contact towards a flow: a URI without user part, which is this server itself."""
-        return b"<sip:" + <bytes>self.sent_by[flow.local] + b">"
-
-    def start(self, str method, bytes uri, list headers, Flow flow, Handler handler, int64_t now):
-        """Send a request in a client transaction of its own; `headers` come after Via and Max-Forwards."""
-        cdef bytes branch = self.transactions.new_branch(0)
-        cdef bytes via = b"SIP/2.0/UDP " + <bytes>self.sent_by[flow.local] + b";branch=" + branch + b";rport"
-        cdef bytes data = make_request(method, uri, [("Via", via), ("Max-Forwards", b"70"), *headers])
-        return self.transactions.start(data, branch, flow, handler, now)
-
-
-cdef Originator make_originator(TransactionLayer transactions, list sent_by):
-    cdef Originator originator = Originator.__new__(Originator)
-    originator.transactions = transactions
-    originator.sent_by = sent_by
-    return originator
-
-
-@cython.final
 cdef class Engine(Receiver):
     """See _flow.Receiver for the face that transports use; `start` comes first.
 
@@ -170,11 +144,11 @@ cdef class Engine(Receiver):
         self.proxy = Proxy(self.transactions, self.wheel, self.outbox, self.sent_by, self.secret,
                            round(config.timers.c * 1000), on_answered=self._answered, on_final=self._final,
                            on_ended=self._ended, on_registered=self._registered)
-        originator = make_originator(self.transactions, self.sent_by)
+        referrer = make_referrer(self.transactions, self.sent_by, os.urandom(16))
         if self.workers == 1:
-            self.redial = Redial(config.redial, self.store, self.wheel, self.location, originator)
+            self.redial = Redial(config.redial, self.store, self.wheel, self.location, referrer)
         else:
-            self.redial = SharedRedial(config.redial, self.store, self.wheel, self.location, originator,
+            self.redial = SharedRedial(config.redial, self.store, self.wheel, self.location, referrer,
                                        worker=self.worker, workers=self.workers, post=self._post, resumed=self.resumed)
         if self.worker == 0:                  # one sweeps for all
             self.housekeeping = make_housekeeping(self.store, self.wheel)
@@ -294,7 +268,7 @@ cdef class Engine(Receiver):
         if frame[0] == FRAME_NOTICE:
             self.notices += 1
             try:
-                self.redial.told(frame[1:], now)
+                (<object>self.redial).told(frame[1:], now)
             except StoreError as error:
                 self._store_failed(error, now)
             return
@@ -369,7 +343,7 @@ cdef class Engine(Receiver):
         if not self.may_pass(request, flow, &plan, &uri, in_dialog):
             return self.reject(request, flow, 403, b"")
         if method == M_NOTIFY and self.hops and plan.left == 0 and self.router.is_self(request.p, &uri):
-            home = self.redial.home(request.text(request.call_id))
+            home = (<object>self.redial).home(request.text(request.call_id))
             if home >= 0 and home != self.worker:
                 return self.hand(home, request, flow, 0)
         verdict = self.transactions.receive_request(request, answer_flow(request, flow), now)
@@ -562,7 +536,7 @@ cdef class Engine(Receiver):
 
     def _started(self, Message request, bytes caller, bytes callee, int64_t now):
         try:
-            self.redial.call_started(caller, callee, request.text(request.call_id), now)
+            self.redial.call_started(caller, callee, request, now)
             if request.number(H_EXPIRES) == 0:
                 self.redial.cancel(caller, callee, now)
         except StoreError as error:

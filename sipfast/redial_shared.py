@@ -17,7 +17,6 @@ others tell it of the calls that they are proxying for its recalls, and take up 
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 from zlib import crc32
@@ -27,14 +26,16 @@ import msgspec
 from . import config
 from ._flow import Flow
 from ._parser import Message
+from ._refer import Referrer, expires_of, offer
 from ._wheel import Wheel
 from .location import Location
-from .records import ARMED, CALLING, RECALLING, Talk, Watch
-from .redial import GUARD, RECALL, Recall, Redial, expires_of, offer
+from .records import ARMED, CALLING, RECALLING, Talk
+from .redial import GUARD, RECALL, Recall, Redial
 from .store.protocol import Store
 
 if TYPE_CHECKING:
-    from .redial import Originator, Pair
+    from ._records import StoredWatch
+    from .redial import Pair
 
 log = logging.getLogger("sipfast.redial")
 
@@ -82,14 +83,14 @@ class SharedRedial(Redial):
         store: Store,
         wheel: Wheel,
         location: Location,
-        originator: Originator,
+        referrer: Referrer,
         *,
         worker: int,
         workers: int,
         post: Callable[[int, bytes], None],
         resumed: bool = False,
     ) -> None:
-        super().__init__(settings, store, wheel, location, originator)
+        super().__init__(settings, store, wheel, location, referrer)
         self._worker = worker
         self._workers = workers
         self._post = post
@@ -118,7 +119,7 @@ class SharedRedial(Redial):
         return crc32(callee) % self._workers == self._worker
 
     def _new_call_id(self) -> bytes:
-        return b"%02x" % self._worker + secrets.token_hex(12).encode()
+        return b"%02x" % self._worker + super()._new_call_id()
 
     def _tell(self, kind: int, pair: Pair, call_id: bytes = b"", status: int = 0) -> None:
         self._notices.append((self.owner(pair[0]), Notice(kind, self._worker, *pair, call_id, status)))
@@ -164,25 +165,42 @@ class SharedRedial(Redial):
             for worker, notice in self._notices
             if notice.kind != LOOK or (notice.callee, notice.caller) not in undone
         ]
-        for pair, watch in [*self._touched.items()]:
-            if watch is not None and pair not in undone and self._store.watch(*pair) is None:
+        for pair, record in [*self._touched.items()]:
+            if record is not None and pair not in undone and self._store.watch_record(*pair) is None:
                 del self._touched[pair]  # another worker has ended it meanwhile
         super().rolled_back(now)
         # What was written again holds up the other workers until it is committed.
         self._wheel.schedule(now + COMMIT_AGAIN, self)
 
     def _write_again(self, now: int) -> None:
-        for pair, watch in [*self._lost.items()]:
+        for pair, record in [*self._lost.items()]:
             # Another worker may have changed or ended it meanwhile: what is the owner's to write is left to the owner.
-            if watch is not None and (not self._owns(pair[0]) or self._store.watch(*pair) is None):
+            if record is not None and (not self._owns(pair[0]) or self._store.watch_record(*pair) is None):
                 del self._lost[pair]
         super()._write_again(now)
 
-    def _watch(self, callee: bytes, caller: bytes) -> Watch | None:
-        pair = (callee, caller)
-        if self._lost.get(pair) is not None and self._store.watch(*pair) is None:
+    def _watch(self, pair: Pair) -> StoredWatch | None:
+        if self._lost.get(pair) is not None and self._store.watch_record(*pair) is None:
             del self._lost[pair]  # another worker has ended it meanwhile
-        return super()._watch(callee, caller)
+        return super()._watch(pair)
+
+    # What other workers have armed or cancelled may not have been told yet, so it is the store that says who waits.
+
+    def _watches(self, callee: bytes) -> list[StoredWatch]:
+        found = [self._watch((watch.callee, watch.caller)) for watch in self._store.watches(callee)]
+        return [watch for watch in found if watch is not None]
+
+    def _is_watched(self, pair: Pair) -> bool:
+        return self._watch(pair) is not None
+
+    def _may_arm(self, caller: bytes, callee: bytes) -> bool:
+        return (
+            self._store.count_by_caller(caller) < self._settings.per_caller
+            and self._store.count_by_callee(callee) < self._settings.per_callee
+        )
+
+    def _keeps_others_waiting(self, pair: Pair) -> bool:
+        return self._settings.order == "serial" and self._store.count_by_callee(pair[0]) > 0
 
     def _take_back(self, pair: Pair, now: int) -> None:
         if self._owns(pair[0]):
@@ -195,7 +213,7 @@ class SharedRedial(Redial):
     ) -> tuple[bytes | None, bytes] | None:
         """See Redial."""
         if self._settings.enabled and allowed and not self._owns(callee) and expires_of(request) != 0:
-            watch = self._watch(callee, caller)
+            watch = self._watch((callee, caller))
             if watch is not None and watch.state != ARMED:
                 # The recalled call finds the callee gone again: its owner puts the watch back, or gives it up.
                 self._proxied.pop(request.call_id, None)
@@ -203,7 +221,7 @@ class SharedRedial(Redial):
                 return offer(watch, now) if watch.attempts < self._settings.attempts else None
         return super().unavailable(request, flow, caller, callee, allowed, now)
 
-    def _arm(self, request: Message, flow: Flow, pair: Pair, expires_at: int, now: int) -> Watch | None:
+    def _arm(self, request: Message, flow: Flow, pair: Pair, expires_at: int, now: int) -> StoredWatch | None:
         watch = super()._arm(request, flow, pair, expires_at, now)
         if watch is None:
             return None
@@ -221,7 +239,7 @@ class SharedRedial(Redial):
         return cancelled
 
     def callee_bound(self, callee: bytes, now: int) -> None:
-        """See Redial. What other workers have armed may not have been told yet, so it is the store that says."""
+        """See Redial."""
         if not self._settings.enabled:
             return
         if self._owns(callee):
@@ -229,30 +247,30 @@ class SharedRedial(Redial):
         elif self._store.count_by_callee(callee):
             self._tell(BOUND, (callee, b""))
 
-    def call_started(self, caller: bytes, callee: bytes, call_id: bytes, now: int) -> None:
+    def call_started(self, caller: bytes, callee: bytes, request: Message, now: int) -> None:
         """See Redial. The claim was committed before the REFER left, so the store knows of every recall."""
         if not self._settings.enabled:
             return
         if self._owns(callee):
-            super().call_started(caller, callee, call_id, now)
+            super().call_started(caller, callee, request, now)
             return
         pair = (callee, caller)
-        watch = self._watch(*pair)
+        watch = self._watch(pair)
         if (watch is None or watch.state == ARMED) and self._settings.end_on != "refer":
             return
-        self._proxied[call_id] = pair
+        self._proxied[request.call_id] = pair
         if watch is not None and watch.state == RECALLING:
             self._store.for_update()
-            watch = self._watch(*pair)
-            if watch is not None and watch.state == RECALLING:
-                self._put(msgspec.structs.replace(watch, state=CALLING, last_result="caller is calling"))
-        self._tell(STARTED, pair, call_id)
+            watch = self._watch(pair)
+            if watch is not None:
+                self._calls(watch)
+        self._tell(STARTED, pair, request.call_id)
 
     def is_recalling(self, caller: bytes, callee: bytes) -> bool:
         """See Redial."""
         if self._owns(callee):
             return super().is_recalling(caller, callee)
-        watch = self._watch(callee, caller)
+        watch = self._watch((callee, caller))
         return watch is not None and watch.state != ARMED
 
     def call_answered(self, caller: bytes, callee: bytes, call_id: bytes, now: int) -> None:
@@ -263,13 +281,13 @@ class SharedRedial(Redial):
         for pair in ((callee, caller), (caller, callee)):
             if self._owns(pair[0]):
                 self._answered(pair, call_id, now)
-            elif proxied == pair or self._watch(*pair) is not None:
+            elif proxied == pair or self._watch(pair) is not None:
                 self._answered_here(pair, call_id, now)
 
     def _answered_here(self, pair: Pair, call_id: bytes, now: int) -> None:
         """A call for another's callee was answered. With end_on = "refer" only the owner knows whether it was recalled."""
         self._store.for_update()
-        watch = self._watch(*pair)
+        watch = self._watch(pair)
         if self._remove(pair, "answered"):
             self._counts["completed"] += 1
         if watch is not None and watch.state != ARMED and self._keeps_others_waiting(pair):
@@ -310,14 +328,9 @@ class SharedRedial(Redial):
 
     # ---- what is held here
 
-    def _time(self, watch: Watch) -> None:
-        if self._owns(watch.callee):
-            super()._time(watch)
-
-    def _adopt(self, watch: Watch, now: int) -> Recall:
-        recall = super()._adopt(watch, now)
-        recall.waited = watch.state == CALLING
-        return recall
+    def _time(self, pair: Pair, expires_at: int) -> None:
+        if self._owns(pair[0]):
+            super()._time(pair, expires_at)
 
     def _talk(self, pair: Pair, call_id: bytes, now: int) -> None:
         super()._talk(pair, call_id, now)
@@ -335,7 +348,7 @@ class SharedRedial(Redial):
         if kind == RECALL and isinstance(payload, Recall) and not payload.over and not payload.waited:
             # The call may have started in another worker, whose notice is on its way.
             self._store.for_update()
-            watch = self._watch(*payload.pair)
+            watch = self._watch(payload.pair)
             if watch is not None and watch.state == CALLING:
                 payload.waited = True
                 payload.timer = 0
@@ -378,13 +391,13 @@ class SharedRedial(Redial):
 
     def _look(self, pair: Pair, now: int) -> None:
         """The watch was armed, renewed or removed. Its callee may have come back in another worker at that moment."""
-        watch = self._watch(*pair)
+        watch = self._watch(pair)
         if watch is None:
             self._untime(pair)
             return
-        self._time(watch)
-        if watch.state == ARMED and self._location.live(watch.callee, now):
-            self._pause(watch.callee, max(watch.not_before, now + self._guard), GUARD, now)
+        self._time(pair, watch.expires_at)
+        if watch.state == ARMED and self._location.live(pair[0], now):
+            self._pause(pair[0], max(watch.not_before, now + self._guard), GUARD, now)
 
     def _started_elsewhere(self, pair: Pair, notice: Notice) -> None:
         recall = self._recalls.get(pair)

@@ -34,14 +34,17 @@ class FullStore(MemoryStore):
 
 
 def writing(name: str) -> Any:
-    def write(self: FullStore, *args: Any) -> Any:
+    def write(self: FullStore, *args: Any, **more: Any) -> Any:
         self._refuse()
-        return getattr(MemoryStore, name)(self, *args)
+        return getattr(MemoryStore, name)(self, *args, **more)
 
     return write
 
 
-for name in ("put_bindings", "put_watch", "delete_watch", "claim", "put_talk", "delete_talk", "put_known"):
+for name in (
+    "put_bindings", "put_bindings_record", "put_watch", "put_watch_record", "delete_watch", "claim", "claim_record",
+    "put_talk", "delete_talk", "put_known",
+):  # fmt: skip
     setattr(FullStore, name, writing(name))
 
 

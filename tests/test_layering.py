@@ -53,10 +53,14 @@ ARROWS: dict[str, set[str]] = {
     "auth": CORE | STORE | {"location"},
     "registrar": CORE | STORE | {"_grammar", "_records", "location"},
     "proxy": CORE | {"router"},
-    "redial": CORE | STORE | {"location"},
+    "redial": CORE | STORE | {"_records", "_refer", "_watchlist", "location"},
+    # What redial is made of, besides; nobody else knows it, but that the engine gives it transactions to send by.
+    "_watchlist": STORE | {"_records", "_waiting", "_wheel"},
+    "_waiting": {"_wheel"},
+    "_refer": CORE | {"_branch", "_records"},
     # The same by several workers: it adds who owns what, and changes nothing of what redial does.
-    "redial_shared": CORE | STORE | {"location", "redial"},
-    "engine": CORE | STORE | {"location", "auth", "registrar", "proxy", "redial", "redial_shared", "router"},
+    "redial_shared": CORE | STORE | {"_records", "_refer", "location", "redial"},
+    "engine": CORE | STORE | {"_refer", "location", "auth", "registrar", "proxy", "redial", "redial_shared", "router"},
     # Transports hand bytes to a receiver and never know what it is made of.
     "_udp_socket": {"_flow"},
     "_udp": {"_flow", "_udp_socket", "engine"},

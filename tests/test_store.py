@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sipfast.records import RECALLING, Binding, Talk, Watch, encode_bindings
+from sipfast.records import RECALLING, Binding, Talk, Watch, encode_bindings, encode_watch
 from sipfast.store.lmdb import LmdbStore
 from sipfast.store.memory import MemoryStore
 from sipfast.store.protocol import Store
@@ -325,6 +325,28 @@ def test_a_claim_of_a_changed_or_deleted_watch_fails(store: Store) -> None:
     assert store.writes == writes
 
 
+def test_a_watch_as_bytes_is_the_same_watch(store: Store) -> None:
+    armed, recalling = watch(), watch(state=RECALLING)
+    assert store.watch_record(B, A) is None
+    store.put_watch_record(B, A, encode_watch(armed))
+    assert store.watch(B, A) == armed and store.watch_record(B, A) == encode_watch(armed)
+    assert (store.count_by_callee(B), store.count_by_caller(A), store.count_watches()) == (1, 1, 1)
+    store.put_watch_record(B, A, encode_watch(recalling), new=False)
+    assert store.watches(B) == list(store.each_watch()) == [recalling]
+    store.abort()
+    assert store.watch_record(B, A) is None and store.count_by_caller(A) == 0
+
+
+def test_a_record_is_claimed_once(store: Store) -> None:
+    armed, recalling = encode_watch(watch()), encode_watch(watch(state=RECALLING))
+    assert not store.claim_record(B, A, armed, recalling)
+    store.put_watch_record(B, A, armed)
+    assert store.claim_record(B, A, armed, recalling)
+    assert not store.claim_record(B, A, armed, recalling)
+    store.commit()
+    assert store.watch_record(B, A) == recalling and store.count_by_caller(A) == 1
+
+
 def test_an_aborted_claim_can_be_made_again(store: Store) -> None:
     armed, recalling = watch(), watch(state=RECALLING)
     store.put_watch(armed)
@@ -416,6 +438,8 @@ CHANGES: dict[str, Callable[[Store], object]] = {
     "replace watch": lambda store: store.put_watch(watch(attempts=1)),
     "delete watch": lambda store: store.delete_watch(B, A),
     "claim": lambda store: store.claim(watch(), watch(state=RECALLING)),
+    "put watch record": lambda store: store.put_watch_record(C, A, encode_watch(watch(C, A))),
+    "claim record": lambda store: store.claim_record(B, A, encode_watch(watch()), encode_watch(watch(attempts=1))),
     "add talk": lambda store: store.put_talk(talk(C)),
     "replace talk": lambda store: store.put_talk(talk(B, C)),
     "delete talk": lambda store: store.delete_talk(B),

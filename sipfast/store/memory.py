@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from ..records import Binding, Talk, Watch, decode_bindings, encode_bindings
+from ..records import Binding, Talk, Watch, decode_bindings, decode_watch, encode_bindings, encode_watch
 
 _ABSENT: Any = object()
 
@@ -22,7 +22,7 @@ class MemoryStore:
         self.writes = 0
         self._bindings: dict[bytes, bytes] = {}  # records, as they would be stored: a fifth of the objects' memory
         self._known: dict[bytes, bool] = {}
-        self._watches: dict[bytes, dict[bytes, Watch]] = {}  # callee -> caller -> watch
+        self._watches: dict[bytes, dict[bytes, bytes]] = {}  # callee -> caller -> record
         self._callers: dict[bytes, int] = {}  # caller -> number of watches
         self._watch_count = 0
         self._talks: dict[bytes, Talk] = {}
@@ -83,33 +83,48 @@ class MemoryStore:
 
     def watch(self, callee: bytes, caller: bytes) -> Watch | None:
         """The pair's watch."""
-        return self._watches.get(callee, {}).get(caller)
+        record = self.watch_record(callee, caller)
+        return None if record is None else decode_watch(record)
 
     def watches(self, callee: bytes) -> list[Watch]:
         """All watches for a callee, the oldest `armed_at` first."""
-        return sorted(self._watches.get(callee, {}).values(), key=lambda watch: (watch.armed_at, watch.caller))
+        found = [decode_watch(record) for record in self._watches.get(callee, {}).values()]
+        return sorted(found, key=lambda watch: (watch.armed_at, watch.caller))
 
     def put_watch(self, watch: Watch) -> None:
         """Add or replace the pair's watch."""
-        self._journal.append((None, watch.callee, watch.caller, self.watch(watch.callee, watch.caller)))
-        self._set_watch(watch.callee, watch.caller, watch)
+        self.put_watch_record(watch.callee, watch.caller, encode_watch(watch))
+
+    def claim(self, watch: Watch, claimed: Watch) -> bool:
+        """Replace `watch` by `claimed` only if it is still stored as given."""
+        return self.claim_record(watch.callee, watch.caller, encode_watch(watch), encode_watch(claimed))
+
+    def watch_record(self, callee: bytes, caller: bytes) -> bytes | None:
+        """The stored form of the pair's watch."""
+        pairs = self._watches.get(callee)
+        return None if pairs is None else pairs.get(caller)
+
+    def put_watch_record(self, callee: bytes, caller: bytes, record: bytes, new: bool = True) -> None:
+        """Add or replace the pair's watch by that of a record."""
+        self._journal.append((None, callee, caller, self.watch_record(callee, caller)))
+        self._set_watch(callee, caller, record)
         self.writes += 1
+
+    def claim_record(self, callee: bytes, caller: bytes, record: bytes, claimed: bytes) -> bool:
+        """Replace `record` only if it is still what is stored."""
+        if self.watch_record(callee, caller) != record:
+            return False
+        self.put_watch_record(callee, caller, claimed, new=False)
+        return True
 
     def delete_watch(self, callee: bytes, caller: bytes) -> bool:
         """Whether there was one."""
-        stored = self.watch(callee, caller)
+        stored = self.watch_record(callee, caller)
         if stored is None:
             return False
         self._journal.append((None, callee, caller, stored))
         self._set_watch(callee, caller, None)
         self.writes += 1
-        return True
-
-    def claim(self, watch: Watch, claimed: Watch) -> bool:
-        """Replace `watch` by `claimed` only if it is still stored as given."""
-        if self.watch(watch.callee, watch.caller) != watch:
-            return False
-        self.put_watch(claimed)
         return True
 
     def count_watches(self) -> int:
@@ -126,7 +141,8 @@ class MemoryStore:
 
     def each_watch(self) -> Iterator[Watch]:
         """Every watch, in the order of keys."""
-        return iter([pairs[caller] for _, pairs in sorted(self._watches.items()) for caller in sorted(pairs)])
+        records = [pairs[caller] for _, pairs in sorted(self._watches.items()) for caller in sorted(pairs)]
+        return (decode_watch(record) for record in records)
 
     def talk(self, callee: bytes) -> Talk | None:
         """The recalled call that the callee is in."""
@@ -181,12 +197,12 @@ class MemoryStore:
             table[key] = value
         self.writes += 1
 
-    def _set_watch(self, callee: bytes, caller: bytes, watch: Watch | None) -> None:
+    def _set_watch(self, callee: bytes, caller: bytes, record: bytes | None) -> None:
         """Put or (None) remove, and keep the counts; the journal is the caller's business."""
         pairs = self._watches.setdefault(callee, {})
-        change = (watch is not None) - (caller in pairs)
-        if watch is not None:
-            pairs[caller] = watch
+        change = (record is not None) - (caller in pairs)
+        if record is not None:
+            pairs[caller] = record
         else:
             pairs.pop(caller, None)
         if not pairs:

@@ -90,6 +90,19 @@ class Store(Protocol):
         """Replace `watch` by `claimed` only if it is still stored as given: exactly one of several claimants gets True."""
         ...
 
+    # The same as bytes (records.encode_watch), for who can do without the objects. Each sees what the others wrote.
+    def watch_record(self, callee: bytes, caller: bytes) -> bytes | None:
+        """The stored form of the pair's watch. Its owner may be another pair: look."""
+        ...
+
+    def put_watch_record(self, callee: bytes, caller: bytes, record: bytes, new: bool = True) -> None:
+        """Add or replace the pair's watch by that of a record. Not `new`: this batch has read that there is one."""
+        ...
+
+    def claim_record(self, callee: bytes, caller: bytes, record: bytes, claimed: bytes) -> bool:
+        """As `claim`: replace `record` only if it is still what is stored."""
+        ...
+
     def count_watches(self) -> int:
         """All watches."""
         ...

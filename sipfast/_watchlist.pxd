@@ -1,0 +1,41 @@
+# The watch list, as redial reads and writes it. See _watchlist.pyx.
+
+from libc.stdint cimport int64_t, uint64_t
+
+from ._records cimport StoredWatch, WatchEntry
+from ._waiting cimport Waiting
+from ._wheel cimport Timed, Wheel
+
+cdef enum:
+    # Timer kinds
+    EXPIRE = 1              # payload: pair
+    REWRITE = 8             # no payload
+    REWRITE_AFTER = 1_000   # ms from a failed commit until what it lost is written again
+
+# A pair is a tuple: callee, caller. `public` and `cpdef` for redial_shared, which is Python.
+cdef class Watchlist(Timed):
+    cdef public object _settings, _store
+    cdef public Wheel _wheel
+    cdef bint _enabled
+    cdef Waiting _waiting                # pairs with the timers of their watches
+    # Written since the last commit: None is a removal
+    cdef public dict _touched            # pair -> record of its watch
+    cdef dict _talked                    # callee -> talk
+    # The same of batches that were lost: to be written again, unless something newer is
+    cdef public dict _lost
+    cdef dict _lost_talks
+    cdef uint64_t _rewrite               # timer
+
+    cpdef _watch(self, tuple pair)
+    cpdef list _watches(self, bytes callee)
+    cpdef bint _is_watched(self, tuple pair) except *
+    cpdef bint _owns(self, bytes callee) except *
+    cpdef bint _may_arm(self, bytes caller, bytes callee) except *
+    cdef StoredWatch _changed(self, const WatchEntry *entry, tuple pair)
+    cpdef _put(self, tuple pair, bytes record, bint new=*)
+    cpdef bint _remove(self, tuple pair, str reason) except *
+    cdef _wrote(self, tuple pair, bytes record)
+    cpdef _keep_talk(self, bytes callee, talk)
+    cpdef _write_again(self, int64_t now)
+    cpdef _time(self, tuple pair, int64_t expires_at)
+    cpdef _untime(self, tuple pair)
