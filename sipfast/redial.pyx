@@ -67,8 +67,6 @@ cdef inline bint is_recalling(StoredWatch watch) noexcept:
     return same_piece(watch.at.state, recalling)
 
 
-
-
 cdef class Recall(Handler):
     """A recall that is going on, from its claim until the call is answered or has come to nothing."""
 

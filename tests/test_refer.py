@@ -12,7 +12,8 @@ from sipfast._parser import parse
 
 def invite(expires: str) -> bytes:
     return (
-        f"INVITE sip:bob@example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\nFrom: <{ALICE.decode()}>;tag=1\r\n"
+        f"INVITE sip:bob@example.com SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\n"
+        f"From: <{ALICE.decode()}>;tag=1\r\n"
         f"To: <{BOB.decode()}>\r\nCall-ID: 1\r\nCSeq: 1 INVITE\r\nMax-Forwards: 70\r\n{expires}Content-Length: 0\r\n\r\n"
     ).encode()
 
