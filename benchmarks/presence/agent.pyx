@@ -155,7 +155,7 @@ cdef class Agent(Receiver):
         self.state.forget()
         self.state.load(now, False)
         for request, flow, server in self.promises:
-            server.retract(make_response(request, 503, flow, server.to_tag, b"Retry-After: 5\r\n", None, b""), 503, now)
+            server.retract(make_response(request, 503, flow, server.tag(), b"Retry-After: 5\r\n", None, b""), 503, now)
         return 0
 
     cdef bint take(self, Message message, Flow flow, int64_t now) except -1:
@@ -195,7 +195,7 @@ cdef class Agent(Receiver):
 
     cdef int answer(self, ServerTransaction server, Message request, Flow flow, int status, bytes extra,
                     int64_t now) except -1:
-        return server.respond(make_response(request, status, flow, server.to_tag, extra, None, b""), status, now)
+        return server.respond(make_response(request, status, flow, server.tag(), extra, None, b""), status, now)
 
     cdef int64_t duration(self, ServerTransaction server, Message request, Flow flow, int64_t now) except -2:
         # Seconds asked for; -1 where the request was refused for them. RFC 6665 §4.2.1.1, RFC 3903 §6 step 4.
@@ -224,7 +224,7 @@ cdef class Agent(Receiver):
         if not is_presence(request):
             return self.answer(server, request, flow, 489, BAD_EVENT, now)
         # Without To tag it may still be known: sent again to a process that was started anew meanwhile.
-        found = self.dialog_of(request, request.text(request.target.tag) if in_dialog else server.to_tag)
+        found = self.dialog_of(request, request.text(request.target.tag) if in_dialog else server.tag())
         if in_dialog and found is None:       # RFC 3261 §12.2.2
             return self.answer(server, request, flow, 481, b"", now)
         if in_dialog and request.cseq.number <= found.remote_cseq:
@@ -235,7 +235,7 @@ cdef class Agent(Receiver):
         if expires < 0:
             return 0
         if found is None:
-            found = self.new_subscription(request, flow, server.to_tag, aor)
+            found = self.new_subscription(request, flow, server.tag(), aor)
             if found is None:                 # RFC 3261 §8.1.1.8: no dialog without a Contact
                 return self.answer(server, request, flow, 400, b"", now)
         elif not self.learn_target(found, request, flow):
