@@ -45,12 +45,12 @@ if (VERSION > MOST_SHORT or len(Binding.__struct_fields__) != FIELDS or Binding.
     raise AssertionError("records.py has changed: this module reads and writes what it did before")
 
 
-# ---- reading: each returns where the next one begins, or NULL
+# ---- reading: each returns where the next one begins, or NULL; and from NULL there is nothing to read
 
 cdef const unsigned char *read_number(const unsigned char *p, const unsigned char *end, int64_t *number) noexcept:
     cdef uint64_t value = 0
     cdef int size, i
-    if p >= end:
+    if p == NULL or p >= end:
         return NULL
     if p[0] <= MOST_SHORT:
         number[0] = p[0]
@@ -71,7 +71,7 @@ cdef const unsigned char *read_number(const unsigned char *p, const unsigned cha
 cdef const unsigned char *read_piece(const unsigned char *p, const unsigned char *end, Piece *piece) noexcept:
     cdef Py_ssize_t size = 0
     cdef int width, i
-    if p >= end or p[0] < BIN8 or p[0] > BIN32:
+    if p == NULL or p >= end or p[0] < BIN8 or p[0] > BIN32:
         return NULL
     width = 1 << (p[0] - BIN8)
     if end - p <= width:
@@ -97,24 +97,15 @@ cdef bint read_entry(bytes record, bytes aor, Entry *entry) noexcept:
             or end - p < 2 or p[0] != ARRAY + 1 or p[1] != ARRAY + FIELDS):
         return False
     p = read_piece(p + 2, end, &entry.contact)
-    if p != NULL:
-        p = read_number(p, end, &entry.expires)
-    if p != NULL:
-        p = read_piece(p, end, &entry.call_id)
-    if p != NULL:
-        p = read_number(p, end, &entry.cseq)
-    if p != NULL:
-        p = read_number(p, end, &entry.q)
-    if p != NULL:
-        p = read_piece(p, end, &entry.params)
-    if p != NULL:
-        p = read_piece(p, end, &entry.path)
-    if p != NULL:
-        p = read_piece(p, end, &entry.flow)
-    if p != NULL:
-        p = read_piece(p, end, &entry.instance)
-    if p != NULL:
-        p = read_number(p, end, &entry.updated)
+    p = read_number(p, end, &entry.expires)
+    p = read_piece(p, end, &entry.call_id)
+    p = read_number(p, end, &entry.cseq)
+    p = read_number(p, end, &entry.q)
+    p = read_piece(p, end, &entry.params)
+    p = read_piece(p, end, &entry.path)
+    p = read_piece(p, end, &entry.flow)
+    p = read_piece(p, end, &entry.instance)
+    p = read_number(p, end, &entry.updated)
     return p == end
 
 
@@ -128,7 +119,7 @@ cdef bint is_utf8(const char *p, Py_ssize_t size) noexcept:
 
 cdef const unsigned char *read_string(const unsigned char *p, const unsigned char *end, Piece *piece) noexcept:
     cdef Py_ssize_t size, i
-    if end - p < 3:
+    if p == NULL or end - p < 3:
         return NULL
     if STR5 <= p[0] <= STR5 + MOST_STR5:
         size = p[0] - STR5
@@ -159,38 +150,22 @@ cdef bint read_watch(bytes record, WatchEntry *entry) noexcept:
     if end - p < 5 or p[0] != ARRAY + 2 or p[1] != version or p[2] != ARRAY16 or p[3] != 0 or p[4] != WATCH_FIELDS:
         return False
     p = read_piece(p + 5, end, &entry.callee)
-    if p != NULL:
-        p = read_piece(p, end, &entry.caller)
-    if p != NULL:
-        p = read_number(p, end, &entry.armed_at)
-    if p != NULL:
-        p = read_number(p, end, &entry.expires_at)
-    if p != NULL:
-        p = read_piece(p, end, &entry.call_id)
-    if p != NULL:
-        p = read_piece(p, end, &entry.contact)
-    if p != NULL:
-        p = read_piece(p, end, &entry.path)
-    if p != NULL:
-        p = read_piece(p, end, &entry.flow)
-    if p != NULL:
-        p = read_piece(p, end, &entry.instance)
-    if p != NULL:
-        p = read_string(p, end, &entry.mode)
-    if p != NULL:
-        p = read_string(p, end, &entry.state)
-    if p != NULL:
-        p = read_number(p, end, &entry.attempts)
-    if p != NULL:
-        p = read_string(p, end, &entry.last_result)
-    if p != NULL:
-        p = read_piece(p, end, &entry.refer_call_id)
-    if p != NULL:
-        p = read_piece(p, end, &entry.refer_tag)
-    if p != NULL:
-        p = read_number(p, end, &entry.recalled_at)
-    if p != NULL:
-        p = read_number(p, end, &entry.not_before)
+    p = read_piece(p, end, &entry.caller)
+    p = read_number(p, end, &entry.armed_at)
+    p = read_number(p, end, &entry.expires_at)
+    p = read_piece(p, end, &entry.call_id)
+    p = read_piece(p, end, &entry.contact)
+    p = read_piece(p, end, &entry.path)
+    p = read_piece(p, end, &entry.flow)
+    p = read_piece(p, end, &entry.instance)
+    p = read_string(p, end, &entry.mode)
+    p = read_string(p, end, &entry.state)
+    p = read_number(p, end, &entry.attempts)
+    p = read_string(p, end, &entry.last_result)
+    p = read_piece(p, end, &entry.refer_call_id)
+    p = read_piece(p, end, &entry.refer_tag)
+    p = read_number(p, end, &entry.recalled_at)
+    p = read_number(p, end, &entry.not_before)
     return p == end
 
 
