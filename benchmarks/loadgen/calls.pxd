@@ -34,6 +34,9 @@ cdef class Calls(Generator):
     cdef void invite(self, Call *call) noexcept nogil
     cdef void confirm(self, Call *call) noexcept nogil
     cdef void refused(self, Call *call, Scan *s) noexcept nogil
+    cdef void refused_again(self, Call *call, Scan *s) noexcept nogil
+    cdef Call *called_by_contact(self, Scan *s) noexcept nogil
+    cdef void put_callee_itself(self, Out *out, Call *call) noexcept nogil
     cdef void hang_up(self, Call *call) noexcept nogil
     cdef void register(self, Call *call, int expires) noexcept nogil
     cdef void put_response(self, Out *out, Call *call, Scan *s, const char *line, const char *mark) noexcept nogil

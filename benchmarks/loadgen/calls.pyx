@@ -125,6 +125,16 @@ cdef class Calls(Generator):
         text(&out, b"\r\nContent-Length: 0\r\n\r\n")
         self.send(CALLER, &out)
 
+    cdef void refused_again(self, Call *call, Scan *s) noexcept nogil:
+        """The ACK once more, of the first INVITE of a cycle that has gone on to others."""
+        cdef int leg = call.leg
+        cdef unsigned int cseq = call.cseq
+        call.leg = 1
+        call.cseq = 1
+        self.refused(call, s)
+        call.leg = leg
+        call.cseq = cseq
+
     cdef void confirm(self, Call *call) noexcept nogil:
         """ACK of the 2xx."""
         cdef unsigned int cseq = call.cseq
@@ -152,18 +162,22 @@ cdef class Calls(Generator):
 
     # Messages of the callee
 
+    cdef void put_callee_itself(self, Out *out, Call *call) noexcept nogil:
+        """From and the begin of To, of a request of the callee about itself."""
+        text(out, b"From: <")
+        self.put_callee(out, call)
+        text(out, b">;tag=")
+        self.put_id(out, call)
+        text(out, b"\r\nTo: <")
+        self.put_callee(out, call)
+
     cdef void register(self, Call *call, int expires) noexcept nogil:
         cdef Out out = self.out()
         text(&out, b"REGISTER sip:")
         put_part(&out, self.domain)
         text(&out, b" SIP/2.0\r\n")
         self.put_head(&out, call, CALLEE, b"REGISTER", 0)
-        text(&out, b"From: <")
-        self.put_callee(&out, call)
-        text(&out, b">;tag=")
-        self.put_id(&out, call)
-        text(&out, b"\r\nTo: <")
-        self.put_callee(&out, call)
+        self.put_callee_itself(&out, call)
         text(&out, b">\r\nContact: <sip:b")
         put_number(&out, call.number)
         text(&out, b"@")
@@ -221,6 +235,14 @@ cdef class Calls(Generator):
         self.expect(call)
 
     # What arrives
+
+    cdef Call *called_by_contact(self, Scan *s) noexcept nogil:
+        """The call of a request to the caller: its Request-URI is the caller's Contact, whose user part is the call's id."""
+        cdef Part id = s.uri
+        if id.n > 4:
+            id.p += 4
+            id.n -= 4
+        return self.find(id, s)
 
     cdef void received(self, int end, Scan *s) noexcept nogil:
         cdef Call *call = self.find(s.call_id, s)

@@ -168,12 +168,7 @@ cdef class Presence(Calls):
         self.put_callee(&out, call)
         text(&out, b" SIP/2.0\r\n")
         self.put_head(&out, call, CALLEE, b"PUBLISH", 0)
-        text(&out, b"From: <")
-        self.put_callee(&out, call)
-        text(&out, b">;tag=")
-        self.put_id(&out, call)
-        text(&out, b"\r\nTo: <")
-        self.put_callee(&out, call)
+        self.put_callee_itself(&out, call)
         text(&out, b">\r\nEvent: presence\r\nExpires: ")
         put_number(&out, expires)
         if not expires:
@@ -206,13 +201,8 @@ cdef class Presence(Calls):
 
     cdef void received(self, int end, Scan *s) noexcept nogil:
         cdef Call *call
-        cdef Part id
         if end == CALLER and s.status == 0:
-            id = s.uri
-            if id.n > 4:
-                id.p += 4
-                id.n -= 4
-            call = self.find(id, s)
+            call = self.called_by_contact(s)
             if call != NULL:
                 self.notified(call, s)
             return
@@ -245,15 +235,6 @@ cdef class Presence(Calls):
         """A second answer to a request of an earlier step of this cycle."""
         cdef int leg = s.call_id.p[s.call_id.n - 1] - 48
         return s.status != 0 and (leg != call.leg or s.cseq < call.cseq)
-
-    cdef void refused_again(self, Call *call, Scan *s) noexcept nogil:
-        cdef int leg = call.leg
-        cdef uint32_t cseq = call.cseq
-        call.leg = ASKED
-        call.cseq = 1
-        self.refused(call, s)
-        call.leg = leg
-        call.cseq = cseq
 
     cdef void told(self, Call *call, Scan *s) noexcept nogil:
         """The answer to the first INVITE."""

@@ -107,11 +107,7 @@ cdef class Redial(Calls):
         cdef Call *call
         cdef Part id
         if end == CALLER and s.status == 0:
-            id = s.uri
-            if id.n > 4:
-                id.p += 4
-                id.n -= 4
-            call = self.find(id, s)
+            call = self.called_by_contact(s)
             if call != NULL:
                 self.referred(call, s)
             return
@@ -130,7 +126,7 @@ cdef class Redial(Calls):
         if end == CALLER and s.method == INVITE and s.call_id.p[s.call_id.n - 1] == 49 and call.state != ASKING:
             self.counts[DUPLICATES] += 1
             if s.status >= 300:
-                self.answer_480_again(call, s)
+                self.refused_again(call, s)
         elif end == CALLER and (call.state == LOGOUT or call.state == REPORTING):
             self.counts[DUPLICATES] += 1
         elif end == CALLER and call.state == ASKING:
@@ -143,15 +139,6 @@ cdef class Redial(Calls):
             self.at_callee(call, s)
         else:
             self.at_caller(call, s)
-
-    cdef void answer_480_again(self, Call *call, Scan *s) noexcept nogil:
-        cdef int leg = call.leg
-        cdef unsigned int cseq = call.cseq
-        call.leg = 1
-        call.cseq = 1
-        self.refused(call, s)
-        call.leg = leg
-        call.cseq = cseq
 
     cdef void told(self, Call *call, Scan *s) noexcept nogil:
         """The answer to the first INVITE: 480, with the word that the server watches (RFC 6910)."""
