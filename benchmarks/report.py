@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -162,7 +162,12 @@ def remarks(found: dict[str, Any]) -> Iterator[str]:
                 after = f"; {killed[0]:,} after kill -9 and a restart" if killed else ""
                 users = users_of(kind, Plan(users=plan["users"]))
                 yield f"{NAMES[kind]}: {min(stored):,} of {users:,} bindings fetched back after REGISTER{after}"
-    for run in everything:
+    yield from faults(everything)
+
+
+def faults(runs: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """What went wrong, a line for each run in which anything did."""
+    for run in runs:
         if not run["clean"] or run["drops_server"] or run["drops_generator"]:
             counts = {name: run["counters"][name] for name in ("wrong", "stray", "lost", "retransmitted")}
             yield f"{run['mode']}, {NAMES[run['server']]}: {counts}, dropped by the kernel: {run['drops_server']}"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .peers.servers import available
-from .report import COLOURS, CPU, NAMES, bytes_each, drawing, into_block, messages_each, save
+from .report import COLOURS, CPU, NAMES, bytes_each, drawing, faults, into_block, messages_each, save
 from .run import AGENT, OURS, THEIRS, Plan, beside_the_server, machine, one_run, turned
 
 REFRESHES = 10
@@ -156,10 +156,7 @@ def remarks(found: dict[str, Any]) -> Iterator[str]:
     everything = [run for part in ("plain", "refreshed") for runs in found[part].values() for run in runs]
     others = [run["others"] for run in everything]
     yield f"others kept {statistics.median(others):.2f} cores busy (median; most {max(others):.2f})"
-    for run in everything:
-        if not run["clean"] or run["drops_server"] or run["drops_generator"]:
-            counts = {name: run["counters"][name] for name in ("wrong", "stray", "lost", "retransmitted")}
-            yield f"{run['mode']}, {NAMES[run['server']]}: {counts}, dropped by the kernel: {run['drops_server']}"
+    yield from faults(everything)
 
 
 def into_readme(readme: Path, found: dict[str, Any]) -> None:
