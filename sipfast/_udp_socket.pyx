@@ -261,13 +261,12 @@ cdef class UdpSocket:
         """As many of the oldest messages, peer by peer."""
         cdef int runs = self.join(self.group(count))
         cdef int sent = sendmmsg(self.fd, self.runs, runs, MSG_DONTWAIT)
+        self.segments += self.joined(sent)
         if sent == runs:
             self.sent += count
-            self.segments += self.joined(sent)
             self.release(count)
         elif sent > 0:
             # sendmmsg stops in front of a run that fails and says why only when that is its first.
-            self.segments += self.joined(sent)
             self.forget_sent(sent)
             self.compact(count)
         elif errno == EAGAIN or errno == EWOULDBLOCK:
