@@ -87,7 +87,7 @@ def command_line() -> Parser:
         action="append",
         help="a SIP server behind this one; DOMAIN=sip:HOST:PORT for one domain only",
     )
-    command.add_argument("--workers", metavar="N", type=int, help="processes that serve together; 0: one a core (1)")
+    command.add_argument("--workers", metavar="N", type=int, help="processes that serve together (0: one a core)")
     command.add_argument("--log-level", metavar="LEVEL", help="debug, info, warning or error (info)")
     command.set_defaults(run=serve)
 

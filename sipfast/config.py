@@ -23,6 +23,7 @@ from .errors import ConfigError
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
+MOST_WORKERS = 64
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -110,8 +111,8 @@ class Config(Section, frozen=True):
     """Host that Via, Record-Route and Contact name; empty: the listener's address."""
     domains: tuple[str, ...] = ()
     """Domains served; empty: the host's own names and addresses."""
-    workers: Annotated[int, msgspec.Meta(ge=0, le=64)] = 1
-    """Processes that serve together; 0: as many as there are cores."""
+    workers: Annotated[int, msgspec.Meta(ge=0, le=MOST_WORKERS)] = 0
+    """Processes that serve together; 0: one for each core that this process may use."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     timers: Timers = Timers()
     registrar: Registrar = Registrar()

@@ -330,7 +330,7 @@ def served() -> Iterator[int]:
     with tempfile.TemporaryDirectory(prefix="sipfast-demo-") as folder:
         port = free_port()
         command = [sys.executable, "-m", "sipfast", "serve", "--listen", f"udp:{HOST}:{port}", "--domain", DOMAIN]
-        command += ["--data", str(Path(folder) / "data"), "--log-level", "warning"]
+        command += ["--data", str(Path(folder) / "data"), "--log-level", "warning", "--workers", "1"]
         with (Path(folder) / "log").open("w+b") as log:
             server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
             try:

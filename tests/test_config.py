@@ -120,6 +120,7 @@ def test_without_a_file_the_defaults_are_those_of_the_issue():
     loaded = config.load(None)
     assert loaded == config.Config()
     assert loaded.listen == ("udp:0.0.0.0:5060",)
+    assert loaded.workers == 0  # one a core
     assert loaded.store.data == "./sipfast-data"
     assert (loaded.redial.min_period, loaded.redial.max_period) == (300, 86_400)
     assert loaded.redial.default_period == 0

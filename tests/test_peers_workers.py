@@ -31,7 +31,6 @@ SOCKETS = 12  # on each side; each with PHONES phones
 PHONES = 10
 MANY = SOCKETS * PHONES
 CONFIG = """
-workers = {workers}
 [redial]
 attempts = 50
 refer_timeout = 2.0
@@ -95,7 +94,7 @@ class Town:
 
 @pytest.fixture(params=[2, 4], ids=["2 workers", "4 workers"])
 def town(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Town]:
-    server = lab.sipfast(CONFIG.format(workers=request.param))
+    server = lab.sipfast(CONFIG, workers=request.param)
     assert len(workers_of(server)) == request.param
     it = Town(server)
     yield it
@@ -184,7 +183,7 @@ def test_watches_survive_the_workers_one_by_one(town: Town) -> None:
 
 
 def test_it_ends_when_asked_to_and_leaves_nobody(lab: Lab) -> None:
-    server = lab.sipfast("workers = 3\n")
+    server = lab.sipfast(workers=3)
     workers = workers_of(server)
     began = time.monotonic()
     assert server.stop() == 0 and time.monotonic() - began < 3.0
@@ -194,12 +193,12 @@ def test_it_ends_when_asked_to_and_leaves_nobody(lab: Lab) -> None:
 
 
 def test_workers_end_without_their_supervisor(lab: Lab) -> None:
-    server = lab.sipfast("workers = 2\n")
+    server = lab.sipfast(workers=2)
     workers = workers_of(server)
     os.kill(server.pid, signal.SIGKILL)
     server.wait(5)
     wait_until(lambda: not any(alive(process) for process in workers), 5, "the workers ended")
-    lab.sipfast("workers = 2\n", like=server)
+    lab.sipfast(like=server, workers=2)
 
 
 def alive(process: int) -> bool:
@@ -210,9 +209,16 @@ def alive(process: int) -> bool:
 
 
 def test_a_port_in_use_by_workers_is_refused_to_a_second_server(lab: Lab) -> None:
-    server = lab.sipfast("workers = 2\n")
+    server = lab.sipfast(workers=2)
     second = Server(
-        lab.folder, 9, port=server.port, domain=DOMAIN, data=lab.folder / "other", upstream=None, config="workers = 2\n"
+        lab.folder,
+        9,
+        port=server.port,
+        domain=DOMAIN,
+        data=lab.folder / "other",
+        upstream=None,
+        config="",
+        workers=2,
     )
     assert second.wait(10) == 2
     assert "the port is in use" in second.log.read_text()
@@ -221,7 +227,7 @@ def test_a_port_in_use_by_workers_is_refused_to_a_second_server(lab: Lab) -> Non
 
 
 def test_a_worker_that_dies_at_once_is_not_started_in_a_hurry(lab: Lab) -> None:
-    server = lab.sipfast("workers = 2\n")
+    server = lab.sipfast(workers=2)
     for _ in range(3):
         victim = workers_of(server)[-1]
         os.kill(victim, signal.SIGKILL)
@@ -232,7 +238,7 @@ def test_a_worker_that_dies_at_once_is_not_started_in_a_hurry(lab: Lab) -> None:
 
 
 def test_datagrams_for_a_dead_worker_wait_for_its_successor(lab: Lab) -> None:
-    server = lab.sipfast("workers = 2\n")
+    server = lab.sipfast(workers=2)
     phones = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(16)]
     os.kill(workers_of(server)[0], signal.SIGKILL)
     try:

@@ -400,6 +400,28 @@ def test_workers_say_little_too(serve):
     assert (status, sorted(events)) == (0, ["started", "stopped", "worker-stopped", "worker-stopped", "worker-stopped"])
 
 
+@pytest.mark.skipif(not supervisor.CAN_SHARE, reason="needs Linux")
+def test_a_worker_on_each_core_is_the_default(serve):
+    cores = os.sched_getaffinity(0)
+    server = serve("--listen", "udp:127.0.0.1:0")
+    assert server.line.rstrip().endswith(f"; {len(cores)} workers") == (len(cores) > 1)
+    os.sched_setaffinity(0, {min(cores)})  # the server inherits it
+    try:
+        alone = serve("--listen", "udp:127.0.0.1:0", "--data", "other")
+    finally:
+        os.sched_setaffinity(0, cores)
+    assert "workers" not in alone.line
+    assert alone.ask().startswith(b"SIP/2.0 200 ")
+    assert Path(f"/proc/{alone.process.pid}/task/{alone.process.pid}/children").read_text() == ""
+
+
+@pytest.mark.skipif(not supervisor.CAN_SHARE, reason="needs Linux")
+@pytest.mark.parametrize(("cores", "workers"), [(1, 1), (2, 2), (64, 64), (65, 64), (256, 64)])
+def test_as_many_workers_as_cores_up_to_the_most_that_can_be_named(cores, workers, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cores)))
+    assert supervisor.cores() == workers
+
+
 def test_workers_where_the_platform_cannot_share_an_address(monkeypatch):
     monkeypatch.setattr(supervisor, "CAN_SHARE", False)
     assert supervisor.cores() == 1

@@ -22,7 +22,7 @@ from contextlib import ExitStack, suppress
 from typing import NoReturn
 
 from .. import __version__
-from ..config import Config, Listener
+from ..config import MOST_WORKERS, Config, Listener
 from ..errors import ConfigError, SipFastError, StoreError
 from ..transport.udp import listener_for, open_shared
 from . import bus, worker
@@ -73,8 +73,8 @@ def serve(config: Config, announce: Callable[[str], object]) -> None:
 
 
 def cores() -> int:
-    """As many workers as there are cores that this process may use; 1 where several cannot share an address."""
-    return len(os.sched_getaffinity(0)) if CAN_SHARE else 1
+    """A worker for each core that this process may use, MOST_WORKERS at most; 1 where several cannot share an address."""
+    return min(len(os.sched_getaffinity(0)), MOST_WORKERS) if CAN_SHARE else 1
 
 
 class Supervisor:

@@ -35,12 +35,21 @@ class Lab:
     def _number(self) -> int:
         return len(self._processes)
 
-    def sipfast(self, config: str = "", *, upstream: int | None = None, like: Server | None = None) -> Server:
+    def sipfast(
+        self, config: str = "", *, upstream: int | None = None, like: Server | None = None, workers: int = 1
+    ) -> Server:
         """A server that answers. `like` another: on its port and its data, that is, its restart."""
         data = like.data if like else self.folder / f"data{self._number}"
         port = like.port if like else free_port()
         server = Server(
-            self.folder, self._number, port=port, domain=DOMAIN, data=data, upstream=upstream, config=config
+            self.folder,
+            self._number,
+            port=port,
+            domain=DOMAIN,
+            data=data,
+            upstream=upstream,
+            config=config,
+            workers=workers,
         )
         return self._keep(server).ready()
 

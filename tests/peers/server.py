@@ -16,11 +16,20 @@ class Server(Process):
     """A server with its data folder; a second one on the same folder and port is its restart."""
 
     def __init__(
-        self, folder: Path, number: int, *, port: int, domain: str, data: Path, upstream: int | None, config: str
+        self,
+        folder: Path,
+        number: int,
+        *,
+        port: int,
+        domain: str,
+        data: Path,
+        upstream: int | None,
+        config: str,
+        workers: int,
     ):
         self.port, self.domain, self.data = port, domain, data
         argv = [sys.executable, "-m", "sipfast", "serve", "--listen", f"udp:{HOST}:{port}"]
-        argv += ["--domain", domain, "--data", str(data)]
+        argv += ["--domain", domain, "--data", str(data), "--workers", str(workers)]
         if upstream is not None:
             argv += ["--upstream", f"sip:{HOST}:{upstream}"]
         if config:
