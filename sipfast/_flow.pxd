@@ -28,11 +28,22 @@ cdef class Flow:
     cdef bint same_peer(self, Flow other) noexcept
     cdef void leave_from(self, const unsigned char *own) noexcept
 
+# The flow that pack() has written; None for anything else.
+cdef Flow unpacked(const unsigned char *p, Py_ssize_t size)
+
 # The same way to another address and port of the peer's.
 cdef Flow flow_beside(Flow flow, const unsigned char *ip, int port)
 
 # Made without going through Python arguments, for the receive loop.
 cdef Flow make_flow(int transport, int family, const unsigned char *ip, int port, int local)
+
+# Where one branch of a request goes.
+cdef class Target:
+    cdef bytes uri          # new Request-URI; None keeps it
+    cdef bytes route        # Route value to put on top; None for none
+    cdef Flow flow          # None: cannot be reached
+
+cdef Target make_target(bytes uri, bytes route, Flow flow)
 
 cdef class Sink:
     cpdef int send(self, bytes data, Flow flow) except -1

@@ -81,16 +81,9 @@ cdef class Flow:
 
     @staticmethod
     def unpack(bytes packed not None):
-        cdef const unsigned char *p = <const unsigned char *>PyBytes_AS_STRING(packed)
-        cdef int size = 16 if len(packed) > 2 and p[2] == 6 else 4
-        cdef Flow flow
-        if (len(packed) < 11 or not 1 <= p[0] <= 2 or not 1 <= p[1] <= 5 or p[2] not in (4, 6)
-                or len(packed) != 11 + size * p[0]):
+        cdef Flow flow = unpacked(<const unsigned char *>PyBytes_AS_STRING(packed), len(packed))
+        if flow is None:
             raise ValueError("not a packed flow")
-        flow = make_flow(p[1], p[2], p + 11, p[3] << 8 | p[4], p[5] << 8 | p[6])
-        memcpy(&flow.connection, p + 7, 4)
-        if p[0] == 2:
-            flow.leave_from(p + 11 + size)
         return flow
 
     cdef void leave_from(self, const unsigned char *own) noexcept:
@@ -129,6 +122,36 @@ cdef Flow flow_beside(Flow flow, const unsigned char *ip, int port):
     if flow.has_own:
         other.leave_from(flow.own)
     return other
+
+
+cdef Flow unpacked(const unsigned char *p, Py_ssize_t size):
+    cdef int width
+    cdef Flow flow
+    if size < 11 or not 1 <= p[0] <= 2 or not 1 <= p[1] <= 5 or p[2] not in (4, 6):
+        return None
+    width = 16 if p[2] == 6 else 4
+    if size != 11 + width * p[0]:
+        return None
+    flow = make_flow(p[1], p[2], p + 11, p[3] << 8 | p[4], p[5] << 8 | p[6])
+    memcpy(&flow.connection, p + 7, 4)
+    if p[0] == 2:
+        flow.leave_from(p + 11 + width)
+    return flow
+
+
+cdef Target make_target(bytes uri, bytes route, Flow flow):
+    cdef Target target = Target.__new__(Target)
+    target.uri = uri
+    target.route = route
+    target.flow = flow
+    return target
+
+
+@cython.final
+@cython.no_gc
+@cython.freelist(64)
+cdef class Target:
+    pass
 
 
 cdef class Sink:

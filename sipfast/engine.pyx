@@ -15,7 +15,7 @@ import cython
 from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from ._flow cimport Flow, Receiver, Sink, flow_beside
+from ._flow cimport Flow, Receiver, Sink, Target, flow_beside, make_target
 from ._parser cimport (
     Cursor,
     H_EXPIRES,
@@ -50,7 +50,7 @@ from ._transaction cimport (
 from ._wheel cimport Timed, Wheel
 from ._writer cimport make_response, stateless_tag
 from .location cimport Location
-from .proxy cimport Proxy, ResponseContext, Target, make_target
+from .proxy cimport Proxy, ResponseContext
 from .redial cimport Redial
 from .registrar cimport Registrar
 from .router cimport RoutePlan, Router
@@ -437,7 +437,6 @@ cdef class Engine(Receiver):
         """RFC 3261 §16.5: where it goes. [] where the user has no binding."""
         cdef Uri next_uri
         cdef Flow upstream
-        cdef list out
         if plan.left:
             request.parse_uri(plan.next, &next_uri)
             return [make_target(None, None, self.location.flow_to(request.p, &next_uri))]
@@ -447,10 +446,7 @@ cdef class Engine(Receiver):
         upstream = self.router.upstream_of(request.p, uri)
         if upstream is not None and not self.router.is_upstream(flow):
             return [make_target(None, None, upstream)]
-        out = []
-        for binding in self.location.lookup(canonical_aor(request.p, uri), now):
-            out.append(make_target(binding.contact, binding.path or None, self.location.flow_of(binding)))
-        return out
+        return self.location.targets(canonical_aor(request.p, uri), now)
 
     cdef bint is_user_of_ours(self, Message request, Uri *uri) except -1:
         return uri.user.end > uri.user.start and not self.router.any_domain and self.router.is_served(request.p, uri)
@@ -570,7 +566,7 @@ cdef class Engine(Receiver):
             self.store.put_bindings(callee, ())   # what we had learned is out of date: the next REGISTER is a return
             return True
         # With a binding known to us, a 480 is the phone's own word (RFC 3261 §21.4.18): it is there, and declines.
-        return status == 480 and not self.location.lookup(callee, now)
+        return status == 480 and not self.location.is_bound(callee, now)
 
     def _registered(self, Message request, Message response, Flow flow, int64_t now):
         cdef bytes aor

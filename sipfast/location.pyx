@@ -11,8 +11,9 @@ from libc.string cimport memchr, memcmp, memcpy
 
 import cython
 
-from ._flow cimport TRANSPORT_TLS, TRANSPORT_UDP, TRANSPORT_WSS, Flow, flow_beside, make_flow
+from ._flow cimport TRANSPORT_TLS, TRANSPORT_UDP, TRANSPORT_WSS, Flow, flow_beside, make_flow, make_target, unpacked
 from ._parser cimport SCHEME_SIP, SCHEME_SIPS, Span, Uri, find_param, parse_uri_at
+from ._records cimport Entry, Piece, bytes_of, piece_in, read_entry
 
 cdef extern from "arpa/inet.h" nogil:
     int AF_INET
@@ -59,9 +60,9 @@ cdef Span target_host(const unsigned char *p, const Uri *uri) noexcept:
 
 
 # The URI of the first value of a Path: what stands between the first '<' outside quotes and its '>'. RFC 3327 §4.
-cdef int first_path_uri(bytes path, Uri *uri) noexcept:
-    cdef const unsigned char *p = <const unsigned char *>PyBytes_AS_STRING(path)
-    cdef int32_t i = 0, start = -1, size = <int32_t>PyBytes_GET_SIZE(path)
+cdef int first_path_uri(Piece path, Uri *uri) noexcept:
+    cdef const unsigned char *p = <const unsigned char *>path.text
+    cdef int32_t i = 0, start = -1, size = <int32_t>path.size
     cdef bint quoted = False
     while i < size:
         if p[i] == c'\\' and quoted:
@@ -97,21 +98,45 @@ cdef class Location:
             found.sort(key=by_preference)
         return found
 
+    cdef bint is_bound(self, bytes aor, int64_t now) except -1:
+        cdef Entry entry
+        cdef bytes record = self.store.bindings_record(aor)
+        if record is None:
+            return False
+        if read_entry(record, aor, &entry):
+            return entry.expires > now
+        return bool(self.lookup(aor, now))
+
+    cdef list targets(self, bytes aor, int64_t now):
+        cdef Entry entry
+        cdef bytes record = self.store.bindings_record(aor)
+        if record is None:
+            return []
+        if read_entry(record, aor, &entry):
+            if entry.expires <= now:
+                return []
+            return [make_target(bytes_of(entry.contact), bytes_of(entry.path) if entry.path.size else None,
+                                self.flow_by(entry.contact, entry.path, entry.flow))]
+        return [make_target(binding.contact, binding.path or None, self.flow_of(binding))
+                for binding in self.lookup(aor, now)]
+
     cdef Flow flow_of(self, object binding):
-        cdef bytes contact = binding.contact
-        cdef const unsigned char *p = <const unsigned char *>PyBytes_AS_STRING(contact)
-        cdef Flow registered = self._registered_by(binding.flow)
+        return self.flow_by(piece_in(binding.contact), piece_in(binding.path), piece_in(binding.flow))
+
+    cdef Flow flow_by(self, Piece contact, Piece path, Piece came):
+        cdef const unsigned char *p = <const unsigned char *>contact.text
+        cdef Flow registered = self._registered_by(came)
         cdef Flow found
         cdef Uri uri
         cdef unsigned char ip[16]
-        if binding.path:
+        if path.size:
             # RFC 3327 §5.4: by way of the proxy that is nearest to us. It is also where the REGISTER came from.
-            if first_path_uri(binding.path, &uri) == 1:
-                found = self.flow_to(<const unsigned char *>PyBytes_AS_STRING(<bytes>binding.path), &uri)
+            if first_path_uri(path, &uri) == 1:
+                found = self.flow_to(<const unsigned char *>path.text, &uri)
                 if found is not None:
                     return found
             return registered
-        if parse_uri_at(p, 0, <int32_t>PyBytes_GET_SIZE(contact), &uri) != 1:
+        if parse_uri_at(p, 0, <int32_t>contact.size, &uri) != 1:
             return None
         if uri.scheme == SCHEME_SIPS:
             # RFC 3261 §26.2.2: never over a hop that is not secured.
@@ -130,14 +155,10 @@ cdef class Location:
         return flow_beside(registered, ip, DEFAULT_PORT if uri.port == -1 else uri.port)
 
     # The flow of the REGISTER; a listener that is gone since is replaced by the first one of the family.
-    cdef Flow _registered_by(self, bytes packed):
-        cdef Flow flow
+    cdef Flow _registered_by(self, Piece packed):
+        cdef Flow flow = unpacked(<const unsigned char *>packed.text, packed.size)
         cdef int local
-        if not packed:
-            return None
-        try:
-            flow = Flow.unpack(packed)
-        except ValueError:
+        if flow is None:
             return None
         if flow.reliable() or (flow.local < len(self.families) and self.families[flow.local] == flow.family):
             return flow
@@ -174,6 +195,9 @@ cdef class Location:
             if self.families[local] == family:
                 return local
         return -1
+
+    def bound(self, bytes aor not None, int64_t now):
+        return self.is_bound(aor, now)
 
     def live(self, bytes aor not None, int64_t now):
         return self.lookup(aor, now)

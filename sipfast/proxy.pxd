@@ -2,20 +2,12 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from ._flow cimport Flow, Sink
+from ._flow cimport Flow, Sink, Target
 from ._parser cimport Message, Via
 from ._transaction cimport ClientTransaction, Handler, ServerTransaction, TransactionLayer
 from ._wheel cimport Timed, Wheel
 from ._writer cimport Edits
 from .router cimport RoutePlan
-
-# Where one branch of a request goes.
-cdef class Target:
-    cdef bytes uri          # new Request-URI; None keeps it
-    cdef bytes route        # Route value to put on top; None for none
-    cdef Flow flow          # None: cannot be reached
-
-cdef Target make_target(bytes uri, bytes route, Flow flow)
 
 cdef class ResponseContext(Handler)
 

@@ -9,7 +9,7 @@ import cython
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
-from ._flow cimport Flow, Sink
+from ._flow cimport Flow, Sink, Target
 from ._parser cimport (
     Cursor,
     H_MAX_FORWARDS,
@@ -44,21 +44,6 @@ cdef long contexts = 0
 def live_contexts():
     """Response contexts alive in this process, for tests."""
     return contexts
-
-
-cdef Target make_target(bytes uri, bytes route, Flow flow):
-    cdef Target target = Target.__new__(Target)
-    target.uri = uri
-    target.route = route
-    target.flow = flow
-    return target
-
-
-@cython.final
-@cython.no_gc
-@cython.freelist(64)
-cdef class Target:
-    pass
 
 
 # Contexts and branches refer to each other and to their transactions, until `on_gone` takes them apart: the collector is

@@ -148,7 +148,7 @@ cdef class Redial(Watchlist):
             self._counts["expired"] += 1
         for callee, not_before in waiting.items():
             # Bound already: its registration was committed, and the recall that should have followed was not.
-            if self._location.lookup(callee, now):
+            if self._location.is_bound(callee, now):
                 self._pause(callee, max(not_before, now + self._guard), GUARD, now)
 
     cpdef bint committed(self, int64_t now) except *:
@@ -309,7 +309,7 @@ cdef class Redial(Watchlist):
             return
         if self._guard:
             self._pause(callee, now + self._guard, GUARD, now)
-        elif not (self._serial and callee in self._taken) and self._location.lookup(callee, now):
+        elif not (self._serial and callee in self._taken) and self._location.is_bound(callee, now):
             self._claim_due(callee, watches, now)
 
     cpdef call_started(self, bytes caller, bytes callee, Message request, int64_t now):
@@ -414,7 +414,7 @@ cdef class Redial(Watchlist):
 
     cpdef _recall(self, bytes callee, int64_t now):
         """Claim the callee's watches, oldest first: one of them (serial) or all."""
-        if (self._serial and callee in self._taken) or not self._location.lookup(callee, now):
+        if (self._serial and callee in self._taken) or not self._location.is_bound(callee, now):
             return
         try:
             self._store.for_update()

@@ -146,7 +146,7 @@ class SharedRedial(Redial):
             if self._owns(callee) or watch.state != ARMED:
                 continue
             if callee not in back:
-                back[callee] = bool(self._location.live(callee, now))
+                back[callee] = self._location.bound(callee, now)
             if back[callee] or watch.armed_at > now - REACH_BACK:
                 self._tell(LOOK, (callee, watch.caller))
 
@@ -396,7 +396,7 @@ class SharedRedial(Redial):
             self._untime(pair)
             return
         self._time(pair, watch.expires_at)
-        if watch.state == ARMED and self._location.live(pair[0], now):
+        if watch.state == ARMED and self._location.bound(pair[0], now):
             self._pause(pair[0], max(watch.not_before, now + self._guard), GUARD, now)
 
     def _started_elsewhere(self, pair: Pair, notice: Notice) -> None:

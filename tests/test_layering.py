@@ -46,7 +46,7 @@ ARROWS: dict[str, set[str]] = {
     "store.pages": set(),
     "store.lmdb": STORE | {"store.pages", "_batch"},
     "store.redis": STORE,
-    "location": CORE | STORE,
+    "location": CORE | STORE | {"_records"},
     # Whose a request is, and its Route set: it decides, and calls nobody.
     "router": {"_flow", "_parser", "_uri"},
     # Siblings: the engine wires them, they do not know each other.
