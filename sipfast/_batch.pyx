@@ -133,8 +133,8 @@ cdef class Batch:
         try:
             if self._txn is not None:
                 return self._txn.get(key, None, database)
-            with self._snapshot() as txn:
-                return txn.get(key, None, database)
+            # Let go of, it is kept by py-lmdb for the next one to look at what is committed by then.
+            return self._snapshot().get(key, None, database)
         except Error as error:
             self._fail(error)
 

@@ -52,7 +52,7 @@ cdef class Proxy(Timed):
     cdef Wheel wheel
     cdef Sink sink
     cdef Edits edits
-    cdef list sent_by                    # of each listener
+    cdef list vias, record_routes        # what names each listener: `Via: ... branch=` without its value, and a whole line
     cdef uint64_t secret
     cdef int64_t timer_c
     cdef object on_answered, on_final, on_ended, on_registered
@@ -65,6 +65,7 @@ cdef class Proxy(Timed):
     cdef int stop_timer_c(self, Branch branch) noexcept
     cdef uint32_t loop_value(self, Message request) noexcept
     cdef bint is_loop(self, Message request) except -1
+    cdef bytes top_lines(self, Message request, Flow came, Target target, bytes branch, bytes extra)
     cdef bytes rewrite(self, Message request, Flow came, Target target, bytes branch, RoutePlan *plan, bytes extra)
     cdef ResponseContext forward(self, ServerTransaction server, Message request, Flow flow, list targets,
                                  RoutePlan *plan, bytes extra, bint to_upstream, bytes caller, bytes callee, int64_t now)

@@ -7,8 +7,10 @@ back as it came, less our Via (§16.7 step 3). Everything here happens inside th
 
 import cython
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
+from ._branch cimport hex16
 from ._flow cimport Flow, Sink, Target
 from ._parser cimport (
     Cursor,
@@ -28,7 +30,7 @@ from ._parser cimport (
 )
 from ._transaction cimport ClientTransaction, Handler, ServerTransaction, TransactionLayer
 from ._wheel cimport Timed, Wheel
-from ._writer cimport Edits, drop_first_values, drop_top_via, make_response, note_received
+from ._writer cimport Edits, drop_first_values, drop_top_via, make_response, note_received, put
 from .router cimport RoutePlan
 
 cdef enum:
@@ -36,6 +38,9 @@ cdef enum:
 
 # §16.7 step 6: within 4xx these tell the caller what to change, so they win; a timeout tells it least.
 cdef tuple TELLING = (401, 407, 415, 420, 484)
+
+# What becomes of Max-Forwards, by its value, which is 255 at the most (§20.22). What came with 0 is never forwarded.
+cdef tuple HOPS_LEFT = (b"", *(b"%d" % left for left in range(255)))
 
 
 cdef long contexts = 0
@@ -68,7 +73,6 @@ cdef int rank(int status) noexcept:
 
 @cython.final
 @cython.no_gc
-@cython.freelist(64)
 cdef class ResponseContext(Handler):
 
     def __cinit__(self):
@@ -303,6 +307,30 @@ cdef int drop_last_value(Edits edits, Message message, int header, Span last) ex
     return edits.replace(at, message.fields[field].value.end, b"")
 
 
+# What joined() puts together; the texts are kept by whoever adds them.
+cdef struct Pieces:
+    int count
+    Py_ssize_t size
+    const char *texts[10]
+    Py_ssize_t sizes[10]
+
+
+cdef inline void add(Pieces *pieces, bytes text) noexcept:
+    pieces.texts[pieces.count] = PyBytes_AS_STRING(text)
+    pieces.sizes[pieces.count] = PyBytes_GET_SIZE(text)
+    pieces.size += PyBytes_GET_SIZE(text)
+    pieces.count += 1
+
+
+cdef bytes joined(const Pieces *pieces):
+    cdef bytes whole = PyBytes_FromStringAndSize(NULL, pieces.size)
+    cdef char *to = PyBytes_AS_STRING(whole)
+    cdef int i
+    for i in range(pieces.count):
+        to = put(to, pieces.texts[i], pieces.sizes[i])
+    return whole
+
+
 @cython.final
 cdef class Proxy(Timed):
     """Forwards requests and gathers their responses. What redial and the registrar want to hear of, the engine wires:
@@ -319,7 +347,8 @@ cdef class Proxy(Timed):
         self.wheel = wheel
         self.sink = sink
         self.edits = Edits.__new__(Edits)
-        self.sent_by = sent_by
+        self.vias = [b"Via: SIP/2.0/UDP " + ours + b";branch=" for ours in sent_by]
+        self.record_routes = [b"Record-Route: <sip:" + ours + b";lr>\r\n" for ours in sent_by]
         self.secret = secret
         self.timer_c = timer_c
         self.on_answered = on_answered
@@ -394,12 +423,32 @@ cdef class Proxy(Timed):
                 return True
         return False
 
+    cdef bytes top_lines(self, Message request, Flow came, Target target, bytes branch, bytes extra):
+        cdef Flow out = target.flow
+        cdef Pieces lines
+        lines.count = lines.size = 0
+        add(&lines, <bytes>self.vias[out.local])
+        add(&lines, branch)
+        add(&lines, b"\r\n")
+        if request.max_forwards == -1:        # §16.6 step 3
+            add(&lines, b"Max-Forwards: 70\r\n")
+        if target.route is not None:
+            add(&lines, b"Route: ")
+            add(&lines, target.route)
+            add(&lines, b"\r\n")
+        if request.target.tag.end == request.target.tag.start and (
+                request.method == M_INVITE or request.method == M_SUBSCRIBE or request.method == M_REFER):
+            # §16.6 step 4; where the two sides are different listeners, each side gets its own (RFC 5658).
+            add(&lines, <bytes>self.record_routes[out.local])
+            if out.local != came.local:
+                add(&lines, <bytes>self.record_routes[came.local])
+        add(&lines, extra)
+        return joined(&lines)
+
     cdef bytes rewrite(self, Message request, Flow came, Target target, bytes branch, RoutePlan *plan, bytes extra):
         """The request as it goes to one target: §16.6 in the order of its bytes."""
         cdef Edits edits = self.edits
-        cdef Flow out = target.flow
-        cdef bytes ours = <bytes>self.sent_by[out.local]
-        cdef bytes uri = target.uri, lines, route = b""
+        cdef bytes uri = target.uri, route = b""
         # Ours stand before anybody's Via, Route, Record-Route and Path, in whatever order those came.
         cdef int32_t top = request.fields[0].line
         cdef int last
@@ -418,23 +467,10 @@ cdef class Proxy(Timed):
             drop_first_values(edits, request, H_ROUTE, plan.own)
         if uri is not None:
             edits.replace(request.request_uri.start, request.request_uri.end, uri)
-        lines = b"Via: SIP/2.0/UDP " + ours + b";branch=" + branch + b"\r\n"
-        if request.max_forwards == -1:        # §16.6 step 3
-            lines += b"Max-Forwards: 70\r\n"
-        else:
+        if request.max_forwards != -1:        # §16.6 step 3
             edits.replace(request.value_of(H_MAX_FORWARDS).start, request.value_of(H_MAX_FORWARDS).end,
-                          b"%d" % (request.max_forwards - 1))
-        if target.route is not None:
-            lines += b"Route: " + target.route + b"\r\n"
-        if request.target.tag.end == request.target.tag.start and (
-                request.method == M_INVITE or request.method == M_SUBSCRIBE or request.method == M_REFER):
-            # §16.6 step 4; where the two sides are different listeners, each side gets its own (RFC 5658).
-            lines += b"Record-Route: <sip:" + ours + b";lr>\r\n"
-            if out.local != came.local:
-                lines += b"Record-Route: <sip:" + <bytes>self.sent_by[came.local] + b";lr>\r\n"
-        if extra:
-            lines += extra
-        edits.replace(top, top, lines)
+                          <bytes>HOPS_LEFT[request.max_forwards])
+        edits.replace(top, top, self.top_lines(request, came, target, branch, extra))
         note_received(edits, request, came)
         return edits.apply(request)
 
@@ -486,7 +522,7 @@ cdef class Proxy(Timed):
     cdef int forward_ack(self, Message ack, Flow flow, Target target, RoutePlan *plan) except -1:
         # §16.11: an ACK for a 2xx is forwarded without a transaction; the branch is a function of the incoming one.
         cdef uint64_t h = mix(<uint64_t>14695981039346656037ULL ^ self.secret, ack.p, ack.via.all)
-        cdef bytes branch = b"z9hG4bKack%016x" % h
+        cdef bytes branch = b"z9hG4bKack" + hex16(h)
         if target.flow is None:
             return 0
         self.forwarded += 1

@@ -52,7 +52,7 @@ ARROWS: dict[str, set[str]] = {
     # Siblings: the engine wires them, they do not know each other.
     "auth": CORE | STORE | {"location"},
     "registrar": CORE | STORE | {"_grammar", "_records", "location"},
-    "proxy": CORE | {"router"},
+    "proxy": CORE | {"_branch", "router"},
     "redial": CORE | STORE | {"_records", "_refer", "_watchlist", "location"},
     # What redial is made of, besides; nobody else knows it, but that the engine gives it transactions to send by.
     "_watchlist": STORE | {"_records", "_waiting", "_wheel"},
