@@ -66,7 +66,7 @@ cdef class Redial(Watchlist):
     cdef bint _claim(self, StoredWatch watch, tuple pair, int64_t now) except *
     cpdef _adopt(self, StoredWatch watch, tuple pair, int64_t now)
     cdef _refer(self, Recall recall, StoredWatch watch, int64_t now)
-    cdef refer_answered(self, Recall recall, int status, str reason, int64_t now)
+    cdef refer_answered(self, Recall recall, int status, Message response, int64_t now)
     cpdef _come_to_nothing(self, Recall recall, str result, int64_t now)
     cdef object _binding_of(self, list bindings, bytes contact, bytes instance)
     cdef object _target(self, StoredWatch watch, int64_t now)

@@ -82,14 +82,14 @@ cdef class Recall(Handler):
         if response.status >= 200:
             transaction.handler = None
             self.refer = None
-            self.redial.refer_answered(self, response.status, (<object>response).reason, now)
+            self.redial.refer_answered(self, response.status, response, now)
         return 0
 
     cpdef int on_failure(self, ClientTransaction transaction, int status, int64_t now) except -1:
         """The REFER was never answered, or could not be sent."""
         transaction.handler = None
         self.refer = None
-        self.redial.refer_answered(self, status, "no answer to REFER", now)
+        self.redial.refer_answered(self, status, None, now)
         return 0
 
 
@@ -491,8 +491,8 @@ cdef class Redial(Watchlist):
             log.debug("recall", extra={"sip": {"callee": recall.pair[0], "caller": recall.pair[1],
                                                "attempt": watch.at.attempts}})
 
-    cdef refer_answered(self, Recall recall, int status, str reason, int64_t now):
-        """The REFER got a final response."""
+    cdef refer_answered(self, Recall recall, int status, Message response, int64_t now):
+        """The REFER got a final response; None: it was never answered, which counts as `status`."""
         if recall.over:
             return
         if status == 482 or 200 <= status < 300:
@@ -503,6 +503,7 @@ cdef class Redial(Watchlist):
                 self._counts["completed"] += 1
             return
         if not recall.call_id:
+            reason = "no answer to REFER" if response is None else (<object>response).reason
             self._come_to_nothing(recall, f"REFER got {status} {reason}"[:MOST_RESULT], now)
 
     cpdef _come_to_nothing(self, Recall recall, str result, int64_t now):

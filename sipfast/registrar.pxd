@@ -24,7 +24,7 @@ cdef class Registrar:
     # do not know gets no flow. Call-ID and CSeq are the request's. Calls store.put_known.
     cdef int learn(self, Message request, Message response, Flow flow, bytes aor, int64_t now) except -1
     cdef bytes remove_all(self, Message request, Flow flow, Cursor *cursor, bytes path, bytes aor, int64_t now)
-    cdef bytes refresh(self, Message request, Flow flow, Span value, bytes path, bytes aor, int64_t now)
+    cdef bytes update_one(self, Message request, Flow flow, Span value, bytes path, bytes aor, int64_t now)
     cdef bytes update(self, Message request, Flow flow, bytes path, bytes aor, int64_t now)
     cdef bytes refuse(self, Message request, Flow flow, int status)
     cdef bytes refuse_brief(self, Message request, Flow flow)

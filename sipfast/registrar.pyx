@@ -197,6 +197,17 @@ cdef list contacts_of(Message request, bytes path, bytes flow, int64_t now):
     return found
 
 
+# Whether a REGISTER for this contact changes the binding: it is the same, byte for byte, and not older (§10.3 step 7).
+cdef bint follows(const Entry *entry, Message request, Span contact) noexcept:
+    cdef const char *p = <const char *>request.p
+    cdef Span call_id = request.call_id
+    if entry.contact.size != contact.end - contact.start or memcmp(entry.contact.text, p + contact.start,
+                                                                   entry.contact.size) != 0:
+        return False
+    return not (entry.cseq >= request.cseq.number and entry.call_id.size == call_id.end - call_id.start
+                and memcmp(entry.call_id.text, p + call_id.start, entry.call_id.size) == 0)
+
+
 # What of a binding stands in a Contact line.
 cdef int read_binding(object binding, Entry *entry) except -1:
     cdef bytes contact = binding.contact, params = binding.params
@@ -310,41 +321,41 @@ cdef class Registrar:
         if value.end - value.start == 1 and request.p[value.start] == c'*':
             return self.remove_all(request, flow, &cursor, path, aor, now)
         if not request.next_value(&cursor, &unused):
-            answer = self.refresh(request, flow, value, path, aor, now)
+            answer = self.update_one(request, flow, value, path, aor, now)
             if answer is not None:
                 return answer
         return self.update(request, flow, path, aor, now)
 
-    # The commonest REGISTER by far: one Contact, which is the AOR's one binding, live, and is bound for longer. It comes to
+    # The commonest REGISTERs by far: one Contact, of an AOR that has no binding, or has this one alone, and live. It comes to
     # what `update` would have come to, from the bytes of the record. None where it is anything else; nothing was done then.
-    cdef bytes refresh(self, Message request, Flow flow, Span value, bytes path, bytes aor, int64_t now):
+    cdef bytes update_one(self, Message request, Flow flow, Span value, bytes path, bytes aor, int64_t now):
         cdef Wanted wanted
         cdef Entry entry
         cdef object store = self.location.store
         cdef const char *p = <const char *>request.p
         cdef unsigned char packed[MOST_PACKED]
         cdef bytes record, params
-        cdef Span contact
+        cdef Span contact = value
         if read_contact(request, value, &wanted) < 0:
             return None
         if wanted.expires < 0:
             wanted.expires = read_seconds(request.p, request.value_of(H_EXPIRES)) if request.has(H_EXPIRES) else (
                 self.default_expires)
-        if wanted.expires == 0 or wanted.expires < self.min_expires:
-            return None
-        store.for_update()
-        record = store.bindings_record(aor)
-        if record is None or not read_entry(record, aor, &entry) or entry.expires <= now:
+        if 0 < wanted.expires < self.min_expires:
             return None
         contact = wanted.address.uri.all
-        if entry.contact.size != contact.end - contact.start or memcmp(entry.contact.text, p + contact.start,
-                                                                       entry.contact.size) != 0:
-            return None
-        if entry.cseq >= request.cseq.number and entry.call_id.size == request.call_id.end - request.call_id.start and (
-                memcmp(entry.call_id.text, p + request.call_id.start, entry.call_id.size) == 0):
+        store.for_update()
+        record = store.bindings_record(aor)
+        if record is not None:
+            if not read_entry(record, aor, &entry) or entry.expires <= now or not follows(&entry, request, contact):
+                return None
+            if wanted.expires == 0:
+                store.put_bindings(aor, ())
+                return self.list_bindings(request, flow, path, self.date(now))
+        elif wanted.expires == 0:
             return None
         params = other_params(request, &wanted)
-        entry.contact.text = p + contact.start
+        entry.contact = piece_of(p + contact.start, contact.end - contact.start)
         entry.expires = now + 1000 * min(wanted.expires, self.max_expires)
         entry.call_id = piece_of(p + request.call_id.start, request.call_id.end - request.call_id.start)
         entry.cseq = request.cseq.number
@@ -357,6 +368,7 @@ cdef class Registrar:
         if room_for(&entry) + PyBytes_GET_SIZE(self.date(now)) > ROOM:
             return None
         store.put_bindings_record(aor, write_entry(aor, &entry))
+        self.newly_bound = record is None
         return self.list_bindings(request, flow, path, contact_line(&entry, self.date(now), now))
 
     # Contact: *. RFC 3261 §10.3 step 6.

@@ -457,6 +457,8 @@ def test_a_store_that_fails_makes_no_binding(bench: Bench) -> None:
         def put_bindings(self, aor: bytes, bindings: object) -> None:
             raise StoreUnavailable("full")
 
+        put_bindings_record = put_bindings
+
     registrar = Registrar(SETTINGS, Location(Failing(), (4,)), 1)
     with pytest.raises(StoreUnavailable):
         registrar.answer(bench.request(PHONE), FLOW, AOR, NOW)

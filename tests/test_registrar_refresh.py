@@ -1,4 +1,4 @@
-"""A refresh from the record's bytes comes to what the general way through structs comes to (RFC 3261 §10.3)."""
+"""What a REGISTER comes to by its record's bytes is what the general way through structs comes to (RFC 3261 §10.3)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ OTHER_FLOW = Flow("2001:db8::7", 5061)
 
 
 class WithoutRecords(MemoryStore):
-    """Shows no records, so that every REGISTER takes the general way."""
+    """Shows no records that can be read, so that every REGISTER takes the general way."""
 
     def bindings_record(self, aor: bytes) -> bytes | None:
-        return None
+        return b""
 
 
 CONTACTS = [
