@@ -1,11 +1,11 @@
 """UDP on the loop's reader: one recvmmsg, one commit and one sendmmsg for a batch of datagrams.
 
-A readable socket is read in batches of up to 64, without ever waiting for a fuller one. A batch reads the clock once;
+A readable socket is read in batches of up to BATCH, without ever waiting for a fuller one. A batch reads the clock once;
 each datagram becomes one bytes object and one Flow for the receiver; then the receiver commits, which hands what is
 to be sent to `UdpTransport.send`; and that leaves by sendmmsg (`_udp_socket`). No task, future or queue is in between.
 
-Reading is level-triggered: a wake takes BATCHES batches at the most, so that timers and the other sockets have their
-turn, and the loop comes back for the rest.
+Reading is level-triggered: a wake takes one batch, so that timers and the other sockets have their turn, and the loop
+comes back for the rest.
 
 There is one timer of the loop for all timers of the receiver. It may fire too early: it is set again only when the
 next deadline comes before it, which under load saves nearly all of the setting.
@@ -76,8 +76,7 @@ cdef extern from *:
     int recvmmsg(int fd, mmsghdr *messages, unsigned int count, int flags, void *timeout)
 
 cdef enum:
-    BATCH = 64      # datagrams of one read
-    BATCHES = 4     # reads in one wake of the loop
+    BATCH = 256     # datagrams of one read, and so of one wake of the loop
     STAGGER = 1088  # bytes between two buffers, an odd number of cache lines: they must not all fall on the same ones
 
 # What an ICMP message about an earlier datagram can make a read say; it tells nothing about this one.
@@ -240,22 +239,18 @@ cdef class UdpTransport(Sink):
     # Reading
 
     def _readable(self, UdpSocket sock not None):
-        cdef int turn, slot, count
-        cdef int64_t now = -1
-        for turn in range(BATCHES):
-            count = self.read(sock.fd)
-            if count <= 0:
-                if count < 0:
-                    self._read_failed(errno)
-                break
-            now = self.clock.now()
-            self.batches += 1
-            for slot in range(count):
-                self.take(slot, sock.local, now)
-            self.finish(now)
-            if not self.reading or count < BATCH:
-                break
-        if now >= 0 and self.reading:
+        cdef int slot, count = self.read(sock.fd)
+        cdef int64_t now
+        if count <= 0:
+            if count < 0:
+                self._read_failed(errno)
+            return
+        now = self.clock.now()
+        self.batches += 1
+        for slot in range(count):
+            self.take(slot, sock.local, now)
+        self.finish(now)
+        if self.reading:
             self.arm(now)
 
     cdef int read(self, int fd) noexcept:
