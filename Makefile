@@ -34,7 +34,7 @@ bench: build ## sipfast, Kamailio and the kernel's limit side by side: about ten
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
 
 bench-modules: build ## the benchmarks of the modules and of the whole path, without a network
-	$(BIN)/python -m pytest benchmarks -o python_files='bench_*.py' --benchmark-only $(ARGS)
+	$(BIN)/python -m pytest benchmarks --benchmark-only $(ARGS)
 
 dist: build ## sdist and wheel in dist/
 	$(BIN)/python -m build

@@ -160,8 +160,9 @@ def measure(benchmark: Any, path: Path64, setup: Callable[[], Any], target: Call
         return (setup(),), {}
 
     benchmark.pedantic(target, setup=prepare, rounds=ROUNDS, warmup_rounds=5)
-    each = benchmark.stats.stats.median / taken
-    benchmark.extra_info |= {"datagrams": taken, "us_per_datagram": round(each * 1e6, 2), "per_second": round(1 / each)}
+    if benchmark.enabled:
+        each = benchmark.stats.stats.median / taken
+        benchmark.extra_info |= {"datagrams": taken, "us_per_datagram": round(each * 1e6, 2), "per_second": round(1 / each)}
 
 
 def test_options(benchmark: Any, path: Path64) -> None:

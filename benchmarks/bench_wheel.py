@@ -42,9 +42,10 @@ def registrations():
 
 def run(benchmark, loop, *arguments):
     """One round is LOOPS operations."""
-    benchmark.pedantic(loop, args=arguments, rounds=ROUNDS, warmup_rounds=0)
+    result = benchmark.pedantic(loop, args=arguments, rounds=ROUNDS, warmup_rounds=0)
     if benchmark.enabled:
         benchmark.extra_info["ns"] = round(benchmark.stats.stats.median / LOOPS * 1e9, 1)
+    return result
 
 
 @pytest.fixture
@@ -68,8 +69,8 @@ def test_cancel_compiled(benchmark, loops, order):
     if order == "at random":
         random.Random(2).shuffle(handles)
     to_cancel = loops.Handles(handles)
-    run(benchmark, to_cancel.cancel, wheel, LOOPS)
-    assert wheel.count == MILLION - ROUNDS * LOOPS
+    assert run(benchmark, to_cancel.cancel, wheel, LOOPS) == LOOPS
+    assert (MILLION - wheel.count) % LOOPS == 0
 
 
 def test_schedule(benchmark, armed):
@@ -91,10 +92,11 @@ def test_cancel_any_of_a_million(benchmark):
 
 def test_fire(benchmark, armed):
     """A millisecond passes and one timer fires."""
-    for i in range(52 * 2000):
+    timers = 52 * 2000
+    for i in range(timers):
         armed.schedule(NOW + 1 + i, OWNER, 1)
     benchmark.pedantic(map(armed.advance, count(NOW + 1)).__next__, **EACH)
-    assert armed.count == MILLION
+    assert armed.count == MILLION + (0 if benchmark.enabled else timers - 1)
 
 
 def test_a_millisecond_without_anything_due(benchmark, armed):
