@@ -6,15 +6,13 @@ Via, From, To, Call-ID, CSeq, Max-Forwards and Content-Length. Both include maki
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
-from compiled import compiled
 
-HERE = Path(__file__).parent
-ROOT = HERE.parent
+from .build import ROOT, built
+
 TORTURE = ROOT / "tests" / "data" / "torture" / "rfc4475"
 LOOPS = 1000
 
@@ -85,8 +83,8 @@ MESSAGES = {
 
 
 @pytest.fixture(scope="session")
-def loops(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
-    return compiled(HERE / "parser_loops.pyx", tmp_path_factory.mktemp("loops"), "-O3")
+def loops() -> ModuleType:
+    return built("loops", "parser")
 
 
 def run(benchmark: Any, loop: Any, *arguments: Any) -> Any:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -69,8 +69,8 @@ class Path64:
         self.taken += len(batch)
         return self.out.sent
 
-    def tick(self) -> None:
-        self.now += 10
+    def tick(self, milliseconds: int = 10) -> None:
+        self.now += milliseconds
         self.engine.advance(self.now)
         self.engine.commit(self.now)
 
@@ -154,7 +154,17 @@ def path(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path64]:
     store.close()
 
 
-def measure(benchmark: Any, path: Path64, setup: Callable[[], Any], target: Callable[..., None], taken: int) -> None:
+class Traffic(NamedTuple):
+    """What phones do over and over: `setup` writes their messages, `target` takes these, `taken` datagrams in all."""
+
+    setup: Callable[[], Any]
+    target: Callable[[Any], None]
+    taken: int
+
+
+def measure(benchmark: Any, path: Path64, traffic: Traffic) -> None:
+    setup, target, taken = traffic
+
     def prepare() -> tuple[tuple[Any, ...], dict[str, Any]]:
         path.tick()
         return (setup(),), {}
@@ -165,17 +175,21 @@ def measure(benchmark: Any, path: Path64, setup: Callable[[], Any], target: Call
         benchmark.extra_info |= {"datagrams": taken, "us_per_datagram": round(each * 1e6, 2), "per_second": round(1 / each)}
 
 
-def test_options(benchmark: Any, path: Path64) -> None:
+def options_answered(path: Path64) -> Traffic:
     def setup() -> Batch:
         return [options(i, next(path.serial)) for i in range(BATCH)]
 
     def target(batch: Batch) -> None:
         assert len(path.play(batch)) == BATCH
 
-    measure(benchmark, path, setup, target, BATCH)
+    return Traffic(setup, target, BATCH)
 
 
-def test_register_refresh(benchmark: Any, path: Path64) -> None:
+def test_options(benchmark: Any, path: Path64) -> None:
+    measure(benchmark, path, options_answered(path))
+
+
+def bindings_refreshed(path: Path64) -> Traffic:
     at = itertools.count()
 
     def setup() -> Batch:
@@ -186,10 +200,14 @@ def test_register_refresh(benchmark: Any, path: Path64) -> None:
         sent = path.play(batch)
         assert len(sent) == BATCH and sent[0][0].startswith(b"SIP/2.0 200")
 
-    measure(benchmark, path, setup, target, BATCH)
+    return Traffic(setup, target, BATCH)
 
 
-def test_call(benchmark: Any, path: Path64) -> None:
+def test_register_refresh(benchmark: Any, path: Path64) -> None:
+    measure(benchmark, path, bindings_refreshed(path))
+
+
+def calls(path: Path64) -> Traffic:
     """INVITE, 100, 180, 200, ACK, BYE, 200: six datagrams taken and seven given for each call."""
 
     def setup() -> tuple[Batch, Batch, Batch]:
@@ -208,7 +226,11 @@ def test_call(benchmark: Any, path: Path64) -> None:
         ended = path.play(answers(path.play(byes), b"BYE", b"200 OK"))
         assert len(ended) == BATCH
 
-    measure(benchmark, path, setup, target, 6 * BATCH)
+    return Traffic(setup, target, 6 * BATCH)
+
+
+def test_call(benchmark: Any, path: Path64) -> None:
+    measure(benchmark, path, calls(path))
 
 
 def linger(path: Path64, kind: str, batches: int) -> None:
@@ -250,7 +272,7 @@ def test_memory_of_what_a_call_leaves(benchmark: Any, kind: str) -> None:
     print(f"\n{kind}: {size} bytes each")
 
 
-def test_redial(benchmark: Any, path: Path64) -> None:
+def redials(path: Path64) -> Traffic:
     """64 pairs: INVITE and its 480 with the watch, the callee's REGISTER, REFER, the recalled call, its end.
 
     Twelve datagrams are taken for each: INVITE, ACK, REGISTER, 202, NOTIFY, INVITE, 180, 200, ACK, BYE, 200, REGISTER.
@@ -288,7 +310,11 @@ def test_redial(benchmark: Any, path: Path64) -> None:
         path.play(batches["leave"])
         assert path.engine.counters()["redial_watches"] == 0
 
-    measure(benchmark, path, setup, target, 12 * BATCH)
+    return Traffic(setup, target, 12 * BATCH)
+
+
+def test_redial(benchmark: Any, path: Path64) -> None:
+    measure(benchmark, path, redials(path))
 
 
 def hop_ack(sent: bytes, answer: bytes) -> bytes:

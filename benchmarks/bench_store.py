@@ -41,18 +41,26 @@ def watch(n):
 @pytest.fixture(scope="module", params=["memory", "lmdb"])
 def store(request, tmp_path_factory):
     store = MemoryStore() if request.param == "memory" else LmdbStore(tmp_path_factory.mktemp("bench") / "data")
+    fill(store)
+    yield store
+    store.close()
+
+
+def fill(store):
     for n in range(AORS):
         store.put_bindings(aor(n), [binding(n)])
     for n in range(WATCHES):
         store.put_watch(watch(n))
     store.commit()
-    yield store
-    store.close()
 
 
 @pytest.fixture
 def some():
-    """AORs at random."""
+    return at_random()
+
+
+def at_random():
+    """AORs, without end."""
     chance = random.Random(1)
     return iter(lambda: chance.randrange(AORS), -1)
 
@@ -79,7 +87,8 @@ def test_refresh_a_binding_and_commit(benchmark, store, some):
     benchmark.pedantic(run, **EACH)
 
 
-def test_refresh_a_binding_in_a_batch(benchmark, store, some):
+def refreshed_in_batches(store, some):
+    """What refreshes one binding, and commits when it has been called BATCH times."""
     left = BATCH
 
     def run():
@@ -90,12 +99,16 @@ def test_refresh_a_binding_in_a_batch(benchmark, store, some):
             store.commit()
             left = BATCH
 
-    benchmark.pedantic(run, rounds=100, iterations=BATCH, warmup_rounds=5)
+    return run
+
+
+def test_refresh_a_binding_in_a_batch(benchmark, store, some):
+    benchmark.pedantic(refreshed_in_batches(store, some), rounds=100, iterations=BATCH, warmup_rounds=5)
     store.commit()
 
 
-def test_arm_and_cancel_a_watch(benchmark, store, some):
-    """Two commits."""
+def armed_and_cancelled(store, some):
+    """What arms a watch and cancels it, with a commit each."""
 
     def run():
         each = watch(next(some))
@@ -106,7 +119,11 @@ def test_arm_and_cancel_a_watch(benchmark, store, some):
         store.delete_watch(each.callee, each.caller)
         store.commit()
 
-    benchmark.pedantic(run, **EACH)
+    return run
+
+
+def test_arm_and_cancel_a_watch(benchmark, store, some):
+    benchmark.pedantic(armed_and_cancelled(store, some), **EACH)
 
 
 def test_claim_a_watch(benchmark, store):

@@ -1,17 +1,17 @@
 """The timer wheel with a million timers armed.
 
-Figures are for one operation. What `wheel_loops.pyx` calls is what compiled callers pay, `ns` in extra_info; the others go
+Figures are for one operation. What `loops/wheel.pyx` calls is what compiled callers pay, `ns` in extra_info; the others go
 through the Python face, which adds some 40 ns and, of a million, the memory of the handle's own int.
 """
 
 import random
 from itertools import count
-from pathlib import Path
 
 import pytest
-from compiled import compiled
 
 from sipfast._wheel import Timed, Wheel
+
+from .build import built
 
 NOW = 1_790_000_000_000
 HOUR = 3_600_000
@@ -29,15 +29,15 @@ ROUNDS, LOOPS = 40, 5000
 
 
 @pytest.fixture(scope="session")
-def loops(tmp_path_factory):
-    return compiled(Path(__file__).parent / "wheel_loops.pyx", tmp_path_factory.mktemp("loops"), "-O3")
+def loops():
+    return built("loops", "wheel")
 
 
-def registrations():
-    """A million, to be renewed or to run out between one and two hours from now; and their handles."""
+def registrations(timers=MILLION):
+    """Timers to be renewed or to run out between one and two hours from now; and their handles."""
     chance = random.Random(1)
     wheel = Wheel(NOW)
-    return wheel, [wheel.schedule(NOW + HOUR + chance.randrange(HOUR), OWNER, 1) for _ in range(MILLION)]
+    return wheel, [wheel.schedule(NOW + HOUR + chance.randrange(HOUR), OWNER, 1) for _ in range(timers)]
 
 
 def run(benchmark, loop, *arguments):
@@ -97,6 +97,24 @@ def test_fire(benchmark, armed):
         armed.schedule(NOW + 1 + i, OWNER, 1)
     benchmark.pedantic(map(armed.advance, count(NOW + 1)).__next__, **EACH)
     assert armed.count == MILLION + (0 if benchmark.enabled else timers - 1)
+
+
+def fired(wheel):
+    """What schedules one for the next millisecond, which then comes."""
+    now = NOW
+
+    def run():
+        nonlocal now
+        now += 1
+        wheel.schedule(now, OWNER, 1)
+        wheel.advance(now)
+
+    return run
+
+
+def test_schedule_and_fire(benchmark, armed):
+    benchmark.pedantic(fired(armed), **EACH)
+    assert armed.count == MILLION
 
 
 def test_a_millisecond_without_anything_due(benchmark, armed):

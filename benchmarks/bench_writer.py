@@ -1,5 +1,7 @@
 """The writer on messages as phones send them, through the Python face. A figure is for one message written."""
 
+from functools import partial
+
 import pytest
 
 from sipfast._flow import Flow
@@ -51,7 +53,7 @@ def test_response(benchmark, data, status, options):
     assert benchmark(response, parse(data), status, PEER, **options)
 
 
-def test_forward_a_request(benchmark):
+def forwarded():
     """The edits of a proxy: Request-URI, our Via, the peer's address, Max-Forwards, our Route taken off."""
     message = parse(INVITE)
     at = INVITE.index(b"Via:")
@@ -63,7 +65,11 @@ def test_forward_a_request(benchmark):
         (hops, hops + 2, b"69"),
         (route, INVITE.index(b"Record-Route"), b""),
     ]
-    assert benchmark(edited, message, edits)
+    return partial(edited, message, edits)
+
+
+def test_forward_a_request(benchmark):
+    assert benchmark(forwarded())
 
 
 def test_note_where_a_request_came_from(benchmark):

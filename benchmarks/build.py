@@ -4,10 +4,12 @@ setup.py does not know them."""
 from __future__ import annotations
 
 import fcntl
+import importlib
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -19,8 +21,16 @@ DIRECTIVES = {
     "cdivision": True,
 }
 CFLAGS = os.environ.get("SIPFAST_CFLAGS", "-O3 -g0 -fno-strict-aliasing").split()
-CORE = {"presence"}
+FIXED = {"yardstick": ["-O2", "-g0", "-fno-strict-aliasing"]}
+"""Packages whose flags are not for anybody to choose: others are measured against them."""
+CORE = {"loops", "presence"}
 """Packages that are built upon the server's own compiled modules, and so have to follow them."""
+
+
+def built(package: str, module: str) -> ModuleType:
+    """One module of a package, compiled where it has to be. Raises RuntimeError with what the compiler says."""
+    ensure_built(package)
+    return importlib.import_module(f"benchmarks.{package}.{module}")
 
 
 def ensure_built(package: str) -> None:
@@ -58,8 +68,9 @@ def build(package: str) -> None:
     from setuptools import Distribution, Extension
     from setuptools.command.build_ext import build_ext
 
+    flags = FIXED.get(package, CFLAGS)
     extensions = [
-        Extension(f"benchmarks.{package}.{path.stem}", [str(path.relative_to(ROOT))], extra_compile_args=CFLAGS)
+        Extension(f"benchmarks.{package}.{path.stem}", [str(path.relative_to(ROOT))], extra_compile_args=flags)
         for path in sorted((HERE / package).glob("*.pyx"))
     ]
     folder = f"build/{package}"
