@@ -11,7 +11,7 @@ SOURCES := $(wildcard sipfast/*.pyx sipfast/*.pxd)
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint bench bench-modules dist clean
+.PHONY: help build run test lint bench bench-modules bench-gate dist clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -27,7 +27,7 @@ test: build ## all tests; installs the SIP programs that they talk to, where it 
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: build ## ruff and mypy
-	$(BIN)/ruff check $(wildcard sipfast tests benchmarks setup.py)
+	$(BIN)/ruff check $(wildcard sipfast tests benchmarks ci setup.py)
 	$(BIN)/mypy
 
 bench: build ## sipfast, Kamailio and the kernel's limit side by side: about ten minutes; QUICK=1: about two
@@ -35,6 +35,9 @@ bench: build ## sipfast, Kamailio and the kernel's limit side by side: about ten
 
 bench-modules: build ## the benchmarks of the modules and of the whole path, without a network
 	$(BIN)/python -m pytest benchmarks --benchmark-only $(ARGS)
+
+bench-gate: build ## whether anything became slower than in benchmarks/results/gate.json: about a minute
+	$(BIN)/python ci/bench_gate.py $(ARGS)
 
 dist: build ## sdist and wheel in dist/
 	$(BIN)/python -m build
