@@ -28,7 +28,7 @@ ROOT = Path(__file__).parent.parent
 BASELINE = ROOT / "benchmarks" / "results" / "gate.json"
 PROCESSES, SLICES = 15, 15
 FLOOR = 0.03
-"""No smaller change is believed: the same code on the same machine differs by this much from one hour to the next."""
+"""No smaller change is believed: the same code on the same machine differed by 2.4 % from one hour to the next."""
 SIGMAS = 4.0
 """How many standard errors are noise. With 13 rows, three would cry wolf in one run of sixty."""
 BLUNT = 0.10

@@ -262,6 +262,8 @@ def test_a_process_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
         bench_gate.measure(3, lambda line: None)
 
 
-def test_what_is_kept_can_be_read() -> None:
-    kept = bench_gate.read(bench_gate.BASELINE)
-    assert len(kept.rows) > 10
+def test_the_baseline_that_is_kept_has_what_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each benchmark runs once, in a real process; how long it takes is of no interest."""
+    monkeypatch.setattr(bench_gate, "SLICES", 1)
+    measured = bench_gate.measure(1, lambda line: None)
+    assert list(measured) == list(bench_gate.read(bench_gate.BASELINE).rows)
