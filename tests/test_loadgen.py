@@ -55,12 +55,17 @@ def test_a_mode_runs_clean(mode: str) -> None:
     assert 0 < result.latency_us["p50"] <= result.latency_us["p99"] <= result.latency_us["p99.9"]
 
 
+@pytest.mark.parametrize("mode", ["echo", *CYCLES])
+def test_a_mode_runs_clean_with_many_peers(mode: str) -> None:
+    play(mode, kind="echo" if mode == "echo" else "sipfast", size=200, peers=70)
+
+
 @pytest.mark.peers
 @pytest.mark.skipif(not available("kamailio", "presence"), reason="Kamailio's presence modules are not installed")
-@pytest.mark.parametrize("refreshes", [0, 3])
-def test_presence_runs_clean_against_kamailio(refreshes: int) -> None:
+@pytest.mark.parametrize(("refreshes", "peers"), [(0, 1), (3, 1), (0, 70)])
+def test_presence_runs_clean_against_kamailio(refreshes: int, peers: int) -> None:
     """33 messages, and SUBSCRIBE 200 NOTIFY 200 for each refresh."""
-    result = play("presence", kind="kamailio", size=200, refreshes=refreshes)
+    result = play("presence", kind="kamailio", size=200, refreshes=refreshes, peers=peers)
     counters = result.counters
     if not counters["retransmitted"] and not counters["duplicates"] and not counters["late"]:
         assert counters["sent"] == (17 + 2 * refreshes) * counters["completed"]
@@ -115,7 +120,8 @@ def test_an_open_loop_keeps_its_rate() -> None:
 
 
 @contextlib.contextmanager
-def serving(answer: Server) -> Iterator[tuple[str, int]]:
+def serving(answer: Server, to: Callable[[Any], Any] = lambda peer: peer) -> Iterator[tuple[str, int]]:
+    """`to`: where the answers to a peer go."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
         bound.bind(("127.0.0.1", 0))
         bound.settimeout(0.05)
@@ -126,7 +132,7 @@ def serving(answer: Server) -> Iterator[tuple[str, int]]:
                 with contextlib.suppress(TimeoutError):
                     data, peer = bound.recvfrom(65535)
                     for each in answer(data):
-                        bound.sendto(each, peer)
+                        bound.sendto(each, to(peer))
 
         thread = threading.Thread(target=serve)
         thread.start()
@@ -258,6 +264,64 @@ def test_a_wrong_answer_to_who_watches_presence_is_noticed(change: Callable[[byt
     counters, complaints = against(lambda request: [change(each) for each in watched(request)], "presence")
     assert (counters["completed"], counters["wrong"]) == (0, 1)
     assert complaints[0][0] == reason
+
+
+# Several peers at one end.
+
+
+def test_each_peer_has_an_address_of_its_own_which_its_messages_name() -> None:
+    named: list[bytes] = []
+    came: list[tuple[str, int]] = []
+
+    def answer(request: bytes) -> list[bytes]:
+        named.extend(re.findall(rb"Via: SIP/2.0/UDP ([^;]*);", request))
+        named.extend(re.findall(rb"Contact: <sip:u[0-9]*@(.*)>", request))
+        contact = b"\r\n" + re.findall(rb"Contact: .*", request)[0].strip() + b";expires=3600\r\nContent-Length"
+        return [reply(request).replace(b"\r\nContent-Length", contact)]
+
+    def note(peer: tuple[str, int]) -> tuple[str, int]:
+        came.append(peer)
+        return peer
+
+    with serving(answer, note) as address:
+        load = generator("register", address, size=600, peers=300)
+        load.run(5, limit=600)
+        load.drain(1)
+        counters, complaints, (port,) = load.counters(), load.complaints(), load.ports
+        load.close()
+    assert (counters["completed"], counters["wrong"]) == (600, 0), complaints
+    assert len(set(came)) == 300
+    assert {port} == {each for _, each in came}
+    assert named == [f"{host}:{port}".encode() for host, _ in came for _ in ("Via", "Contact")]
+
+
+def test_an_answer_that_comes_to_another_peer_is_wrong() -> None:
+    other = {"127.64.0.1": "127.64.0.2", "127.64.0.2": "127.64.0.1"}
+    with serving(lambda r: [reply(r)], lambda peer: (other[peer[0]], peer[1])) as address:
+        load = generator("options", address, size=2, peers=2)
+        load.run(5, limit=2)
+        load.drain(0.5)
+        counters, complaints = load.counters(), load.complaints()
+        load.close()
+    assert (counters["completed"], counters["wrong"]) == (0, 2)
+    assert complaints[0][0] == "it came to another peer than the call's"
+
+
+def test_what_others_send_to_a_peer_is_a_stray() -> None:
+    with serving(lambda r: []) as address, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        load = generator("options", address, size=2, peers=2)
+        other.sendto(b"SIP/2.0 200 OK\r\n\r\n", ("127.64.0.2", load.ports[0]))
+        load.run(5, limit=1)
+        load.drain(0.1)
+        counters = load.counters()
+        load.close()
+    assert (counters["stray"], counters["wrong"]) == (1, 0)
+
+
+@pytest.mark.parametrize("peers", [0, 62_501])
+def test_so_many_peers_cannot_be_played(peers: int) -> None:
+    with pytest.raises(ValueError, match="peers"):
+        generator("options", ("127.0.0.1", 5060), peers=peers)
 
 
 def test_only_loopback() -> None:

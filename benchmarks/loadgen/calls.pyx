@@ -69,7 +69,7 @@ cdef class Calls(Generator):
         elif call.seen & ANSWERED and not call.seen & ACKED:
             out = self.out()
             put(&out, dialog.answer, dialog.answer_size)
-            self.send(CALLEE, &out)
+            self.send(call, CALLEE, &out)
         elif call.state == CALLING and not call.seen & PROCEEDING:
             self.invite(call)
         elif call.state == ENDING:
@@ -106,10 +106,10 @@ cdef class Calls(Generator):
         text(&out, b"\r\nContact: <sip:")
         self.put_id(&out, call)
         text(&out, b"@")
-        put_part(&out, self.here[CALLER])
+        put_part(&out, self.here(call, CALLER))
         text(&out, b">\r\n")
         put_sdp(&out)
-        self.send(CALLER, &out)
+        self.send(call, CALLER, &out)
 
     cdef void refused(self, Call *call, Scan *s) noexcept nogil:
         """ACK of a final response other than 2xx: the INVITE's Request-URI, Via and Call-ID (RFC 3261 §17.1.1.3)."""
@@ -123,7 +123,7 @@ cdef class Calls(Generator):
         text(&out, b"\r\nTo: ")
         put_part(&out, s.to)
         text(&out, b"\r\nContent-Length: 0\r\n\r\n")
-        self.send(CALLER, &out)
+        self.send(call, CALLER, &out)
 
     cdef void refused_again(self, Call *call, Scan *s) noexcept nogil:
         """The ACK once more, of the first INVITE of a cycle that has gone on to others."""
@@ -158,7 +158,7 @@ cdef class Calls(Generator):
         text(&out, b";tag=t")
         self.put_id(&out, call)
         text(&out, b"\r\nContent-Length: 0\r\n\r\n")
-        self.send(CALLER, &out)
+        self.send(call, CALLER, &out)
 
     # Messages of the callee
 
@@ -181,11 +181,11 @@ cdef class Calls(Generator):
         text(&out, b">\r\nContact: <sip:b")
         put_number(&out, call.number)
         text(&out, b"@")
-        put_part(&out, self.here[CALLEE])
+        put_part(&out, self.here(call, CALLEE))
         text(&out, b">\r\nExpires: ")
         put_number(&out, expires)
         text(&out, b"\r\nContent-Length: 0\r\n\r\n")
-        self.send(CALLEE, &out)
+        self.send(call, CALLEE, &out)
 
     cdef void put_response(self, Out *out, Call *call, Scan *s, const char *line, const char *mark) noexcept nogil:
         """A response up to its Contact; the To tag is `mark` and the call's id (RFC 3261 §8.2.6, §12.1.1)."""
@@ -220,7 +220,7 @@ cdef class Calls(Generator):
         text(&out, b" INVITE\r\nContact: <")
         put_part(&out, s.uri)
         text(&out, b">\r\nContent-Length: 0\r\n\r\n")
-        self.send(CALLEE, &out)
+        self.send(call, CALLEE, &out)
         out = self.out()
         self.put_response(&out, call, s, b"SIP/2.0 200 OK\r\n", b"t")
         text(&out, b" INVITE\r\nContact: <")
@@ -230,7 +230,7 @@ cdef class Calls(Generator):
         if out.n <= <int>sizeof(dialog.answer):
             memcpy(dialog.answer, out.p, out.n)
             dialog.answer_size = out.n
-        self.send(CALLEE, &out)
+        self.send(call, CALLEE, &out)
         call.seen |= ANSWERED
         self.expect(call)
 
@@ -324,7 +324,7 @@ cdef class Calls(Generator):
         text(out, b"sip:b")
         put_number(out, call.number)
         text(out, b"@")
-        put_part(out, self.here[CALLEE])
+        put_part(out, self.here(call, CALLEE))
 
     cdef bint tag_is_callees(self, Call *call, Scan *s) noexcept nogil:
         cdef char expected[17]
@@ -385,7 +385,7 @@ cdef class Calls(Generator):
             out = self.out()
             self.put_response(&out, call, s, b"SIP/2.0 200 OK\r\n", b"t")
             text(&out, b" BYE\r\nContent-Length: 0\r\n\r\n")
-            self.send(CALLEE, &out)
+            self.send(call, CALLEE, &out)
         else:
             self.fail(call, b"a request that is out of place", s)
 

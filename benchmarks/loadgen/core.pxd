@@ -1,4 +1,4 @@
-"""The load generator's engine: two sockets, a table of calls, retransmission, counters. A mode is a subclass."""
+"""The load generator's engine: a socket for each end, a table of calls, retransmission, counters. A mode is a subclass."""
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
@@ -23,8 +23,11 @@ cdef extern from *:
     #ifndef _GNU_SOURCE
     #define _GNU_SOURCE
     #endif
+    #include <netinet/in.h>
     #include <sys/socket.h>
     """
+    struct sockaddr_in:
+        unsigned short sin_family
     struct iovec:
         void *iov_base
         size_t iov_len
@@ -50,6 +53,7 @@ cdef struct Call:
     uint8_t seen       # the mode's
     uint8_t leg        # which Call-ID of this cycle the outstanding request has: its last character, from 1
     uint32_t place     # in the list of active calls
+    uint32_t peer      # which peer of its end the caller is, and which of its own the callee
     int64_t began      # ns; in an open loop when it was due, not when it left
     int64_t due        # ns, next retransmission
     int64_t interval   # ns
@@ -60,9 +64,11 @@ cdef struct End:
     mmsghdr *messages
     iovec *parts
     char *space
+    char *notes        # of several peers: the address that each message leaves from, as control data
+    Part *names        # "address:port" of each peer
 
 cdef class Generator:
-    cdef readonly int size
+    cdef readonly int size, peers
     cdef End ends[2]
     cdef int end_count
     cdef object sockets
@@ -74,6 +80,10 @@ cdef class Generator:
     cdef mmsghdr *messages
     cdef iovec *parts
     cdef char *space
+    cdef char *notes
+    cdef sockaddr_in *senders
+    cdef sockaddr_in to
+    cdef uint32_t reached  # which peer of its end the datagram came to that is being read
     cdef list complaints
     cdef int complained
     cdef char complaint[COMPLAINTS][1536]
@@ -84,9 +94,8 @@ cdef class Generator:
     cdef uint64_t open_begun, most
     cdef double rate
     cdef int window
-    # What every message names: this end's "127.0.0.1:port", the server's, the served domain, a mark of this run.
+    # What every message names: the server's "127.0.0.1:port", the served domain, a mark of this run.
     cdef object kept
-    cdef Part here[2]
     cdef Part server, domain, mark
 
     # What a mode says.
@@ -96,7 +105,8 @@ cdef class Generator:
 
     # What a mode uses.
     cdef Out out(self) noexcept nogil
-    cdef void send(self, int end, Out *out) noexcept nogil
+    cdef void send(self, Call *call, int end, Out *out) noexcept nogil
+    cdef Part here(self, Call *call, int end) noexcept nogil
     cdef void expect(self, Call *call) noexcept nogil
     cdef void complete(self, Call *call) noexcept nogil
     cdef void fail(self, Call *call, const char *reason, Scan *s) noexcept nogil
@@ -106,7 +116,9 @@ cdef class Generator:
     cdef void put_head(self, Out *out, Call *call, int end, const char *method, int step) noexcept nogil
     cdef bint answers(self, Call *call, int end, Scan *s, int method, int step) noexcept nogil
 
+    cdef void make_room(self, int i) noexcept nogil
     cdef int receive(self, int end) noexcept nogil
+    cdef bint came(self, int end, int i) noexcept nogil
     cdef void flush(self, int end) noexcept nogil
     cdef void begin_some(self) noexcept nogil
     cdef void start_one(self, int64_t began) noexcept nogil

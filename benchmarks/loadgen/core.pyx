@@ -6,7 +6,11 @@ poll: a sleeping reader has to be woken by the server's send, and the server wou
 A datagram is tied to its call by its ids. Call-ID, From tag and branch carry the call's place in the table and its
 generation (and the branch the step): what belongs to an earlier generation of the place is *late*, what to none is a
 *stray*, a repetition of what was dealt with is a *duplicate*, and anything else that is not what the step expects is
-*wrong*. A call whose request stays unanswered is retransmitted after T1, 2 T1, ... up to T2 (RFC 3261 §17.1).
+*wrong*. Of several peers at an end each has an address of its own, 127.64.0.1 and so on, and all of them share one
+socket, which tells them apart by the address that a datagram came to: so they cost the generator, and the server whose
+send wakes it, what one peer costs. A call belongs to one peer of its end; what comes to another one is *wrong*, too.
+
+A call whose request stays unanswered is retransmitted after T1, 2 T1, ... up to T2 (RFC 3261 §17.1).
 """
 
 import socket as sockets
@@ -15,15 +19,17 @@ import time
 from libc.errno cimport EAGAIN, EINTR, ENOBUFS, errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 
 from . import wire  # noqa: F401, must be loaded first
 from .wire cimport Out, Part, Scan, branch_of, hex_of, put_hex, put_number, put_part, scan, tag_of, text
 
 cdef extern from *:
     """
-    #include <time.h>
+    #include <arpa/inet.h>
     #include <poll.h>
+    #include <string.h>
+    #include <time.h>
     static long long loadgen_now(void) {
         struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec * 1000000000LL + t.tv_nsec; }
     static long long loadgen_cpu(void) {
@@ -36,6 +42,30 @@ cdef extern from *:
         shift = (i >> 10) - 1; return (unsigned long long)(i - (shift << 10)) << shift; }
     static int loadgen_poll(int a, int b, int ms) {
         struct pollfd f[2] = {{a, POLLIN, 0}, {b, POLLIN, 0}}; return poll(f, b < 0 ? 1 : 2, ms); }
+    /* The address that a message leaves from, and the one that it came to (IP_PKTINFO, ip(7)). */
+    #define LOADGEN_NOTE CMSG_SPACE(sizeof(struct in_pktinfo))
+    static void loadgen_leave_from(struct msghdr *m, char *note, unsigned int address) {
+        struct cmsghdr *c = (struct cmsghdr *)note;
+        struct in_pktinfo *info = (struct in_pktinfo *)CMSG_DATA(c);
+        memset(note, 0, LOADGEN_NOTE);
+        m->msg_control = note;
+        m->msg_controllen = LOADGEN_NOTE;
+        c->cmsg_level = IPPROTO_IP;
+        c->cmsg_type = IP_PKTINFO;
+        c->cmsg_len = CMSG_LEN(sizeof *info);
+        info->ipi_spec_dst.s_addr = htonl(address);
+    }
+    static unsigned int loadgen_came_to(struct msghdr *m) {
+        struct cmsghdr *c = CMSG_FIRSTHDR(m);
+        return c && c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO
+            ? ntohl(((struct in_pktinfo *)CMSG_DATA(c))->ipi_addr.s_addr) : 0;
+    }
+    static void loadgen_address(struct sockaddr_in *to, unsigned int address, unsigned short port) {
+        memset(to, 0, sizeof *to);
+        to->sin_family = AF_INET;
+        to->sin_addr.s_addr = htonl(address);
+        to->sin_port = htons(port);
+    }
     static int loadgen_poll_out(int a, int ms) { struct pollfd f = {a, POLLOUT, 0}; return poll(&f, 1, ms); }
     """
     int64_t loadgen_now() nogil
@@ -44,9 +74,12 @@ cdef extern from *:
     uint64_t loadgen_value(int bucket) nogil
     int loadgen_poll(int a, int b, int ms) nogil
     int loadgen_poll_out(int a, int ms) nogil
+    void loadgen_leave_from(msghdr *m, char *note, unsigned int address) nogil
+    unsigned int loadgen_came_to(msghdr *m) nogil
+    void loadgen_address(sockaddr_in *to, unsigned int address, unsigned short port) nogil
 
 cdef extern from * nogil:
-    const int MSG_DONTWAIT
+    const int IP_PKTINFO, MSG_DONTWAIT
     int recvmmsg(int fd, mmsghdr *messages, unsigned int count, int flags, void *timeout)
     int sendmmsg(int fd, mmsghdr *messages, unsigned int count, int flags)
 
@@ -55,6 +88,8 @@ cdef enum:
     LOOK_EVERY = 20_000_000  # ns between two looks at who is due for retransmission
     BURST = 32              # calls begun in one turn: a server's receive buffer holds 170 datagrams by default
     T2 = 8                  # times T1
+    NOTE = 64               # bytes of control data
+    HOSTS = 250             # peers in one /24 of the 127.64/16 of callers or the 127.65/16 of callees
 
 NAMES = (
     "begun", "completed", "sent", "received", "retransmitted", "duplicates", "late", "provisional", "wrong", "stray",
@@ -69,19 +104,35 @@ cdef Part part(bytes data):
     return made
 
 
+cdef inline uint32_t address_of(int end, uint32_t peer) noexcept nogil:
+    return <uint32_t>127 << 24 | <uint32_t>(64 + end) << 16 | (peer // HOSTS) << 8 | (peer % HOSTS + 1)
+
+
+cdef inline uint32_t peer_at(int end, uint32_t address) noexcept nogil:
+    """A number that no peer has, where it is not an address of this end's."""
+    cdef uint32_t host = address & 255
+    if address >> 16 != (127 << 8 | <uint32_t>(64 + end)) or host == 0 or host > HOSTS:
+        return <uint32_t>-1
+    return (address >> 8 & 255) * HOSTS + host - 1
+
+
 cdef class Generator:
     """Plays calls of one mode against a server on loopback.
 
     server: its (host, port). size: places in the table, which is users in modes with users. window: most calls at a
     time in a closed loop, where one begins as soon as another ends. rate: calls begun a second (an open loop) unless 0.
-    t1: seconds.
+    t1: seconds. peers: addresses at each end; calls are dealt out to them in turn. One is the machine's 127.0.0.1.
     """
 
-    def __cinit__(self, server, *, int size, int window=64, double rate=0, double t1=0.5, domain="example.test", int ends=1, **more):
+    def __cinit__(self, server, *, int size, int window=64, double rate=0, double t1=0.5, domain="example.test", int ends=1,
+                  int peers=1, **more):
         cdef int i
         if not sockets.inet_aton(server[0]).startswith(b"\x7f"):
             raise ValueError("the load generator works on loopback only")
+        if not 1 <= peers <= HOSTS * HOSTS:
+            raise ValueError(f"1 to {HOSTS * HOSTS} peers")
         self.size = size
+        self.peers = peers
         self.window = min(window, size)
         self.rate = rate
         self.t1 = <int64_t>(t1 * 1e9)
@@ -93,22 +144,29 @@ cdef class Generator:
         self.messages = <mmsghdr *>calloc(BATCH, sizeof(mmsghdr))
         self.parts = <iovec *>calloc(BATCH, sizeof(iovec))
         self.space = <char *>malloc(BATCH * (ROOM + 64))
-        if not (self.calls and self.active and self.buckets and self.messages and self.parts and self.space):
+        self.notes = <char *>calloc(BATCH, NOTE)
+        self.senders = <sockaddr_in *>calloc(BATCH, sizeof(sockaddr_in))
+        if not (self.calls and self.active and self.buckets and self.messages and self.parts and self.space
+                and self.notes and self.senders):
             raise MemoryError
         for i in range(size):
             self.calls[i].number = i
+            self.calls[i].peer = i % peers
         for i in range(BATCH):
             self.parts[i].iov_base = self.space + i * (ROOM + 64)
             self.parts[i].iov_len = ROOM
             self.messages[i].msg_hdr.msg_iov = &self.parts[i]
             self.messages[i].msg_hdr.msg_iovlen = 1
+            self.make_room(i)
+        loadgen_address(&self.to, int.from_bytes(sockets.inet_aton(server[0]), "big"), server[1])
         self.sockets = [self.opened(i, server) for i in range(ends)]
-        names = [b"%s:%d" % (sock.getsockname()[0].encode(), sock.getsockname()[1]) for sock in self.sockets]
+        names = [self.called(i) for i in range(ends)]
         where = b"%s:%d" % (server[0].encode(), server[1])
         mark = b"%08x" % (time.time_ns() // 1000 & 0xFFFFFFFF)
         self.kept = (names, where, domain.encode(), mark)
         for i in range(ends):
-            self.here[i] = part(names[i])
+            for peer in range(peers):
+                self.ends[i].names[peer] = part(names[i][peer])
         self.server, self.domain, self.mark = part(where), part(self.kept[2]), part(mark)
 
     def opened(self, int which, server):
@@ -117,19 +175,45 @@ cdef class Generator:
         sock = sockets.socket(sockets.AF_INET, sockets.SOCK_DGRAM)
         for option in (sockets.SO_RCVBUF, sockets.SO_SNDBUF):
             sock.setsockopt(sockets.SOL_SOCKET, option, 4 << 20)
-        sock.bind(("127.0.0.1", 0))
-        sock.connect(server)  # spares the kernel the route of every datagram, and keeps others' datagrams away
+        if self.peers == 1:
+            sock.bind(("127.0.0.1", 0))
+            sock.connect(server)  # spares the kernel the route of every datagram, and keeps others' datagrams away
+        else:
+            sock.setsockopt(sockets.SOL_SOCKET, sockets.SO_BINDTODEVICE, b"lo")
+            sock.setsockopt(sockets.IPPROTO_IP, IP_PKTINFO, 1)
+            sock.bind(("0.0.0.0", 0))
         end.fd = sock.fileno()
         end.messages = <mmsghdr *>calloc(RING, sizeof(mmsghdr))
         end.parts = <iovec *>calloc(RING, sizeof(iovec))
         end.space = <char *>malloc(RING * (ROOM + 64))
-        if not (end.messages and end.parts and end.space):
+        end.notes = <char *>calloc(RING, NOTE)
+        end.names = <Part *>calloc(self.peers, sizeof(Part))
+        if not (end.messages and end.parts and end.space and end.notes and end.names):
             raise MemoryError
         for i in range(RING):
             end.parts[i].iov_base = end.space + i * (ROOM + 64)
             end.messages[i].msg_hdr.msg_iov = &end.parts[i]
             end.messages[i].msg_hdr.msg_iovlen = 1
+            if self.peers > 1:
+                end.messages[i].msg_hdr.msg_name = &self.to
+                end.messages[i].msg_hdr.msg_namelen = sizeof(sockaddr_in)
         return sock
+
+    def called(self, int end):
+        """ "address:port" of each peer of an end."""
+        host, port = self.sockets[end].getsockname()
+        hosts = [host] if self.peers == 1 else [
+            sockets.inet_ntoa(address_of(end, peer).to_bytes(4, "big")) for peer in range(self.peers)
+        ]
+        return [b"%s:%d" % (host.encode(), port) for host in hosts]
+
+    cdef void make_room(self, int i) noexcept nogil:
+        """For the addresses of a datagram: the kernel leaves there how much of the room it took."""
+        if self.peers > 1:
+            self.messages[i].msg_hdr.msg_name = &self.senders[i]
+            self.messages[i].msg_hdr.msg_namelen = sizeof(sockaddr_in)
+            self.messages[i].msg_hdr.msg_control = self.notes + i * NOTE
+            self.messages[i].msg_hdr.msg_controllen = NOTE
 
     def __dealloc__(self):
         cdef int i
@@ -137,12 +221,16 @@ cdef class Generator:
             free(self.ends[i].messages)
             free(self.ends[i].parts)
             free(self.ends[i].space)
+            free(self.ends[i].notes)
+            free(self.ends[i].names)
         free(self.calls)
         free(self.active)
         free(self.buckets)
         free(self.messages)
         free(self.parts)
         free(self.space)
+        free(self.notes)
+        free(self.senders)
 
     def close(self):
         for sock in self.sockets:
@@ -321,13 +409,26 @@ cdef class Generator:
         self.counts[RECEIVED] += got
         for i in range(got):
             self.counts[BYTES_RECEIVED] += self.messages[i].msg_len
-            if scan(<const char *>self.parts[i].iov_base, self.messages[i].msg_len, &s) < 0:
+            if self.peers > 1 and not self.came(end, i):
+                self.counts[STRAY] += 1
+            elif scan(<const char *>self.parts[i].iov_base, self.messages[i].msg_len, &s) < 0:
                 s.data = <const char *>self.parts[i].iov_base
                 s.size = self.messages[i].msg_len
                 self.note(b"not a SIP message", &s)
             else:
                 self.received(end, &s)
         return got
+
+    cdef bint came(self, int end, int i) noexcept nogil:
+        """Note which peer it came to. False: it is of somebody else than the server."""
+        cdef bint ours = memcmp(&self.senders[i], &self.to, sizeof(sockaddr_in)) == 0
+        self.reached = peer_at(end, loadgen_came_to(&self.messages[i].msg_hdr))
+        self.make_room(i)
+        return ours
+
+    cdef Part here(self, Call *call, int end) noexcept nogil:
+        """ "address:port" of the call's peer at this end."""
+        return self.ends[end].names[call.peer]
 
     cdef Out out(self) noexcept nogil:
         """Room for a message that `send` takes; one at a time for each end, so write it and send it."""
@@ -340,12 +441,14 @@ cdef class Generator:
         made.n = 0
         return made
 
-    cdef void send(self, int end, Out *out) noexcept nogil:
+    cdef void send(self, Call *call, int end, Out *out) noexcept nogil:
         cdef End *e = &self.ends[end]
         cdef int slot = e.pending
         if end:  # it was written into the first end's ring
             memcpy(e.parts[slot].iov_base, out.p, out.n)
         e.parts[slot].iov_len = out.n
+        if self.peers > 1:
+            loadgen_leave_from(&e.messages[slot].msg_hdr, e.notes + slot * NOTE, address_of(end, call.peer))
         e.pending += 1
 
     cdef void flush(self, int end) noexcept nogil:
@@ -376,7 +479,10 @@ cdef class Generator:
             return NULL
         call = &self.calls[number]
         if call.gen == gen and call.active:
-            return call
+            if call.peer == self.reached:
+                return call
+            self.fail(call, b"it came to another peer than the call's", s)
+            return NULL
         if gen <= call.gen:
             self.counts[LATE] += 1
         else:
@@ -390,7 +496,7 @@ cdef class Generator:
     cdef void put_head(self, Out *out, Call *call, int end, const char *method, int step) noexcept nogil:
         """Via, Max-Forwards, Call-ID and CSeq of a request of this call."""
         text(out, b"Via: SIP/2.0/UDP ")
-        put_part(out, self.here[end])
+        put_part(out, self.here(call, end))
         text(out, b";branch=z9hG4bK")
         self.put_id(out, call)
         put_hex(out, call.cseq << 8 | call.leg << 4 | step)

@@ -7,7 +7,7 @@ Datagrams of one size that came from one peer one after the other go back in one
 from libc.errno cimport EINTR, errno
 from libc.string cimport memcmp
 
-from .core cimport iovec, mmsghdr, msghdr
+from .core cimport iovec, mmsghdr, msghdr, sockaddr_in
 
 cdef extern from *:
     """
@@ -26,8 +26,6 @@ cdef extern from *:
     }
     """
     const int MSG_WAITFORONE
-    struct sockaddr_in:
-        unsigned short sin_family
     void loadgen_cut(msghdr *message, char *note, unsigned short size) nogil
     int recvmmsg(int fd, mmsghdr *messages, unsigned int count, int flags, void *timeout) nogil
     int sendmmsg(int fd, mmsghdr *messages, unsigned int count, int flags) nogil

@@ -152,11 +152,11 @@ cdef class Presence(Calls):
         text(&out, b"\r\nContact: <sip:")
         self.put_id(&out, call)
         text(&out, b"@")
-        put_part(&out, self.here[CALLER])
+        put_part(&out, self.here(call, CALLER))
         text(&out, b">\r\nEvent: presence\r\nAccept: application/pidf+xml\r\nExpires: ")
         put_number(&out, expires)
         text(&out, b"\r\nContent-Length: 0\r\n\r\n")
-        self.send(CALLER, &out)
+        self.send(call, CALLER, &out)
 
     cdef void publish(self, Call *call, int expires) noexcept nogil:
         """RFC 3903 §4: the state, or with `expires` 0 that it is no more."""
@@ -183,7 +183,7 @@ cdef class Presence(Calls):
             put_number(&out, body.n)
             text(&out, b"\r\n\r\n")
             put(&out, body.p, body.n)
-        self.send(CALLEE, &out)
+        self.send(call, CALLEE, &out)
 
     cdef void put_document(self, Out *out, Call *call) noexcept nogil:
         """RFC 3863 §4."""
@@ -194,7 +194,7 @@ cdef class Presence(Calls):
         text(out, b'"><status><basic>open</basic></status><contact>sip:b')
         put_number(out, call.number)
         text(out, b"@")
-        put_part(out, self.here[CALLEE])
+        put_part(out, self.here(call, CALLEE))
         text(out, b"</contact></tuple></presence>\r\n")
 
     # What arrives
@@ -290,7 +290,7 @@ cdef class Presence(Calls):
         out = self.out()
         self.put_response(&out, call, s, b"SIP/2.0 200 OK\r\n", b"")
         text(&out, b" NOTIFY\r\nContent-Length: 0\r\n\r\n")
-        self.send(CALLER, &out)
+        self.send(call, CALLER, &out)
         if s.cseq <= watching.notified:  # RFC 3261 §12.2.2
             self.counts[DUPLICATES] += 1
         elif call.seen & NOTIFIED or not (call.state == WATCHING or call.state == PUBLISHING or call.state == LEAVING):

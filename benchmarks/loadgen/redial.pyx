@@ -80,9 +80,9 @@ cdef class Redial(Calls):
         text(&out, b"\r\nContact: <sip:")
         self.put_id(&out, call)
         text(&out, b"@")
-        put_part(&out, self.here[CALLER])
+        put_part(&out, self.here(call, CALLER))
         text(&out, b">\r\nExpires: 3600\r\nContent-Length: 0\r\n\r\n")
-        self.send(CALLER, &out)
+        self.send(call, CALLER, &out)
 
     cdef void again(self, Call *call) noexcept nogil:
         cdef int unanswered = self.reports[call.number].sent & ~self.reports[call.number].answered
@@ -177,7 +177,7 @@ cdef class Redial(Calls):
         text(&out, b" REFER\r\nContact: <")
         put_part(&out, s.uri)
         text(&out, b">\r\nContent-Length: 0\r\n\r\n")
-        self.send(CALLER, &out)
+        self.send(call, CALLER, &out)
         if call.state != LOGIN or call.seen & REFERRED:
             self.counts[DUPLICATES] += 1
             return
@@ -223,7 +223,7 @@ cdef class Redial(Calls):
         text(&out, b"NOTIFY ")
         put(&out, report.target, report.target_size)
         text(&out, b" SIP/2.0\r\nVia: SIP/2.0/UDP ")
-        put_part(&out, self.here[CALLER])
+        put_part(&out, self.here(call, CALLER))
         text(&out, b";branch=z9hG4bK")
         self.put_id(&out, call)
         put_hex(&out, 0xff00 | which)
@@ -235,13 +235,13 @@ cdef class Redial(Calls):
         text(&out, b" NOTIFY\r\nContact: <sip:")
         self.put_id(&out, call)
         text(&out, b"@")
-        put_part(&out, self.here[CALLER])
+        put_part(&out, self.here(call, CALLER))
         text(&out, b">\r\nEvent: refer\r\nSubscription-State: ")
         if which == 1:
             text(&out, b"active;expires=60\r\nContent-Type: message/sipfrag\r\nContent-Length: 20\r\n\r\nSIP/2.0 100 Trying\r\n")
         else:
             text(&out, b"terminated;reason=noresource\r\nContent-Type: message/sipfrag\r\nContent-Length: 16\r\n\r\nSIP/2.0 200 OK\r\n")
-        self.send(CALLER, &out)
+        self.send(call, CALLER, &out)
 
     cdef void report_answered(self, Call *call, Scan *s) noexcept nogil:
         cdef Report *report = &self.reports[call.number]

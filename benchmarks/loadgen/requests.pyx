@@ -26,7 +26,7 @@ cdef class Options(Generator):
         text(&out, b"\r\nTo: <sip:")
         put_part(&out, self.server)
         text(&out, b">\r\nAccept: application/sdp\r\nContent-Length: 0\r\n\r\n")
-        self.send(0, &out)
+        self.send(call, 0, &out)
 
     cdef void received(self, int end, Scan *s) noexcept nogil:
         cdef Call *call = self.find(s.call_id, s)
@@ -100,12 +100,12 @@ cdef class Register(Generator):
             text(&out, b"Contact: <sip:u")
             put_number(&out, call.number)
             text(&out, b"@")
-            put_part(&out, self.here[0])
+            put_part(&out, self.here(call, 0))
             text(&out, b">\r\nExpires: ")
             put_number(&out, self.expires)
             text(&out, b"\r\n")
         text(&out, b"Content-Length: 0\r\n\r\n")
-        self.send(0, &out)
+        self.send(call, 0, &out)
 
     cdef void received(self, int end, Scan *s) noexcept nogil:
         cdef Call *call = self.find(s.call_id, s)
@@ -134,5 +134,5 @@ cdef class Register(Generator):
         text(&out, b"sip:u")
         put_number(&out, call.number)
         text(&out, b"@")
-        put_part(&out, self.here[0])
+        put_part(&out, self.here(call, 0))
         return uri.n == out.n and holds(uri, expected, out.n) and holds(s.contact, b";expires=", 9)
