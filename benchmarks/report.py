@@ -15,7 +15,9 @@ NAMES = {
     "sipfast-power": "sipfast, durability power",
     "sipfast-presence": "presence on sipfast's core",
     "kamailio": "Kamailio",
+    **{f"sipfast-{count}-workers": f"sipfast, workers: {count}" for count in (1, 2, 4)},
     "echo": "C echo (limit)",
+    "echo-one-by-one": "C echo, one by one",
     "uvloop": "uvloop echo",
 }
 COLOURS = {

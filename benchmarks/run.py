@@ -64,6 +64,8 @@ class Plan:
 
     rounds: int = 5
     latency_rounds: int = 3
+    side_rounds: int = 5
+    """of the tables beside the comparison, in which a measurement takes a second at the most"""
     seconds: float = 2.0
     users: int = 100_000
     modes: tuple[str, ...] = tuple(row.mode for row in ROWS)
@@ -72,7 +74,7 @@ class Plan:
     """seconds that each measurement waits at the most for others on the machine to be quiet"""
 
 
-QUICK = Plan(rounds=3, latency_rounds=1, seconds=1.0, users=20_000, power=False)
+QUICK = Plan(rounds=3, latency_rounds=1, side_rounds=1, seconds=1.0, users=20_000, power=False)
 
 
 def compare(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
@@ -99,15 +101,18 @@ def beside_the_server() -> Iterator[bool]:
         os.sched_setaffinity(0, cores)
 
 
-def compare_row(row: Row, plan: Plan, pinned: bool, say: Callable[[str], None]) -> dict[str, Any]:
-    """The closed loops in turns, then the open loops at half of what the slowest SIP server managed, in turns."""
+def compare_row(row: Row, plan: Plan, pinned: bool, say: Callable[[str], None], **options: Any) -> dict[str, Any]:
+    """The closed loops in turns, then the open loops at half of what the slowest SIP server managed, in turns.
+
+    `options` are the generator's.
+    """
     kinds = [each for each in row.contenders if available(each, row.mode_of(each))]
     kinds = [each for each in kinds if plan.power or each != "sipfast-power"]
     runs: dict[str, list[dict[str, Any]]] = {kind: [] for kind in kinds}
     latency: dict[str, list[dict[str, Any]]] = {kind: [] for kind in kinds if kind in (OURS, THEIRS)}
     for number in range(plan.rounds):
         for kind in turned(kinds, number):
-            run = one_run(kind, row.mode_of(kind), plan, pinned, check_kill=number == 0 and kind.startswith(OURS))
+            run = one_run(kind, row.mode_of(kind), plan, pinned, check_kill=number == 0 and kind.startswith(OURS), **options)
             runs[kind].append(run)
             say(
                 f"{row.mode} {number + 1}/{plan.rounds} {kind}: {run['cycles_per_second']:,.0f} {row.unit}, "
@@ -116,7 +121,7 @@ def compare_row(row: Row, plan: Plan, pinned: bool, say: Callable[[str], None]) 
     rate = min(statistics.median(run["cycles_per_second"] for run in runs[kind]) for kind in latency) / 2
     for number in range(plan.latency_rounds):
         for kind in turned(list(latency), number):
-            run = one_run(kind, row.mode_of(kind), plan, pinned, rate=rate)
+            run = one_run(kind, row.mode_of(kind), plan, pinned, rate=rate, **options)
             latency[kind].append(run)
             shown = ", ".join(f"{name} {value:,.0f} us" for name, value in run["latency_us"].items())
             say(f"{row.mode} latency {number + 1}/{plan.latency_rounds} {kind} at {rate:,.0f}/s: {shown}")
@@ -131,13 +136,23 @@ def turned(kinds: Sequence[T], number: int) -> Iterable[T]:
 
 
 def one_run(
-    kind: str, mode: str, plan: Plan, pinned: bool, *, rate: float = 0, check_kill: bool = False, refreshes: int = 0
+    kind: str,
+    mode: str,
+    plan: Plan,
+    pinned: bool,
+    *,
+    rate: float = 0,
+    check_kill: bool = False,
+    tell: bool = False,
+    **options: Any,
 ) -> dict[str, Any]:
-    """A fresh server, prepared, measured, and asked for what it stored."""
-    playing = "echo" if kind in ("echo", "uvloop") else mode
-    options = {"size": users_of(kind, plan)} if mode == "register" else {}
-    if refreshes:
-        options["refreshes"] = refreshes
+    """A fresh server, prepared, measured, and asked for what it stored; `options` are the generator's.
+
+    `tell`: it is also ended and asked for what it has counted itself.
+    """
+    playing = "echo" if kind.startswith(("echo", "uvloop")) else mode
+    if mode == "register":
+        options.setdefault("size", users_of(kind, plan))
     with running(kind, mode, SERVER_CORE if pinned else None) as peer:
         load = generator(playing, peer.address, **options)
         try:
@@ -152,6 +167,8 @@ def one_run(
                     peer.kill()
                     peer.start()
                     found["stored_after_kill"] = fetch(load)
+            if tell:
+                found["told"] = peer.told()
         finally:
             load.close()
     return found

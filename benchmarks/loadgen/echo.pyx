@@ -44,12 +44,12 @@ cdef struct Slots:
     char space[BATCH][ROOM + 64]
 
 
-cdef int join(Slots *s, int got) noexcept nogil:
-    """Make runs of what was received. Returns how many."""
+cdef int join(Slots *s, int got, bint together) noexcept nogil:
+    """Make runs of what was received, of one each unless `together`. Returns how many."""
     cdef int i, runs = 0
     cdef msghdr *run = NULL
     for i in range(got):
-        if (run != NULL and s.messages[i].msg_len == s.messages[i - 1].msg_len
+        if (together and run != NULL and s.messages[i].msg_len == s.messages[i - 1].msg_len
                 and memcmp(&s.peers[i], &s.peers[i - 1], sizeof(sockaddr_in)) == 0):
             run.msg_iovlen += 1
             loadgen_cut(run, s.notes[runs - 1], <unsigned short>s.messages[i].msg_len)
@@ -61,8 +61,8 @@ cdef int join(Slots *s, int got) noexcept nogil:
     return runs
 
 
-def serve(int fd):
-    """Send every datagram of the socket back. Ends by an error of the socket only."""
+def serve(int fd, bint together=True):
+    """Send every datagram of the socket back, each by itself unless `together`. Ends by an error of the socket only."""
     cdef Slots s
     cdef int i, got, runs, done, sent
     for i in range(BATCH):
@@ -82,7 +82,7 @@ def serve(int fd):
                 if errno == EINTR:
                     continue
                 break
-            runs = join(&s, got)
+            runs = join(&s, got, together)
             done = 0
             while done < runs:
                 sent = sendmmsg(fd, s.runs + done, runs - done, 0)

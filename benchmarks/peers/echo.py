@@ -1,4 +1,4 @@
-"""The C-speed echo of benchmarks/loadgen/echo.pyx as a server: python -m benchmarks.peers.echo PORT BUFFER"""
+"""The C-speed echo of benchmarks/loadgen/echo.pyx as a server: python -m benchmarks.peers.echo PORT BUFFER [one-by-one]"""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def main() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, int(sys.argv[2]))
         bound.bind(("127.0.0.1", int(sys.argv[1])))
-        echo.serve(bound.fileno())
+        echo.serve(bound.fileno(), "one-by-one" not in sys.argv)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,10 @@ one worker, no log, no DNS, no TCP, a location table with as many slots as users
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -73,6 +75,16 @@ class Peer:
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait(10)
 
+    def told(self) -> dict[str, int]:
+        """End it, and return the sum of what its workers say then to have counted; nothing where they say nothing."""
+        self.stop()
+        counters: dict[str, int] = {}
+        for line in (self.folder / "log").read_text(errors="replace").splitlines():
+            if " event=worker-stopped " in line or " event=stopped " in line:
+                for name, count in re.findall(r" (\w+)=(\d+)\b", line):
+                    counters[name] = counters.get(name, 0) + int(count)
+        return counters
+
     def stop(self) -> None:
         """SIGTERM, and SIGKILL to what is left then."""
         if self._process and self._process.poll() is None:
@@ -90,9 +102,13 @@ def uvloop_echo(port: int, folder: Path, mode: str) -> list[str]:
     return [sys.executable, "-m", "benchmarks.peers.uvloop_echo", str(port), str(BUFFER)]
 
 
-def sipfast(port: int, folder: Path, mode: str) -> list[str]:
-    command = [sys.executable, "-m", "sipfast", "serve", "--workers", "1", "--listen", f"udp:{HOST}:{port}"]
-    return [*command, "--domain", DOMAIN, "--data", str(folder / "data"), "--log-level", "warning"]
+def echo_one_by_one(port: int, folder: Path, mode: str) -> list[str]:
+    return [*echo(port, folder, mode), "one-by-one"]
+
+
+def sipfast(port: int, folder: Path, mode: str, workers: int = 1, level: str = "warning") -> list[str]:
+    command = [sys.executable, "-m", "sipfast", "serve", "--workers", str(workers), "--listen", f"udp:{HOST}:{port}"]
+    return [*command, "--domain", DOMAIN, "--data", str(folder / "data"), "--log-level", level]
 
 
 def sipfast_power(port: int, folder: Path, mode: str) -> list[str]:
@@ -124,11 +140,14 @@ def kamailio(port: int, folder: Path, mode: str) -> list[str]:
 
 KINDS = {
     "echo": echo,
+    "echo-one-by-one": echo_one_by_one,
     "uvloop": uvloop_echo,
     "sipfast": sipfast,
     "sipfast-power": sipfast_power,
     "sipfast-presence": sipfast_presence,
     "kamailio": kamailio,
+    # Each worker says at its end what it has counted, which is of level info.
+    **{f"sipfast-{count}-workers": functools.partial(sipfast, workers=count, level="info") for count in (1, 2, 4)},
 }
 
 
