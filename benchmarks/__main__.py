@@ -9,8 +9,9 @@ import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from . import waiting
+from . import many, waiting, workers
 from .report import into_readme, plot, table
 from .run import QUICK, ROWS, Plan, compare
 
@@ -29,6 +30,7 @@ def main() -> int:
     plan = QUICK if arguments.quick else Plan()
     changes = {"rounds": arguments.rounds, "seconds": arguments.seconds, "modes": arguments.rows}
     changes["patience"] = arguments.patience
+    changes["side_rounds"] = arguments.rounds
     plan = replace(plan, **{name: value for name, value in changes.items() if value})
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers are ended, too
     whole = plan == Plan(patience=plan.patience)
@@ -45,6 +47,10 @@ def main() -> int:
     print(text)
     if "redial" in plan.modes:
         plots += wait(plan, folder)
+    for name, part, compared in (("many", many, many.compare_many), ("workers", workers, workers.compare_workers)):
+        beside = compared(plan, say)
+        if beside is not None:
+            keep(name, part, beside, folder)
     print(f"written to {folder}: JSON, tables, {', '.join(path.name for path in plots)}")
     return 0
 
@@ -55,12 +61,17 @@ def wait(plan: Plan, folder: Path) -> list[Path]:
     if found is None:
         say("what waiting costs is left out: nobody here plays presence")
         return []
-    (folder / "waiting.json").write_text(json.dumps(found, indent=1) + "\n")
-    (folder / "waiting.md").write_text(waiting.table(found))
-    if folder == RESULTS:
-        waiting.into_readme(RESULTS.parent.parent / "README.md", found)
-    print(waiting.table(found))
+    keep("waiting", waiting, found, folder)
     return waiting.plot(found, folder)
+
+
+def keep(name: str, part: Any, found: dict[str, Any], folder: Path) -> None:
+    """JSON and table of a part of the suite, which the README shows where it was the whole suite that ran."""
+    (folder / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
+    (folder / f"{name}.md").write_text(part.table(found))
+    if folder == RESULTS:
+        part.into_readme(RESULTS.parent.parent / "README.md", found)
+    print(part.table(found))
 
 
 def say(line: str) -> None:
