@@ -52,7 +52,7 @@ HELLO = 9  # to all: the sender has started
 
 REACH_BACK = 300_000  # ms: a dead worker's watches that were armed before it surely are known to their owners
 COMMIT_AGAIN = 200  # ms after a commit that failed
-EARLY_ENDS = 1024  # calls whose end may be seen here before the notice of their talk comes
+EARLY_ENDS = 1024  # calls, at the least, whose end may be seen here before the notice of their talk comes
 
 
 class Notice(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -97,7 +97,9 @@ class SharedRedial(Redial):
         self._resumed = resumed
         self._notices: list[tuple[int, Notice]] = []  # to leave after the commit
         self._proxied: dict[bytes, Pair] = {}  # Call-ID -> pair of another's, of recalled calls that go through here
-        self._early: dict[bytes, None] = {}  # Call-IDs of calls that have ended, and were no talks as far as known
+        # Call-IDs of calls that have ended, and were no talks as far as known: the latest, and those before them
+        self._early: set[bytes] = set()
+        self._earlier: set[bytes] = set()
 
     # ---- who is whose
 
@@ -322,9 +324,12 @@ class SharedRedial(Redial):
             self._recall(callee, now)
 
     def _remember(self, call_id: bytes) -> None:
-        self._early[call_id] = None
-        if len(self._early) > EARLY_ENDS:
-            del self._early[next(iter(self._early))]
+        self._early.add(call_id)
+        if len(self._early) >= EARLY_ENDS:
+            self._early, self._earlier = set(), self._early
+
+    def _has_ended(self, call_id: bytes) -> bool:
+        return call_id in self._early or call_id in self._earlier
 
     # ---- what is held here
 
@@ -413,7 +418,7 @@ class SharedRedial(Redial):
             self._stop(recall)
             recall.over = True
             self._release(recall)
-        if call_id in self._early:
+        if self._has_ended(call_id):
             self._recall(pair[0], now)
             return
         talk = self._store.talk(pair[0])
@@ -424,7 +429,7 @@ class SharedRedial(Redial):
 
     def _talk_elsewhere(self, talk: Talk, now: int) -> None:
         self._hold(talk, now)
-        if talk.call_id in self._early:
+        if self._has_ended(talk.call_id):
             self.call_ended(talk.call_id, now)
 
     def _greeted(self, worker: int, now: int) -> None:

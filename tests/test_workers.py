@@ -17,7 +17,7 @@ from scene import Scene, Speaker
 from sipwire import Sip, literal, uri_of
 
 from sipfast.config import Config, Redial
-from sipfast.redial_shared import HELLO, LOOK, Notice, _encode
+from sipfast.redial_shared import EARLY_ENDS, HELLO, LOOK, Notice, _encode
 
 
 @pytest.fixture(autouse=True)
@@ -311,8 +311,11 @@ def talking(count: int, answered_by: int) -> tuple[Scene, Phone, Phone, Phone]:
     return scene, alice, bob, carol
 
 
+@pytest.mark.parametrize("others", [0, EARLY_ENDS - 1], ids=["alone", "among others"])
 @pytest.mark.parametrize("ended_by", [0, 2], ids=["the owner", "a third one"])
-def test_a_call_that_ends_before_it_was_told_of_keeps_nobody_waiting(workers: Callable[[int], None], ended_by: int) -> None:
+def test_a_call_that_ends_before_it_was_told_of_keeps_nobody_waiting(
+    workers: Callable[[int], None], ended_by: int, others: int
+) -> None:
     workers(4)
     scene, alice, bob, carol = talking(4, 1)
     home = cluster_of(scene).home
@@ -322,9 +325,20 @@ def test_a_call_that_ends_before_it_was_told_of_keeps_nobody_waiting(workers: Ca
     alice.hang_up(alice.calls[-1])
     scene.network.wait(lambda: bob.calls[0].over)
     assert cluster_of(scene).posted
+    for number in range(others):
+        cluster_of(scene).engines[elsewhere].redial.call_ended(b"another-%d" % number, scene.now)
     scene.run(3_000)
     scene.server.delay = 1
     scene.network.wait(lambda: carol.calls[-1].recalled and carol.calls[-1].over, 20_000)
+
+
+def test_ends_of_ordinary_calls_are_forgotten(workers: Callable[[int], None]) -> None:
+    workers(2)
+    scene = Scene()
+    redial = cluster_of(scene).engines[0].redial
+    for number in range(10 * EARLY_ENDS):
+        redial.call_ended(b"call-%d" % number, scene.now)
+    assert EARLY_ENDS <= len(redial._early) + len(redial._earlier) <= 2 * EARLY_ENDS
 
 
 def test_an_end_that_is_told_before_the_answer_keeps_nobody_waiting(workers: Callable[[int], None]) -> None:
