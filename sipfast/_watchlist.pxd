@@ -12,7 +12,7 @@ cdef enum:
     REWRITE = 8             # no payload
     REWRITE_AFTER = 1_000   # ms from a failed commit until what it lost is written again
 
-# A pair is a tuple: callee, caller. `public` and `cpdef` for redial_shared, which is Python.
+# A pair is a tuple: callee, caller. `cpdef` where redial_shared does it in another way, or a test asks.
 cdef class Watchlist(Timed):
     cdef public object _settings, _store
     cdef public Wheel _wheel

@@ -24,11 +24,11 @@ cdef class Recall(Handler):
     cdef public uint64_t timer
     cdef ClientTransaction refer         # until it is answered
     cdef public bint over
-    # Where several workers share the recalls, see redial_shared.py
+    # Where several workers share the recalls, see redial_shared.pyx
     cdef public int worker               # the other one that the call goes through
     cdef public bint waited              # for the notice that the call has started
 
-# `public` and `cpdef` for the one that inherits, redial_shared, which is Python.
+# `cpdef` where the one that inherits, redial_shared, does it in another way, or a test asks.
 cdef class Redial(Watchlist):
     cdef Referrer _referrer
     cdef public Location _location

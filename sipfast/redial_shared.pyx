@@ -14,28 +14,23 @@ as after any restart, those of others for what it may have committed without tel
 others tell it of the calls that they are proxying for its recalls, and take up what they had from the dead one.
 """
 
-from __future__ import annotations
-
 import logging
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+
+from libc.stdint cimport int64_t, uint32_t
+
+from ._flow cimport Flow
+from ._parser cimport Message
+from ._records cimport StoredWatch, same_piece
+from ._refer cimport expires_of
+from .redial cimport Recall, Redial
+
 from zlib import crc32
 
 import msgspec
 
-from . import config
-from ._flow import Flow
-from ._parser import Message
-from ._refer import Referrer, expires_of, offer
-from ._wheel import Wheel
-from .location import Location
+from ._refer import offer
 from .records import ARMED, CALLING, RECALLING, Talk
-from .redial import GUARD, RECALL, Recall, Redial
-from .store.protocol import Store
-
-if TYPE_CHECKING:
-    from ._records import StoredWatch
-    from .redial import Pair
+from .redial import GUARD, RECALL
 
 log = logging.getLogger("sipfast.redial")
 
@@ -67,47 +62,37 @@ class Notice(msgspec.Struct, array_like=True, frozen=True, gc=False):
     since: int = 0
 
 
+cdef bytes armed = ARMED.encode(), recalling = RECALLING.encode(), calling = CALLING.encode()  # as stored
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Notice).decode
 
 
-class SharedRedial(Redial):
+cdef class SharedRedial(Redial):
     """Redial in worker `worker` of `workers`. `post(worker, notice)` leaves with the engine's next commit.
 
     `resumed`: it takes the place of a worker that died, while the others went on.
     """
 
-    def __init__(
-        self,
-        settings: config.Redial,
-        store: Store,
-        wheel: Wheel,
-        location: Location,
-        referrer: Referrer,
-        *,
-        worker: int,
-        workers: int,
-        post: Callable[[int, bytes], None],
-        resumed: bool = False,
-    ) -> None:
-        super().__init__(settings, store, wheel, location, referrer)
+    def __init__(self, settings, store, wheel, location, referrer, *, int worker, int workers, post,
+                 bint resumed=False):
+        Redial.__init__(self, settings, store, wheel, location, referrer)
         self._worker = worker
         self._workers = workers
         self._post = post
         self._resumed = resumed
-        self._notices: list[tuple[int, Notice]] = []  # to leave after the commit
-        self._proxied: dict[bytes, Pair] = {}  # Call-ID -> pair of another's, of recalled calls that go through here
-        # Call-IDs of calls that have ended, and were no talks as far as known: the latest, and those before them
-        self._early: set[bytes] = set()
-        self._earlier: set[bytes] = set()
+        self._notices = []
+        self._proxied = {}
+        self._early = set()
+        self._earlier = set()
 
     # ---- who is whose
 
-    def owner(self, callee: bytes) -> int:
+    def owner(self, bytes callee not None):
         """The worker that a callee belongs to."""
-        return crc32(callee) % self._workers
+        return self._owner(callee)
 
-    def home(self, call_id: bytes) -> int:
+    def home(self, bytes call_id not None):
         """The worker that has made a REFER with this Call-ID; -1 where none has."""
         if len(call_id) != 26:
             return -1
@@ -117,49 +102,56 @@ class SharedRedial(Redial):
             return -1
         return worker if worker < self._workers else -1
 
-    def _owns(self, callee: bytes) -> bool:
-        return crc32(callee) % self._workers == self._worker
+    cdef int _owner(self, bytes callee) except -1:
+        return <uint32_t>crc32(callee) % <uint32_t>self._workers
 
-    def _new_call_id(self) -> bytes:
-        return b"%02x" % self._worker + super()._new_call_id()
+    cdef bint _is_mine(self, bytes callee) except -1:
+        return self._owner(callee) == self._worker
 
-    def _tell(self, kind: int, pair: Pair, call_id: bytes = b"", status: int = 0) -> None:
-        self._notices.append((self.owner(pair[0]), Notice(kind, self._worker, *pair, call_id, status)))
+    cpdef bint _owns(self, bytes callee) except *:
+        return self._is_mine(callee)
 
-    def _tell_all(self, notice: Notice) -> None:
+    cpdef bytes _new_call_id(self):
+        return b"%02x" % self._worker + Redial._new_call_id(self)
+
+    cdef _tell(self, int kind, tuple pair, bytes call_id=b"", int status=0):
+        self._notices.append((self._owner(pair[0]), Notice(kind, self._worker, *pair, call_id, status)))
+
+    cdef _tell_all(self, notice):
         self._notices += [(worker, notice) for worker in range(self._workers) if worker != self._worker]
 
     # ---- start, commit, failure
 
-    def start(self, now: int) -> None:
+    def start(self, int64_t now):
         """As after any restart for the callees that are its own; then it says hello."""
-        super().start(now)
-        if not self._settings.enabled:
+        Redial.start(self, now)
+        if not self._enabled:
             return
         if self._resumed:
             self._look_back(now)
         self._tell_all(Notice(HELLO, self._worker))
 
-    def _look_back(self, now: int) -> None:
+    cdef _look_back(self, int64_t now):
         """Tell the owners again what the dead worker may have committed without telling."""
-        back: dict[bytes, bool] = {}
+        cdef dict back = {}
         for watch in self._store.each_watch():
             callee = watch.callee
-            if self._owns(callee) or watch.state != ARMED:
+            if self._is_mine(callee) or watch.state != ARMED:
                 continue
             if callee not in back:
-                back[callee] = self._location.bound(callee, now)
+                back[callee] = self._location.is_bound(callee, now)
             if back[callee] or watch.armed_at > now - REACH_BACK:
                 self._tell(LOOK, (callee, watch.caller))
 
-    def committed(self, now: int) -> bool:
+    cpdef bint committed(self, int64_t now) except *:
         """As ever; and what was committed is told."""
-        notices, self._notices = self._notices, []
-        for worker, notice in notices:
-            self._post(worker, _encode(notice))
-        return super().committed(now) or bool(self._notices)
+        if self._notices:
+            notices, self._notices = self._notices, []
+            for worker, notice in notices:
+                self._post(worker, _encode(notice))
+        return Redial.committed(self, now) or bool(self._notices)
 
-    def rolled_back(self, now: int) -> None:
+    def rolled_back(self, int64_t now):
         """As ever; what is told waits for the commit that succeeds. What was only promised is not told."""
         undone = self._armed
         self._notices = [
@@ -170,140 +162,143 @@ class SharedRedial(Redial):
         for pair, record in [*self._touched.items()]:
             if record is not None and pair not in undone and self._store.watch_record(*pair) is None:
                 del self._touched[pair]  # another worker has ended it meanwhile
-        super().rolled_back(now)
+        Redial.rolled_back(self, now)
         # What was written again holds up the other workers until it is committed.
         self._wheel.schedule(now + COMMIT_AGAIN, self)
 
-    def _write_again(self, now: int) -> None:
+    cpdef _write_again(self, int64_t now):
         for pair, record in [*self._lost.items()]:
             # Another worker may have changed or ended it meanwhile: what is the owner's to write is left to the owner.
-            if record is not None and (not self._owns(pair[0]) or self._store.watch_record(*pair) is None):
+            if record is not None and (not self._is_mine(pair[0]) or self._store.watch_record(*pair) is None):
                 del self._lost[pair]
-        super()._write_again(now)
+        Redial._write_again(self, now)
 
-    def _watch(self, pair: Pair) -> StoredWatch | None:
-        if self._lost.get(pair) is not None and self._store.watch_record(*pair) is None:
+    cpdef _watch(self, tuple pair):
+        if self._lost and self._lost.get(pair) is not None and self._store.watch_record(*pair) is None:
             del self._lost[pair]  # another worker has ended it meanwhile
-        return super()._watch(pair)
+        return Redial._watch(self, pair)
 
     # What other workers have armed or cancelled may not have been told yet, so it is the store that says who waits.
 
-    def _watches(self, callee: bytes) -> list[StoredWatch]:
+    cpdef list _watches(self, bytes callee):
         found = [self._watch((watch.callee, watch.caller)) for watch in self._store.watches(callee)]
         return [watch for watch in found if watch is not None]
 
-    def _is_watched(self, pair: Pair) -> bool:
+    cpdef bint _is_watched(self, tuple pair) except *:
         return self._watch(pair) is not None
 
-    def _may_arm(self, caller: bytes, callee: bytes) -> bool:
+    cpdef bint _may_arm(self, bytes caller, bytes callee) except *:
         return (
             self._store.count_by_caller(caller) < self._settings.per_caller
             and self._store.count_by_callee(callee) < self._settings.per_callee
         )
 
-    def _keeps_others_waiting(self, pair: Pair) -> bool:
+    cpdef bint _keeps_others_waiting(self, tuple pair) except *:
         return self._settings.order == "serial" and self._store.count_by_callee(pair[0]) > 0
 
-    def _take_back(self, pair: Pair, now: int) -> None:
-        if self._owns(pair[0]):
-            super()._take_back(pair, now)
+    cpdef _take_back(self, tuple pair, int64_t now):
+        if self._is_mine(pair[0]):
+            Redial._take_back(self, pair, now)
 
     # ---- what the engine saw
 
-    def unavailable(
-        self, request: Message, flow: Flow, caller: bytes, callee: bytes, allowed: bool, now: int
-    ) -> tuple[bytes | None, bytes] | None:
+    cpdef unavailable(self, Message request, Flow flow, bytes caller, bytes callee, bint allowed, int64_t now):
         """See Redial."""
-        if self._settings.enabled and allowed and not self._owns(callee) and expires_of(request) != 0:
+        cdef StoredWatch watch
+        if self._enabled and allowed and not self._is_mine(callee) and expires_of(request) != 0:
             watch = self._watch((callee, caller))
-            if watch is not None and watch.state != ARMED:
+            if watch is not None and not same_piece(watch.at.state, armed):
                 # The recalled call finds the callee gone again: its owner puts the watch back, or gives it up.
-                self._proxied.pop(request.call_id, None)
-                self._tell(GONE, (callee, caller), request.call_id)
-                return offer(watch, now) if watch.attempts < self._settings.attempts else None
-        return super().unavailable(request, flow, caller, callee, allowed, now)
+                self._proxied.pop(request.text(request.call_id), None)
+                self._tell(GONE, (callee, caller), request.text(request.call_id))
+                return offer(watch, now) if watch.at.attempts < self._settings.attempts else None
+        return Redial.unavailable(self, request, flow, caller, callee, allowed, now)
 
-    def _arm(self, request: Message, flow: Flow, pair: Pair, expires_at: int, now: int) -> StoredWatch | None:
-        watch = super()._arm(request, flow, pair, expires_at, now)
+    cpdef _arm(self, Message request, Flow flow, tuple pair, int64_t expires_at, int64_t now):
+        cdef StoredWatch watch
+        watch = Redial._arm(self, request, flow, pair, expires_at, now)
         if watch is None:
             return None
-        if self._owns(pair[0]):
+        if self._is_mine(pair[0]):
             self._look(pair, now)
         else:
             self._tell(LOOK, pair)
         return watch
 
-    def cancel(self, caller: bytes, callee: bytes, now: int) -> bool:
+    cpdef bint cancel(self, bytes caller, bytes callee, int64_t now) except *:
         """See Redial."""
-        cancelled = super().cancel(caller, callee, now)
-        if cancelled and not self._owns(callee):
+        cancelled = Redial.cancel(self, caller, callee, now)
+        if cancelled and not self._is_mine(callee):
             self._tell(LOOK, (callee, caller))
         return cancelled
 
-    def callee_bound(self, callee: bytes, now: int) -> None:
+    cpdef callee_bound(self, bytes callee, int64_t now):
         """See Redial."""
-        if not self._settings.enabled:
+        if not self._enabled:
             return
-        if self._owns(callee):
+        if self._is_mine(callee):
             self._bound(callee, now)
         elif self._store.count_by_callee(callee):
             self._tell(BOUND, (callee, b""))
 
-    def call_started(self, caller: bytes, callee: bytes, request: Message, now: int) -> None:
+    cpdef call_started(self, bytes caller, bytes callee, Message request, int64_t now):
         """See Redial. The claim was committed before the REFER left, so the store knows of every recall."""
-        if not self._settings.enabled:
+        cdef StoredWatch watch
+        if not self._enabled:
             return
-        if self._owns(callee):
-            super().call_started(caller, callee, request, now)
+        if self._is_mine(callee):
+            Redial.call_started(self, caller, callee, request, now)
             return
         pair = (callee, caller)
         watch = self._watch(pair)
-        if (watch is None or watch.state == ARMED) and self._settings.end_on != "refer":
+        if (watch is None or same_piece(watch.at.state, armed)) and self._settings.end_on != "refer":
             return
-        self._proxied[request.call_id] = pair
-        if watch is not None and watch.state == RECALLING:
+        self._proxied[request.text(request.call_id)] = pair
+        if watch is not None and same_piece(watch.at.state, recalling):
             self._store.for_update()
             watch = self._watch(pair)
             if watch is not None:
                 self._calls(watch)
-        self._tell(STARTED, pair, request.call_id)
+        self._tell(STARTED, pair, request.text(request.call_id))
 
-    def is_recalling(self, caller: bytes, callee: bytes) -> bool:
+    cpdef bint is_recalling(self, bytes caller, bytes callee) except *:
         """See Redial."""
-        if self._owns(callee):
-            return super().is_recalling(caller, callee)
+        cdef StoredWatch watch
+        if self._is_mine(callee):
+            return Redial.is_recalling(self, caller, callee)
         watch = self._watch((callee, caller))
-        return watch is not None and watch.state != ARMED
+        return watch is not None and not same_piece(watch.at.state, armed)
 
-    def call_answered(self, caller: bytes, callee: bytes, call_id: bytes, now: int) -> None:
+    cpdef call_answered(self, bytes caller, bytes callee, bytes call_id, int64_t now):
         """See Redial."""
-        if not self._settings.enabled:
+        if not self._enabled:
             return
         proxied = self._proxied.pop(call_id, None)
         for pair in ((callee, caller), (caller, callee)):
-            if self._owns(pair[0]):
+            if self._is_mine(pair[0]):
                 self._answered(pair, call_id, now)
             elif proxied == pair or self._watch(pair) is not None:
                 self._answered_here(pair, call_id, now)
 
-    def _answered_here(self, pair: Pair, call_id: bytes, now: int) -> None:
+    cdef _answered_here(self, tuple pair, bytes call_id, int64_t now):
         """A call for another's callee was answered. With end_on = "refer" only the owner knows whether it was recalled."""
+        cdef StoredWatch watch
         self._store.for_update()
         watch = self._watch(pair)
         if self._remove(pair, "answered"):
             self._counts["completed"] += 1
-        if watch is not None and watch.state != ARMED and self._keeps_others_waiting(pair):
+        if watch is not None and not same_piece(watch.at.state, armed) and self._keeps_others_waiting(pair):
             self._talk(pair, call_id, now)
         self._tell(ANSWERED, pair, call_id)
 
-    def call_failed(self, caller: bytes, callee: bytes, call_id: bytes, status: int, now: int) -> None:
+    cpdef call_failed(self, bytes caller, bytes callee, bytes call_id, int status, int64_t now):
         """See Redial."""
-        if self._owns(callee):
-            super().call_failed(caller, callee, call_id, status, now)
+        if self._is_mine(callee):
+            Redial.call_failed(self, caller, callee, call_id, status, now)
         elif self._proxied.pop(call_id, None) is not None:
             self._tell(FAILED, (callee, caller), call_id, status)
 
-    def call_ended(self, call_id: bytes, now: int) -> None:
+    cpdef call_ended(self, bytes call_id, int64_t now):
         """See Redial."""
         callee = self._talks.pop(call_id, None)
         if callee is None:
@@ -313,62 +308,64 @@ class SharedRedial(Redial):
         talk = self._store.talk(callee)
         if talk is not None and talk.call_id == call_id:
             self._keep_talk(callee, None)
-        if self._owns(callee):
+        if self._is_mine(callee):
             self._over(callee, call_id, now)
         else:
             self._tell(ENDED, (callee, b""), call_id)
 
-    def _over(self, callee: bytes, call_id: bytes, now: int) -> None:
+    cdef _over(self, bytes callee, bytes call_id, int64_t now):
         if self._taken.get(callee) == call_id:
             del self._taken[callee]
             self._recall(callee, now)
 
-    def _remember(self, call_id: bytes) -> None:
+    cdef _remember(self, bytes call_id):
         self._early.add(call_id)
         if len(self._early) >= EARLY_ENDS:
             self._early, self._earlier = set(), self._early
 
-    def _has_ended(self, call_id: bytes) -> bool:
+    cdef bint _has_ended(self, bytes call_id) except -1:
         return call_id in self._early or call_id in self._earlier
 
     # ---- what is held here
 
-    def _time(self, pair: Pair, expires_at: int) -> None:
-        if self._owns(pair[0]):
-            super()._time(pair, expires_at)
+    cpdef _time(self, tuple pair, int64_t expires_at):
+        if self._is_mine(pair[0]):
+            Redial._time(self, pair, expires_at)
 
-    def _talk(self, pair: Pair, call_id: bytes, now: int) -> None:
-        super()._talk(pair, call_id, now)
+    cpdef _talk(self, tuple pair, bytes call_id, int64_t now):
+        Redial._talk(self, pair, call_id, now)
         self._tell_all(Notice(TALK, self._worker, *pair, call_id, 0, now))
 
-    def _hold(self, talk: Talk, now: int) -> None:
+    cpdef _hold(self, talk, int64_t now):
         known = talk.call_id in self._talks
-        if self._owns(talk.callee):
+        if self._is_mine(talk.callee):
             self._taken[talk.callee] = talk.call_id
         if not known:
             self._know(talk, now)
 
-    def expired(self, kind: int, payload: object, now: int) -> int:
+    cpdef int expired(self, int kind, object payload, int64_t now) except -1:
         """See Redial."""
+        cdef StoredWatch watch
         if kind == RECALL and isinstance(payload, Recall) and not payload.over and not payload.waited:
             # The call may have started in another worker, whose notice is on its way.
             self._store.for_update()
             watch = self._watch(payload.pair)
-            if watch is not None and watch.state == CALLING:
+            if watch is not None and same_piece(watch.at.state, calling):
                 payload.waited = True
                 payload.timer = 0
                 self._late(payload, now + round(self._settings.recall_timeout * 1000))
                 return 0
-        return super().expired(kind, payload, now)
+        return Redial.expired(self, kind, payload, now)
 
     # ---- what the others saw
 
-    def told(self, data: bytes, now: int) -> None:
+    def told(self, bytes data not None, int64_t now):
         """Take a notice."""
+        cdef Recall recall
         notice = _decode(data)
         pair = (notice.callee, notice.caller)
         kind = notice.kind
-        if not self._settings.enabled:
+        if not self._enabled:
             return
         if kind == LOOK:
             self._look(pair, now)
@@ -378,7 +375,7 @@ class SharedRedial(Redial):
         elif kind == STARTED:
             self._started_elsewhere(pair, notice)
         elif kind == FAILED:
-            super().call_failed(notice.caller, notice.callee, notice.call_id, notice.status, now)
+            Redial.call_failed(self, notice.caller, notice.callee, notice.call_id, notice.status, now)
         elif kind == GONE:
             recall = self._recalls.get(pair)
             if recall is not None:
@@ -394,24 +391,27 @@ class SharedRedial(Redial):
         elif kind == HELLO:
             self._greeted(notice.sender, now)
 
-    def _look(self, pair: Pair, now: int) -> None:
+    cdef _look(self, tuple pair, int64_t now):
         """The watch was armed, renewed or removed. Its callee may have come back in another worker at that moment."""
+        cdef StoredWatch watch
         watch = self._watch(pair)
         if watch is None:
             self._untime(pair)
             return
-        self._time(pair, watch.expires_at)
-        if watch.state == ARMED and self._location.bound(pair[0], now):
-            self._pause(pair[0], max(watch.not_before, now + self._guard), GUARD, now)
+        self._time(pair, watch.at.expires_at)
+        if same_piece(watch.at.state, armed) and self._location.is_bound(pair[0], now):
+            self._pause(pair[0], max(watch.at.not_before, now + self._guard), GUARD, now)
 
-    def _started_elsewhere(self, pair: Pair, notice: Notice) -> None:
+    cdef _started_elsewhere(self, tuple pair, notice):
+        cdef Recall recall
         recall = self._recalls.get(pair)
         if recall is not None:
             recall.call_id = notice.call_id
             recall.worker = notice.sender
             self._stop(recall)
 
-    def _answered_elsewhere(self, pair: Pair, call_id: bytes, now: int) -> None:
+    cdef _answered_elsewhere(self, tuple pair, bytes call_id, int64_t now):
+        cdef Recall recall
         self._untime(pair)
         recall = self._recalls.pop(pair, None)
         if recall is not None:
@@ -427,15 +427,16 @@ class SharedRedial(Redial):
         elif recall is not None and self._keeps_others_waiting(pair):
             self._talk(pair, call_id, now)
 
-    def _talk_elsewhere(self, talk: Talk, now: int) -> None:
+    cdef _talk_elsewhere(self, talk, int64_t now):
         self._hold(talk, now)
         if self._has_ended(talk.call_id):
             self.call_ended(talk.call_id, now)
 
-    def _greeted(self, worker: int, now: int) -> None:
+    cdef _greeted(self, int worker, int64_t now):
         """A worker has started, perhaps in the place of one that died."""
+        cdef Recall recall
         for call_id, pair in self._proxied.items():
-            if self.owner(pair[0]) == worker:
+            if self._owner(pair[0]) == worker:
                 self._tell(STARTED, pair, call_id)
         for recall in self._recalls.values():
             if recall.worker == worker:  # its call went down with it
