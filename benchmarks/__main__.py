@@ -9,8 +9,10 @@ import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
-from . import waiting
+from . import scale, waiting
 from .report import into_readme, plot, table
 from .run import QUICK, ROWS, Plan, compare
 
@@ -45,6 +47,8 @@ def main() -> int:
     print(text)
     if "redial" in plan.modes:
         plots += wait(plan, folder)
+    if "register" in plan.modes:
+        keep("scale", scale, scale.compare_scale(plan, say), folder)
     print(f"written to {folder}: JSON, tables, {', '.join(path.name for path in plots)}")
     return 0
 
@@ -55,12 +59,17 @@ def wait(plan: Plan, folder: Path) -> list[Path]:
     if found is None:
         say("what waiting costs is left out: nobody here plays presence")
         return []
-    (folder / "waiting.json").write_text(json.dumps(found, indent=1) + "\n")
-    (folder / "waiting.md").write_text(waiting.table(found))
-    if folder == RESULTS:
-        waiting.into_readme(RESULTS.parent.parent / "README.md", found)
-    print(waiting.table(found))
+    keep("waiting", waiting, found, folder)
     return waiting.plot(found, folder)
+
+
+def keep(name: str, part: ModuleType, found: dict[str, Any], folder: Path) -> None:
+    """Write a further part's JSON and table, and show it."""
+    (folder / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
+    (folder / f"{name}.md").write_text(part.table(found))
+    if folder == RESULTS:
+        part.into_readme(RESULTS.parent.parent / "README.md", found)
+    print(part.table(found))
 
 
 def say(line: str) -> None:

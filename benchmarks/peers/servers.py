@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -34,6 +34,8 @@ class Peer:
 
     def __init__(self, kind: str, mode: str, port: int, core: int | None, folder: Path):
         self.kind, self.mode, self.port, self.core, self.folder = kind, mode, port, core, folder
+        self.start_took = 0.0
+        """seconds from the last start to the first answer"""
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -45,11 +47,12 @@ class Peer:
     def address(self) -> tuple[str, int]:
         return HOST, self.port
 
-    def start(self) -> None:
-        """Returns once it answers. Raises RuntimeError, with the end of its log, where it does not."""
+    def start(self, patience: float = START) -> None:
+        """Returns once it answers. Raises RuntimeError, with the end of its log, where it does not within `patience`."""
         command = KINDS[self.kind](self.port, self.folder, self.mode)
         prefix = ["taskset", "-c", str(self.core)] if self.core is not None else []
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+        began = time.monotonic()
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*prefix, *command],
@@ -60,11 +63,11 @@ class Peer:
                 stderr=log,
                 start_new_session=True,  # so that its children can be ended with it
             )
-        deadline = time.monotonic() + START
         while not answers(self.port):
-            if self._process.poll() is not None or time.monotonic() > deadline:
+            if self._process.poll() is not None or time.monotonic() > began + patience:
                 story = (self.folder / "log").read_text(errors="replace")[-3000:]
                 raise RuntimeError(f"{self.kind} does not answer:\n{story}")
+        self.start_took = time.monotonic() - began
 
     def kill(self) -> None:
         """kill -9 to it and its children."""
@@ -133,12 +136,19 @@ KINDS = {
 
 
 @contextlib.contextmanager
-def running(kind: str, mode: str, core: int | None = 0) -> Iterator[Peer]:
-    """A server of a kind, answering, pinned to a core, with a data folder of its own; ended with all its children."""
+def running(
+    kind: str, mode: str, core: int | None = 0, *, lay: Callable[[Path], None] | None = None, patience: float = START
+) -> Iterator[Peer]:
+    """A server of a kind, answering, pinned to a core, with a data folder of its own; ended with all its children.
+
+    `lay` is given the folder before the server starts, `patience` are the seconds that its start may take.
+    """
     with tempfile.TemporaryDirectory(prefix="sipfast-bench-", ignore_cleanup_errors=True) as name:
         peer = Peer(kind, mode, free_port(), core, Path(name))
         try:
-            peer.start()
+            if lay is not None:
+                lay(peer.folder)
+            peer.start(patience)
             yield peer
         finally:
             peer.stop()
