@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from .loadgen.measure import fetch, generator, measure, prepare
 from .peers.servers import available, find, running
+from .recall import MODES, commit_us
 
 SERVER_CORE, GENERATOR_CORE = 0, 1
 T = TypeVar("T")
@@ -120,9 +121,12 @@ def compare_row(row: Row, plan: Plan, pinned: bool, say: Callable[[str], None]) 
         for kind in turned(list(latency), number):
             run = one_run(kind, row.mode_of(kind), plan, pinned, rate=rate)
             latency[kind].append(run)
-            shown = ", ".join(f"{name} {value:,.0f} us" for name, value in run["latency_us"].items())
+            shown = ", ".join(f"{name} {value:,.0f} us" for name, value in (run["recall_us"] or run["latency_us"]).items())
             say(f"{row.mode} latency {number + 1}/{plan.latency_rounds} {kind} at {rate:,.0f}/s: {shown}")
-    told = {"mode": row.mode, "title": row.title, "unit": row.unit, "goals": row.goals, "further": row.further}
+    told: dict[str, Any] = {"mode": row.mode, "title": row.title, "unit": row.unit, "goals": row.goals}
+    told["further"] = row.further
+    if row.mode in MODES:
+        told["commit_us"] = commit_us(SERVER_CORE if pinned else None)
     return told | {"runs": runs, "latency": latency}
 
 

@@ -99,6 +99,9 @@ cdef class Generator:
     cdef void send(self, int end, Out *out) noexcept nogil
     cdef void expect(self, Call *call) noexcept nogil
     cdef void complete(self, Call *call) noexcept nogil
+    cdef int64_t clock(self) noexcept nogil
+    cdef void tally(self, uint64_t *buckets, int64_t since) noexcept nogil
+    cdef list histogram(self, uint64_t *buckets)
     cdef void fail(self, Call *call, const char *reason, Scan *s) noexcept nogil
     cdef void note(self, const char *reason, Scan *s) noexcept nogil
     cdef Call *find(self, Part id, Scan *s) noexcept nogil

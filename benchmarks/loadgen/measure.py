@@ -41,6 +41,8 @@ class Result:
     drops_server: int
     drops_generator: int
     complaints: list[tuple[str, str]] = field(default_factory=list)
+    recall_us: dict[str, float] = field(default_factory=dict)
+    """of redial: from the callee's REGISTER to the caller's REFER"""
 
     @property
     def clean(self) -> bool:
@@ -174,6 +176,7 @@ def result(
         drops_server=drops[0],
         drops_generator=drops[1],
         complaints=[(reason, data.decode("utf-8", "backslashreplace")) for reason, data in load.complaints()],
+        recall_us=percentiles(load.recalls()) if mode in ("redial", "redial-notify") else {},
     )
 
 

@@ -14,15 +14,17 @@
 
 The REFER is tied to its cycle by its Request-URI, the Contact of the INVITE, whose user part is the cycle's id. With
 `notify` the caller reports as RFC 3515 §2.4.4 asks, NOTIFY after its 202 and again when the call is answered; a cycle is
-complete only when both were answered 200.
+complete only when both were answered 200. How long the caller waits for its REFER once the callee's REGISTER was written
+is noted for each cycle (`recalls`).
 """
 
+from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from . import calls  # noqa: F401, must be loaded first
 from .calls cimport CALLING, FIRST_FREE, FIRST_SEEN, Calls
-from .core cimport CALLEE, CALLER, DUPLICATES, PROVISIONAL, Call
+from .core cimport BUCKETS, CALLEE, CALLER, DUPLICATES, PROVISIONAL, Call
 from .wire cimport (
     INVITE, NOTIFY, REFER, Out, Part, Scan, branch_of, holds, put, put_hex, put_number, put_part, same, text, uri_of,
 )
@@ -45,6 +47,7 @@ cdef struct Report:
     int call_id_size
     int sent          # bit 1: the first NOTIFY, 2: the second
     int answered
+    int64_t back      # ns, when the callee's REGISTER was written
 
 
 cdef class Redial(Calls):
@@ -52,15 +55,27 @@ cdef class Redial(Calls):
 
     cdef bint reporting
     cdef Report *reports
+    cdef uint64_t *recall_buckets
 
     def __init__(self, *args, int size, bint notify=False, **more):
         self.reporting = notify
         self.reports = <Report *>calloc(size, sizeof(Report))
-        if not self.reports:
+        self.recall_buckets = <uint64_t *>calloc(BUCKETS, sizeof(uint64_t))
+        if not (self.reports and self.recall_buckets):
             raise MemoryError
 
     def __dealloc__(self):
         free(self.reports)
+        free(self.recall_buckets)
+
+    def recalls(self):
+        """(nanoseconds, how many recalls took that long) from REGISTER to the first arrival of its REFER."""
+        return self.histogram(self.recall_buckets)
+
+    def reset(self):
+        """Forget what was counted; calls in flight go on."""
+        Calls.reset(self)
+        memset(self.recall_buckets, 0, BUCKETS * sizeof(uint64_t))
 
     cdef void begin(self, Call *call) noexcept nogil:
         self.reports[call.number].sent = self.reports[call.number].answered = 0
@@ -156,6 +171,7 @@ cdef class Redial(Calls):
             call.seen = 0
             call.leg = 2
             call.state = LOGIN
+            self.reports[call.number].back = self.clock()
             self.register(call, 3600)
             self.expect(call)
 
@@ -182,6 +198,7 @@ cdef class Redial(Calls):
             self.counts[DUPLICATES] += 1
             return
         call.seen |= REFERRED
+        self.tally(self.recall_buckets, self.reports[call.number].back)
         if self.reporting:
             if not self.learn_report(call, s):
                 self.fail(call, b"a REFER without Contact", s)
