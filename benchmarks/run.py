@@ -69,13 +69,15 @@ class Plan:
     users: int = 100_000
     watches: int = 1_000_000
     """armed for others while REGISTER is measured, see scale.py"""
+    phones: int = 100_000
+    """that come back at once, see storm.py"""
     modes: tuple[str, ...] = tuple(row.mode for row in ROWS)
     power: bool = True
     patience: float = 0.0
     """seconds that each measurement waits at the most for others on the machine to be quiet"""
 
 
-QUICK = Plan(rounds=3, latency_rounds=1, seconds=1.0, users=20_000, watches=100_000, power=False)
+QUICK = Plan(rounds=3, latency_rounds=1, seconds=1.0, users=20_000, watches=100_000, phones=10_000, power=False)
 
 
 def compare(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:

@@ -11,10 +11,11 @@ from hdrh.histogram import HdrHistogram
 from ..accounting import busy_seconds, cpu_seconds, kernel_drops
 from ..build import ensure_built
 
-MODES = ("echo", "options", "register", "call", "redial", "redial-notify", "presence")
+MODES = ("echo", "options", "register", "call", "redial", "redial-notify", "presence", "storm", "ordinary")
 WINDOWS = {"echo": 128, "options": 128, "register": 128, "call": 64, "redial": 32, "redial-notify": 32, "presence": 32}
+WINDOWS |= {"storm": 64, "ordinary": 64}
 SIZES = {"echo": 1024, "options": 1024, "register": 100_000}
-SIZES |= dict.fromkeys(("call", "redial", "redial-notify", "presence"), 1000)
+SIZES |= dict.fromkeys(("call", "redial", "redial-notify", "presence", "ordinary"), 1000) | {"storm": 100_000}
 LINGER = 5.0  # seconds that calls in flight are waited for at the end
 
 
@@ -56,7 +57,7 @@ class Result:
 def generator(mode: str, server: tuple[str, int], **options: Any) -> Any:
     """A generator for a mode; see Generator for the options."""
     ensure_built("loadgen")
-    from . import calls, core, presence, redial, requests
+    from . import calls, core, presence, redial, requests, storm
 
     assert core
     options.setdefault("size", SIZES[mode])
@@ -69,6 +70,8 @@ def generator(mode: str, server: tuple[str, int], **options: Any) -> Any:
         "redial": redial.Redial,
         "redial-notify": redial.Redial,
         "presence": presence.Presence,
+        "storm": storm.Storm,
+        "ordinary": storm.Ordinary,
     }
     if mode == "redial-notify":
         options["notify"] = True
@@ -77,16 +80,17 @@ def generator(mode: str, server: tuple[str, int], **options: Any) -> Any:
 
 def prepare(load: Any, mode: str) -> Result | None:
     """What a mode needs before: all users bound, or all callees. Returns how the binding went."""
-    if mode == "call":
+    calling = mode in ("call", "ordinary")
+    if calling:
         load.bind()
-    if mode not in ("call", "register"):
+    if not calling and mode != "register":
         return None
     seconds = load.run(60, limit=load.size)
     load.drain(LINGER)
     bound = result(load, mode, 0, seconds, 0.0, (0, 0))
     if not bound.clean or bound.counters["completed"] != load.size:
         raise RuntimeError(f"not all users could be bound: {bound}")
-    if mode == "call":
+    if calling:
         load.bind(False)
     load.reset()
     return bound

@@ -23,6 +23,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 HOST = "127.0.0.1"
 DOMAIN = "example.test"
+OTHER_DOMAIN = "calls.test"  # of the ordinary calls beside a storm
 PORTS = range(20_000, 32_000)  # below those that the kernel gives out by itself
 START = 15.0  # seconds
 LIBRARIES = Path("/usr/lib")  # where Debian puts Kamailio's modules, by architecture
@@ -95,7 +96,9 @@ def uvloop_echo(port: int, folder: Path, mode: str) -> list[str]:
 
 def sipfast(port: int, folder: Path, mode: str) -> list[str]:
     command = [sys.executable, "-m", "sipfast", "serve", "--workers", "1", "--listen", f"udp:{HOST}:{port}"]
-    return [*command, "--domain", DOMAIN, "--data", str(folder / "data"), "--log-level", "warning"]
+    domains = (DOMAIN, OTHER_DOMAIN) if mode == "storm" else (DOMAIN,)
+    command += [part for domain in domains for part in ("--domain", domain)]
+    return [*command, "--data", str(folder / "data"), "--log-level", "warning"]
 
 
 def sipfast_power(port: int, folder: Path, mode: str) -> list[str]:
