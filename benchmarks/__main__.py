@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from . import scale, waiting
+from . import scale, storm, waiting
 from .report import into_readme, plot, table
 from .run import QUICK, ROWS, Plan, compare
 
@@ -47,6 +47,7 @@ def main() -> int:
     print(text)
     if "redial" in plan.modes:
         plots += wait(plan, folder)
+        keep("storm", storm, storm.compare_storm(plan, say), folder)
     if "register" in plan.modes:
         keep("scale", scale, scale.compare_scale(plan, say), folder)
     print(f"written to {folder}: JSON, tables, {', '.join(path.name for path in plots)}")

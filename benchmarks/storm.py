@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import statistics
 import threading
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,8 +44,8 @@ def compare_storm(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
             run = one_storm(plan.phones, pinned, patience=plan.patience)
             runs.append(run)
             say(
-                f"storm {number + 1}: {run['recalled']:,} of {run['phones']:,} recalled, {run['twice']} twice, the last after "
-                f"{run['last_recall']:.1f} s; {run['dropped']:,} datagrams dropped; other calls answered within "
+                f"storm {number + 1}: {run['recalled']:,} of {run['phones']:,} recalled, {run['twice']} twice, the last "
+                f"after {run['last_recall']:.1f} s; {run['dropped']:,} datagrams dropped; other calls answered within "
                 f"{run['answered_us']['max'] / 1000:,.0f} ms"
             )
     return found | {"runs": runs, "phones": plan.phones, "pinned": pinned}
@@ -142,3 +141,66 @@ def told(others: Any, when: str) -> dict[str, Any]:
         f"{prefix}answered_us": percentiles(others.answers_to_invite()),
         f"{prefix}calls_us": percentiles(others.latencies()),
     }
+
+
+def table(found: dict[str, Any]) -> str:
+    """The Markdown."""
+    parts = [summary(found), each_run(found), (f"- {line}" for line in remarks(found))]
+    return "\n\n".join("\n".join(part) for part in parts) + "\n"
+
+
+def summary(found: dict[str, Any]) -> Iterator[str]:
+    """The worst of the runs, against what was asked for."""
+    runs = found["runs"]
+    worst = max(run["answered_us"]["max"] for run in runs) / 1000
+    calls = [run["calls"] for run in runs]
+    yield f"| {found['phones']:,} phones back within {SPREAD:g} s, the worst of {len(runs)} | | goal |"
+    yield "| --- | ---: | ---: |"
+    yield f"| recalls lost | {max(run['phones'] - run['recalled'] for run in runs):,} | 0 |"
+    yield f"| recalled twice | {max(run['twice'] for run in runs):,} | 0 |"
+    yield f"| other calls: the longest wait of an INVITE for its 200 | {worst:,.0f} ms | {GOAL * 1000:,.0f} ms |"
+    yield f"| other calls that were not completed | {max(each['begun'] - each['completed'] for each in calls):,} | 0 |"
+    yield f"| the last one recalled after | {max(run['last_recall'] for run in runs):.1f} s | |"
+
+
+def each_run(found: dict[str, Any]) -> Iterator[str]:
+    yield (
+        "| run | REGISTER answered: p50 ms | p99 | max | other calls answered: p50 ms | p99 | max | before the storm: p50 | "
+        "p99 | max | last recall s | CPU µs a phone | REGISTERs repeated | REFERs repeated | dropped by the kernel |"
+    )
+    yield "| ---: " * 15 + "|"
+    for number, run in enumerate(found["runs"]):
+        times = [
+            f"{run[key][name] / 1000:,.1f}"
+            for key in ("bound_us", "answered_us", "calm_answered_us")
+            for name in ("p50", "p99", "max")
+        ]
+        counts = (run["counters"]["retransmitted"], run["refers_repeated"], run["dropped"])
+        yield (
+            f"| {number + 1} | {' | '.join(times)} | {run['last_recall']:.1f} | {run['cpu_us_each']:.1f} | "
+            + " | ".join(f"{count:,}" for count in counts)
+            + " |"
+        )
+
+
+def remarks(found: dict[str, Any]) -> Iterator[str]:
+    first = found["runs"][0]
+    yield (
+        f"{found['began']}; {found['machine']['cpu']}, {found['machine']['cores']} cores"
+        f"{'' if found['pinned'] else ' (NOT PINNED)'}; a fresh server for each run"
+    )
+    yield (
+        f"times count from when a message was due; {first['rate']:g} other calls a second, by a thread that shares its core "
+        f"with the storm, which left within {statistics.median(run['sent_in'] for run in found['runs']):.1f} s"
+    )
+    yield "REGISTERs are repeated after 0.5 s, 1 s, 2 s, then 4 s; nothing else of the phones is ever given up"
+    for number, run in enumerate(found["runs"]):
+        wrong = {name: run["counters"][name] for name in ("wrong", "stray", "lost") if run["counters"][name]}
+        wrong |= {f"calls {name}": run["calls"][name] for name in ("wrong", "stray", "lost") if run["calls"][name]}
+        if wrong:
+            yield f"run {number + 1}: {wrong}, {run['complaints'][:1]}"
+
+
+def into_readme(readme: Path, found: dict[str, Any]) -> None:
+    """Put the newest table where the README shows it."""
+    into_block(readme, "storm", "\n".join(summary(found)) + "\n")

@@ -85,6 +85,7 @@ cdef extern from *:
 cdef enum:
     BATCH = 256     # datagrams of one read, and so of one wake of the loop
     MOST_POSTPONED = 16_384  # REGISTERs put aside: they are answered within T1, or else will be repeated anyway
+    MOST_PUT_ASIDE = 4096    # bytes of one, so that all of them have 64 MB at the most
     MOST_RELIEF = 20         # ms that a socket is emptied for before those have their turn
     STAGGER = 1088  # bytes between two buffers, an odd number of cache lines: they must not all fall on the same ones
 
@@ -367,7 +368,8 @@ cdef class UdpTransport(Sink):
         except Exception as error:
             self._failed("receive-failed", error)
             return 0
-        if self.postponing and message.msg_len > 9 and memcmp(self.parts[slot].iov_base, b"REGISTER ", 9) == 0:
+        if (self.postponing and 9 < message.msg_len <= MOST_PUT_ASIDE
+                and memcmp(self.parts[slot].iov_base, b"REGISTER ", 9) == 0):
             return self.postpone(data, flow)
         return self.hand(data, flow, now)
 

@@ -64,6 +64,16 @@ def test_without_overload_everything_is_handled_as_it_comes(bench: Bench) -> Non
     assert bench.transport.counters()["udp_postponed"] == 0
 
 
+def test_a_huge_register_is_not_kept(bench: Bench) -> None:
+    for number in range(4400):
+        bench.client.send(REGISTER % number)
+    bench.client.send((REGISTER % 4400).ljust(5000))
+    begin(bench, 0)
+    bench.turn(lambda: len(bench.echo.got) == 4402)
+    sizes = [len(data) for data, *_ in bench.echo.got]
+    assert sizes.index(5000) < 1500
+
+
 def test_after_a_storm_nothing_waits_any_more(bench: Bench) -> None:
     begin(bench, 4500)
     bench.turn(lambda: len(bench.echo.got) == 4501)

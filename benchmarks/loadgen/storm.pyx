@@ -15,17 +15,15 @@ from .core cimport BUCKETS, CALLER, DUPLICATES, STRAY, Call, Generator
 from .redial cimport ASKING, BOUND, LOGIN, REFERRED, Redial
 from .wire cimport REFER, Part, Scan, hex_of, same
 
+cdef extern from "<sched.h>" nogil:
+    int sched_yield()
 cdef extern from *:
     """
     #include <time.h>
-    #include <poll.h>
-    static int storm_nap(int a, int b, int ms) {
-        struct pollfd f[2] = {{a, POLLIN, 0}, {b, POLLIN, 0}}; return poll(f, 2, ms); }
     static long long storm_now(void) {
         struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec * 1000000000LL + t.tv_nsec; }
     """
     int64_t storm_now() nogil
-    int storm_nap(int a, int b, int ms) nogil
 
 # The recall that a caller has got.
 cdef struct Recalled:
@@ -170,8 +168,8 @@ cdef class Storm(Redial):
 
 
 cdef class Ordinary(Calls):
-    """Whole calls from a thread of their own beside a storm: they wait in poll instead of spinning, so as
-    not to starve it.
+    """Whole calls from a thread of their own beside a storm: they let the storm have the core
+    between two turns.
 
     How long an INVITE waited for its 200 is noted besides (`answers_to_invite`).
     """
@@ -198,7 +196,7 @@ cdef class Ordinary(Calls):
     cdef void turn(self, bint beginning) noexcept nogil:
         Generator.turn(self, beginning)
         if self.rate > 0:
-            storm_nap(self.ends[0].fd, self.ends[1].fd, 1)
+            sched_yield()
 
     cdef void invite_answered(self, Call *call, Scan *s) noexcept nogil:
         Calls.invite_answered(self, call, s)
