@@ -9,9 +9,10 @@ import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from . import many, waiting, workers
+from . import many, scale, storm, waiting, workers
 from .report import into_readme, plot, table
 from .run import QUICK, ROWS, Plan, compare
 
@@ -47,10 +48,16 @@ def main() -> int:
     print(text)
     if "redial" in plan.modes:
         plots += wait(plan, folder)
-    for name, part, compared in (("many", many, many.compare_many), ("workers", workers, workers.compare_workers)):
-        beside = compared(plan, say)
-        if beside is not None:
-            keep(name, part, beside, folder)
+    beside = (
+        ("many", many, many.compare_many),
+        ("workers", workers, workers.compare_workers),
+        ("scale", scale, scale.compare_scale),
+        ("storm", storm, storm.compare_storm),
+    )
+    for name, part, compared in beside:
+        measured = compared(plan, say)
+        if measured is not None:
+            keep(name, part, measured, folder)
     print(f"written to {folder}: JSON, tables, {', '.join(path.name for path in plots)}")
     return 0
 
@@ -65,7 +72,7 @@ def wait(plan: Plan, folder: Path) -> list[Path]:
     return waiting.plot(found, folder)
 
 
-def keep(name: str, part: Any, found: dict[str, Any], folder: Path) -> None:
+def keep(name: str, part: ModuleType, found: dict[str, Any], folder: Path) -> None:
     """JSON and table of a part of the suite, which the README shows where it was the whole suite that ran."""
     (folder / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
     (folder / f"{name}.md").write_text(part.table(found))

@@ -60,3 +60,13 @@ def busy_seconds() -> float:
     fields = PROC.joinpath("stat").read_text().split(maxsplit=9)[1:9]
     user, nice, system, _, _, irq, softirq, steal = map(int, fields)
     return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def memory(pid: int) -> dict[str, int]:
+    """Bytes of memory that the process has: VmRSS in all, RssAnon of its own, RssFile of files that it has mapped."""
+    found = {}
+    for line in PROC.joinpath(str(pid), "status").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name in ("VmRSS", "RssAnon", "RssFile"):
+            found[name] = int(value.split()[0]) * 1024
+    return found

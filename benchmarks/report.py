@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from .recall import recalls
 from .run import OURS, THEIRS, Plan, ratios, users_of
 
 NAMES = {
@@ -43,6 +44,7 @@ def table(found: dict[str, Any]) -> str:
         "\n".join(speeds(found["rows"])),
         *filter(None, ["\n".join(methods(found["rows"]))]),
         "\n".join(latencies(found["rows"])),
+        *filter(None, ["\n".join(recalls(found["rows"], OURS))]),
         "\n".join(f"- {line}" for line in remarks(found)),
     ]
     return "\n\n".join(parts) + "\n"

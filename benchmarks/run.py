@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from .loadgen.measure import fetch, generator, measure, prepare
 from .peers.servers import available, find, running
+from .recall import MODES, commit_us
 
 SERVER_CORE, GENERATOR_CORE = 0, 1
 T = TypeVar("T")
@@ -68,13 +69,19 @@ class Plan:
     """of the tables beside the comparison, in which a measurement takes a second at the most"""
     seconds: float = 2.0
     users: int = 100_000
+    watches: int = 1_000_000
+    """armed for others while REGISTER is measured, see scale.py"""
+    phones: int = 100_000
+    """that come back at once, see storm.py"""
     modes: tuple[str, ...] = tuple(row.mode for row in ROWS)
     power: bool = True
     patience: float = 0.0
     """seconds that each measurement waits at the most for others on the machine to be quiet"""
 
 
-QUICK = Plan(rounds=3, latency_rounds=1, side_rounds=1, seconds=1.0, users=20_000, power=False)
+QUICK = Plan(
+    rounds=3, latency_rounds=1, side_rounds=1, seconds=1.0, users=20_000, watches=100_000, phones=10_000, power=False
+)
 
 
 def compare(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
@@ -123,9 +130,12 @@ def compare_row(row: Row, plan: Plan, pinned: bool, say: Callable[[str], None], 
         for kind in turned(list(latency), number):
             run = one_run(kind, row.mode_of(kind), plan, pinned, rate=rate, **options)
             latency[kind].append(run)
-            shown = ", ".join(f"{name} {value:,.0f} us" for name, value in run["latency_us"].items())
+            shown = ", ".join(f"{name} {value:,.0f} us" for name, value in (run["recall_us"] or run["latency_us"]).items())
             say(f"{row.mode} latency {number + 1}/{plan.latency_rounds} {kind} at {rate:,.0f}/s: {shown}")
-    told = {"mode": row.mode, "title": row.title, "unit": row.unit, "goals": row.goals, "further": row.further}
+    told: dict[str, Any] = {"mode": row.mode, "title": row.title, "unit": row.unit, "goals": row.goals}
+    told["further"] = row.further
+    if row.mode in MODES:
+        told["commit_us"] = commit_us(SERVER_CORE if pinned else None)
     return told | {"runs": runs, "latency": latency}
 
 

@@ -51,6 +51,8 @@ cdef class Sink:
 # What a transport feeds: the engine is one.
 cdef class Receiver:
     cpdef int receive(self, bytes data, Flow flow, int64_t now) except -1
+    # Whether it may be received later than what came after it, when more comes than is handled.
+    cpdef bint may_wait(self, bytes data) except -1
     cpdef int advance(self, int64_t now) except -1
     cpdef int64_t next_deadline(self) except? -2       # ms since the epoch; -1: none
     cpdef int commit(self, int64_t now) except -1      # commit the store, then hand all that was produced to the sink

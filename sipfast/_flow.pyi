@@ -37,6 +37,8 @@ class Receiver:
 
     def receive(self, data: bytes, flow: Flow, now: int) -> int:
         """Take one datagram. What it brings about leaves at the next `commit`."""
+    def may_wait(self, data: bytes) -> bool:
+        """Whether it may be received later than what came after it, when more comes than is handled; not by default."""
     def advance(self, now: int) -> int:
         """Let the timers run that are due."""
     def next_deadline(self) -> int:

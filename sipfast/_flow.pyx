@@ -165,6 +165,9 @@ cdef class Receiver:
     cpdef int receive(self, bytes data, Flow flow, int64_t now) except -1:
         raise NotImplementedError("a Receiver needs its own receive()")
 
+    cpdef bint may_wait(self, bytes data) except -1:
+        return False
+
     cpdef int advance(self, int64_t now) except -1:
         return 0
 

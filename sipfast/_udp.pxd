@@ -26,8 +26,17 @@ cdef class UdpTransport(Sink):
     cdef char *space
     cdef size_t room                    # bytes for one datagram
     cdef int used                       # slots whose lengths the last read has changed
+    # Overload
+    cdef bint postponing                # what may wait does so until everything else was read
+    cdef bint called                    # the loop calls `_go_on`
+    cdef object postponed               # deque of (bytes, Flow), the oldest first
+    cdef uint64_t postponements, postponed_drops
     cdef UdpSocket socket_for(self, Flow flow)
     cdef int read(self, int fd) noexcept
     cdef int take(self, int slot, int local, int64_t now) except -1
+    cdef int hand(self, bytes data, Flow flow, int64_t now) except -1
+    cdef int postpone(self, bytes data, Flow flow) except -1
+    cdef int relieve(self, UdpSocket sock) except -1
+    cdef int work_off(self) except -1
     cdef int finish(self, int64_t now) except -1
     cdef int arm(self, int64_t now) except -1

@@ -7,6 +7,11 @@ to be sent to `UdpTransport.send`; and that leaves by sendmmsg (`_udp_socket`). 
 Reading is level-triggered: a wake takes one batch, so that timers and the other sockets have their turn, and the loop
 comes back for the rest.
 
+Overload. When the kernel's receive buffer is half full it is emptied at once, what may wait (the receiver says so of
+REGISTERs) is put aside, everything else is handled first, and then what waits, in its order. So a storm of phones that come
+back costs them, and not those who call: what the kernel would have thrown away blindly is thrown away only where too much
+waits.
+
 There is one timer of the loop for all timers of the receiver. It may fire too early: it is set again only when the
 next deadline comes before it, which under load saves nearly all of the setting.
 
@@ -15,6 +20,7 @@ Where the platform has no recvmmsg, or by choice, the same arrays are filled one
 
 import errno as errors
 import os
+from collections import deque
 
 import cython
 
@@ -77,6 +83,9 @@ cdef extern from *:
 
 cdef enum:
     BATCH = 256     # datagrams of one read, and so of one wake of the loop
+    MOST_POSTPONED = 16_384  # put aside: REGISTERs are answered within T1, or else will be repeated anyway
+    MOST_PUT_ASIDE = 4096    # bytes of one, so that all of them have 64 MB at the most
+    MOST_RELIEF = 20         # ms that a socket is emptied for before those have their turn
     STAGGER = 1088  # bytes between two buffers, an odd number of cache lines: they must not all fall on the same ones
 
 # What an ICMP message about an earlier datagram can make a read say; it tells nothing about this one.
@@ -134,6 +143,7 @@ cdef class UdpTransport(Sink):
         self.batched = batched and SIPFAST_MMSG
         self.sockets = []
         self.armed = -1
+        self.postponed = deque()
         self.room = max_datagram
         self.messages = <mmsghdr *>calloc(BATCH, sizeof(mmsghdr))
         self.parts = <iovec *>calloc(BATCH, sizeof(iovec))
@@ -182,6 +192,9 @@ cdef class UdpTransport(Sink):
             self.timer.cancel()
             self.timer = None
         self.armed = -1
+        self.postponed_drops += len(self.postponed)
+        self.postponed.clear()
+        self.postponing = False
 
     def close(self):
         cdef UdpSocket sock
@@ -251,7 +264,58 @@ cdef class UdpTransport(Sink):
             self.take(slot, sock.local, now)
         self.finish(now)
         if self.reading:
+            if self.postponing or (count == BATCH and sock.crowded()):
+                self.relieve(sock)
             self.arm(now)
+
+    cdef int relieve(self, UdpSocket sock) except -1:
+        """Empty a socket, handle all but what may wait, then some of that."""
+        cdef int slot, count = BATCH
+        cdef int64_t now = self.clock.now(), until = now + MOST_RELIEF
+        self.postponing = True
+        while count == BATCH and self.reading and now < until:
+            count = self.read(sock.fd)
+            if count > 0:
+                now = self.clock.now()
+                self.batches += 1
+                for slot in range(count):
+                    self.take(slot, sock.local, now)
+                self.finish(now)
+        return self.work_off()
+
+    cdef int work_off(self) except -1:
+        """Handle a batch of what waits; the loop comes back for the rest."""
+        cdef int64_t now = self.clock.now()
+        cdef int left = BATCH
+        while left and self.postponed:
+            data, flow = self.postponed.popleft()
+            self.hand(data, flow, now)
+            left -= 1
+        if left < BATCH:
+            self.finish(now)
+        if not self.postponed:
+            self.postponing = False
+        elif not self.called:
+            self.called = True
+            self.loop.call_soon(self._go_on)
+        return 0
+
+    def _go_on(self):
+        cdef UdpSocket sock
+        self.called = False
+        for sock in self.sockets:
+            if self.reading and self.postponing:
+                self.relieve(sock)
+        if self.reading:
+            self.arm(self.clock.now())
+
+    cdef int postpone(self, bytes data, Flow flow) except -1:
+        if len(self.postponed) >= MOST_POSTPONED:
+            self.postponed_drops += 1
+            return 0
+        self.postponements += 1
+        self.postponed.append((data, flow))
+        return 0
 
     cdef int read(self, int fd) noexcept:
         """Fill the slots with what is there. Returns how many; 0: nothing; -1: an error, see errno."""
@@ -276,12 +340,14 @@ cdef class UdpTransport(Sink):
         return 0 if errno == EAGAIN or errno == EWOULDBLOCK or errno == EINTR else -1
 
     cdef int take(self, int slot, int local, int64_t now) except -1:
-        """Hand one datagram to the receiver. What it raises is reported, and the next datagram has its turn."""
+        """Make one datagram an object with its flow, and hand it over or put it aside."""
         cdef mmsghdr *message = &self.messages[slot]
         cdef sockaddr_in *peer4 = <sockaddr_in *>&self.peers[slot]
         cdef sockaddr_in6 *peer6 = &self.peers[slot]
         cdef const unsigned char *own
+        cdef bytes data
         cdef Flow flow
+        cdef bint waits
         self.received += 1
         if message.msg_len == 0:
             self.empty += 1
@@ -298,8 +364,17 @@ cdef class UdpTransport(Sink):
             own = local_address(&message.msg_hdr)
             if own != NULL:
                 flow.leave_from(own)
-            self.receiver.receive(
-                PyBytes_FromStringAndSize(<char *>self.parts[slot].iov_base, message.msg_len), flow, now)
+            data = PyBytes_FromStringAndSize(<char *>self.parts[slot].iov_base, message.msg_len)
+            waits = self.postponing and message.msg_len <= MOST_PUT_ASIDE and self.receiver.may_wait(data)
+        except Exception as error:
+            self._failed("receive-failed", error)
+            return 0
+        return self.postpone(data, flow) if waits else self.hand(data, flow, now)
+
+    cdef int hand(self, bytes data, Flow flow, int64_t now) except -1:
+        """Give one datagram to the receiver. What it raises is reported, and the next one has its turn."""
+        try:
+            self.receiver.receive(data, flow, now)
         except Exception as error:
             self._failed("receive-failed", error)
         return 0
@@ -380,6 +455,8 @@ cdef class UdpTransport(Sink):
             "udp_truncated": self.truncated,
             "udp_receive_errors": self.receive_errors,
             "udp_kernel_drops": drops,
+            "udp_postponed": self.postponements,
+            "udp_postponed_drops": self.postponed_drops,
             "udp_sent": sent,
             "udp_sent_together": segments,
             "udp_send_errors": send_errors,

@@ -96,6 +96,7 @@ cdef class UdpSocket:
     cdef char run_notes[WINDOW * NOTE]
 
     cdef int push(self, bytes data, Flow flow) noexcept
+    cdef bint crowded(self) noexcept
     cdef int drain(self) noexcept
     cdef int send_window(self, unsigned int count) noexcept
     cdef int send_oldest(self) noexcept

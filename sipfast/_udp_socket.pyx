@@ -84,14 +84,20 @@ cdef extern from *:
     #endif
     #ifdef SO_MEMINFO
     #define SIPFAST_MEMINFO SO_MEMINFO
+    static int half_full(int fd) {
+        unsigned int info[9]; socklen_t size = sizeof info;  /* SK_MEMINFO_RMEM_ALLOC, SK_MEMINFO_RCVBUF, ... */
+        if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &size) != 0) return 0;
+        return info[0] > info[1] / 2; }
     #else
     #define SIPFAST_MEMINFO -1
+    static int half_full(int fd) { return 0; }
     #endif
     """
     void set_local_address(msghdr *message, int family, const unsigned char *ip, unsigned int scope) noexcept
     void set_segment(msghdr *message, unsigned short size) noexcept
     const int SIPFAST_PKTINFO, SIPFAST_SEGMENT
     const int SIPFAST_RCVBUFFORCE, SIPFAST_SNDBUFFORCE, SIPFAST_MEMINFO
+    bint half_full(int fd) noexcept
     uint16_t htons(uint16_t value) nogil
     ssize_t sendmsg(int fd, msghdr *message, int flags)
     int sendmmsg(int fd, mmsghdr *messages, unsigned int count, int flags)
@@ -231,6 +237,10 @@ cdef class UdpSocket:
         if self.pending >= WINDOW and not self.blocked:
             self.drain()
         return 0
+
+    cdef bint crowded(self) noexcept:
+        """Whether the kernel's receive buffer is half full, by its own account: soon it throws away what comes."""
+        return half_full(self.fd)
 
     cdef int drain(self) noexcept:
         """Send what is in the ring, until it is empty or the socket blocks."""

@@ -13,8 +13,6 @@ class Location:
     def __init__(self, store: Store, families: Sequence[int], hosts: Mapping[str, str] | None = None) -> None: ...
     def live(self, aor: bytes, now: int) -> list[Binding]:
         """Bindings that have not expired, highest q first, then the latest."""
-    def bound(self, aor: bytes, now: int) -> bool:
-        """Whether there is any live binding."""
     def flow_for(self, binding: Binding) -> Flow | None:
         """Where a request for the binding goes next; None where that cannot be resolved."""
     def resolve(self, uri: bytes) -> Flow | None:

@@ -196,9 +196,6 @@ cdef class Location:
                 return local
         return -1
 
-    def bound(self, bytes aor not None, int64_t now):
-        return self.is_bound(aor, now)
-
     def live(self, bytes aor not None, int64_t now):
         return self.lookup(aor, now)
 

@@ -25,6 +25,7 @@ def of(rate: float, cost: float, server: str = "sipfast") -> dict[str, Any]:
         "cpu_us_per_cycle": cost,
         "cpu_us_per_message": cost,
         "latency_us": {"p50": 1.0, "p99": 2.0, "p99.9": 3.0, "max": 4.0},
+        "recall_us": {},
         "others": 0.1,
         "generator_us_per_message": 1.5,
         "clean": True,

@@ -116,6 +116,15 @@ def test_an_open_loop_keeps_its_rate() -> None:
     assert result.counters["begun"] == pytest.approx(200, abs=10)
 
 
+@pytest.mark.parametrize("mode", ["redial", "call"])
+def test_how_long_a_recall_takes_is_noted_for_redial_alone(mode: str) -> None:
+    result = play(mode, size=50)
+    if mode == "call":
+        assert result.recall_us == {}
+    else:
+        assert 0 < result.recall_us["p50"] <= result.recall_us["max"] < result.latency_us["max"]
+
+
 # A server of this test's own, which does wrong.
 
 

@@ -50,6 +50,9 @@ class Echo(Receiver):
         self.deadline = -1
         self.reply = lambda data, flow: [(data, flow)]
 
+    def may_wait(self, data):
+        return data.startswith(b"REGISTER ")
+
     def receive(self, data, flow, now):
         self.got.append((data, flow, now))
         self.output += self.reply(data, flow)

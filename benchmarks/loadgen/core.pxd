@@ -109,6 +109,9 @@ cdef class Generator:
     cdef Part here(self, Call *call, int end) noexcept nogil
     cdef void expect(self, Call *call) noexcept nogil
     cdef void complete(self, Call *call) noexcept nogil
+    cdef int64_t clock(self) noexcept nogil
+    cdef void tally(self, uint64_t *buckets, int64_t since) noexcept nogil
+    cdef list histogram(self, uint64_t *buckets)
     cdef void fail(self, Call *call, const char *reason, Scan *s) noexcept nogil
     cdef void note(self, const char *reason, Scan *s) noexcept nogil
     cdef Call *find(self, Part id, Scan *s) noexcept nogil

@@ -14,53 +14,43 @@
 
 The REFER is tied to its cycle by its Request-URI, the Contact of the INVITE, whose user part is the cycle's id. With
 `notify` the caller reports as RFC 3515 §2.4.4 asks, NOTIFY after its 202 and again when the call is answered; a cycle is
-complete only when both were answered 200.
+complete only when both were answered 200. How long the caller waits for its REFER once the callee's REGISTER was written
+is noted for each cycle (`recalls`).
 """
 
+from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from . import calls  # noqa: F401, must be loaded first
-from .calls cimport CALLING, FIRST_FREE, FIRST_SEEN, Calls
-from .core cimport CALLEE, CALLER, DUPLICATES, PROVISIONAL, Call
+from .calls cimport CALLING, Calls
+from .core cimport BUCKETS, CALLEE, CALLER, DUPLICATES, PROVISIONAL, Call
 from .wire cimport (
     INVITE, NOTIFY, REFER, Out, Part, Scan, branch_of, holds, put, put_hex, put_number, put_part, same, text, uri_of,
 )
 
-cdef enum:
-    ASKING = FIRST_FREE  # waits for the 480
-    LOGIN                # waits for the callee's 200 and the REFER
-    LOGOUT               # waits for the 200 to the callee's last REGISTER
-    REPORTING            # waits for the 200 to a NOTIFY
-    BOUND = FIRST_SEEN   # the callee's REGISTER was answered
-    REFERRED = FIRST_SEEN * 2
-
-# The subscription that a REFER makes.
-cdef struct Report:
-    char target[256]  # Contact of the REFER
-    int target_size
-    char ids[1024]    # From, To and Call-ID
-    int ids_size
-    char call_id[256]
-    int call_id_size
-    int sent          # bit 1: the first NOTIFY, 2: the second
-    int answered
-
-
 cdef class Redial(Calls):
     """Redial cycles. Nobody has to be registered before."""
-
-    cdef bint reporting
-    cdef Report *reports
 
     def __init__(self, *args, int size, bint notify=False, **more):
         self.reporting = notify
         self.reports = <Report *>calloc(size, sizeof(Report))
-        if not self.reports:
+        self.recall_buckets = <uint64_t *>calloc(BUCKETS, sizeof(uint64_t))
+        if not (self.reports and self.recall_buckets):
             raise MemoryError
 
     def __dealloc__(self):
         free(self.reports)
+        free(self.recall_buckets)
+
+    def recalls(self):
+        """(nanoseconds, how many recalls took that long) from REGISTER to the first arrival of its REFER."""
+        return self.histogram(self.recall_buckets)
+
+    def reset(self):
+        """Forget what was counted; calls in flight go on."""
+        Calls.reset(self)
+        memset(self.recall_buckets, 0, BUCKETS * sizeof(uint64_t))
 
     cdef void begin(self, Call *call) noexcept nogil:
         self.reports[call.number].sent = self.reports[call.number].answered = 0
@@ -142,6 +132,16 @@ cdef class Redial(Calls):
 
     cdef void told(self, Call *call, Scan *s) noexcept nogil:
         """The answer to the first INVITE: 480, with the word that the server watches (RFC 6910)."""
+        if self.promised(call, s):
+            call.seen = 0
+            call.leg = 2
+            call.state = LOGIN
+            self.reports[call.number].back = self.clock()
+            self.register(call, 3600)
+            self.expect(call)
+
+    cdef bint promised(self, Call *call, Scan *s) noexcept nogil:
+        """Whether it is the 480 that says so; it is acknowledged then."""
         if not self.answers(call, CALLER, s, INVITE, 0):
             self.fail(call, b"not the answer to the first INVITE", s)
         elif s.status < 200:
@@ -153,35 +153,39 @@ cdef class Redial(Calls):
             self.fail(call, b"no 480 with Call-Info m=NL", s)
         else:
             self.refused(call, s)
-            call.seen = 0
-            call.leg = 2
-            call.state = LOGIN
-            self.register(call, 3600)
-            self.expect(call)
+            return True
+        return False
 
-    cdef void referred(self, Call *call, Scan *s) noexcept nogil:
-        cdef Out out
-        cdef Part target = uri_of(s.refer_to)
-        cdef char expected[320]
-        if s.method != REFER:
-            self.fail(call, b"a request to the caller that is no REFER", s)
-            return
-        out.p = expected
-        out.n = 0
-        self.put_callee(&out, call)
-        if call.state < CALLING or call.state == ASKING or not same(target, expected, out.n):
-            self.fail(call, b"a REFER that is out of place, or to somebody else", s)
-            return
-        out = self.out()
+    cdef void accept(self, Call *call, Scan *s) noexcept nogil:
+        """202 to a REFER."""
+        cdef Out out = self.out()
         self.put_response(&out, call, s, b"SIP/2.0 202 Accepted\r\n", b"r")
         text(&out, b" REFER\r\nContact: <")
         put_part(&out, s.uri)
         text(&out, b">\r\nContent-Length: 0\r\n\r\n")
         self.send(call, CALLER, &out)
+
+    cdef bint refers_to_callee(self, Call *call, Scan *s) noexcept nogil:
+        cdef char expected[320]
+        cdef Out out
+        out.p = expected
+        out.n = 0
+        self.put_callee(&out, call)
+        return same(uri_of(s.refer_to), expected, out.n)
+
+    cdef void referred(self, Call *call, Scan *s) noexcept nogil:
+        if s.method != REFER:
+            self.fail(call, b"a request to the caller that is no REFER", s)
+            return
+        if call.state < CALLING or call.state == ASKING or not self.refers_to_callee(call, s):
+            self.fail(call, b"a REFER that is out of place, or to somebody else", s)
+            return
+        self.accept(call, s)
         if call.state != LOGIN or call.seen & REFERRED:
             self.counts[DUPLICATES] += 1
             return
         call.seen |= REFERRED
+        self.tally(self.recall_buckets, self.reports[call.number].back)
         if self.reporting:
             if not self.learn_report(call, s):
                 self.fail(call, b"a REFER without Contact", s)

@@ -18,13 +18,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 HOST = "127.0.0.1"
 DOMAIN = "example.test"
+OTHER_DOMAIN = "calls.test"  # of the ordinary calls beside a storm
 PORTS = range(20_000, 32_000)  # below those that the kernel gives out by itself
 START = 15.0  # seconds
 LIBRARIES = Path("/usr/lib")  # where Debian puts Kamailio's modules, by architecture
@@ -36,6 +37,8 @@ class Peer:
 
     def __init__(self, kind: str, mode: str, port: int, core: int | None, folder: Path):
         self.kind, self.mode, self.port, self.core, self.folder = kind, mode, port, core, folder
+        self.start_took = 0.0
+        """seconds from the last start to the first answer"""
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -47,11 +50,12 @@ class Peer:
     def address(self) -> tuple[str, int]:
         return HOST, self.port
 
-    def start(self) -> None:
-        """Returns once it answers. Raises RuntimeError, with the end of its log, where it does not."""
+    def start(self, patience: float = START) -> None:
+        """Returns once it answers. Raises RuntimeError, with the end of its log, where it does not within `patience`."""
         command = KINDS[self.kind](self.port, self.folder, self.mode)
         prefix = ["taskset", "-c", str(self.core)] if self.core is not None else []
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+        began = time.monotonic()
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*prefix, *command],
@@ -62,11 +66,11 @@ class Peer:
                 stderr=log,
                 start_new_session=True,  # so that its children can be ended with it
             )
-        deadline = time.monotonic() + START
         while not answers(self.port):
-            if self._process.poll() is not None or time.monotonic() > deadline:
+            if self._process.poll() is not None or time.monotonic() > began + patience:
                 story = (self.folder / "log").read_text(errors="replace")[-3000:]
                 raise RuntimeError(f"{self.kind} does not answer:\n{story}")
+        self.start_took = time.monotonic() - began
 
     def kill(self) -> None:
         """kill -9 to it and its children."""
@@ -108,7 +112,9 @@ def echo_one_by_one(port: int, folder: Path, mode: str) -> list[str]:
 
 def sipfast(port: int, folder: Path, mode: str, workers: int = 1, level: str = "warning") -> list[str]:
     command = [sys.executable, "-m", "sipfast", "serve", "--workers", str(workers), "--listen", f"udp:{HOST}:{port}"]
-    return [*command, "--domain", DOMAIN, "--data", str(folder / "data"), "--log-level", level]
+    domains = (DOMAIN, OTHER_DOMAIN) if mode == "storm" else (DOMAIN,)
+    command += [part for domain in domains for part in ("--domain", domain)]
+    return [*command, "--data", str(folder / "data"), "--log-level", level]
 
 
 def sipfast_power(port: int, folder: Path, mode: str) -> list[str]:
@@ -152,12 +158,19 @@ KINDS = {
 
 
 @contextlib.contextmanager
-def running(kind: str, mode: str, core: int | None = 0) -> Iterator[Peer]:
-    """A server of a kind, answering, pinned to a core, with a data folder of its own; ended with all its children."""
+def running(
+    kind: str, mode: str, core: int | None = 0, *, lay: Callable[[Path], None] | None = None, patience: float = START
+) -> Iterator[Peer]:
+    """A server of a kind, answering, pinned to a core, with a data folder of its own; ended with all its children.
+
+    `lay` is given the folder before the server starts, `patience` are the seconds that its start may take.
+    """
     with tempfile.TemporaryDirectory(prefix="sipfast-bench-", ignore_cleanup_errors=True) as name:
         peer = Peer(kind, mode, free_port(), core, Path(name))
         try:
-            peer.start()
+            if lay is not None:
+                lay(peer.folder)
+            peer.start(patience)
             yield peer
         finally:
             peer.stop()
