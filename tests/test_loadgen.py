@@ -116,6 +116,11 @@ def test_an_open_loop_keeps_its_rate() -> None:
     assert result.counters["begun"] == pytest.approx(200, abs=10)
 
 
+def test_an_open_loop_begins_when_it_is_due() -> None:
+    """Else each latency would hold the time between two, here 50 ms."""
+    assert play("options", seconds=0.5, rate=20).latency_us["p50"] < 25_000
+
+
 @pytest.mark.parametrize("mode", ["redial", "call"])
 def test_how_long_a_recall_takes_is_noted_for_redial_alone(mode: str) -> None:
     result = play(mode, size=50)

@@ -325,7 +325,7 @@ cdef class Generator:
         cdef int burst = <int>min(<uint64_t>BURST, self.most - self.counts[BEGUN])
         cdef uint64_t due
         if self.rate > 0:
-            due = <uint64_t>((self.now - self.started) * 1e-9 * self.rate)
+            due = <uint64_t>((self.now - self.started) * 1e-9 * self.rate) + 1  # the first one at once
             while self.open_begun < due and self.active_count < self.size and burst:
                 self.start_one(self.started + <int64_t>(self.open_begun * 1e9 / self.rate))
                 self.open_begun += 1
