@@ -21,7 +21,7 @@ RESULTS = Path(__file__).parent / "results"
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--quick", action="store_true", default=bool(os.environ.get("QUICK")), help="about two minutes")
+    parser.add_argument("--quick", action="store_true", default=bool(os.environ.get("QUICK")), help="about five minutes")
     parser.add_argument("--rows", metavar="MODE", nargs="+", choices=[row.mode for row in ROWS], help="only these")
     parser.add_argument("--rounds", type=int, help="how often each server is measured")
     parser.add_argument("--seconds", type=float, help="how long each measurement takes")
