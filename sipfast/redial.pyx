@@ -50,6 +50,7 @@ FORGET = 6  # payload: Call-ID of a REFER
 RESUME = 7  # payload: pair
 
 FORGET_AFTER = 300_000  # ms that NOTIFYs of a finished recall are still known
+ENDED_AT_A_TIME, ENDED_EVERY = 256, 10  # watches that ran out while nobody served are removed so many every so many ms
 RESUME_EVERY = 1  # ms between the recalls taken up again at a start: a thousand a second
 MOST_RESULT = 80  # characters of a last result
 
@@ -122,8 +123,7 @@ cdef class Redial(Watchlist):
     def start(self, int64_t now):
         """Take up what the store holds: run timers on, drop what ran out, resume recalls that were in flight."""
         cdef dict waiting = {}
-        cdef list gone = []
-        cdef int resume = 0
+        cdef int resume = 0, ended = 0
         if not self._enabled:
             return
         for talk in self._store.each_talk():
@@ -131,10 +131,12 @@ cdef class Redial(Watchlist):
         for watch in self._store.each_watch():
             if not self._owns(watch.callee):
                 continue
-            if watch.expires_at <= now:
-                gone.append(watch)
-                continue
             pair = (watch.callee, watch.caller)
+            if watch.expires_at <= now:
+                # Not all in one commit: the pages that it would free at a time cost LMDB a part of every later one.
+                self._time(pair, now + ended // ENDED_AT_A_TIME * ENDED_EVERY)
+                ended += 1
+                continue
             self._time(pair, watch.expires_at)
             if watch.state == ARMED:
                 waiting[watch.callee] = min(watch.not_before, waiting.get(watch.callee, watch.not_before))
@@ -143,9 +145,6 @@ cdef class Redial(Watchlist):
                 if watch.state == RECALLING:
                     resume += 1
                     self._wheel.schedule(now + resume * RESUME_EVERY, self, RESUME, pair)
-        for watch in gone:
-            self._store.delete_watch(watch.callee, watch.caller)
-            self._counts["expired"] += 1
         for callee, not_before in waiting.items():
             # Bound already: its registration was committed, and the recall that should have followed was not.
             if self._location.is_bound(callee, now):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from itertools import pairwise
 
+import msgspec
 import pytest
 from network import Crash
 from redialing import (
@@ -552,6 +553,25 @@ def test_10_a_watch_that_ran_out_meanwhile_is_gone() -> None:
     come_back(scene, bob)
     scene.run(30_000)
     assert not refers(scene)
+
+
+def test_10_what_ran_out_meanwhile_goes_a_few_at_a_time() -> None:
+    """Each is gone within a second, by commits of a few hundred: a huge one would leave LMDB with too many free pages."""
+    scene, _, _ = armed()
+    armed_before = watch_of(scene)
+    assert armed_before is not None
+    for number in range(2000):
+        scene.store.put_watch(msgspec.structs.replace(armed_before, callee=b"sip:%d@example.com" % number))
+    scene.store.commit()
+    before = scene.store.writes
+    scene.server.crash(scene.now, 3_600_000)
+    scene.run(3_600_000)
+    most = 0
+    for _ in range(1_000):
+        scene.run(1)
+        most, before = max(most, scene.store.writes - before), scene.store.writes
+    assert scene.store.count_watches() == 0
+    assert most <= 600 * getattr(scene.server, "workers", 1)  # each by commits of its own
 
 
 def test_10_a_recall_in_flight_is_taken_up() -> None:
