@@ -30,7 +30,7 @@ lint: build ## ruff and mypy
 	$(BIN)/ruff check $(wildcard sipfast tests benchmarks ci setup.py)
 	$(BIN)/mypy
 
-bench: build ## sipfast, Kamailio and the kernel's limit side by side: about fifteen minutes; QUICK=1: about five
+bench: build ## sipfast, Kamailio and the kernel's limit side by side: about twelve minutes; QUICK=1: about five
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
 
 bench-modules: build ## the benchmarks of the modules and of the whole path, without a network
