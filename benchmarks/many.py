@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from .report import CPU, NAMES, RATE, faults, into_block, median, speeds, summary
+from .report import CPU, NAMES, RATE, disturbance, faults, into_block, median, speeds, summary
 from .run import OURS, ROWS, THEIRS, Plan, beside_the_server, compare_row, machine, one_run, turned
 
 PEERS = 1000
@@ -80,8 +80,7 @@ def remarks(found: dict[str, Any]) -> Iterator[str]:
     )
     rows = [run for row in found["rows"] for runs in row["runs"].values() for run in runs]
     everything = rows + [run for each in found["echoes"] for run in each["runs"]]
-    others = [run["others"] for run in everything]
-    yield f"others kept {statistics.median(others):.2f} cores busy (median; most {max(others):.2f})"
+    yield disturbance(everything)
     for row in found["rows"]:
         for kind, runs in row["runs"].items():
             busy = statistics.median(run[CPU] * run[RATE] / 1e6 for run in runs)

@@ -138,7 +138,6 @@ def remarks(found: dict[str, Any]) -> Iterator[str]:
     """What one has to know to read the tables."""
     machine, plan = found["machine"], found["plan"]
     everything = [run for row in found["rows"] for runs in row["runs"].values() for run in runs]
-    others = [run["others"] for run in everything]
     yield (
         f"{found['began']}; {machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}, "
         f"Python {machine['python']}, {machine['kamailio'] or 'no Kamailio'}"
@@ -148,8 +147,8 @@ def remarks(found: dict[str, Any]) -> Iterator[str]:
         f"{plan['rounds']} rounds in turns of {plan['seconds']:g} s; ratios are round by round: median (min to max)"
     )
     yield (
-        f"load average {found['load_before'][0]:.2f} before, {found['load_after'][0]:.2f} after; others kept "
-        f"{statistics.median(others):.2f} cores busy (median; most {max(others):.2f}): the CPU figures suffer less from that"
+        f"load average {found['load_before'][0]:.2f} before, {found['load_after'][0]:.2f} after; "
+        f"{disturbance(everything)}: the CPU figures suffer less from that"
     )
     costs = {
         row["mode"]: statistics.median(run["generator_us_per_message"] for runs in row["runs"].values() for run in runs)
@@ -167,6 +166,12 @@ def remarks(found: dict[str, Any]) -> Iterator[str]:
                 users = users_of(kind, Plan(users=plan["users"]))
                 yield f"{NAMES[kind]}: {min(stored):,} of {users:,} bindings fetched back after REGISTER{after}"
     yield from faults(everything)
+
+
+def disturbance(runs: Sequence[dict[str, Any]]) -> str:
+    """How much others on the machine did meanwhile."""
+    others = [run["others"] for run in runs]
+    return f"others kept {statistics.median(others):.2f} cores busy (median; most {max(others):.2f})"
 
 
 def faults(runs: Iterable[dict[str, Any]]) -> Iterator[str]:

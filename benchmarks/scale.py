@@ -23,7 +23,7 @@ import lmdb
 from .accounting import memory
 from .loadgen.measure import generator, measure, prepare
 from .peers.servers import DOMAIN, running
-from .report import CPU, RATE, faults, into_block, median, ratio
+from .report import CPU, RATE, disturbance, faults, into_block, median, ratio
 from .run import OURS, SERVER_CORE, Plan, beside_the_server, machine, ratios, turned
 
 LOTS = 2
@@ -169,7 +169,6 @@ def line(
 
 def remarks(found: dict[str, Any]) -> Iterator[str]:
     everything = [run for runs in found["runs"].values() for run in runs]
-    others = [run["others"] for run in everything]
     pinned = "" if found["pinned"] else " (NOT PINNED)"
     yield (
         f"{found['began']}; {found['machine']['cpu']}, {found['machine']['cores']} cores; both servers started "
@@ -181,7 +180,7 @@ def remarks(found: dict[str, Any]) -> Iterator[str]:
         f"{watch_bytes(found, 'RssFile'):,.0f} bytes a watch besides, are the kernel's cache, and go when it needs room"
     )
     yield "seconds to start: until the first OPTIONS is answered, asked every 0.2 s; every page and every watch is read"
-    yield f"others kept {statistics.median(others):.2f} cores busy (median; most {max(others):.2f})"
+    yield disturbance(everything)
     yield from faults(everything)
 
 

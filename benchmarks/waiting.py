@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .peers.servers import available
-from .report import COLOURS, CPU, NAMES, bytes_each, drawing, faults, into_block, messages_each, save
+from .report import COLOURS, CPU, NAMES, bytes_each, disturbance, drawing, faults, into_block, messages_each, save
 from .run import AGENT, OURS, THEIRS, Plan, beside_the_server, machine, one_run, turned
 
 REFRESHES = 10
@@ -154,8 +154,7 @@ def remarks(found: dict[str, Any]) -> Iterator[str]:
         f"{found['rounds']} rounds in turns of {found['seconds']:g} s{'' if found['pinned'] else ' (NOT PINNED)'}"
     )
     everything = [run for part in ("plain", "refreshed") for runs in found[part].values() for run in runs]
-    others = [run["others"] for run in everything]
-    yield f"others kept {statistics.median(others):.2f} cores busy (median; most {max(others):.2f})"
+    yield disturbance(everything)
     yield from faults(everything)
 
 

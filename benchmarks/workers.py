@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from .report import faults, into_block, median
+from .report import disturbance, faults, into_block, median
 from .run import ROWS, Plan, beside_the_server, machine, one_run, turned
 
 COUNTS = (1, 2, 4)
@@ -123,8 +123,7 @@ def remarks(found: dict[str, Any]) -> Iterator[str]:
         f"{'' if found['pinned'] else ' (NOT PINNED)'}"
     )
     everything = [run for row in found["rows"] for runs in row["runs"].values() for run in runs]
-    others = [run["others"] for run in everything]
-    yield f"others kept {statistics.median(others):.2f} cores busy (median; most {max(others):.2f})"
+    yield disturbance(everything)
     yield from faults(everything)
 
 
