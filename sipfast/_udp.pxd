@@ -33,6 +33,7 @@ cdef class UdpTransport(Sink):
     cdef uint64_t postponements, postponed_drops
     cdef UdpSocket socket_for(self, Flow flow)
     cdef int read(self, int fd) noexcept
+    cdef int take_batch(self, UdpSocket sock) except -1
     cdef int take(self, int slot, int local, int64_t now) except -1
     cdef int hand(self, bytes data, Flow flow, int64_t now) except -1
     cdef int postpone(self, bytes data, Flow flow) except -1

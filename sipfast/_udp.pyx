@@ -252,35 +252,33 @@ cdef class UdpTransport(Sink):
     # Reading
 
     def _readable(self, UdpSocket sock not None):
+        cdef int count = self.take_batch(sock)
+        if count and self.reading:
+            if self.postponing or (count == BATCH and sock.crowded()):
+                self.relieve(sock)
+            self.arm(self.clock.now())
+
+    cdef int take_batch(self, UdpSocket sock) except -1:
+        """Read what is there, hand it over, commit and send. Returns how many there were."""
         cdef int slot, count = self.read(sock.fd)
         cdef int64_t now
         if count <= 0:
             if count < 0:
                 self._read_failed(errno)
-            return
+            return 0
         now = self.clock.now()
         self.batches += 1
         for slot in range(count):
             self.take(slot, sock.local, now)
         self.finish(now)
-        if self.reading:
-            if self.postponing or (count == BATCH and sock.crowded()):
-                self.relieve(sock)
-            self.arm(now)
+        return count
 
     cdef int relieve(self, UdpSocket sock) except -1:
         """Empty a socket, handle all but what may wait, then some of that."""
-        cdef int slot, count = BATCH
-        cdef int64_t now = self.clock.now(), until = now + MOST_RELIEF
+        cdef int64_t until = self.clock.now() + MOST_RELIEF
         self.postponing = True
-        while count == BATCH and self.reading and now < until:
-            count = self.read(sock.fd)
-            if count > 0:
-                now = self.clock.now()
-                self.batches += 1
-                for slot in range(count):
-                    self.take(slot, sock.local, now)
-                self.finish(now)
+        while self.reading and self.clock.now() < until and self.take_batch(sock) == BATCH:
+            pass
         return self.work_off()
 
     cdef int work_off(self) except -1:
