@@ -14,6 +14,11 @@ from .location cimport Location
 
 cdef class Redial(Watchlist)
 
+# The state of a watch as stored.
+cdef bint is_armed(StoredWatch watch) noexcept
+cdef bint is_recalling(StoredWatch watch) noexcept
+cdef bint is_calling(StoredWatch watch) noexcept
+
 # A recall that is going on, from its claim until the call is answered or has come to nothing.
 cdef class Recall(Handler):
     cdef Redial redial

@@ -60,12 +60,16 @@ cdef bytes not_logged_in = NOT_LOGGED_IN.encode()
 cdef bytes refer_sent = b"REFER sent", caller_calls = b"caller is calling"
 
 
-cdef inline bint is_armed(StoredWatch watch) noexcept:
+cdef bint is_armed(StoredWatch watch) noexcept:
     return same_piece(watch.at.state, armed)
 
 
-cdef inline bint is_recalling(StoredWatch watch) noexcept:
+cdef bint is_recalling(StoredWatch watch) noexcept:
     return same_piece(watch.at.state, recalling)
+
+
+cdef bint is_calling(StoredWatch watch) noexcept:
+    return same_piece(watch.at.state, calling)
 
 
 cdef class Recall(Handler):
@@ -473,7 +477,7 @@ cdef class Redial(Watchlist):
         self._refers[call_id] = pair
         if self._serial:
             self._taken[pair[0]] = pair
-        recall.waited = same_piece(watch.at.state, calling)
+        recall.waited = is_calling(watch)
         self._late(recall, now + self._recall_timeout)
         return recall
 

@@ -20,16 +20,16 @@ from libc.stdint cimport int64_t, uint32_t
 
 from ._flow cimport Flow
 from ._parser cimport Message
-from ._records cimport StoredWatch, same_piece
+from ._records cimport StoredWatch
 from ._refer cimport expires_of
-from .redial cimport Recall, Redial
+from .redial cimport Recall, Redial, is_armed, is_calling, is_recalling
 
 from zlib import crc32
 
 import msgspec
 
 from ._refer import offer
-from .records import ARMED, CALLING, RECALLING, Talk
+from .records import ARMED, Talk
 from .redial import GUARD, RECALL
 
 log = logging.getLogger("sipfast.redial")
@@ -61,8 +61,6 @@ class Notice(msgspec.Struct, array_like=True, frozen=True, gc=False):
     status: int = 0
     since: int = 0
 
-
-cdef bytes armed = ARMED.encode(), recalling = RECALLING.encode(), calling = CALLING.encode()  # as stored
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Notice).decode
@@ -194,7 +192,7 @@ cdef class SharedRedial(Redial):
         )
 
     cpdef bint _keeps_others_waiting(self, tuple pair) except *:
-        return self._settings.order == "serial" and self._store.count_by_callee(pair[0]) > 0
+        return self._serial and self._store.count_by_callee(pair[0]) > 0
 
     cpdef _take_back(self, tuple pair, int64_t now):
         if self._is_mine(pair[0]):
@@ -207,7 +205,7 @@ cdef class SharedRedial(Redial):
         cdef StoredWatch watch
         if self._enabled and allowed and not self._is_mine(callee) and expires_of(request) != 0:
             watch = self._watch((callee, caller))
-            if watch is not None and not same_piece(watch.at.state, armed):
+            if watch is not None and not is_armed(watch):
                 # The recalled call finds the callee gone again: its owner puts the watch back, or gives it up.
                 self._proxied.pop(request.text(request.call_id), None)
                 self._tell(GONE, (callee, caller), request.text(request.call_id))
@@ -251,10 +249,10 @@ cdef class SharedRedial(Redial):
             return
         pair = (callee, caller)
         watch = self._watch(pair)
-        if (watch is None or same_piece(watch.at.state, armed)) and self._settings.end_on != "refer":
+        if (watch is None or is_armed(watch)) and self._settings.end_on != "refer":
             return
         self._proxied[request.text(request.call_id)] = pair
-        if watch is not None and same_piece(watch.at.state, recalling):
+        if watch is not None and is_recalling(watch):
             self._store.for_update()
             watch = self._watch(pair)
             if watch is not None:
@@ -267,7 +265,7 @@ cdef class SharedRedial(Redial):
         if self._is_mine(callee):
             return Redial.is_recalling(self, caller, callee)
         watch = self._watch((callee, caller))
-        return watch is not None and not same_piece(watch.at.state, armed)
+        return watch is not None and not is_armed(watch)
 
     cpdef call_answered(self, bytes caller, bytes callee, bytes call_id, int64_t now):
         """See Redial."""
@@ -287,7 +285,7 @@ cdef class SharedRedial(Redial):
         watch = self._watch(pair)
         if self._remove(pair, "answered"):
             self._counts["completed"] += 1
-        if watch is not None and not same_piece(watch.at.state, armed) and self._keeps_others_waiting(pair):
+        if watch is not None and not is_armed(watch) and self._keeps_others_waiting(pair):
             self._talk(pair, call_id, now)
         self._tell(ANSWERED, pair, call_id)
 
@@ -350,10 +348,10 @@ cdef class SharedRedial(Redial):
             # The call may have started in another worker, whose notice is on its way.
             self._store.for_update()
             watch = self._watch(payload.pair)
-            if watch is not None and same_piece(watch.at.state, calling):
+            if watch is not None and is_calling(watch):
                 payload.waited = True
                 payload.timer = 0
-                self._late(payload, now + round(self._settings.recall_timeout * 1000))
+                self._late(payload, now + self._recall_timeout)
                 return 0
         return Redial.expired(self, kind, payload, now)
 
@@ -399,7 +397,7 @@ cdef class SharedRedial(Redial):
             self._untime(pair)
             return
         self._time(pair, watch.at.expires_at)
-        if same_piece(watch.at.state, armed) and self._location.is_bound(pair[0], now):
+        if is_armed(watch) and self._location.is_bound(pair[0], now):
             self._pause(pair[0], max(watch.at.not_before, now + self._guard), GUARD, now)
 
     cdef _started_elsewhere(self, tuple pair, notice):
@@ -441,7 +439,7 @@ cdef class SharedRedial(Redial):
         for recall in self._recalls.values():
             if recall.worker == worker:  # its call went down with it
                 recall.waited = True
-                self._late(recall, now + round(self._settings.recall_timeout * 1000))
+                self._late(recall, now + self._recall_timeout)
         talks = {talk.call_id: talk for talk in self._store.each_talk()}
         for talk in talks.values():
             self._talk_elsewhere(talk, now)

@@ -335,7 +335,7 @@ cdef class Registrar:
         cdef const char *p = <const char *>request.p
         cdef unsigned char packed[MOST_PACKED]
         cdef bytes record, params
-        cdef Span contact = value
+        cdef Span contact
         if read_contact(request, value, &wanted) < 0:
             return None
         if wanted.expires < 0:
