@@ -101,6 +101,16 @@ class Upstream(Section, frozen=True):
     """Domains that it serves; empty: all that no other upstream names."""
 
 
+class Peer(Section, frozen=True):
+    """Another server or a trunk, known by its addresses, and what it may do."""
+
+    addresses: tuple[str, ...]
+    """IP addresses or ranges: "10.0.0.5", "192.0.2.0/24", "2001:db8::/32"."""
+    rights: tuple[Literal["relay", "path", "refer", "identity"], ...] = ()
+    """"relay": its requests are sent on, wherever they go. "path": a Path or Contact that names it is followed there.
+    "refer": its REFERs out of a dialog reach phones. "identity": it says who a request is from."""
+
+
 class Config(Section, frozen=True):
     """All of it."""
 
@@ -119,6 +129,7 @@ class Config(Section, frozen=True):
     redial: Redial = Redial()
     store: Storage = Storage()
     upstream: tuple[Upstream, ...] = ()
+    peer: tuple[Peer, ...] = ()
 
 
 class Listener(msgspec.Struct, frozen=True):
@@ -331,6 +342,7 @@ def _mistakes(config: Config) -> Iterator[tuple[str, str]]:
     yield from _address_mistakes(config)
     yield from _order_mistakes(config)
     yield from _upstream_mistakes(config.upstream)
+    yield from _peer_mistakes(config.peer)
     if not config.store.data.strip() or "\0" in config.store.data:
         yield "store.data", f"{_show(config.store.data)} is not a directory"
 
@@ -386,6 +398,21 @@ def _upstream_mistakes(upstreams: tuple[Upstream, ...]) -> Iterator[tuple[str, s
             if domain.lower() in served:
                 yield key, f"{domain!r} belongs to upstream[{served[domain.lower()]}] already"
             served[domain.lower()] = index
+
+
+def _peer_mistakes(peers: tuple[Peer, ...]) -> Iterator[tuple[str, str]]:
+    for index, peer in enumerate(peers):
+        if not peer.addresses:
+            yield f"peer[{index}].addresses", "no address, so nobody is meant"
+        for place, address in enumerate(peer.addresses):
+            try:
+                network = ipaddress.ip_network(address)
+            except ValueError as error:
+                reason = "has bits behind its prefix" if "host bits" in str(error) else "is no IP address or range of them"
+                yield f"peer[{index}].addresses[{place}]", f"{address!r} {reason}"
+                continue
+            if network.prefixlen == 0:
+                yield f"peer[{index}].addresses[{place}]", f"{address!r} is everybody; name the addresses of this peer"
 
 
 def _settings(prefix: str, section: Section) -> Iterator[tuple[str, Any]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from sipfast.config import Config, Upstream, settings
+from sipfast.config import Config, Peer, Upstream, settings
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -30,16 +30,21 @@ def documented() -> dict[str, str]:
 
 def test_every_key_is_documented_with_its_default():
     page = documented()
-    real = {key: value for key, value in settings(Config()) if key != "upstream"}
-    for field in msgspec.structs.fields(Upstream):
-        real[f"upstream.{field.name}"] = field.default
+    tables = {"upstream": Upstream, "peer": Peer}
+    real = {key: value for key, value in settings(Config()) if key not in tables}
+    for table, kind in tables.items():
+        for field in msgspec.structs.fields(kind):
+            real[f"{table}.{field.name}"] = field.default
     assert set(page) == set(real)
     for key, value in real.items():
         expected = "" if value is msgspec.NODEFAULT else json.dumps(value)
         assert page[key] == expected, key
 
 
-@pytest.mark.parametrize("example", re.findall(r"```toml\n(.*?)```", CONFIGURATION, re.DOTALL), ids=["one", "upstreams"])
+EXAMPLES = re.findall(r"```toml\n(.*?)```", CONFIGURATION, re.DOTALL)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=["one", "upstreams", "peers"])
 def test_examples_of_the_configuration_are_right(example: str):
     msgspec.convert(tomllib.loads(example), Config)
 
