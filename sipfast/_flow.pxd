@@ -42,6 +42,7 @@ cdef class Target:
     cdef bytes uri          # new Request-URI; None keeps it
     cdef bytes route        # Route value to put on top; None for none
     cdef Flow flow          # None: cannot be reached
+    cdef bint by_token      # the flow is that of a token, for better or worse (RFC 5626 §5.3.1)
 
 cdef Target make_target(bytes uri, bytes route, Flow flow)
 

@@ -144,6 +144,7 @@ cdef Target make_target(bytes uri, bytes route, Flow flow):
     target.uri = uri
     target.route = route
     target.flow = flow
+    target.by_token = False
     return target
 
 

@@ -6,7 +6,10 @@ from ._flow cimport Flow, Receiver, Sink
 from ._parser cimport Message, Uri, Via
 from ._transaction cimport ServerTransaction, TransactionLayer
 from ._wheel cimport Wheel
+from .destination cimport Destination
 from .location cimport Location
+from .outbound cimport Outbound
+from .peers cimport Peers
 from .proxy cimport Proxy, ResponseContext
 from .redial cimport Redial
 from .registrar cimport Registrar
@@ -26,6 +29,10 @@ cdef class Engine(Receiver):
     cdef Registrar registrar
     cdef Proxy proxy
     cdef Router router
+    cdef Peers peers
+    cdef readonly Outbound outbound
+    cdef Destination destination
+    cdef tuple listeners, domains
     cdef Outbox outbox
     cdef Sink sink
     cdef object config, housekeeping
@@ -56,17 +63,16 @@ cdef class Engine(Receiver):
     cdef int refuse(self, Message message, Flow flow) except -1
     cdef int reject(self, Message request, Flow flow, int status, bytes extra) except -1
     cdef int validate(self, Message request, Uri *uri) except -1
-    cdef bint may_pass(self, Message request, Flow flow, RoutePlan *plan, Uri *uri, bint in_dialog) except -1
     cdef int options(self, Message request, Flow flow) except -1
     cdef int register(self, Message request, Flow flow, int64_t now) except -1
     cdef int hop_by_hop(self, Message request, Flow flow, RoutePlan *plan, Uri *uri, bint in_dialog,
                         int64_t now) except -1
-    cdef list targets(self, Message request, Flow flow, RoutePlan *plan, Uri *uri, bint in_dialog, int64_t now)
-    cdef bint is_user_of_ours(self, Message request, Uri *uri) except -1
     cdef int dispatch(self, ServerTransaction server, Message request, Flow flow, RoutePlan *plan, Uri *uri,
                       bint in_dialog, int64_t now) except -1
     cdef bytes path_lines(self, Message request, Flow flow)
     cdef int to_self(self, ServerTransaction server, Message request, Flow flow, int64_t now) except -1
+    cdef int respond(self, ServerTransaction server, Message request, Flow flow, int status, bytes extra,
+                     int64_t now) except -1
     cdef int unbound(self, ServerTransaction server, Message request, Flow flow, bytes caller, bytes callee,
                      int64_t now) except -1
     cdef bint is_local(self, Message request) except -1
@@ -76,7 +82,5 @@ cdef class Engine(Receiver):
     cdef Flow via_flow(self, Message response, Via *via)
     cdef bint after_failure(self, ResponseContext context, int status, int64_t now) except -1
 
-# RFC 3261 §18.2.2, RFC 3581 §4: where the answers to a request go.
-cdef Flow answer_flow(Message request, Flow flow)
 # The Unsupported line for a 420, naming what we do not understand of a header; b"" where it asks for nothing else.
 cdef bytes unsupported_line(Message request, int header)

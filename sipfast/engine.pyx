@@ -15,9 +15,11 @@ import cython
 from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from ._flow cimport Flow, Receiver, Sink, Target, flow_beside, make_target
+from ._flow cimport Flow, Receiver, Sink, Target
 from ._parser cimport (
     Cursor,
+    Address,
+    H_CONTACT,
     H_EXPIRES,
     H_PROXY_REQUIRE,
     H_REQUIRE,
@@ -41,6 +43,7 @@ from ._parser cimport (
     span_is,
 )
 from ._refer cimport make_referrer
+from ._token cimport TOKEN_NONE
 from ._transaction cimport (
     VERDICT_NEW,
     VERDICT_UNMATCHED,
@@ -49,13 +52,18 @@ from ._transaction cimport (
 )
 from ._wheel cimport Timed, Wheel
 from ._writer cimport make_response, stateless_tag
+from .destination cimport Destination
 from .location cimport Location
+from .outbound cimport Outbound, answer_flow
+from .peers cimport Peers
 from .proxy cimport Proxy, ResponseContext
 from .redial cimport Redial
 from .registrar cimport Registrar
-from .router cimport RoutePlan, Router
+from .router cimport PLAN_FORGED, PLAN_MALFORMED, RoutePlan, Router, routed_by_us
 
 from ._parser import uri_parts
+from ._token import Tokens
+from .config import is_ip, parse_upstream
 from .errors import StoreError
 from .redial_shared import SharedRedial
 
@@ -123,8 +131,10 @@ cdef class Engine(Receiver):
         self.outbox = Outbox()
         self.promises = []
         self.sent_by = [bytes(listener.sent_by) for listener in listeners]
-        self.location = Location(store, [listener.family for listener in listeners], hosts)
-        self.router = make_router(config, listeners, domains, self.location)
+        self.listeners = tuple(listeners)
+        self.domains = tuple(domains)
+        self.peers = Peers(config.peer, upstream_addresses(config, hosts or {}))
+        self.location = Location(store, [listener.family for listener in listeners], hosts, self.peers)
         self.local_callers = config.redial.callers == "local"
         self.worker = worker
         self.workers = workers
@@ -138,10 +148,13 @@ cdef class Engine(Receiver):
         key = self.store.secret()
         self.secret = <uint64_t>int.from_bytes(key[:8], "big")
         self.wheel = Wheel(now)
+        self.outbound = Outbound(Tokens(key, self.listeners), self.sent_by)
+        self.router = make_router(config, self.listeners, self.domains, self.location, self.outbound.tokens)
+        self.destination = Destination(self.router, self.location, self.outbound, self.peers, 0)
         self.transactions = TransactionLayer(config.timers, self.wheel, self.outbox, int.from_bytes(key, "big"),
                                              self.worker)
         self.registrar = Registrar(config.registrar, self.location, self.secret)
-        self.proxy = Proxy(self.transactions, self.wheel, self.outbox, self.sent_by, self.secret,
+        self.proxy = Proxy(self.transactions, self.wheel, self.outbox, self.sent_by, self.outbound, self.secret,
                            round(config.timers.c * 1000), on_answered=self._answered, on_final=self._final,
                            on_ended=self._ended, on_registered=self._registered)
         referrer = make_referrer(self.transactions, self.sent_by, os.urandom(16))
@@ -329,8 +342,10 @@ cdef class Engine(Receiver):
         cdef int method = request.method, planned, verdict, problem, home
         cdef bint in_dialog = request.target.tag.end > request.target.tag.start
         planned = self.router.plan(request, &plan)
-        if planned == -2:
+        if planned == PLAN_MALFORMED:
             return self.reject(request, flow, 400, b"")
+        if planned == PLAN_FORGED:            # RFC 5626 §5.3.1
+            return self.reject(request, flow, 403, b"")
         if plan.from_strict and request.parse_uri(plan.last, &uri) != 1:
             return self.reject(request, flow, 400, b"")
         if method == M_OPTIONS and plan.left == 0 and self.router.is_self(request.p, &uri):
@@ -344,8 +359,9 @@ cdef class Engine(Receiver):
         if problem:
             return self.reject(request, flow, problem,
                                unsupported_line(request, H_PROXY_REQUIRE) if problem == 420 else b"")
-        if not self.may_pass(request, flow, &plan, &uri, in_dialog):
-            return self.reject(request, flow, 403, b"")
+        problem = self.destination.admit(request, flow, &plan, &uri, in_dialog, now)
+        if problem:
+            return self.reject(request, flow, problem, self.destination.why)
         if method == M_NOTIFY and self.hops and plan.left == 0 and self.router.is_self(request.p, &uri):
             home = (<object>self.redial).home(request.text(request.call_id))
             if home >= 0 and home != self.worker:
@@ -373,17 +389,6 @@ cdef class Engine(Receiver):
         if self.proxy.is_loop(request):
             return 482
         return 0
-
-    cdef bint may_pass(self, Message request, Flow flow, RoutePlan *plan, Uri *uri, bint in_dialog) except -1:
-        # Nobody's relay: a request goes on only within a dialog that was routed through us, from a server behind us,
-        # or to a user that we serve.
-        if plan.left and not (in_dialog and routed_by_us(plan)) and not self.router.is_upstream(flow):
-            return False
-        if in_dialog and routed_by_us(plan):
-            return True
-        if self.router.is_upstream(flow):
-            return True
-        return self.router.is_self(request.p, uri) or self.router.is_served(request.p, uri)
 
     cdef int options(self, Message request, Flow flow) except -1:
         # RFC 3261 §11.2
@@ -424,50 +429,35 @@ cdef class Engine(Receiver):
         if request.method == M_CANCEL:
             # §16.10 would have it forwarded statelessly, but a branch of ours would match nothing downstream.
             return self.answer(request, flow, 481, b"")
-        if (self.validate(request, uri) or not self.may_pass(request, flow, plan, uri, in_dialog)
-                or self.router.is_self(request.p, uri)):
+        if (self.validate(request, uri) or self.destination.admit(request, flow, plan, uri, in_dialog, now)
+                or (plan.token.kind == TOKEN_NONE and self.router.is_self(request.p, uri))):
             self.discarded += 1
             return 0
         if span_is_stateless_tag(request, self.secret):
             self.discarded += 1               # it acknowledges a final response that we gave without a transaction
             return 0
-        targets = self.targets(request, flow, plan, uri, in_dialog, now)
+        targets = self.destination.find(request, flow, plan, uri, in_dialog, now)
         if not targets:
             self.discarded += 1
             return 0
         return self.proxy.forward_ack(request, flow, <Target>targets[0], plan)
-
-    cdef list targets(self, Message request, Flow flow, RoutePlan *plan, Uri *uri, bint in_dialog, int64_t now):
-        """RFC 3261 §16.5: where it goes. [] where the user has no binding."""
-        cdef Uri next_uri
-        cdef Flow upstream
-        if plan.left:
-            request.parse_uri(plan.next, &next_uri)
-            return [make_target(None, None, self.location.flow_to(request.p, &next_uri))]
-        # Within a dialog the Request-URI is the remote target; from behind us it is a Contact that was registered.
-        if ((in_dialog and routed_by_us(plan)) or self.router.is_upstream(flow)) and not self.is_user_of_ours(request, uri):
-            return [make_target(None, None, self.location.flow_to(request.p, uri))]
-        upstream = self.router.upstream_of(request.p, uri)
-        if upstream is not None and not self.router.is_upstream(flow):
-            return [make_target(None, None, upstream)]
-        return self.location.targets(canonical_aor(request.p, uri), now)
-
-    cdef bint is_user_of_ours(self, Message request, Uri *uri) except -1:
-        return uri.user.end > uri.user.start and not self.router.any_domain and self.router.is_served(request.p, uri)
 
     cdef int dispatch(self, ServerTransaction server, Message request, Flow flow, RoutePlan *plan, Uri *uri,
                       bint in_dialog, int64_t now) except -1:
         cdef bytes caller = None, callee = None, extra = b""
         cdef list targets
         cdef bint to_upstream
-        if plan.left == 0 and self.router.is_self(request.p, uri) and (
+        if plan.left == 0 and plan.token.kind == TOKEN_NONE and self.router.is_self(request.p, uri) and (
                 request.method != M_REGISTER or self.router.upstream_of(request.p, uri) is None):
             return self.to_self(server, request, flow, now)
-        if request.method == M_INVITE and not in_dialog and plan.left == 0 and self.router.is_served(request.p, uri):
+        if (request.method == M_INVITE and not in_dialog and plan.left == 0 and plan.token.kind == TOKEN_NONE
+                and self.router.is_served(request.p, uri)):
             callee = canonical_aor(request.p, uri)
             if not self.router.is_upstream(flow):
                 caller = canonical_aor(request.p, &request.sender.uri)
-        targets = self.targets(request, flow, plan, uri, in_dialog, now)
+        targets = self.destination.find(request, flow, plan, uri, in_dialog, now)
+        if self.destination.status:
+            return self.respond(server, request, flow, self.destination.status, self.destination.why, now)
         if not targets:
             return self.unbound(server, request, flow, caller, callee, now)
         if request.method == M_REGISTER:
@@ -482,7 +472,15 @@ cdef class Engine(Receiver):
     cdef bytes path_lines(self, Message request, Flow flow):
         # RFC 3327 §5.2: requests for the phone come back through us. A phone that does not say that it knows Path
         # would make a strict registrar refuse; nothing is asked of the phone, so we say it.
-        cdef bytes lines = b"Path: <sip:" + <bytes>self.sent_by[flow.local] + b";lr>\r\n"
+        cdef Cursor cursor
+        cdef Span value
+        cdef Address address
+        cdef Flow way = answer_flow(request, flow)
+        cdef bytes lines
+        request.cursor(H_CONTACT, &cursor)
+        if request.next_value(&cursor, &value) and request.parse_address(value, &address) == 1:
+            way = self.location.way(request, flow, &address.uri, True)
+        lines = self.outbound.path(way, canonical_aor(request.p, &request.target.uri))
         if not request.lists_token(H_SUPPORTED, b"path"):
             lines += b"Supported: path\r\n"
         return lines
@@ -495,9 +493,11 @@ cdef class Engine(Receiver):
             status = 200
         else:
             status = 405                      # nobody lives at the server's own address
-        server.respond(make_response(request, status, flow, server.tag(), ALLOW if status == 405 else b"", None, b""),
-                       status, now)
-        return 0
+        return self.respond(server, request, flow, status, ALLOW if status == 405 else b"", now)
+
+    cdef int respond(self, ServerTransaction server, Message request, Flow flow, int status, bytes extra,
+                     int64_t now) except -1:
+        return server.respond(make_response(request, status, flow, server.tag(), extra, None, b""), status, now)
 
     # ---- redial's wires
 
@@ -672,24 +672,22 @@ cdef bytes unsupported_line(Message request, int header):
     return b"Unsupported: " + b", ".join(unknown) + b"\r\n" if unknown else b""
 
 
-cdef bint routed_by_us(RoutePlan *plan) noexcept:
-    # Our Record-Route value is in its Route or, from a strict router, in its Request-URI (RFC 3261 §16.4).
-    return plan.own > 0 or plan.from_strict
-
-
 cdef bint span_is_stateless_tag(Message request, uint64_t secret) except -1:
     return request.text(request.target.tag) == stateless_tag(request, secret)
 
 
-cdef Flow answer_flow(Message request, Flow flow):
-    # RFC 3261 §18.2.2: to the source address and the port of the Via; RFC 3581 §4: to the source port where it has rport.
-    cdef int port = request.via.port if request.via.port != -1 else 5060
-    if request.via.has_rport or port == flow.port or flow.reliable():
-        return flow
-    return flow_beside(flow, flow.ip, port)
+def upstream_addresses(config, hosts):
+    """The addresses of the upstreams' hosts, as text."""
+    found = []
+    for upstream in config.upstream:
+        host, _ = parse_upstream(upstream.uri)
+        host = hosts.get(host, host)
+        if is_ip(host):
+            found.append(host)
+    return found
 
 
-def make_router(config, listeners, domains, Location location):
+def make_router(config, listeners, domains, Location location, tokens):
     """The router for a configuration; upstream host names are looked up among the hosts that location knows."""
     own = {uri_parts(b"sip:" + bytes(listener.sent_by))[2] for listener in listeners}
     own |= {listener.host.encode() for listener in listeners if listener.host not in ("0.0.0.0", "::")}
@@ -704,4 +702,4 @@ def make_router(config, listeners, domains, Location location):
             default = flow
     served = {domain.lower().encode() for domain in domains} | set(upstreams)
     any_domain = default is not None and not config.domains
-    return Router(served, own, ports, upstreams, default, any_domain)
+    return Router(served, own, ports, upstreams, default, any_domain, tokens)

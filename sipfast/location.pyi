@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from ._flow import Flow
+from ._parser import Message
+from .peers import Peers
 from .records import Binding
 from .store.protocol import Store
 
@@ -10,10 +12,14 @@ class Location:
     """Where an AOR's phones are."""
 
     store: Store
-    def __init__(self, store: Store, families: Sequence[int], hosts: Mapping[str, str] | None = None) -> None: ...
+    def __init__(
+        self, store: Store, families: Sequence[int], hosts: Mapping[str, str] | None = None, peers: Peers | None = None
+    ) -> None: ...
     def live(self, aor: bytes, now: int) -> list[Binding]:
         """Bindings that have not expired, highest q first, then the latest."""
     def flow_for(self, binding: Binding) -> Flow | None:
         """Where a request for the binding goes next; None where that cannot be resolved."""
+    def way_of(self, request: Message, came: Flow, contact: bytes) -> Flow | None:
+        """The flow to store with the one Contact of a REGISTER that came by a flow."""
     def resolve(self, uri: bytes) -> Flow | None:
         """The flow to a URI's host; None for a name that is not known here."""

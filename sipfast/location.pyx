@@ -1,8 +1,10 @@
 """Where an AOR's phones are: live bindings, and the flow by which each is reached.
 
-A flow is found without asking DNS: from IP literals, from the host names that the configuration gives an address, or it
-is the flow that the phone registered by. A phone behind a NAT has a Contact that leads nowhere, so its Contact is
-believed only where it names the address that the REGISTER came from.
+A flow is found without asking DNS: it is the one that the phone registered by, or that of a host which is an IP literal
+or has its address from the configuration. A phone behind a NAT has a Contact that leads nowhere, and anybody may write
+any host into a Contact or a Path. So these hosts are followed on a trusted way only: back to the address that the
+REGISTER came from, to an upstream, or to a peer that has the right `path`. Whoever names another host is reached by the
+flow of its REGISTER.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -11,9 +13,12 @@ from libc.string cimport memchr, memcmp, memcpy
 
 import cython
 
-from ._flow cimport TRANSPORT_TLS, TRANSPORT_UDP, TRANSPORT_WSS, Flow, flow_beside, make_flow, make_target, unpacked
-from ._parser cimport SCHEME_SIP, SCHEME_SIPS, Span, Uri, find_param, parse_uri_at
+from ._flow cimport (
+    TRANSPORT_TLS, TRANSPORT_UDP, TRANSPORT_WSS, Flow, Target, flow_beside, make_flow, make_target, unpacked,
+)
+from ._parser cimport SCHEME_SIP, SCHEME_SIPS, Message, Span, Uri, find_param, parse_uri_at, uris_equal
 from ._records cimport Entry, Piece, bytes_of, piece_in, read_entry
+from .peers cimport RIGHT_PATH, Peers
 
 cdef extern from "arpa/inet.h" nogil:
     int AF_INET
@@ -84,8 +89,9 @@ cdef int first_path_uri(Piece path, Uri *uri) noexcept:
 @cython.final
 cdef class Location:
 
-    def __init__(self, store, families, hosts=None):
+    def __init__(self, store, families, hosts=None, Peers peers=None):
         self.store = store
+        self.peers = peers if peers is not None else Peers(())
         self.families = tuple(families)
         self.hosts = {
             (name if isinstance(name, bytes) else name.encode()).lower(): address
@@ -126,16 +132,9 @@ cdef class Location:
     cdef Flow flow_by(self, Piece contact, Piece path, Piece came):
         cdef const unsigned char *p = <const unsigned char *>contact.text
         cdef Flow registered = self._registered_by(came)
-        cdef Flow found
         cdef Uri uri
-        cdef unsigned char ip[16]
         if path.size:
-            # RFC 3327 §5.4: by way of the proxy that is nearest to us. It is also where the REGISTER came from.
-            if first_path_uri(path, &uri) == 1:
-                found = self.flow_to(<const unsigned char *>path.text, &uri)
-                if found is not None:
-                    return found
-            return registered
+            return self._path_flow(path, registered)
         if parse_uri_at(p, 0, <int32_t>contact.size, &uri) != 1:
             return None
         if uri.scheme == SCHEME_SIPS:
@@ -145,14 +144,92 @@ cdef class Location:
             return None
         if uri.scheme != SCHEME_SIP:
             return None
+        # Without a flow the upstream has told of it, and vouches for the host.
+        return registered if registered is not None else self.flow_to(p, &uri)
+
+    # RFC 3327 §5.4: by way of the proxy that is nearest to us.
+    cdef Flow _path_flow(self, Piece path, Flow registered):
+        cdef Uri uri
+        cdef unsigned char ip[16]
+        cdef const unsigned char *p = <const unsigned char *>path.text
+        if first_path_uri(path, &uri) != 1:
+            return registered
         if registered is None:
             return self.flow_to(p, &uri)
-        if registered.reliable():
-            return registered               # the connection that the phone opened is the only way back to it
-        if (read_literal(p, target_host(p, &uri), ip) != registered.family
-                or memcmp(ip, registered.ip, 4 if registered.family == 4 else 16) != 0):
-            return registered
-        return flow_beside(registered, ip, DEFAULT_PORT if uri.port == -1 else uri.port)
+        if self._is_at(p, &uri, registered):
+            return flow_beside(registered, registered.ip, DEFAULT_PORT if uri.port == -1 else uri.port)
+        if self._address_of(p, &uri, ip) and self.peers.rights_of(ip, self._address_of(p, &uri, ip)) & RIGHT_PATH:
+            return self.flow_to(p, &uri)
+        return registered
+
+    cdef bint _is_at(self, const unsigned char *p, const Uri *uri, Flow flow) noexcept:
+        cdef unsigned char ip[16]
+        return (not flow.reliable() and read_literal(p, target_host(p, uri), ip) == flow.family
+                and memcmp(ip, flow.ip, 4 if flow.family == 4 else 16) == 0)
+
+    # ---- the way to a phone that registers
+
+    cdef Flow way(self, Message request, Flow came, const Uri *contact, bint alone):
+        cdef unsigned char ip[16]
+        cdef int family
+        if self._is_at(request.p, contact, came):
+            # RFC 3581 §4: what has rport is reached by the port that it sends from. Of several Contacts each has its own.
+            if request.via.has_rport and alone:
+                return came
+            return flow_beside(came, came.ip, DEFAULT_PORT if contact.port == -1 else contact.port)
+        family = self._address_of(request.p, contact, ip)
+        if family and self.peers.rights_of(ip, family) & RIGHT_PATH:
+            return self.flow_to(request.p, contact)
+        return came
+
+    cdef bint is_trusted(self, const unsigned char *p, const Uri *uri, Flow came):
+        cdef unsigned char ip[16]
+        cdef int family
+        if self._is_at(p, uri, came):
+            return True
+        family = self._address_of(p, uri, ip)
+        return family != 0 and self.peers.rights_of(ip, family) & RIGHT_PATH != 0
+
+    cdef bint is_trusted_path(self, bytes path, Flow came):
+        cdef Uri uri
+        cdef unsigned char ip[16]
+        cdef const unsigned char *p = <const unsigned char *>PyBytes_AS_STRING(path)
+        if first_path_uri(piece_in(path), &uri) != 1:
+            return False
+        # A name that nobody has told us is the one that the REGISTER came from: we would ask no DNS to find another.
+        return self._address_of(p, &uri, ip) == 0 or self.is_trusted(p, &uri, came)
+
+    cdef bint is_registered_by(self, bytes aor, Flow flow, int64_t now):
+        for binding in self.lookup(aor, now):
+            way = self.flow_of(binding)
+            if way is not None and (<Flow>way).same_peer(flow):
+                return True
+        return False
+
+    # ---- a Contact in the Request-URI
+
+    cdef Target find_contact(self, Message request, const Uri *uri, list aors, bytes preferred, int64_t now):
+        """The binding that a Contact is of, among those of some AORs; `ambiguous` says that it could be several people's."""
+        cdef Uri other
+        cdef Target found = None
+        cdef bytes contact
+        cdef int count = 0
+        self.ambiguous = False
+        for aor in aors:
+            for binding in self.lookup(aor, now):
+                contact = binding.contact
+                if parse_uri_at(<const unsigned char *>PyBytes_AS_STRING(contact), 0, <int32_t>PyBytes_GET_SIZE(contact),
+                                &other) != 1 or not uris_equal(request.p, uri,
+                                                               <const unsigned char *>PyBytes_AS_STRING(contact), &other):
+                    continue
+                if aor == preferred:
+                    return make_target(None, binding.path or None, self.flow_of(binding))
+                count += 1
+                found = make_target(None, binding.path or None, self.flow_of(binding))
+        if count > 1:
+            self.ambiguous = True
+            return None
+        return found
 
     # The flow of the REGISTER; a listener that is gone since is replaced by the first one of the family.
     cdef Flow _registered_by(self, Piece packed):
@@ -165,24 +242,29 @@ cdef class Location:
         local = self._listener(flow.family)
         return None if local < 0 else make_flow(flow.transport, flow.family, flow.ip, flow.port, local)
 
+    # The address of a URI's maddr or host: 4 or 6 for its family, 0 where nobody has told us.
+    cdef int _address_of(self, const unsigned char *p, const Uri *uri, unsigned char *ip):
+        cdef Span host = target_host(p, uri)
+        cdef int family = read_literal(p, host, ip)
+        cdef bytes literal
+        if family:
+            return family
+        known = self.hosts.get((<const char *>p)[host.start:host.end].lower())
+        if known is None:
+            return 0
+        literal = known.encode()
+        host.start = 0
+        host.end = <int32_t>len(literal)
+        return read_literal(<const unsigned char *>PyBytes_AS_STRING(literal), host, ip)
+
     cdef Flow flow_to(self, const unsigned char *p, const Uri *uri):
         cdef unsigned char ip[16]
-        cdef bytes literal
-        cdef object known
-        cdef Span host
         cdef int family, local
         if uri.scheme != SCHEME_SIP:
             return None                     # sips needs TLS, tel a numbering plan
-        host = target_host(p, uri)
-        family = read_literal(p, host, ip)
+        family = self._address_of(p, uri, ip)
         if not family:
-            known = self.hosts.get((<const char *>p)[host.start:host.end].lower())
-            if known is None:
-                return None
-            literal = known.encode()
-            host.start = 0
-            host.end = <int32_t>len(literal)
-            family = read_literal(<const unsigned char *>PyBytes_AS_STRING(literal), host, ip)
+            return None
         local = self._listener(family)
         if local < 0:
             return None
@@ -201,6 +283,12 @@ cdef class Location:
 
     def flow_for(self, binding):
         return self.flow_of(binding)
+
+    def way_of(self, Message request not None, Flow came not None, bytes contact not None):
+        cdef Uri parts
+        cdef Span span = Span(request.data.index(contact), 0)
+        span.end = span.start + <int32_t>PyBytes_GET_SIZE(contact)
+        return self.way(request, came, &parts, True) if request.parse_uri(span, &parts) == 1 else None
 
     def resolve(self, bytes uri not None):
         cdef Uri parts

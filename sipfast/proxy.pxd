@@ -7,6 +7,7 @@ from ._parser cimport Message, Via
 from ._transaction cimport ClientTransaction, Handler, ServerTransaction, TransactionLayer
 from ._wheel cimport Timed, Wheel
 from ._writer cimport Edits
+from .outbound cimport Outbound
 from .router cimport RoutePlan
 
 cdef class ResponseContext(Handler)
@@ -52,7 +53,8 @@ cdef class Proxy(Timed):
     cdef Wheel wheel
     cdef Sink sink
     cdef Edits edits
-    cdef list vias, record_routes        # what names each listener: `Via: ... branch=` without its value, and a whole line
+    cdef list vias                       # what names each listener: `Via: ... branch=` without its value
+    cdef Outbound outbound
     cdef uint64_t secret
     cdef int64_t timer_c
     cdef object on_answered, on_final, on_ended, on_registered

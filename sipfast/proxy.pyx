@@ -31,6 +31,7 @@ from ._parser cimport (
 from ._transaction cimport ClientTransaction, Handler, ServerTransaction, TransactionLayer
 from ._wheel cimport Timed, Wheel
 from ._writer cimport Edits, drop_first_values, drop_top_via, make_response, note_received, put
+from .outbound cimport Outbound
 from .router cimport RoutePlan
 
 cdef enum:
@@ -341,14 +342,14 @@ cdef class Proxy(Timed):
     `on_registered(request, response, flow, now)`: an upstream registrar accepted a REGISTER.
     """
 
-    def __init__(self, TransactionLayer transactions, Wheel wheel, Sink sink, list sent_by, uint64_t secret,
+    def __init__(self, TransactionLayer transactions, Wheel wheel, Sink sink, list sent_by, Outbound outbound, uint64_t secret,
                  int64_t timer_c, *, on_answered=None, on_final=None, on_ended=None, on_registered=None):
         self.transactions = transactions
         self.wheel = wheel
         self.sink = sink
         self.edits = Edits.__new__(Edits)
         self.vias = [b"Via: SIP/2.0/UDP " + ours + b";branch=" for ours in sent_by]
-        self.record_routes = [b"Record-Route: <sip:" + ours + b";lr>\r\n" for ours in sent_by]
+        self.outbound = outbound
         self.secret = secret
         self.timer_c = timer_c
         self.on_answered = on_answered
@@ -425,6 +426,7 @@ cdef class Proxy(Timed):
 
     cdef bytes top_lines(self, Message request, Flow came, Target target, bytes branch, bytes extra):
         cdef Flow out = target.flow
+        cdef bytes record_route
         cdef Pieces lines
         lines.count = lines.size = 0
         add(&lines, <bytes>self.vias[out.local])
@@ -436,12 +438,10 @@ cdef class Proxy(Timed):
             add(&lines, b"Route: ")
             add(&lines, target.route)
             add(&lines, b"\r\n")
-        if request.target.tag.end == request.target.tag.start and (
-                request.method == M_INVITE or request.method == M_SUBSCRIBE or request.method == M_REFER):
-            # §16.6 step 4; where the two sides are different listeners, each side gets its own (RFC 5658).
-            add(&lines, <bytes>self.record_routes[out.local])
-            if out.local != came.local:
-                add(&lines, <bytes>self.record_routes[came.local])
+        if request.method == M_INVITE or (request.target.tag.end == request.target.tag.start and (
+                request.method == M_SUBSCRIBE or request.method == M_REFER)):
+            record_route = self.outbound.record_route(request, came, out)      # §16.6 step 4
+            add(&lines, record_route)
         add(&lines, extra)
         return joined(&lines)
 

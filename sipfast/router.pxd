@@ -2,6 +2,7 @@
 
 from ._flow cimport Flow
 from ._parser cimport Message, Span, Uri
+from ._token cimport Token, Tokens
 
 # What the Route headers of a request ask for (RFC 3261 §16.4, §16.6 step 6).
 cdef struct RoutePlan:
@@ -12,6 +13,12 @@ cdef struct RoutePlan:
     Span next               # URI of the next Route value, where left > 0
     Span last               # URI of the last Route value, where from_strict
     Span last_value         # that whole value
+    Token token             # of the last Route value (or Request-URI) that names us; kind TOKEN_NONE where it has none
+    int end                 # which end of it the request goes to
+
+cdef enum:
+    PLAN_MALFORMED = -2
+    PLAN_FORGED = -3
 
 cdef class Router:
     cdef readonly frozenset domains
@@ -21,13 +28,21 @@ cdef class Router:
     cdef readonly dict upstreams         # domain -> Flow
     cdef readonly Flow default_upstream
     cdef tuple upstream_flows
+    cdef Tokens tokens
     # What the last look found: the next URI mostly names the same.
     cdef bytes last_domain
     cdef bytes last_self
     cdef int last_port
     cdef bint is_port(self, int port) except -1
     cdef bint is_served(self, const unsigned char *p, const Uri *uri)
+    # Whether a URI is at one of our addresses or domains, whatever its user part; and where that is empty.
+    cdef bint names_us(self, const unsigned char *p, const Uri *uri)
     cdef bint is_self(self, const unsigned char *p, const Uri *uri)
     cdef Flow upstream_of(self, const unsigned char *p, const Uri *uri)
     cdef bint is_upstream(self, Flow flow) noexcept
+    # Fill `plan`: 1, 0 where there is no Route, PLAN_MALFORMED, or PLAN_FORGED where a value of ours has not our token.
     cdef int plan(self, Message request, RoutePlan *plan) except -1
+    cdef int direct(self, Message request, RoutePlan *plan) noexcept
+
+# Whether our Record-Route value is in a Route or, from a strict router, in the Request-URI (RFC 3261 §16.4).
+cdef bint routed_by_us(RoutePlan *plan) noexcept

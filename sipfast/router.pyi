@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from ._flow import Flow
+from ._token import Tokens
 
 class Router:
     """Tells this server's own URIs, served users, and the upstream of a domain. Domains are lower-case bytes.
@@ -23,4 +24,5 @@ class Router:
         upstreams: Mapping[bytes, Flow],
         default_upstream: Flow | None,
         any_domain: bool,
+        tokens: Tokens,
     ) -> None: ...

@@ -3,12 +3,14 @@
 A URI is *served* when its host is one of our domains and its port, where it names one, is one that we listen on: on one
 machine `sip:bob@127.0.0.1` may be a user of ours while `sip:bob@127.0.0.1:40000` is somebody's phone. A URI is our
 *self* when it has no user part and names a served domain or the address of a listener.
+
+Our Path and Record-Route values have a flow token for a user part (`_token`). What comes back in a Route is ours and
+checked, or the request is forged. In a Request-URI a user part that is no token is a user.
 """
 
 import cython
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.string cimport memset
 
 from ._flow cimport Flow
 from ._parser cimport (
@@ -22,6 +24,7 @@ from ._parser cimport (
     Uri,
     find_param,
 )
+from ._token cimport TOKEN_BOTH, TOKEN_CALLEE, TOKEN_NONE, TOKEN_PATH, Token, Tokens
 
 
 cdef bytes lowered(const unsigned char *p, Span span):
@@ -52,10 +55,15 @@ cdef bint same_host(const unsigned char *p, Span span, bytes host) noexcept:
     return True
 
 
+cdef bint routed_by_us(RoutePlan *plan) noexcept:
+    return plan.own > 0 or plan.from_strict
+
+
 @cython.final
 cdef class Router:
 
-    def __init__(self, domains, own, ports, upstreams, default_upstream, bint any_domain):
+    def __init__(self, domains, own, ports, upstreams, default_upstream, bint any_domain, Tokens tokens not None):
+        self.tokens = tokens
         self.domains = frozenset(domains)
         self.own_set = frozenset(own)
         self.ports = frozenset(ports)
@@ -86,9 +94,10 @@ cdef class Router:
         return False
 
     cdef bint is_self(self, const unsigned char *p, const Uri *uri):
+        return uri.user.end == uri.user.start and self.names_us(p, uri)
+
+    cdef bint names_us(self, const unsigned char *p, const Uri *uri):
         if uri.scheme != SCHEME_SIP and uri.scheme != SCHEME_SIPS:
-            return False
-        if uri.user.end > uri.user.start:
             return False
         # RFC 3261 §19.1.2: no port means 5060, yet a phone may know us by name only.
         if uri.port != -1 and not self.is_port(uri.port):
@@ -124,21 +133,38 @@ cdef class Router:
         return False
 
     cdef int plan(self, Message request, RoutePlan *plan) except -1:
-        """Fill `plan`. Returns 1, 0 where there is no Route, -2 where one is malformed."""
         cdef Cursor cursor
         cdef Span value, unused
         cdef Address address
-        cdef bint leading = True
-        memset(plan, 0, sizeof(RoutePlan))
+        cdef Token token
+        cdef bint leading = True, strict = False, odd = False
+        plan.own = plan.left = 0
+        plan.from_strict = plan.next_is_strict = False
+        plan.token.kind = TOKEN_NONE
+        plan.end = 0
         if not request.has(H_ROUTE):
             return 0
+        # RFC 3261 §16.4: our own Record-Route value stands in the Request-URI, so a strict router sent this.
+        if self.names_us(request.p, &request.uri) and find_param(request.p, request.uri.params, "lr", &unused) == 1:
+            strict = (request.uri.user.end == request.uri.user.start
+                      or self.tokens.read(request.p, request.uri.user, &plan.token))
         request.cursor(H_ROUTE, &cursor)
         while request.next_value(&cursor, &value):
             if request.parse_address(value, &address) != 1:
-                return -2
-            if leading and self.is_self(request.p, &address.uri):
-                plan.own += 1
-                continue
+                return PLAN_MALFORMED
+            if odd:
+                return PLAN_FORGED
+            if leading and self.names_us(request.p, &address.uri):
+                if address.uri.user.end == address.uri.user.start:
+                    plan.own += 1
+                    continue
+                if self.tokens.read(request.p, address.uri.user, &token):
+                    plan.own += 1
+                    plan.token = token
+                    continue
+                if not strict:
+                    return PLAN_FORGED
+                odd = True                  # a user of ours, where it is the last value: the real Request-URI
             if leading:
                 leading = False
                 plan.next = address.uri.all
@@ -147,9 +173,18 @@ cdef class Router:
             plan.left += 1
             plan.last = address.uri.all
             plan.last_value = value
-        # RFC 3261 §16.4: our own Record-Route value stands in the Request-URI, so a strict router sent this.
-        if (plan.left and self.is_self(request.p, &request.uri)
-                and find_param(request.p, request.uri.params, "lr", &unused) == 1):
+        if plan.left and strict:
             plan.from_strict = True
             plan.left -= 1
+        if plan.token.kind != TOKEN_NONE and plan.token.kind != TOKEN_PATH:
+            return self.direct(request, plan)
         return 1
+
+    # Which end of a call's token the request goes to: its From tag says which side it is from.
+    cdef int direct(self, Message request, RoutePlan *plan) noexcept:
+        if plan.token.digest == self.tokens.digest_of_call(request, request.sender.tag):
+            plan.end = 1 if plan.token.kind == TOKEN_BOTH else 0
+            return 1 if plan.token.kind == TOKEN_BOTH or plan.token.kind == TOKEN_CALLEE else PLAN_FORGED
+        if plan.token.digest == self.tokens.digest_of_call(request, request.target.tag):
+            return PLAN_FORGED if plan.token.kind == TOKEN_CALLEE else 1
+        return PLAN_FORGED

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from scene import Scene, Speaker
+from typing import Any
+
+from scene import SERVER, Scene, Speaker
 from sipwire import Sip, literal, request, uri_of
 
 from sipfast.config import Config
@@ -52,3 +54,12 @@ def dialog(scene: Scene, alice: Speaker, bob: Speaker) -> tuple[Sip, Sip, Sip]:
     bob.take("ACK")
     alice.inbox.clear()
     return invite, arrived, ok
+
+
+def token_of(scene: Scene, value: str) -> Any:
+    """What our own Route, Record-Route or Path value carries: kind, digest and flows (RFC 5626 §5)."""
+    user, _, rest = uri_of(value).removeprefix("sip:").partition("@")
+    assert rest == f"{literal(SERVER)};lr", value
+    said = scene.server.engine.outbound.tokens.parse(user.encode())
+    assert said is not None, value
+    return said

@@ -46,13 +46,18 @@ ARROWS: dict[str, set[str]] = {
     "store.pages": set(),
     "store.lmdb": STORE | {"store.pages", "_batch"},
     "store.redis": STORE,
-    "location": CORE | STORE | {"_records"},
+    "_token": {"_branch", "_flow", "_parser", "_uri"},
+    "peers": {"_flow"},
+    "location": CORE | STORE | {"_records", "peers"},
     # Whose a request is, and its Route set: it decides, and calls nobody.
-    "router": {"_flow", "_parser", "_uri"},
+    "router": {"_flow", "_parser", "_token", "_uri"},
+    # What our Path and Record-Route values say, and where a request goes.
+    "outbound": CORE | {"_token"},
+    "destination": CORE | STORE | {"_token", "location", "outbound", "peers", "router"},
     # Siblings: the engine wires them, they do not know each other.
     "auth": CORE | STORE | {"location"},
     "registrar": CORE | STORE | {"_grammar", "_records", "location"},
-    "proxy": CORE | {"_branch", "router"},
+    "proxy": CORE | {"_branch", "outbound", "router"},
     "redial": CORE | STORE | {"_records", "_refer", "_watchlist", "location"},
     # What redial is made of, besides; nobody else knows it, but that the engine gives it transactions to send by.
     "_watchlist": STORE | {"_records", "_waiting", "_wheel"},
@@ -60,7 +65,10 @@ ARROWS: dict[str, set[str]] = {
     "_refer": CORE | {"_branch", "_records"},
     # The same by several workers: it adds who owns what, and changes nothing of what redial does.
     "redial_shared": CORE | STORE | {"_records", "_refer", "location", "redial"},
-    "engine": CORE | STORE | {"_refer", "location", "auth", "registrar", "proxy", "redial", "redial_shared", "router"},
+    "engine": CORE
+    | STORE
+    | {"_refer", "_token", "destination", "location", "outbound", "peers"}
+    | {"auth", "registrar", "proxy", "redial", "redial_shared", "router"},
     # Transports hand bytes to a receiver and never know what it is made of.
     "_udp_socket": {"_flow"},
     "_udp": {"_flow", "_udp_socket", "engine"},

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 from sipfast._flow import Flow
+from sipfast._parser import parse
+from sipfast.config import Peer
 from sipfast.location import Location
+from sipfast.peers import Peers
 from sipfast.records import Binding
 from sipfast.store.memory import MemoryStore
 
@@ -17,7 +20,14 @@ HOSTS = {"Proxy.Example.net": "203.0.113.9", "six.example.net": "2001:db8::9"}
 
 
 def location(families: tuple[int, ...] = (4, 4, 6)) -> Location:
-    return Location(MemoryStore(), families, HOSTS)
+    peers = Peers(
+        [
+            Peer(addresses=("198.51.100.0/24", "2001:db8:1::/48"), rights=("path",)),
+            Peer(addresses=("198.51.101.0/24",), rights=("relay", "refer", "identity")),
+        ],
+        HOSTS.values(),
+    )
+    return Location(MemoryStore(), families, HOSTS, peers)
 
 
 def binding(contact: str, *, flow: Flow | None = CAME, path: str = "", **more: int) -> Binding:
@@ -50,19 +60,12 @@ def test_an_expired_binding_is_not_live() -> None:
     assert place.store.bindings(AOR) == (live, gone), "looking removes nothing"
 
 
-# Contact, flow of the REGISTER, Path, and the flow by which it is reached
+# Contact, stored flow, Path, and the flow by which it is reached
 WAYS: dict[str, tuple[str, Flow | None, str, Flow | None]] = {
-    "its own address, and the port that it names": ("sip:b@192.0.2.1:5070", CAME, "", Flow("192.0.2.1", 5070, local=1)),
-    "its own address, default port": ("sip:b@192.0.2.1", CAME, "", Flow("192.0.2.1", 5060, local=1)),
-    "IPv6": ("sip:b@[2001:db8:0::1]:5070", CAME6, "", Flow("2001:db8::1", 5070, local=2)),
+    "by what is stored": ("sip:b@192.0.2.1:5070", CAME, "", CAME),
+    "IPv6": ("sip:b@[2001:db8:0::1]:5070", CAME6, "", CAME6),
     "behind a NAT": ("sip:b@10.0.0.7:5060", CAME, "", CAME),
-    "behind a NAT, IPv6": ("sip:b@[fd00::7]", CAME6, "", CAME6),
-    "of the other family": ("sip:b@[2001:db8::1]", CAME, "", CAME),
     "a name": ("sip:b@phone.local:5060", CAME, "", CAME),
-    "a name that is known": ("sip:b@proxy.example.net", CAME, "", CAME),
-    "a name like an address": ("sip:b@192.0.2.1.example.net", CAME, "", CAME),
-    "maddr is the host": ("sip:b@phone.local:5070;maddr=192.0.2.1", CAME, "", Flow("192.0.2.1", 5070, local=1)),
-    "maddr elsewhere": ("sip:b@192.0.2.1;maddr=10.0.0.7", CAME, "", CAME),
     "a connection": ("sip:b@192.0.2.1:5060", Flow("192.0.2.1", 40000, transport="TCP"), "",
                      Flow("192.0.2.1", 40000, transport="TCP")),
     "sips over UDP": ("sips:b@192.0.2.1", CAME, "", None),
@@ -75,13 +78,19 @@ WAYS: dict[str, tuple[str, Flow | None, str, Flow | None]] = {
     "learned, IPv6": ("sip:b@[2001:db8::7]", None, "", Flow("2001:db8::7", 5060, local=2)),
     "learned, a known name": ("sip:b@PROXY.example.NET", None, "", Flow("203.0.113.9", 5060)),
     "learned, an unknown name": ("sip:b@phone.local", None, "", None),
-    "Path": ("sip:b@192.0.2.1", CAME, "<sip:203.0.113.5:5080;lr>", Flow("203.0.113.5", 5080)),
-    "the first of two": ("sip:b@192.0.2.1", CAME, "<sip:203.0.113.5;lr>, <sip:203.0.113.6;lr>", Flow("203.0.113.5", 5060)),
-    "Path, a known name": ("sip:b@192.0.2.1", CAME, "<sip:six.example.net;lr>", Flow("2001:db8::9", 5060, local=2)),
+    "learned, with a Path": ("sip:b@10.0.0.7", None, "<sip:203.0.113.5:5080;lr>", Flow("203.0.113.5", 5080)),
+    "Path to where it came from": ("sip:b@10.0.0.7", CAME, "<sip:192.0.2.1:5080;lr>", Flow("192.0.2.1", 5080, local=1)),
+    "Path to a peer": ("sip:b@10.0.0.7", CAME, "<sip:198.51.100.5:5080;lr>", Flow("198.51.100.5", 5080)),
+    "Path to a peer, IPv6": ("sip:b@10.0.0.7", CAME, "<sip:[2001:db8:1::5];lr>", Flow("2001:db8:1::5", 5060, local=2)),
+    "Path to a peer without the right": ("sip:b@10.0.0.7", CAME, "<sip:198.51.101.5:5080;lr>", CAME),
+    "Path to a stranger": ("sip:b@192.0.2.1", CAME, "<sip:203.0.113.5:5080;lr>", CAME),
+    "the first of two": ("sip:b@10.0.0.7", CAME, "<sip:198.51.100.5;lr>, <sip:203.0.113.6;lr>", Flow("198.51.100.5", 5060)),
+    "Path, a known name of the upstream": ("sip:b@10.0.0.7", CAME, "<sip:six.example.net;lr>",
+                                           Flow("2001:db8::9", 5060, local=2)),
     "Path, an unknown name": ("sip:b@10.0.0.7", CAME, "<sip:edge.example.com;lr>", CAME),
     "Path, an unknown name, nothing else": ("sip:b@192.0.2.1", None, "<sip:edge.example.com;lr>", None),
-    "Path with a display name": ("sip:b@10.0.0.7", CAME, r'"\"<sip:1>" <sip:203.0.113.5>', Flow("203.0.113.5", 5060)),
-    "Path of another kind of Contact": ("tel:+12015550123", CAME, "<sip:203.0.113.5>", Flow("203.0.113.5", 5060)),
+    "Path with a display name": ("sip:b@10.0.0.7", CAME, r'"\"<sip:1>" <sip:198.51.100.5>', Flow("198.51.100.5", 5060)),
+    "Path of another kind of Contact": ("tel:+12015550123", CAME, "<sip:198.51.100.5>", Flow("198.51.100.5", 5060)),
 }
 
 
@@ -90,14 +99,40 @@ def test_the_way_to_a_binding(contact: str, flow: Flow | None, path: str, wanted
     assert location().flow_for(binding(contact, flow=flow, path=path)) == wanted
 
 
+# Contact, whether Via has rport, and the flow that is stored
+STORED: dict[str, tuple[str, bool, Flow]] = {
+    "its own address with rport": ("sip:b@192.0.2.1:5070", True, CAME),
+    "its own address": ("sip:b@192.0.2.1:5070", False, Flow("192.0.2.1", 5070, local=1)),
+    "its own address, default port": ("sip:b@192.0.2.1", False, Flow("192.0.2.1", 5060, local=1)),
+    "maddr is the host": ("sip:b@phone.local:5070;maddr=192.0.2.1", False, Flow("192.0.2.1", 5070, local=1)),
+    "maddr elsewhere": ("sip:b@192.0.2.1;maddr=10.0.0.7", False, CAME),
+    "behind a NAT": ("sip:b@10.0.0.7:5060", False, CAME),
+    "of the other family": ("sip:b@[2001:db8::1]", False, CAME),
+    "a name": ("sip:b@bobs-pc.local:5060", False, CAME),
+    "a name like an address": ("sip:b@192.0.2.1.example.net", False, CAME),
+    "an unknown host": ("sip:b@203.0.113.7:5070", False, CAME),
+    "a peer": ("sip:b@198.51.100.7:5070", True, Flow("198.51.100.7", 5070)),
+    "the upstream by name": ("sip:b@proxy.example.net", True, Flow("203.0.113.9", 5060)),
+}
+
+
+@pytest.mark.parametrize(("contact", "rport", "wanted"), STORED.values(), ids=STORED)
+def test_the_flow_that_a_register_stores(contact: str, rport: bool, wanted: Flow) -> None:
+    register = parse(
+        b"REGISTER sip:example.org SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1:6123;branch=z9hG4bK1%b\r\n"
+        b"From: <sip:b@example.org>;tag=1\r\nTo: <sip:b@example.org>\r\nCall-ID: c\r\nCSeq: 1 REGISTER\r\n"
+        b"Contact: <%b>\r\n\r\n"
+        % (b";rport" * rport, contact.encode())
+    )
+    assert location().way_of(register, CAME, contact.encode()) == wanted
+
+
 def test_the_flow_of_a_listener_that_is_gone_is_that_of_the_first_of_its_family() -> None:
     """The store outlives the configuration."""
     behind_nat = binding("sip:b@10.0.0.7", flow=Flow("192.0.2.1", 6123, local=3))
     assert location((6, 4)).flow_for(behind_nat) == Flow("192.0.2.1", 6123, local=1)
     assert location((6,)).flow_for(behind_nat) is None
     assert location((6, 6, 6, 6, 4)).flow_for(behind_nat) == Flow("192.0.2.1", 6123, local=4)
-    at_home = binding("sip:b@192.0.2.1", flow=Flow("192.0.2.1", 6123, local=3))
-    assert location((6, 4)).flow_for(at_home) == Flow("192.0.2.1", 5060, local=1)
 
 
 def test_a_flow_that_cannot_be_read_is_none() -> None:

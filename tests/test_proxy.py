@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from calling import dialog, pair
+from calling import dialog, pair, token_of
 from network import Line
 from scene import SERVER, Scene, Speaker
 from sipwire import Sip, literal, param, request, uri_of
 
+from sipfast._flow import Flow
+from sipfast.config import Config, Peer
 from sipfast.proxy import live_contexts
 
-RECORD_ROUTE = "<sip:10.0.0.1:5060;lr>"
+BOTH = 4  # a flow token for both sides
 
 
 # §16.3 Request validation
@@ -152,7 +154,8 @@ def test_what_is_forwarded() -> None:
     assert top.startswith("SIP/2.0/UDP 10.0.0.1:5060;")
     assert (param(top, "branch") or "").startswith("z9hG4bK")
     assert below == sent.all("via")[0]
-    assert got.all("record-route") == [RECORD_ROUTE]
+    (ours,) = got.all("record-route")
+    assert token_of(scene, ours)[0] == BOTH and token_of(scene, ours)[2:] == (Flow(*alice.address), Flow(*bob.address))
     for name in ("from", "to", "call-id", "cseq", "contact", "x-odd", "subject"):
         assert got.lines(name) == sent.lines(name)
     assert got.body == b"v=0\r\n"
@@ -167,7 +170,8 @@ def test_record_route_goes_before_what_is_there(first: bool) -> None:
     place = text.index(b"Via:") if first else text.index(b"From:")
     alice.say(text[:place] + theirs + text[place:])
     scene.run()
-    assert bob.take("INVITE").all("record-route") == [RECORD_ROUTE, "<sip:10.0.7.7;lr>"]
+    ours, other = bob.take("INVITE").all("record-route")
+    assert token_of(scene, ours)[0] == BOTH and other == "<sip:10.0.7.7;lr>"
 
 
 def test_an_unknown_method_is_forwarded() -> None:
@@ -187,11 +191,12 @@ def test_a_response_is_forwarded_without_our_via() -> None:
     sent = alice.ask("INVITE", "sip:bob@example.com")
     scene.run()
     extra = [("X-Odd", "kept"), ("Contact", "<sip:bob@10.0.1.2:5060>"), ("Content-Type", "application/sdp")]
-    bob.answer(bob.take("INVITE"), 183, headers=extra, body=b"v=0\r\n")
+    arrived = bob.take("INVITE")
+    bob.answer(arrived, 183, headers=extra, body=b"v=0\r\n")
     scene.run()
     answer = alice.take("INVITE", 183)
     assert answer.all("via") == sent.all("via")
-    assert answer.all("record-route") == [RECORD_ROUTE]
+    assert answer.all("record-route") == arrived.all("record-route")
     assert [answer.first(name) for name in ("x-odd", "contact")] == ["kept", "<sip:bob@10.0.1.2:5060>"]
     assert (answer.body, answer.to_tag) == (b"v=0\r\n", "tag-bob")
 
@@ -327,29 +332,47 @@ def test_a_strict_router_puts_our_uri_into_the_request_uri() -> None:
     assert bye.uri == uri_of(ok.first("contact")) and not bye.lines("route")
 
 
+def with_hop() -> tuple[Scene, Speaker, Speaker, Speaker]:
+    """As `pair`, and a proxy that the server knows."""
+    scene, alice, bob = pair(Config(peer=(Peer(addresses=("10.9.0.0/16",), rights=("relay",)),)))
+    return scene, alice, bob, scene.peer("hop", ("10.9.0.1", 5060))
+
+
 def test_further_routes_are_followed() -> None:
     """§16.6 step 6 and §16.12.1: a loose router next."""
-    scene, alice, bob = pair()
+    scene, alice, bob, hop = with_hop()
     _, _, ok = dialog(scene, alice, bob)
-    hop = scene.peer("hop")
     next_route = f"<sip:{literal(hop.address)};lr>"
     alice.ask(
         "BYE", "sip:bob@10.200.0.1", to=ok.first("to"), sender=ok.first("from"), call_id=ok.call_id, cseq=2,
-        route=[RECORD_ROUTE, next_route], contact="",
+        route=[*ok.all("record-route"), next_route], contact="",
     )  # fmt: skip
     scene.run()
     bye = hop.take("BYE")
     assert bye.all("route") == [next_route] and bye.uri == "sip:bob@10.200.0.1"
 
 
-def test_a_strict_router_next() -> None:
-    """§16.6 step 6: without lr, its URI goes into the Request-URI, and that to the end of Route."""
+def test_a_further_route_to_somebody_unknown_goes_by_the_token() -> None:
+    """RFC 5626 §5.3.1: whoever sent us the route set is where the flow leads, and passes it on."""
     scene, alice, bob = pair()
     _, _, ok = dialog(scene, alice, bob)
     hop = scene.peer("hop")
+    next_route = f"<sip:{literal(hop.address)};lr>"
     alice.ask(
         "BYE", "sip:bob@10.200.0.1", to=ok.first("to"), sender=ok.first("from"), call_id=ok.call_id, cseq=2,
-        route=[RECORD_ROUTE, f"<sip:{literal(hop.address)}>"], contact="",
+        route=[*ok.all("record-route"), next_route], contact="",
+    )  # fmt: skip
+    scene.run()
+    assert bob.take("BYE").all("route") == [next_route] and not hop.inbox
+
+
+def test_a_strict_router_next() -> None:
+    """§16.6 step 6: without lr, its URI goes into the Request-URI, and that to the end of Route."""
+    scene, alice, bob, hop = with_hop()
+    _, _, ok = dialog(scene, alice, bob)
+    alice.ask(
+        "BYE", "sip:bob@10.200.0.1", to=ok.first("to"), sender=ok.first("from"), call_id=ok.call_id, cseq=2,
+        route=[*ok.all("record-route"), f"<sip:{literal(hop.address)}>"], contact="",
     )  # fmt: skip
     scene.run()
     bye = hop.take("BYE")
@@ -357,13 +380,12 @@ def test_a_strict_router_next() -> None:
 
 
 def test_several_routes_on_one_line() -> None:
-    scene, alice, bob = pair()
+    scene, alice, bob, hop = with_hop()
     _, _, ok = dialog(scene, alice, bob)
-    hop = scene.peer("hop")
     next_route = f"<sip:{literal(hop.address)};lr>"
     alice.ask(
         "BYE", "sip:bob@10.200.0.1", to=ok.first("to"), sender=ok.first("from"), call_id=ok.call_id, cseq=2,
-        route=[f"{RECORD_ROUTE}, {next_route}"], contact="",
+        route=[f"{ok.first('record-route')}, {next_route}"], contact="",
     )  # fmt: skip
     scene.run()
     assert hop.take("BYE").all("route") == [next_route]

@@ -29,6 +29,7 @@ from scene import SERVER
 from sipwire import literal, uri_of
 
 from sipfast._flow import Flow
+from sipfast.config import Peer
 from sipfast.errors import StoreUnavailable
 from sipfast.store.memory import MemoryStore
 
@@ -89,8 +90,8 @@ def test_1_the_480_says_that_redial_is_on() -> None:
 
 def test_1_the_path_of_the_callers_binding_is_kept() -> None:
     """RFC 3327: the caller is reached through the edge that it registered by."""
-    scene, _, bob = stage()
-    carol, edge = scene.peer("carol"), scene.peer("edge")
+    scene, _, bob = stage(peer=(Peer(addresses=("10.9.0.1",), rights=("path",)),))
+    carol, edge = scene.peer("carol"), scene.peer("edge", ("10.9.0.1", 5060))
     path = f"<sip:{literal(edge.address)};lr>"
     aor = "<sip:carol@example.com>"
     contact = f"<sip:carol@{literal(carol.address)}>"

@@ -4,11 +4,13 @@ redial; the phones are the same as ever."""
 from __future__ import annotations
 
 import pytest
+from calling import token_of
 from phone import Call, Phone
-from scene import SERVER, Scene
+from scene import Scene
 from sipwire import literal, uri_of
 from upstream import Upstream
 
+from sipfast._flow import Flow
 from sipfast.config import Config, Redial
 from sipfast.config import Upstream as Behind
 from sipfast.records import Watch
@@ -51,9 +53,11 @@ def refers(scene: Scene) -> list[bytes]:
 
 def test_a_register_is_forwarded_with_path() -> None:
     """RFC 3327 §5.2"""
-    _, upstream, alice, _ = stage()
+    scene, upstream, alice, _ = stage()
     (register,) = upstream.registers
-    assert [uri_of(value) for value in register.all("path")] == [f"sip:{literal(SERVER)};lr"]
+    (path,) = register.all("path")
+    kind, digest, flow, _ = token_of(scene, path)
+    assert (kind, digest, flow) == (1, scene.server.engine.outbound.tokens.digest(alice.aor.encode()), Flow(*alice.address))
     assert "path" in register.all("supported")
     assert register.uri == "sip:example.com" and len(register.all("via")) == 2
     assert uri_of(register.first("contact")) == uri_of(alice.contact)

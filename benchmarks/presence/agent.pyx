@@ -27,7 +27,8 @@ from sipfast._parser cimport (
 from sipfast._transaction cimport VERDICT_NEW, ClientTransaction, ServerTransaction, TransactionLayer
 from sipfast._wheel cimport Timed
 from sipfast._writer cimport make_response, put, put_number
-from sipfast.engine cimport Engine, Outbox, answer_flow, unsupported_line
+from sipfast.engine cimport Engine, Outbox, unsupported_line
+from sipfast.outbound cimport answer_flow
 from sipfast.router cimport RoutePlan
 
 from .state cimport FADE, LAPSE, Presentity, Publication, State, Subscription

@@ -1,0 +1,139 @@
+"""Where a request goes, or why it does not go on (RFC 3261 §16.4, §16.5).
+
+The server is nobody's relay. A request goes on
+
+- by a flow token of ours: in a Route (our Path or Record-Route has come back), whatever the Request-URI says;
+- to a user that we serve: to the upstream of the domain, or to the user's bindings;
+- to the Contact of a binding, by that binding's flow: attended transfer does so, and upstreams that ignore Path. Two homes
+  may have the same addresses in them: among several bindings it is the one of the AOR in To, else nobody can tell (485);
+- anywhere, where an upstream or a peer with the right `relay` sends it;
+- to the upstream, for domains that are not ours, from a flow that the upstream has let register.
+
+Everything else is 403, and says why.
+"""
+
+import cython
+
+from libc.stdint cimport int64_t
+
+from ._flow cimport Flow, Target, make_target
+from ._parser cimport Message, Uri, canonical_aor
+from ._token cimport TOKEN_NONE
+from .location cimport Location
+from .outbound cimport Outbound, answer_flow
+from .peers cimport RIGHT_RELAY, Peers
+from .router cimport RoutePlan, Router, routed_by_us
+
+@cython.final
+cdef class Destination:
+
+    def __init__(self, Router router not None, Location location not None, Outbound outbound not None, Peers peers not None,
+                 int64_t plain_until):
+        self.router = router
+        self.location = location
+        self.outbound = outbound
+        self.peers = peers
+        self.plain_until = plain_until
+        self.why = b""
+
+    cdef int refuse(self, int status, bytes agent, bytes text) except -1:
+        # RFC 3261 §20.43, code 399: miscellaneous, for a person to read.
+        self.why = b'Warning: 399 %b "%b"\r\n' % (agent, text)
+        self.status = status
+        return status
+
+    cdef bint trusts(self, Flow flow) noexcept:
+        return self.router.is_upstream(flow) or self.peers.may(flow, RIGHT_RELAY)
+
+    # Whether the sender's AOR is registered by the flow that the request comes by.
+    cdef bint is_known(self, Message request, Flow flow, int64_t now) except -1:
+        return self.location.is_registered_by(canonical_aor(request.p, &request.sender.uri), answer_flow(request, flow), now)
+
+    cdef int admit(self, Message request, Flow flow, RoutePlan *plan, Uri *uri, bint in_dialog, int64_t now) except -1:
+        cdef bytes host
+        self.status = 0
+        if plan.token.kind != TOKEN_NONE:
+            return 0
+        if plan.left == 0 and (self.router.is_self(request.p, uri) or self.router.is_served(request.p, uri)):
+            return 0
+        if self.trusts(flow):
+            return 0
+        host = request.text(uri.host)
+        if plan.left and not in_dialog:
+            return self.refuse(403, host, b"A Route that leads away from here; a peer with the right relay may have one")
+        if plan.left == 0 and self.router.names_us(request.p, uri):
+            return 0                        # a token, a Contact that a peer was given, or a user that is not here
+        if not self.is_known(request, flow, now):
+            return self.refuse(403, host, b"Neither a domain of this server, nor are you registered here")
+        if in_dialog and routed_by_us(plan) and now < self.plain_until:
+            return 0                        # from before there were tokens
+        if plan.left:
+            return self.refuse(403, host, b"A Route that leads away from here, without a token of this server")
+        if self.router.upstream_of(request.p, uri) is not None:
+            return 0
+        if self.contact(request, uri, now) or self.status:
+            return self.status
+        return self.refuse(403, host, b"Not a domain of this server; domains, upstream and peer say which are")
+
+    cdef list find(self, Message request, Flow flow, RoutePlan *plan, Uri *uri, bint in_dialog, int64_t now):
+        cdef Uri next_uri
+        cdef Flow upstream
+        cdef list targets
+        cdef bint trusted
+        self.status = 0
+        if plan.token.kind != TOKEN_NONE:
+            return self.by_token(request, plan, now)
+        if plan.left:
+            request.parse_uri(plan.next, &next_uri)
+            return [make_target(None, None, self.location.flow_to(request.p, &next_uri))]
+        trusted = self.trusts(flow)
+        # Within a dialog the Request-URI is the remote target; from behind us it is a Contact that was registered.
+        if ((in_dialog and routed_by_us(plan)) or trusted) and not self.is_user_of_ours(request, uri):
+            targets = self.contact(request, uri, now)
+            if targets or self.status:
+                return targets
+            return [make_target(None, None, self.location.flow_to(request.p, uri))]
+        upstream = self.router.upstream_of(request.p, uri)
+        if upstream is not None and not self.router.is_upstream(flow):
+            return [make_target(None, None, upstream)]
+        if not self.router.is_served(request.p, uri):
+            return self.contact(request, uri, now)
+        return self.location.targets(canonical_aor(request.p, uri), now)
+
+    cdef list by_token(self, Message request, RoutePlan *plan, int64_t now):
+        cdef Target target
+        cdef Uri next_uri
+        cdef Flow flow = self.outbound.way(&plan.token, plan.end, request, now), hop
+        if plan.left:
+            # The next hop has put itself there, and it is where the flow leads, or a server that we know.
+            request.parse_uri(plan.next, &next_uri)
+            hop = self.location.flow_to(request.p, &next_uri)
+            if hop is not None and (self.router.is_upstream(hop) or self.peers.may(hop, RIGHT_RELAY)):
+                flow = hop
+        if flow is None:
+            self.refuse(430, request.text(request.uri.host), b"Nothing is listened on any more that leads there")
+            return []
+        target = make_target(None, None, flow)
+        target.by_token = True
+        return [target]
+
+    # The binding that a Contact is of, as targets; [] where there is none, or where `status` says that it cannot be told.
+    cdef list contact(self, Message request, Uri *uri, int64_t now):
+        cdef bytes preferred = canonical_aor(request.p, &request.target.uri)
+        cdef list aors = [preferred]
+        cdef bytes user, aor
+        cdef Target target
+        user = request.text(uri.user)
+        for domain in self.router.domains if user else ():
+            aor = b"sip:" + user + b"@" + <bytes>domain
+            if aor != preferred:
+                aors.append(aor)
+        target = self.location.find_contact(request, uri, aors, preferred, now)
+        if target is not None:
+            return [target]
+        if self.location.ambiguous:
+            self.refuse(485, request.text(uri.host), b"Several users have this Contact, and To names none of them")
+        return []
+
+    cdef bint is_user_of_ours(self, Message request, Uri *uri) except -1:
+        return uri.user.end > uri.user.start and not self.router.any_domain and self.router.is_served(request.p, uri)

@@ -1,0 +1,137 @@
+"""The ways to phones that our Path and Record-Route values carry, and where they lead after a NAT's rebinding.
+
+Each value has a flow token (`_token`) in its user part. A request that comes back with one is sent by the flow that the
+token names, before any host in its Request-URI is looked at (RFC 5626 §5.3.1): phones behind a NAT put addresses there
+that lead nowhere, or into somebody else's home.
+
+Route sets are fixed for the life of a dialog, NATs are not. A phone whose address has changed registers from there; from
+then on tokens of its old flow lead to the new one, for as long as a call may last. Such a move counts for requests to that
+phone only (the AOR in To, the Contact in the Request-URI, or the AOR that the token is for): an old address may be
+somebody else's by now.
+"""
+
+import cython
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport int64_t, uint32_t
+from libc.string cimport memcpy
+
+from ._flow cimport Flow, flow_beside, unpacked
+from ._parser cimport Message, canonical_aor
+from ._token cimport MOST_TOKEN, TOKEN_BOTH, TOKEN_CALLEE, TOKEN_CALLER, TOKEN_PATH, Token, Tokens
+from ._writer cimport put
+
+cdef enum:
+    MOST_HOPS = 8           # moves one after the other: a phone that changes its address often has the last ones kept
+    MOST_MOVES = 100_000    # kept in memory; what comes beyond drops the oldest
+    ROOM = 1024             # bytes of two Record-Route lines: names have 253 at the most
+
+
+cdef Flow answer_flow(Message request, Flow flow):
+    cdef int port = request.via.port if request.via.port != -1 else 5060
+    if request.via.has_rport or port == flow.port or flow.reliable():
+        return flow
+    return flow_beside(flow, flow.ip, port)
+
+
+# What tells one peer from another: its address and port.
+cdef bytes address_of(Flow flow):
+    cdef unsigned char key[18]
+    key[0] = flow.port >> 8
+    key[1] = flow.port & 255
+    memcpy(key + 2, flow.ip, 16)
+    return PyBytes_FromStringAndSize(<char *>key, 6 if flow.family == 4 else 18)
+
+
+@cython.final
+cdef class Outbound:
+
+    def __init__(self, Tokens tokens not None, list sent_by not None):
+        self.tokens = tokens
+        self.sent_by = sent_by
+        self.heads = [b"Record-Route: <sip:"] * len(sent_by)
+        self.tails = [b"@" + ours + b";lr>\r\n" for ours in sent_by]
+        self.moves = {}
+
+    cdef bytes record_route(self, Message request, Flow came, Flow out):
+        cdef char lines[ROOM]
+        cdef char *at
+        cdef Flow back = answer_flow(request, came)
+        cdef uint32_t digest = self.tokens.digest_of_call(request, request.sender.tag)
+        if out.local == back.local:
+            at = self.put_line(lines, TOKEN_BOTH, back, out, digest)
+            if at != lines:
+                return PyBytes_FromStringAndSize(lines, at - lines)
+        # The side that a request comes from shows its own listener's value first, so the last one names the other side.
+        at = self.put_line(lines, TOKEN_CALLEE, out, None, digest)
+        at = self.put_line(at, TOKEN_CALLER, back, None, digest)
+        return PyBytes_FromStringAndSize(lines, at - lines)
+
+    # Where the next line is written: `to` itself where the token would have been too long.
+    cdef char *put_line(self, char *to, int kind, Flow first, Flow second, uint32_t digest) noexcept:
+        cdef char token[MOST_TOKEN]
+        cdef bytes head = <bytes>self.heads[first.local], tail = <bytes>self.tails[first.local]
+        cdef int size = self.tokens.write(token, kind, first, second, digest)
+        if size == 0:
+            return to
+        to = put(to, PyBytes_AS_STRING(head), PyBytes_GET_SIZE(head))
+        to = put(to, token, size)
+        return put(to, PyBytes_AS_STRING(tail), PyBytes_GET_SIZE(tail))
+
+    cdef bytes uri_of(self, Flow way, bytes aor):
+        cdef char token[MOST_TOKEN]
+        cdef int size = self.tokens.write(token, TOKEN_PATH, way, None, self.tokens.digest_of_aor(aor))
+        return b"sip:" + token[:size] + b"@" + <bytes>self.sent_by[way.local]
+
+    cdef bytes path(self, Flow way, bytes aor):
+        return b"Path: <" + self.uri_of(way, aor) + b";lr>\r\n"
+
+    # ---- moves
+
+    cdef Flow way(self, const Token *token, int end, Message request, int64_t now):
+        cdef Flow flow = self.tokens.flow_to(token, end)
+        if not self.moves or flow is None:
+            return flow
+        return self.follow(flow, token, request, now)
+
+    cdef Flow follow(self, Flow flow, const Token *token, Message request, int64_t now):
+        cdef bytes aor = canonical_aor(request.p, &request.target.uri)
+        cdef bytes contact = request.text(request.request_uri), packed
+        cdef Flow there
+        cdef int hops
+        for hops in range(MOST_HOPS):
+            there = None
+            for move in self.moves.get(address_of(flow), ()):
+                if move.expires > now and (move.aor == aor or move.contact == contact or (
+                        token.kind == TOKEN_PATH and self.tokens.digest_of_aor(move.aor) == token.digest)):
+                    packed = move.new
+                    there = unpacked(<const unsigned char *>PyBytes_AS_STRING(packed), PyBytes_GET_SIZE(packed))
+            if there is None:
+                break
+            flow = there
+        return flow
+
+    cpdef int moved(self, move) except -1:
+        cdef bytes packed = move.old, place
+        cdef Flow old = unpacked(<const unsigned char *>PyBytes_AS_STRING(packed), PyBytes_GET_SIZE(packed))
+        if old is None:
+            return 0
+        place = address_of(old)
+        # It may come back to where it was: what led away from the new place ends there.
+        packed = move.new
+        new = unpacked(<const unsigned char *>PyBytes_AS_STRING(packed), PyBytes_GET_SIZE(packed))
+        if new is not None:
+            self.forget(address_of(new), move.aor)
+        self.forget(place, move.aor)
+        self.moves[place] = (*self.moves.get(place, ()), move)
+        if len(self.moves) > MOST_MOVES:
+            del self.moves[next(iter(self.moves))]
+        return 0
+
+    cdef int forget(self, bytes place, bytes aor) except -1:
+        kept = tuple([move for move in self.moves.get(place, ()) if move.aor != aor])
+        if kept:
+            self.moves[place] = kept
+        else:
+            self.moves.pop(place, None)
+        return 0
