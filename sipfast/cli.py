@@ -83,9 +83,9 @@ def command_line() -> Parser:
     command.add_argument("--data", metavar="DIR", help="where watches and bindings are kept (./sipfast-data)")
     command.add_argument(
         "--upstream",
-        metavar="sip:HOST:PORT",
+        metavar="sip:HOST:PORT[,...]",
         action="append",
-        help="a SIP server behind this one; DOMAIN=sip:HOST:PORT for one domain only",
+        help="a SIP server behind this one, and by commas others that stand in for it; DOMAIN=sip:... for one domain only",
     )
     command.add_argument("--workers", metavar="N", type=int, help="processes that serve together (0: one a core)")
     command.add_argument("--log-level", metavar="LEVEL", help="debug, info, warning or error (info)")
@@ -164,9 +164,11 @@ def announce(line: str) -> None:
 
 
 def upstream_flag(text: str) -> dict[str, Any]:
-    """An [[upstream]] table out of [DOMAIN=]sip:HOST:PORT."""
-    domain, equals, uri = text.rpartition("=")
-    return {"uri": uri, "domains": [domain]} if equals else {"uri": text}
+    """An [[upstream]] table out of [DOMAIN=]sip:HOST:PORT[,sip:HOST:PORT...]."""
+    domain, equals, rest = text.rpartition("=")
+    uris = rest.split(",")
+    table: dict[str, Any] = {"uri": uris if len(uris) > 1 else rest}
+    return table | {"domains": [domain]} if equals else table
 
 
 def list_watches(arguments: argparse.Namespace) -> int:

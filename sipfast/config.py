@@ -95,10 +95,20 @@ class Storage(Section, frozen=True):
 class Upstream(Section, frozen=True):
     """A SIP server behind this one that registers and routes for some domains."""
 
-    uri: str
-    """sip:HOST[:PORT], reached over UDP; port 5060 where none is given. A name is resolved once, at start."""
+    uri: str | tuple[str, ...]
+    """sip:HOST[:PORT], reached over UDP; port 5060 where none is given. A name is resolved once, at start. Several, in a
+    list or as addresses of one name, stand in for each other."""
     domains: tuple[str, ...] = ()
     """Domains that it serves; empty: all that no other upstream names."""
+    timeout: Annotated[float, msgspec.Meta(gt=0, le=32)] = 4.0
+    """How long an address may let requests wait without a word, even a 100, until it counts as down."""
+    probe_interval: Annotated[float, msgspec.Meta(ge=0.1, le=3600)] = 5.0
+    """Between the OPTIONS that ask an address which is down whether it is back; also the Retry-After of a 503."""
+
+    @property
+    def uris(self) -> tuple[str, ...]:
+        """All of them, the one to prefer first."""
+        return (self.uri,) if isinstance(self.uri, str) else self.uri
 
 
 class Peer(Section, frozen=True):
@@ -330,6 +340,8 @@ def _describe(kind: msgspec.inspect.Type) -> str:
             return "a list of tables"
         case msgspec.inspect.VarTupleType():
             return "a list of texts"
+        case msgspec.inspect.UnionType(types=types):
+            return " or ".join(_describe(each) for each in types)
         case _:
             return "a table"
 
@@ -387,10 +399,7 @@ def _upstream_mistakes(upstreams: tuple[Upstream, ...]) -> Iterator[tuple[str, s
         first, second = everything[:2]
         yield f"upstream[{second}]", f"upstream[{first}] takes all other domains already; name those of this one"
     for index, upstream in enumerate(upstreams):
-        try:
-            parse_upstream(upstream.uri)
-        except ConfigError as error:
-            yield f"upstream[{index}].uri", str(error)
+        yield from _uri_mistakes(f"upstream[{index}].uri", upstream)
         for place, domain in enumerate(upstream.domains):
             key = f"upstream[{index}].domains[{place}]"
             if not (is_host(domain) or is_ip(domain)):
@@ -413,6 +422,22 @@ def _peer_mistakes(peers: tuple[Peer, ...]) -> Iterator[tuple[str, str]]:
                 continue
             if network.prefixlen == 0:
                 yield f"peer[{index}].addresses[{place}]", f"{address!r} is everybody; name the addresses of this peer"
+
+
+def _uri_mistakes(key: str, upstream: Upstream) -> Iterator[tuple[str, str]]:
+    if not upstream.uris:
+        yield key, "an empty list; name at least one sip:HOST[:PORT]"
+    seen = set()
+    for place, uri in enumerate(upstream.uris):
+        where = key if isinstance(upstream.uri, str) else f"{key}[{place}]"
+        try:
+            address = parse_upstream(uri)
+        except ConfigError as error:
+            yield where, str(error)
+            continue
+        if address in seen:
+            yield where, f"{uri!r} is there twice"
+        seen.add(address)
 
 
 def _settings(prefix: str, section: Section) -> Iterator[tuple[str, Any]]:

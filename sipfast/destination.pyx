@@ -23,6 +23,7 @@ from .location cimport Location
 from .outbound cimport Outbound, answer_flow
 from .peers cimport RIGHT_RELAY, Peers
 from .router cimport RoutePlan, Router, routed_by_us
+from .upstream cimport Address, Group
 
 @cython.final
 cdef class Destination:
@@ -77,7 +78,8 @@ cdef class Destination:
 
     cdef list find(self, Message request, Flow flow, RoutePlan *plan, Uri *uri, bint in_dialog, int64_t now):
         cdef Uri next_uri
-        cdef Flow upstream
+        cdef Group group
+        cdef Address address
         cdef list targets
         cdef bint trusted
         self.status = 0
@@ -93,9 +95,11 @@ cdef class Destination:
             if targets or self.status:
                 return targets
             return [make_target(None, None, self.location.flow_to(request.p, uri))]
-        upstream = self.router.upstream_of(request.p, uri)
-        if upstream is not None and not self.router.is_upstream(flow):
-            return [make_target(None, None, upstream)]
+        group = self.router.upstream_of(request.p, uri)
+        if group is not None and not self.router.is_upstream(flow):
+            address = group.choice()
+            if address is not None:
+                return [make_target(None, None, address.flow)]
         if not self.router.is_served(request.p, uri):
             return self.contact(request, uri, now)
         return self.location.targets(canonical_aor(request.p, uri), now)

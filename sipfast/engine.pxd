@@ -14,6 +14,7 @@ from .proxy cimport Proxy, ResponseContext
 from .redial cimport Redial
 from .registrar cimport Registrar
 from .router cimport RoutePlan, Router
+from .upstream cimport Group, Upstreams
 
 # What leaves at the next commit, in order.
 cdef class Outbox(Sink):
@@ -33,6 +34,8 @@ cdef class Engine(Receiver):
     cdef readonly Outbound outbound
     cdef Destination destination
     cdef tuple listeners, domains
+    cdef dict hosts
+    cdef Upstreams upstreams
     cdef Outbox outbox
     cdef Sink sink
     cdef object config, housekeeping

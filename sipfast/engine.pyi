@@ -30,7 +30,7 @@ class Engine(Receiver):
         listeners: Sequence[Listener],
         *,
         domains: Sequence[str],
-        hosts: Mapping[str, str] | None = None,
+        hosts: Mapping[str, Sequence[str]] | None = None,
         worker: int = 0,
         workers: int = 1,
         bus: Callable[[int, list[bytes]], object] | None = None,

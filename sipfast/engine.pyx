@@ -60,11 +60,12 @@ from .proxy cimport Proxy, ResponseContext
 from .redial cimport Redial
 from .registrar cimport Registrar
 from .router cimport PLAN_FORGED, PLAN_MALFORMED, RoutePlan, Router, routed_by_us
+from .upstream cimport Address as UpstreamAddress, Group, Upstreams
 
 from ._parser import uri_parts
 from ._token import Tokens
-from .config import is_ip, parse_upstream
-from .errors import StoreError
+from .config import in_uri, is_ip, parse_upstream
+from .errors import ConfigError, StoreError
 from .redial_shared import SharedRedial
 
 log = logging.getLogger("sipfast.engine")
@@ -131,10 +132,13 @@ cdef class Engine(Receiver):
         self.outbox = Outbox()
         self.promises = []
         self.sent_by = [bytes(listener.sent_by) for listener in listeners]
+        hosts = hosts or {}
         self.listeners = tuple(listeners)
         self.domains = tuple(domains)
-        self.peers = Peers(config.peer, upstream_addresses(config, hosts or {}))
-        self.location = Location(store, [listener.family for listener in listeners], hosts, self.peers)
+        self.hosts = hosts
+        self.peers = Peers(config.peer, upstream_addresses(config, hosts))
+        self.location = Location(store, [listener.family for listener in listeners],
+                                 {name: addresses[0] for name, addresses in hosts.items()}, self.peers)
         self.local_callers = config.redial.callers == "local"
         self.worker = worker
         self.workers = workers
@@ -149,7 +153,8 @@ cdef class Engine(Receiver):
         self.secret = <uint64_t>int.from_bytes(key[:8], "big")
         self.wheel = Wheel(now)
         self.outbound = Outbound(Tokens(key, self.listeners), self.sent_by)
-        self.router = make_router(config, self.listeners, self.domains, self.location, self.outbound.tokens)
+        self.router = make_router(config, self.listeners, self.domains, self.location, self.outbound.tokens, self.hosts)
+        self.upstreams = self.router.upstreams
         self.destination = Destination(self.router, self.location, self.outbound, self.peers, 0)
         self.transactions = TransactionLayer(config.timers, self.wheel, self.outbox, int.from_bytes(key, "big"),
                                              self.worker)
@@ -680,26 +685,42 @@ def upstream_addresses(config, hosts):
     """The addresses of the upstreams' hosts, as text."""
     found = []
     for upstream in config.upstream:
-        host, _ = parse_upstream(upstream.uri)
-        host = hosts.get(host, host)
-        if is_ip(host):
-            found.append(host)
+        for uri in upstream.uris:
+            host, _ = parse_upstream(uri)
+            found += [address for address in hosts.get(host, [host]) if is_ip(address)]
     return found
 
 
-def make_router(config, listeners, domains, Location location, tokens):
-    """The router for a configuration; upstream host names are looked up among the hosts that location knows."""
+def make_router(config, listeners, domains, Location location, tokens, hosts):
+    """The router for a configuration; upstream host names are looked up among `hosts`."""
     own = {uri_parts(b"sip:" + bytes(listener.sent_by))[2] for listener in listeners}
     own |= {listener.host.encode() for listener in listeners if listener.host not in ("0.0.0.0", "::")}
     ports = {listener.port for listener in listeners}
-    upstreams = {}
+    groups = {}
+    known = {}
     default = None
     for upstream in config.upstream:
-        flow = location.resolve(upstream.uri.encode())
+        group = make_group(upstream, location, hosts, known)
         for domain in upstream.domains:
-            upstreams[domain.lower().encode()] = flow
+            groups[domain.lower().encode()] = group
         if not upstream.domains:
-            default = flow
-    served = {domain.lower().encode() for domain in domains} | set(upstreams)
+            default = group
+    everything = [*groups.values(), default] if default is not None else list(groups.values())
+    served = {domain.lower().encode() for domain in domains} | set(groups)
     any_domain = default is not None and not config.domains
-    return Router(served, own, ports, upstreams, default, any_domain, tokens)
+    return Router(served, own, ports, Upstreams(everything), groups, default, any_domain, tokens)
+
+
+def make_group(upstream, Location location, hosts, known):
+    """The addresses of one [[upstream]]; `known`: those of others, by flow."""
+    addresses = []
+    for uri in upstream.uris:
+        host, port = parse_upstream(uri)
+        for address in hosts.get(host, [host]):
+            flow = location.resolve(f"sip:{in_uri(address)}:{port}".encode())
+            if flow is None:
+                raise ConfigError(f"upstream {uri}: {address} has no address of a family that is listened on")
+            if flow not in known:
+                known[flow] = UpstreamAddress(flow, round(upstream.timeout * 1000), round(upstream.probe_interval * 1000))
+            addresses.append(known[flow])
+    return Group(dict.fromkeys(addresses))

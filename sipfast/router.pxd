@@ -3,6 +3,7 @@
 from ._flow cimport Flow
 from ._parser cimport Message, Span, Uri
 from ._token cimport Token, Tokens
+from .upstream cimport Group, Upstreams
 
 # What the Route headers of a request ask for (RFC 3261 §16.4, §16.6 step 6).
 cdef struct RoutePlan:
@@ -25,9 +26,9 @@ cdef class Router:
     cdef readonly bint any_domain        # everything not our own goes to the default upstream
     cdef frozenset own_set               # lower-case host of each listener's sent-by and address
     cdef frozenset ports
-    cdef readonly dict upstreams         # domain -> Flow
-    cdef readonly Flow default_upstream
-    cdef tuple upstream_flows
+    cdef readonly Upstreams upstreams
+    cdef dict groups                     # domain -> Group
+    cdef Group default_group
     cdef Tokens tokens
     # What the last look found: the next URI mostly names the same.
     cdef bytes last_domain
@@ -38,7 +39,7 @@ cdef class Router:
     # Whether a URI is at one of our addresses or domains, whatever its user part; and where that is empty.
     cdef bint names_us(self, const unsigned char *p, const Uri *uri)
     cdef bint is_self(self, const unsigned char *p, const Uri *uri)
-    cdef Flow upstream_of(self, const unsigned char *p, const Uri *uri)
+    cdef Group upstream_of(self, const unsigned char *p, const Uri *uri)
     cdef bint is_upstream(self, Flow flow) noexcept
     # Fill `plan`: 1, 0 where there is no Route, PLAN_MALFORMED, or PLAN_FORGED where a value of ours has not our token.
     cdef int plan(self, Message request, RoutePlan *plan) except -1

@@ -25,6 +25,7 @@ from ._parser cimport (
     find_param,
 )
 from ._token cimport TOKEN_BOTH, TOKEN_CALLEE, TOKEN_NONE, TOKEN_PATH, Token, Tokens
+from .upstream cimport Group, Upstreams
 
 
 cdef bytes lowered(const unsigned char *p, Span span):
@@ -62,18 +63,16 @@ cdef bint routed_by_us(RoutePlan *plan) noexcept:
 @cython.final
 cdef class Router:
 
-    def __init__(self, domains, own, ports, upstreams, default_upstream, bint any_domain, Tokens tokens not None):
+    def __init__(self, domains, own, ports, Upstreams upstreams not None, groups, Group default_group, bint any_domain,
+                 Tokens tokens not None):
         self.tokens = tokens
         self.domains = frozenset(domains)
         self.own_set = frozenset(own)
         self.ports = frozenset(ports)
-        self.upstreams = dict(upstreams)
-        self.default_upstream = default_upstream
+        self.upstreams = upstreams
+        self.groups = dict(groups)
+        self.default_group = default_group
         self.any_domain = any_domain
-        flows = list(self.upstreams.values())
-        if default_upstream is not None:
-            flows.append(default_upstream)
-        self.upstream_flows = tuple(flows)
         self.last_domain = b""
         self.last_self = b""
         self.last_port = -1
@@ -117,20 +116,15 @@ cdef class Router:
             self.last_port = port
         return True
 
-    cdef Flow upstream_of(self, const unsigned char *p, const Uri *uri):
-        if not self.upstream_flows:
-            return None
-        if self.upstreams:
-            flow = self.upstreams.get(lowered(p, uri.host))
-            if flow is not None:
-                return flow
-        return self.default_upstream
+    cdef Group upstream_of(self, const unsigned char *p, const Uri *uri):
+        if self.groups:
+            group = self.groups.get(lowered(p, uri.host))
+            if group is not None:
+                return group
+        return self.default_group
 
     cdef bint is_upstream(self, Flow flow) noexcept:
-        for upstream in self.upstream_flows:
-            if (<Flow>upstream).same_peer(flow):
-                return True
-        return False
+        return self.upstreams.at(flow) is not None
 
     cdef int plan(self, Message request, RoutePlan *plan) except -1:
         cdef Cursor cursor

@@ -255,7 +255,7 @@ class Server(Endpoint):
 
     def __init__(
         self, name: str, address: Address, *, config: Any = None, store: Any = None,
-        domains: Sequence[str] = ("example.com",), hosts: Mapping[str, str] | None = None,
+        domains: Sequence[str] = ("example.com",), hosts: Mapping[str, Sequence[str]] | None = None,
         crashes: Sequence[Crash] = (), reopen: Callable[[Any], Any] | None = None, kind: Any = None,
     ) -> None:  # fmt: skip
         super().__init__(name, address)

@@ -83,6 +83,7 @@ USAGE = {
     "domain": (["serve", "--domain", "sip:example.com"], "--domain: "),
     "upstream": (["serve", "--upstream", "192.0.2.1:5060"], "--upstream: "),
     "two upstreams for everything": (["serve", "--upstream", "sip:a", "--upstream", "sip:b"], "--upstream: "),
+    "one of several upstream addresses": (["serve", "--upstream", "a.example=sip:a,b"], "--upstream: 'b' is not sip:"),
     "log level": (["serve", "--log-level", "loud"], '--log-level: "loud" is not one of'),
     "no such file": (["serve", "--config", "missing.toml"], "missing.toml: cannot read the configuration"),
     "no such file to check": (["check-config", "missing.toml"], "missing.toml: cannot read the configuration"),

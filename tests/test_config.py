@@ -18,6 +18,10 @@ GOOD = {
         '[[upstream]]\nuri = "sip:a"\ndomains = ["a.example"]\n[[upstream]]\nuri = "sip:[::1]:5080"',
         {"upstream[1].uri": "sip:[::1]:5080", "upstream[0].domains": ("a.example",)},
     ),
+    "an upstream of several addresses": (
+        '[[upstream]]\nuri = ["sip:10.0.0.5", "sip:10.0.0.6:5070"]\ntimeout = 2.5\nprobe_interval = 1',
+        {"upstream[0].uri": ("sip:10.0.0.5", "sip:10.0.0.6:5070"), "upstream[0].timeout": 2.5},
+    ),
     "an hour is the most that min_expires may be": ("[registrar]\nmin_expires = 3600", {}),
     "domains": ('domains = ["example.com", "192.0.2.1", "[2001:db8::1]", "pbx_1.local"]', {}),
 }
@@ -70,6 +74,22 @@ BAD = {
     ),
     "upstream with a user": ('[[upstream]]\nuri = "sip:bob@pbx"', "upstream[0].uri: 'sip:bob@pbx' is not"),
     "upstream over TLS": ('[[upstream]]\nuri = "sips:pbx"', "upstream[0].uri: 'sips:pbx' is not sip:"),
+    "upstream that is a number": ("[[upstream]]\nuri = 1", "upstream[0].uri: 1 is not a text in quotes or a list of"),
+    "upstream without an address": ("[[upstream]]\nuri = []", "upstream[0].uri: an empty list; name at least one sip:"),
+    "one of an upstream's addresses": ('[[upstream]]\nuri = ["sip:a", "b"]', "upstream[0].uri[1]: 'b' is not sip:HOST"),
+    "a number among them": ('[[upstream]]\nuri = ["sip:a", 1]', "upstream[0].uri[1]: 1 is not a text in quotes"),
+    "an upstream's address twice": (
+        '[[upstream]]\nuri = ["sip:A", "sip:a:5060"]',
+        "upstream[0].uri[1]: 'sip:a:5060' is there twice",
+    ),
+    "upstream that is down at once": (
+        '[[upstream]]\nuri = "sip:a"\ntimeout = 0',
+        "upstream[0].timeout: 0 is not a number above 0 and at most 32",
+    ),
+    "upstream that is down for ever": (
+        '[[upstream]]\nuri = "sip:a"\nprobe_interval = 0',
+        "upstream[0].probe_interval: 0 is not a number of at least 0.1 and at most 3600",
+    ),
     "upstream domain twice": (
         '[[upstream]]\nuri="sip:a"\ndomains=["x.example"]\n[[upstream]]\nuri="sip:b"\ndomains=["X.example"]',
         "upstream[1].domains[0]: 'X.example' belongs to upstream[0] already",

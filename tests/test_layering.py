@@ -49,15 +49,17 @@ ARROWS: dict[str, set[str]] = {
     "_token": {"_branch", "_flow", "_parser", "_uri"},
     "peers": {"_flow"},
     "location": CORE | STORE | {"_records", "peers"},
+    # Which of an upstream's addresses answer.
+    "upstream": CORE,
     # Whose a request is, and its Route set: it decides, and calls nobody.
-    "router": {"_flow", "_parser", "_token", "_uri"},
+    "router": {"_flow", "_parser", "_token", "_uri", "upstream"},
     # What our Path and Record-Route values say, and where a request goes.
     "outbound": CORE | {"_token"},
-    "destination": CORE | STORE | {"_token", "location", "outbound", "peers", "router"},
+    "destination": CORE | STORE | {"_token", "location", "outbound", "peers", "router", "upstream"},
     # Siblings: the engine wires them, they do not know each other.
     "auth": CORE | STORE | {"location"},
     "registrar": CORE | STORE | {"_grammar", "_records", "location"},
-    "proxy": CORE | {"_branch", "outbound", "router"},
+    "proxy": CORE | {"_branch", "outbound", "router", "upstream"},
     "redial": CORE | STORE | {"_records", "_refer", "_watchlist", "location"},
     # What redial is made of, besides; nobody else knows it, but that the engine gives it transactions to send by.
     "_watchlist": STORE | {"_records", "_waiting", "_wheel"},
@@ -67,7 +69,7 @@ ARROWS: dict[str, set[str]] = {
     "redial_shared": CORE | STORE | {"_records", "_refer", "location", "redial"},
     "engine": CORE
     | STORE
-    | {"_refer", "_token", "destination", "location", "outbound", "peers"}
+    | {"_refer", "_token", "destination", "location", "outbound", "peers", "upstream"}
     | {"auth", "registrar", "proxy", "redial", "redial_shared", "router"},
     # Transports hand bytes to a receiver and never know what it is made of.
     "_udp_socket": {"_flow"},

@@ -357,28 +357,40 @@ def test_upstream_hosts_are_resolved_into_what_is_listened_on():
         upstream=(
             config.Upstream(uri="sip:LOCALHOST:5080", domains=("a.example",)),
             config.Upstream(uri="sip:[2001:db8::5]", domains=("b.example",)),
-            config.Upstream(uri="sip:192.0.2.5"),
+            config.Upstream(uri=("sip:192.0.2.5", "sip:192.0.2.6:5070")),
         )
     )
-    assert worker.upstream_hosts(settings, LISTENERS) == {
-        "localhost": "127.0.0.1",
-        "2001:db8::5": "2001:db8::5",
-        "192.0.2.5": "192.0.2.5",
-    }
+    hosts = worker.upstream_hosts(settings, LISTENERS)
+    assert hosts.pop("localhost")[0] == "127.0.0.1"
+    assert hosts == {"2001:db8::5": ["2001:db8::5"], "192.0.2.5": ["192.0.2.5"], "192.0.2.6": ["192.0.2.6"]}
     with pytest.raises(ConfigError, match=r"^upstream\[1\]\.uri: '2001:db8::5' has no IPv4 address"):
         worker.upstream_hosts(settings, LISTENERS[:1])
+
+
+def test_all_addresses_of_an_upstream_host_are_taken(monkeypatch):
+    """Each once, IPv4 before IPv6 where IPv4 is listened on first, and none of a family that is not listened on."""
+    found = ["192.0.2.7", "2001:db8::7", "192.0.2.8", "192.0.2.7"]
+
+    def getaddrinfo(host, port, *, type):
+        kinds = {True: socket.AF_INET6, False: socket.AF_INET}
+        return [(kinds[":" in address], type, 17, "", (address, 0)) for address in found]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    settings = config.Config(upstream=(config.Upstream(uri="sip:pbx.example"),))
+    assert worker.upstream_hosts(settings, LISTENERS) == {"pbx.example": ["192.0.2.7", "192.0.2.8", "2001:db8::7"]}
+    assert worker.upstream_hosts(settings, LISTENERS[:1]) == {"pbx.example": ["192.0.2.7", "192.0.2.8"]}
 
 
 def test_the_line_that_says_what_is_served():
     settings = config.Config(
         domains=("example.com",),
-        upstream=(config.Upstream(uri="sip:pbx", domains=("example.com", "b.example")),),
+        upstream=(config.Upstream(uri=("sip:pbx", "sip:pbx2"), domains=("example.com", "b.example")),),
         store=config.Storage(data="/var/lib/sipfast"),
         redial=config.Redial(enabled=False),
     )
     assert worker.describe(settings, LISTENERS, ["example.com"]) == (
         f"sipfast {sipfast.__version__} serves example.com on udp:0.0.0.0:5060 as 192.0.2.1:5060, udp:[::1]:5062; "
-        "data in /var/lib/sipfast; upstream sip:pbx for example.com, b.example; redial off"
+        "data in /var/lib/sipfast; upstream sip:pbx, sip:pbx2 for example.com, b.example; redial off"
     )
     many = [f"{number}.example" for number in range(9)] + ["::1"]
     assert "serves 0.example, 1.example, 2.example, 3.example, 4.example and 5 more on" in worker.describe(

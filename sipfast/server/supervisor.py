@@ -86,7 +86,7 @@ class Supervisor:
         sockets: list[list[socket.socket]],
         listeners: list[Listener],
         domains: list[str],
-        hosts: dict[str, str],
+        hosts: dict[str, list[str]],
     ) -> None:
         self._config = config
         self._sockets = sockets

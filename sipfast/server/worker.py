@@ -27,7 +27,7 @@ from ..engine import Engine
 from ..errors import ConfigError, StoreError
 from ..store.lmdb import LmdbStore
 from ..store.protocol import Store
-from ..transport.udp import Complaints, listener_for, open_socket, primary_address, resolve
+from ..transport.udp import Complaints, listener_for, open_socket, primary_address, resolve_all
 from .bus import Bus
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     sockets: Sequence[socket.socket]
     listeners: Sequence[Listener]
     domains: Sequence[str]
-    hosts: Mapping[str, str]
+    hosts: Mapping[str, Sequence[str]]
     reader: socket.socket
     """Where this worker reads what the others hand over."""
     writers: Sequence[socket.socket]
@@ -189,17 +189,18 @@ def served_domains(config: Config, listeners: Sequence[Listener]) -> list[str]:
     return list(dict.fromkeys(name for name in plain if name and name not in WILDCARDS))
 
 
-def upstream_hosts(config: Config, listeners: Sequence[Listener]) -> dict[str, str]:
-    """The address of each upstream's host, in a family that is listened on. Raises ConfigError, naming the key."""
+def upstream_hosts(config: Config, listeners: Sequence[Listener]) -> dict[str, list[str]]:
+    """The addresses of each upstream's hosts, in families that are listened on. Raises ConfigError, naming the key."""
     kinds = {4: socket.AF_INET, 6: socket.AF_INET6}
     families = list(dict.fromkeys(kinds[listener.family] for listener in listeners))
     hosts = {}
     for index, upstream in enumerate(config.upstream):
-        host, _ = parse_upstream(upstream.uri)
-        try:
-            hosts[host] = resolve(host, families)[1]
-        except ConfigError as error:
-            raise ConfigError(f"upstream[{index}].uri: {error}") from None
+        for uri in upstream.uris:
+            host, _ = parse_upstream(uri)
+            try:
+                hosts[host] = [address for _, address in resolve_all(host, families)]
+            except ConfigError as error:
+                raise ConfigError(f"upstream[{index}].uri: {error}") from None
     return hosts
 
 
@@ -213,7 +214,7 @@ def describe(config: Config, listeners: Sequence[Listener], domains: Sequence[st
     shown = ["any domain"] if everything else [in_uri(domain) for domain in domains]
     more = f" and {len(shown) - 5} more" if len(shown) > 6 else ""
     behind = [
-        f" {upstream.uri}" + (f" for {', '.join(upstream.domains)}" if upstream.domains else "")
+        f" {', '.join(upstream.uris)}" + (f" for {', '.join(upstream.domains)}" if upstream.domains else "")
         for upstream in config.upstream
     ]
     return (

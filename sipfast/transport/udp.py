@@ -92,16 +92,20 @@ def listener_for(opened: socket.socket, advertise: str) -> Listener:
 
 def resolve(host: str, families: Sequence[int] = (socket.AF_INET, socket.AF_INET6)) -> tuple[int, str]:
     """Family and IP address of a host name or address, IPv4 first. Raises ConfigError."""
+    return resolve_all(host, families)[0]
+
+
+def resolve_all(host: str, families: Sequence[int]) -> list[tuple[int, str]]:
+    """The same for all of its addresses in these families, each once, in the families' order. Raises ConfigError."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
     except OSError as error:
         raise ConfigError(f"cannot resolve {host!r}: {error.strerror}") from None
     except UnicodeError:
         raise ConfigError(f"cannot resolve {host!r}: not a host name") from None
-    for family in families:
-        for entry in found:
-            if entry[0] == family:
-                return family, str(entry[4][0])
+    addresses = [(family, str(entry[4][0])) for family in families for entry in found if entry[0] == family]
+    if addresses:
+        return list(dict.fromkeys(addresses))
     kinds = " or ".join("IPv6" if family == socket.AF_INET6 else "IPv4" for family in families)
     raise ConfigError(f"{host!r} has no {kinds} address, and nothing else is listened on")
 

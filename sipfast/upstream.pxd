@@ -1,0 +1,70 @@
+# The servers behind this one: which of their addresses answer, and which one a request goes to. See upstream.pyx.
+
+from libc.stdint cimport int64_t, uint64_t
+
+from ._flow cimport Flow
+from ._transaction cimport ClientTransaction, Handler, TransactionLayer
+from ._wheel cimport Timed, Wheel
+
+cdef class Upstreams(Timed)
+
+# Who waits for the first answer of an address.
+cdef class Waiter:
+    # The address does not answer: look for another way.
+    cdef int unanswered(self, int64_t now) except -1
+
+# One address of an upstream: up or down. The transaction user of the OPTIONS that probe it.
+cdef class Address(Handler):
+    cdef readonly Flow flow
+    cdef readonly bint down
+    cdef bytes name                      # host:port
+    cdef int number                      # among all
+    cdef Upstreams all
+    cdef int64_t timeout, probe_interval # ms
+    cdef int64_t heard                   # when it last said something
+    cdef int64_t since                   # when it went down
+    cdef dict waiting                    # Waiter -> since when, the longest first
+    cdef uint64_t timer                  # up and waited for: SILENCE; down: PROBE
+    cdef ClientTransaction probe         # the OPTIONS that is out, or None
+    # A request was sent to it, and `waiter` waits for what it says.
+    cdef int ask(self, Waiter waiter, int64_t now) except -1
+    # It has answered, with a status; any other message from it is `hear`.
+    cdef int answer(self, Waiter waiter, int status, int64_t now) except -1
+    cdef int hear(self, int64_t now) except -1
+    # The waiter waits no more.
+    cdef int forget(self, Waiter waiter) except -1
+    # It cannot be reached: down at once, all who wait are told, and it is probed until it answers. `told`: by another
+    # worker.
+    cdef int fail(self, int64_t now, str reason, bint told) except -1
+    cdef int rise(self, int64_t now, bint told) except -1
+    cdef int listen(self, int64_t now) except -1
+    cdef int ask_options(self, int64_t now) except -1
+    cdef int stop(self) except -1
+
+# What one [[upstream]] of the configuration names: addresses that stand in for each other.
+cdef class Group:
+    cdef readonly tuple addresses
+    cdef int current
+    # The address that requests go to: the current one for as long as it is up, then the first that is; None: all are down.
+    cdef Address choice(self)
+    # The first one that is up and not among `tried`; None: there is none.
+    cdef Address stand_in(self, list tried)
+    cdef bint holds(self, Flow flow) noexcept
+    cdef bytes retry_after(self)         # the header line of a 503
+
+cdef class Upstreams(Timed):
+    cdef readonly tuple addresses
+    cdef readonly tuple groups
+    cdef TransactionLayer transactions
+    cdef Wheel wheel
+    cdef list sent_by
+    cdef int worker
+    cdef object post                     # post(body): tells the other workers
+    cdef readonly long failures
+    # The address that a flow leads to or comes from; None: nobody's.
+    cdef Address at(self, Flow flow)
+    cdef int changed(self, Address address, str reason, int64_t now, bint told) except -1
+    cdef bytes state_of(self, Address address)
+    cdef int start(self, TransactionLayer transactions, Wheel wheel, list sent_by, int worker, object post) except -1
+    cdef int told(self, bytes body, int64_t now) except -1
+    cdef list tell_all(self)

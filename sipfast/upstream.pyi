@@ -1,0 +1,35 @@
+"""Typed face of the compiled upstreams: the servers behind this one, and which of their addresses answer."""
+
+from collections.abc import Iterable
+
+from ._flow import Flow
+from ._transaction import Handler
+from ._wheel import Timed
+
+class Address(Handler):
+    """One address of an upstream, up or down; times in ms.
+
+    `timeout`: how long requests may wait without a word from it until it is down; `probe_interval`: between the OPTIONS
+    that ask then whether it is back.
+    """
+
+    flow: Flow
+    down: bool
+    def __init__(self, flow: Flow, timeout: int, probe_interval: int) -> None: ...
+
+class Group:
+    """Addresses that stand in for each other, the one to prefer first."""
+
+    addresses: tuple[Address, ...]
+    def __init__(self, addresses: Iterable[Address]) -> None: ...
+
+class Upstreams(Timed):
+    """All of them. `groups` are of Address; one that several groups name is one and the same.
+
+    `failures`: how often one of them went down, since the start.
+    """
+
+    addresses: tuple[Address, ...]
+    groups: tuple[Group, ...]
+    failures: int
+    def __init__(self, groups: Iterable[Group]) -> None: ...

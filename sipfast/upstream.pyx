@@ -1,0 +1,259 @@
+"""The servers behind this one: which of their addresses answer, and which one a request goes to.
+
+An address is *up* until it lets requests wait for `timeout` without a word: not even a 100, and nothing else either. Half
+that time into its silence it is asked by an OPTIONS, since a server may drop a request of one kind and be well. One that
+is *down* gets no requests; an OPTIONS goes to it every `probe_interval`, and any message from it but a 503 brings it
+back. Whoever waits for it when it goes down is told, and finds another way (RFC 3263 §4.3).
+
+The addresses of one `[[upstream]]` stand in for each other. Requests stay with one of them until it goes down, and do not
+go back when the one before is up again: registrars that do not share what they know would lose registrations by each
+change, and to those that do it makes no difference.
+
+Of several workers each keeps its own view and probes what it holds to be down; one that sees a change tells the others,
+so that all choose alike, and worker 0 logs it.
+"""
+
+import logging
+
+import cython
+
+from libc.stdint cimport int64_t, uint64_t
+
+from ._flow cimport Flow
+from ._parser cimport Message
+from ._transaction cimport ClientTransaction, Handler, TransactionLayer
+from ._wheel cimport Timed, Wheel
+
+log = logging.getLogger("sipfast.upstream")
+
+cdef enum:
+    SILENCE = 1         # payload: Address
+    PROBE = 2
+
+
+cdef class Waiter:
+
+    cdef int unanswered(self, int64_t now) except -1:
+        return 0
+
+
+@cython.final
+cdef class Address(Handler):
+
+    def __init__(self, Flow flow not None, int64_t timeout, int64_t probe_interval):
+        self.flow = flow
+        self.timeout = timeout
+        self.probe_interval = probe_interval
+        self.name = (b"[%b]:%d" if flow.family == 6 else b"%b:%d") % (flow.host_text(), flow.port)
+        self.waiting = {}
+
+    cdef int ask(self, Waiter waiter, int64_t now) except -1:
+        self.waiting[waiter] = now
+        if not self.timer:
+            self.timer = self.all.wheel.schedule(now + self.timeout // 2, self.all, SILENCE, self)
+        return 0
+
+    cdef int answer(self, Waiter waiter, int status, int64_t now) except -1:
+        self.waiting.pop(waiter, None)
+        return self.hear(now) if status != 503 or not self.down else 0
+
+    cdef int forget(self, Waiter waiter) except -1:
+        self.waiting.pop(waiter, None)
+        return 0
+
+    cdef int hear(self, int64_t now) except -1:
+        self.heard = now
+        return self.rise(now, False) if self.down else 0
+
+    cdef int listen(self, int64_t now) except -1:
+        # SILENCE ran out: how long has somebody waited while nothing came?
+        cdef int64_t since, quiet
+        if not self.waiting:
+            return 0
+        since = max(self.heard, <int64_t>next(iter(self.waiting.values())))
+        quiet = now - since
+        if quiet >= self.timeout:
+            return self.fail(now, f"no answer for {self.timeout / 1000:g} s", False)
+        if quiet >= self.timeout // 2:
+            self.ask_options(now)
+            since += self.timeout
+        else:
+            since += self.timeout // 2
+        self.timer = self.all.wheel.schedule(max(since, now + 1), self.all, SILENCE, self)
+        return 0
+
+    cdef int fail(self, int64_t now, str reason, bint told) except -1:
+        cdef dict waiting = self.waiting
+        cdef Waiter waiter
+        if self.down:
+            return 0
+        self.stop()
+        self.down = True
+        self.since = now
+        self.waiting = {}
+        self.all.failures += 1
+        self.all.changed(self, reason, now, told)
+        self.ask_options(now)
+        self.timer = self.all.wheel.schedule(now + self.probe_interval, self.all, PROBE, self)
+        for waiter in waiting:
+            waiter.unanswered(now)
+        return 0
+
+    cdef int rise(self, int64_t now, bint told) except -1:
+        if not self.down:
+            return 0
+        self.stop()
+        self.down = False
+        self.heard = now
+        return self.all.changed(self, "", now, told)
+
+    cdef int stop(self) except -1:
+        if self.timer:
+            self.all.wheel.cancel(self.timer)
+            self.timer = 0
+        if self.probe is not None:
+            self.probe.abandon()
+            self.probe = None
+        return 0
+
+    # ---- probes
+
+    cdef int ask_options(self, int64_t now) except -1:
+        # RFC 3261 §11: addressed to the server itself. One at a time: what has got no answer by now is given up.
+        cdef TransactionLayer transactions = self.all.transactions
+        cdef bytes branch, unique, ours
+        if self.probe is not None:
+            self.probe.abandon()
+        branch = transactions.new_branch(0)
+        unique = branch[len(b"z9hG4bK"):]     # as unique as the branch, and as hard to guess
+        ours = self.all.sent_by[self.flow.local]
+        self.probe = transactions.start(b"".join((
+            b"OPTIONS sip:", self.name, b" SIP/2.0\r\nVia: SIP/2.0/UDP ", ours, b";branch=", branch,
+            b";rport\r\nMax-Forwards: 70\r\nFrom: <sip:", ours, b">;tag=", unique[24:32], b"\r\nTo: <sip:", self.name,
+            b">\r\nCall-ID: ", unique, b"\r\nCSeq: 1 OPTIONS\r\nContact: <sip:", ours,
+            b">\r\nContent-Length: 0\r\n\r\n")), branch, self.flow, self, now)
+        return 0
+
+    cpdef int on_response(self, ClientTransaction transaction, Message response, int64_t now) except -1:
+        if response.status >= 200 and transaction is self.probe:
+            self.probe = None
+        if response.status != 503:            # RFC 3261 §21.5.4: it is there, and serves nobody
+            self.hear(now)
+        return 0
+
+    cpdef int on_failure(self, ClientTransaction transaction, int status, int64_t now) except -1:
+        if transaction is self.probe:
+            self.probe = None
+        return 0
+
+    def __repr__(self):
+        return f"Address({self.name.decode()!r}, {'down' if self.down else 'up'})"
+
+
+@cython.final
+cdef class Group:
+
+    def __init__(self, addresses):
+        self.addresses = tuple(addresses)
+
+    cdef Address choice(self):
+        cdef Address address = <Address>self.addresses[self.current]
+        cdef int i
+        if not address.down:
+            return address
+        for i in range(len(self.addresses)):
+            address = <Address>self.addresses[i]
+            if not address.down:
+                self.current = i
+                return address
+        return None
+
+    cdef Address stand_in(self, list tried):
+        cdef Address address = self.choice()
+        if address is None or address not in tried:
+            return address
+        for address in self.addresses:
+            if not address.down and address not in tried:
+                return address
+        return None
+
+    cdef bint holds(self, Flow flow) noexcept:
+        for address in self.addresses:
+            if (<Address>address).flow is flow:
+                return True
+        return False
+
+    cdef bytes retry_after(self):
+        # RFC 3261 §20.33: by then it has been probed again.
+        return b"Retry-After: %d\r\n" % -(-(<Address>self.addresses[0]).probe_interval // 1000)
+
+
+@cython.final
+cdef class Upstreams(Timed):
+    """All of them. `groups` are of Address; one that several groups name is one and the same."""
+
+    def __init__(self, groups):
+        self.groups = tuple(groups)
+        self.addresses = tuple(dict.fromkeys(address for group in self.groups for address in (<Group>group).addresses))
+        for number, address in enumerate(self.addresses):
+            (<Address>address).number = number
+            (<Address>address).all = self
+
+    cdef int start(self, TransactionLayer transactions, Wheel wheel, list sent_by, int worker, object post) except -1:
+        self.transactions = transactions
+        self.wheel = wheel
+        self.sent_by = sent_by
+        self.worker = worker
+        self.post = post
+        return 0
+
+    cdef Address at(self, Flow flow):
+        for address in self.addresses:
+            if (<Address>address).flow.same_peer(flow):
+                return <Address>address
+        return None
+
+    cpdef int expired(self, int kind, object payload, int64_t now) except -1:
+        cdef Address address = <Address>payload
+        address.timer = 0
+        if kind == SILENCE:
+            return address.listen(now)
+        address.ask_options(now)
+        address.timer = self.wheel.schedule(now + address.probe_interval, self, PROBE, address)
+        return 0
+
+    cdef int changed(self, Address address, str reason, int64_t now, bint told) except -1:
+        for group in self.groups:
+            (<Group>group).choice()
+        if self.worker == 0:
+            event = {"upstream": address.name.decode()}
+            if address.down:
+                log.warning("upstream-down", extra={"sip": event | {"reason": reason}})
+            else:
+                log.warning("upstream-up", extra={"sip": event | {"down_for": (now - address.since) / 1000}})
+        if not told and self.post is not None:
+            self.post(self.state_of(address))
+        return 0
+
+    # ---- other workers
+
+    # One address, whether it is down, and each group's choice.
+    cdef bytes state_of(self, Address address):
+        numbers = [address.number, <int>address.down, *((<Group>group).current for group in self.groups)]
+        return b" ".join(b"%d" % number for number in numbers)
+
+    # What a worker that has just begun should know.
+    cdef list tell_all(self):
+        return [self.state_of(<Address>address) for address in self.addresses]
+
+    cdef int told(self, bytes body, int64_t now) except -1:
+        cdef Address address
+        number, down, *currents = [int(text) for text in body.split()]
+        address = self.addresses[number]
+        if down:
+            address.fail(now, "another worker had no answer", True)
+        else:
+            address.rise(now, True)
+        for group, current in zip(self.groups, currents, strict=True):
+            (<Group>group).current = current
+        return 0
