@@ -3,6 +3,8 @@
 cimport cython
 from libc.stdint cimport int64_t
 
+from ._uri cimport Uri
+
 cdef struct Piece:
     const char *text
     Py_ssize_t size
@@ -19,6 +21,8 @@ cdef struct Entry:
     Piece flow
     Piece instance
     int64_t updated
+    int64_t reg_id
+    int64_t branch
 
 # records.Watch, in the same way.
 cdef struct WatchEntry:
@@ -70,3 +74,8 @@ cdef bint same_piece(Piece one, bytes other) noexcept
 cdef StoredWatch stored_watch(bytes record)
 # The watch of an entry, whose pieces may be anybody's; the record is what records.encode_watch would return.
 cdef StoredWatch written_watch(const WatchEntry *entry)
+
+# What the store's index of Contacts knows a Contact URI by: 8 bytes of a hash of user, host and port. None where the URI is
+# no SIP URI, or has the user of its AOR: then it is found without an index.
+cdef bytes contact_key(const unsigned char *p, const Uri *uri)
+cdef bytes contact_key_beside(Piece contact, bytes aor)

@@ -1,4 +1,11 @@
+from collections.abc import Sequence
+
 from .records import Binding, Watch
+
+def changed_contacts(
+    aor: bytes, former: bytes | None, record: bytes | None
+) -> tuple[Sequence[bytes], Sequence[bytes]]:
+    """Which keys of the index of Contacts an AOR leaves, and which it comes to, when one record takes another's place."""
 
 def read_one(record: bytes, aor: bytes) -> Binding | None:
     """The binding of a record that holds exactly one, and of this AOR; None for any other record."""

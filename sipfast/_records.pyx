@@ -13,14 +13,16 @@ import cython
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_DecodeUTF8
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
+from ._uri cimport SCHEME_SIP, SCHEME_SIPS, Uri, parse_uri_at
+
 from .errors import StoreCorrupt
-from .records import VERSION, Binding, Watch, decode_watch, encode_watch
+from .records import BINDINGS_VERSION, VERSION, Binding, Watch, decode_bindings, decode_watch, encode_watch
 
 cdef enum:
-    FIELDS = 10
+    FIELDS = 12
     WATCH_FIELDS = 17
     ARRAY = 0x90            # fixarray, plus its length
     BIN8 = 0xC4
@@ -39,8 +41,9 @@ cdef enum:
     HEAD = 5                # the most bytes before a byte string
     NUMBER = 9              # the most bytes of an integer
 
-cdef int version = VERSION
-if (VERSION > MOST_SHORT or len(Binding.__struct_fields__) != FIELDS or Binding.__struct_fields__[FIELDS - 1] != "updated"
+cdef int version = VERSION, bindings_version = BINDINGS_VERSION
+if (VERSION > MOST_SHORT or BINDINGS_VERSION > MOST_SHORT or len(Binding.__struct_fields__) != FIELDS
+        or Binding.__struct_fields__[FIELDS - 1] != "branch"
         or len(Watch.__struct_fields__) != WATCH_FIELDS or Watch.__struct_fields__[WATCH_FIELDS - 1] != "not_before"):
     raise AssertionError("records.py has changed: this module reads and writes what it did before")
 
@@ -90,7 +93,7 @@ cdef bint read_entry(bytes record, bytes aor, Entry *entry) noexcept:
     cdef const unsigned char *p = <const unsigned char *>PyBytes_AS_STRING(record)
     cdef const unsigned char *end = p + PyBytes_GET_SIZE(record)
     cdef Piece owner
-    if end - p < 4 or p[0] != ARRAY + 3 or p[1] != version:
+    if end - p < 4 or p[0] != ARRAY + 3 or p[1] != bindings_version:
         return False
     p = read_piece(p + 2, end, &owner)
     if (p == NULL or owner.size != PyBytes_GET_SIZE(aor) or memcmp(owner.text, PyBytes_AS_STRING(aor), owner.size) != 0
@@ -106,6 +109,8 @@ cdef bint read_entry(bytes record, bytes aor, Entry *entry) noexcept:
     p = read_piece(p, end, &entry.flow)
     p = read_piece(p, end, &entry.instance)
     p = read_number(p, end, &entry.updated)
+    p = read_number(p, end, &entry.reg_id)
+    p = read_number(p, end, &entry.branch)
     return p == end
 
 
@@ -220,11 +225,12 @@ cdef bytes write_entry(bytes aor, const Entry *entry):
         4 + size_of_piece(owner) + size_of_piece(entry.contact) + size_of_number(entry.expires)
         + size_of_piece(entry.call_id) + size_of_number(entry.cseq) + size_of_number(entry.q)
         + size_of_piece(entry.params) + size_of_piece(entry.path) + size_of_piece(entry.flow)
-        + size_of_piece(entry.instance) + size_of_number(entry.updated))
+        + size_of_piece(entry.instance) + size_of_number(entry.updated) + size_of_number(entry.reg_id)
+        + size_of_number(entry.branch))
     cdef bytes record = PyBytes_FromStringAndSize(NULL, size)
     cdef unsigned char *to = <unsigned char *>PyBytes_AS_STRING(record)
     to[0] = ARRAY + 3
-    to[1] = <unsigned char>version
+    to[1] = <unsigned char>bindings_version
     to = write_piece(to + 2, owner)
     to[0] = ARRAY + 1
     to[1] = ARRAY + FIELDS
@@ -237,7 +243,9 @@ cdef bytes write_entry(bytes aor, const Entry *entry):
     to = write_piece(to, entry.path)
     to = write_piece(to, entry.flow)
     to = write_piece(to, entry.instance)
-    write_number(to, entry.updated)
+    to = write_number(to, entry.updated)
+    to = write_number(to, entry.reg_id)
+    write_number(to, entry.branch)
     return record
 
 
@@ -343,6 +351,66 @@ cdef StoredWatch written_watch(const WatchEntry *entry):
     return stored_watch(write_watch(entry))
 
 
+# ---- the index of Contacts
+
+cdef bytes contact_key(const unsigned char *p, const Uri *uri):
+    cdef uint64_t h = <uint64_t>14695981039346656037ULL
+    cdef int32_t i
+    cdef unsigned char c
+    cdef unsigned char key[8]
+    if (uri.scheme != SCHEME_SIP and uri.scheme != SCHEME_SIPS) or uri.user.end == uri.user.start:
+        return None
+    for i in range(uri.user.start, uri.user.end):
+        h = (h ^ p[i]) * <uint64_t>1099511628211ULL
+    for i in range(uri.host.start, uri.host.end):
+        c = p[i]
+        h = (h ^ (c | 32 if 65 <= c <= 90 else c)) * <uint64_t>1099511628211ULL
+    h = (h ^ <uint64_t>(uri.port + 1)) * <uint64_t>1099511628211ULL
+    for i in range(8):
+        key[i] = (h >> (56 - 8 * i)) & 0xFF
+    return PyBytes_FromStringAndSize(<char *>key, 8)
+
+
+cdef bytes contact_key_beside(Piece contact, bytes aor):
+    cdef const unsigned char *p = <const unsigned char *>contact.text
+    cdef const char *ours = PyBytes_AS_STRING(aor)
+    cdef Uri uri
+    cdef Py_ssize_t size
+    if contact.size > 0x7FFFFFFF or parse_uri_at(p, 0, <int32_t>contact.size, &uri) != 1:
+        return None
+    size = uri.user.end - uri.user.start
+    if PyBytes_GET_SIZE(aor) > size + 4 and ours[4 + size] == c"@" and memcmp(ours + 4, p + uri.user.start, size) == 0:
+        return None                     # sip:bob@... of sip:bob@example.com
+    return contact_key(p, &uri)
+
+
+cdef tuple keys_in(bytes record, bytes aor):
+    cdef Entry entry
+    cdef list keys
+    if record is None:
+        return ()
+    if read_entry(record, aor, &entry):
+        key = contact_key_beside(entry.contact, aor)
+        return () if key is None else (key,)
+    keys = []
+    try:
+        bindings = decode_bindings(record)[1]
+    except StoreCorrupt:
+        return ()                       # nobody knows what it had
+    for binding in bindings:
+        key = contact_key_beside(piece_in(binding.contact), aor)
+        if key is not None:
+            keys.append(key)
+    return tuple(keys)
+
+
+def changed_contacts(bytes aor not None, bytes former, bytes record):
+    cdef tuple before = keys_in(former, aor), after = keys_in(record, aor)
+    if before == after:
+        return (), ()
+    return [key for key in before if key not in after], [key for key in after if key not in before]
+
+
 # ---- the Python face, for tests
 
 def read_one(bytes record not None, bytes aor not None):
@@ -351,7 +419,7 @@ def read_one(bytes record not None, bytes aor not None):
         return None
     return Binding(bytes_of(entry.contact), entry.expires, bytes_of(entry.call_id), entry.cseq, entry.q,
                    bytes_of(entry.params), bytes_of(entry.path), bytes_of(entry.flow), bytes_of(entry.instance),
-                   entry.updated)
+                   entry.updated, entry.reg_id, entry.branch)
 
 
 def write_one(bytes aor not None, binding):
@@ -368,6 +436,8 @@ def write_one(bytes aor not None, binding):
     entry.flow = piece_in(flow)
     entry.instance = piece_in(instance)
     entry.updated = binding.updated
+    entry.reg_id = binding.reg_id
+    entry.branch = binding.branch
     return write_entry(aor, &entry)
 
 

@@ -14,7 +14,8 @@ import msgspec
 
 from .errors import StoreCorrupt
 
-VERSION = 1
+VERSION = 1  # of watches, talks and moves
+BINDINGS_VERSION = 2  # 1: Binding.flow was the REGISTER's own, and a Contact at its address was followed instead
 
 ARMED = "armed"  # waiting for the callee
 RECALLING = "recalling"  # REFER sent, or about to be: marked before it leaves
@@ -32,9 +33,11 @@ class Binding(msgspec.Struct, array_like=True, frozen=True, gc=False):
     q: int = 1000  # thousandths
     params: bytes = b""  # header parameters to list again, other than q and expires: b';+sip.instance="..."'
     path: bytes = b""  # Path field values joined by ", " (RFC 3327), b"" where there is none
-    flow: bytes = b""  # Flow.pack() of the REGISTER
+    flow: bytes = b""  # Flow.pack() of the way to the phone: mostly that of the REGISTER (location.way)
     instance: bytes = b""  # +sip.instance value without quotes (RFC 5626 §4.1), b"" where there is none
     updated: int = 0  # ms since the epoch
+    reg_id: int = 0  # RFC 5626 §4.2; 0 where there is none
+    branch: int = 0  # 32 bits of a hash of the REGISTER's Via branch, by which a retransmission is known
 
 
 class Watch(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -68,6 +71,16 @@ class Talk(msgspec.Struct, array_like=True, frozen=True, gc=False):
     since: int
 
 
+class Move(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A phone that was reached by one flow and is now reached by another: flow tokens of the old one lead there."""
+
+    old: bytes  # Flow.pack()
+    new: bytes  # Flow.pack()
+    aor: bytes
+    contact: bytes  # the URI that the phone had registered from there
+    expires: int  # ms since the epoch: no call lasts longer
+
+
 class _Versioned(msgspec.Struct, array_like=True, frozen=True, gc=False):
     version: int
 
@@ -88,20 +101,36 @@ class _Talk(msgspec.Struct, array_like=True, frozen=True, gc=False):
     talk: Talk
 
 
+class _Move(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    version: int
+    move: Move
+
+
 _encode = msgspec.msgpack.Encoder().encode
 _versioned = msgspec.msgpack.Decoder(_Versioned)
 _bindings = msgspec.msgpack.Decoder(_Bindings)
 _watch = msgspec.msgpack.Decoder(_Watch)
 _talk = msgspec.msgpack.Decoder(_Talk)
+_move = msgspec.msgpack.Decoder(_Move)
 
 
 def encode_bindings(aor: bytes, bindings: tuple[Binding, ...]) -> bytes:
     """The stored form of all bindings of one AOR."""
-    return _encode(_Bindings(VERSION, aor, bindings))
+    return _encode(_Bindings(BINDINGS_VERSION, aor, bindings))
 
 
 def decode_bindings(stored: bytes) -> tuple[bytes, tuple[Binding, ...]]:
     """The AOR and its bindings. Raises StoreCorrupt."""
+    try:
+        record = _bindings.decode(stored)
+    except msgspec.MsgspecError as error:
+        _refuse(stored, "bindings", error, BINDINGS_VERSION)
+    _check(record.version, "bindings", BINDINGS_VERSION)
+    return record.aor, record.bindings
+
+
+def decode_bindings_1(stored: bytes) -> tuple[bytes, tuple[Binding, ...]]:
+    """Bindings of version 1, with their fields as they were then. Raises StoreCorrupt."""
     try:
         record = _bindings.decode(stored)
     except msgspec.MsgspecError as error:
@@ -140,13 +169,28 @@ def decode_talk(stored: bytes) -> Talk:
     return record.talk
 
 
-def _check(version: int, kind: str) -> None:
-    if version != VERSION:
-        raise StoreCorrupt(f"{kind} record has version {version}; this sipfast reads version {VERSION}")
+def encode_move(move: Move) -> bytes:
+    """The stored form of one move."""
+    return _encode(_Move(VERSION, move))
 
 
-def _refuse(stored: bytes, kind: str, error: Exception) -> NoReturn:
+def decode_move(stored: bytes) -> Move:
+    """Raises StoreCorrupt."""
+    try:
+        record = _move.decode(stored)
+    except msgspec.MsgspecError as error:
+        _refuse(stored, "move", error)
+    _check(record.version, "move")
+    return record.move
+
+
+def _check(version: int, kind: str, wanted: int = VERSION) -> None:
+    if version != wanted:
+        raise StoreCorrupt(f"{kind} record has version {version}; this sipfast reads version {wanted}")
+
+
+def _refuse(stored: bytes, kind: str, error: Exception, wanted: int = VERSION) -> NoReturn:
     """A record of no known shape: of another version, or none."""
     with suppress(msgspec.MsgspecError):
-        _check(_versioned.decode(stored).version, kind)
+        _check(_versioned.decode(stored).version, kind, wanted)
     raise StoreCorrupt(f"{kind} record cannot be read: {error}") from error

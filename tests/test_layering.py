@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent / "sipfast"
 LEAVES = {"errors", "config", "records", "metrics"}
 CORE = {"_flow", "_uri", "_parser", "_wheel", "_writer", "_transaction"}
 STORE = {"store.protocol"}
-STORES = {"store", "store.protocol", "store.memory", "store.lmdb", "store.redis"}
+STORES = {"store", "store.protocol", "store.memory", "store.lmdb", "store.redis", "store.upgrade"}
 TRANSPORTS = {"_udp", "_udp_socket", "transport", "transport.udp", "transport.stream", "transport.ws", "transport.resolve"}
 
 # Module: what it may import of ours, besides the leaves, which all may.
@@ -26,7 +26,7 @@ ARROWS: dict[str, set[str]] = {
     "config": set(),
     "records": set(),
     "metrics": set(),
-    "_records": set(),
+    "_records": {"_uri"},
     "_batch": set(),
     "_flow": set(),
     "_grammar": set(),
@@ -42,9 +42,10 @@ ARROWS: dict[str, set[str]] = {
     "_transaction": {"_branch", "_flow", "_index", "_machines", "_matching", "_parser", "_wheel", "_writer"},
     "store": STORES,
     "store.protocol": set(),
-    "store.memory": STORE,
+    "store.memory": STORE | {"_records"},
     "store.pages": set(),
-    "store.lmdb": STORE | {"store.pages", "_batch"},
+    "store.upgrade": {"_flow", "_parser"},
+    "store.lmdb": STORE | {"store.pages", "store.upgrade", "_batch", "_records"},
     "store.redis": STORE,
     "_token": {"_branch", "_flow", "_parser", "_uri"},
     "peers": {"_flow"},
@@ -55,10 +56,12 @@ ARROWS: dict[str, set[str]] = {
     "router": {"_flow", "_parser", "_token", "_uri", "upstream"},
     # What our Path and Record-Route values say, and where a request goes.
     "outbound": CORE | {"_token"},
-    "destination": CORE | STORE | {"_token", "location", "outbound", "peers", "router", "upstream"},
+    "destination": CORE | STORE | {"_records", "_token", "location", "outbound", "peers", "router", "upstream"},
     # Siblings: the engine wires them, they do not know each other.
     "auth": CORE | STORE | {"location"},
-    "registrar": CORE | STORE | {"_grammar", "_records", "location"},
+    "_contacts": {"_grammar", "_parser", "_records", "_writer"},
+    "registrar": CORE | STORE | {"_contacts", "_records", "location"},
+    "learning": CORE | STORE | {"_contacts", "location"},
     "proxy": CORE | {"_branch", "outbound", "router", "upstream"},
     "redial": CORE | STORE | {"_records", "_refer", "_watchlist", "location"},
     # What redial is made of, besides; nobody else knows it, but that the engine gives it transactions to send by.
@@ -69,7 +72,7 @@ ARROWS: dict[str, set[str]] = {
     "redial_shared": CORE | STORE | {"_records", "_refer", "location", "redial"},
     "engine": CORE
     | STORE
-    | {"_refer", "_token", "destination", "location", "outbound", "peers", "upstream"}
+    | {"_refer", "_token", "destination", "learning", "location", "outbound", "peers", "upstream"}
     | {"auth", "registrar", "proxy", "redial", "redial_shared", "router"},
     # Transports hand bytes to a receiver and never know what it is made of.
     "_udp_socket": {"_flow"},

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sipfast import _records, records
 from sipfast.errors import StoreCorrupt
-from sipfast.records import Binding, Talk, Watch
+from sipfast.records import Binding, Move, Talk, Watch
 
 times = st.integers(0, 2**62)
 bindings = st.builds(
@@ -24,6 +24,8 @@ bindings = st.builds(
     flow=st.binary(),
     instance=st.binary(),
     updated=times,
+    reg_id=st.integers(0, 2**31),
+    branch=st.integers(0, 2**32 - 1),
 )
 watches = st.builds(
     Watch,
@@ -67,6 +69,8 @@ at_edges = st.builds(
     flow=sizes,
     instance=sizes,
     updated=edges,
+    reg_id=edges,
+    branch=edges,
 )
 
 
@@ -151,11 +155,14 @@ def test_talks_come_back(talk: Talk) -> None:
 BINDING = Binding(b"sip:b@192.0.2.1", 1, b"c", 1)
 WATCH = Watch(b"sip:b@example.org", b"sip:a@example.org", 1, 2, b"c", b"sip:a@192.0.2.1")
 TALK = Talk(b"sip:b@example.org", b"sip:a@example.org", b"c", 1)
+MOVE = Move(b"old", b"new", b"sip:b@example.org", b"sip:b@192.0.2.1", 1)
 KINDS = {
     "bindings": (records.decode_bindings, records.encode_bindings(b"sip:b@example.org", (BINDING,))),
     "watch": (records.decode_watch, records.encode_watch(WATCH)),
     "talk": (records.decode_talk, records.encode_talk(TALK)),
+    "move": (records.decode_move, records.encode_move(MOVE)),
 }
+VERSIONS = {"bindings": 2, "watch": 1, "talk": 1, "move": 1}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -172,11 +179,12 @@ def test_a_record_of_another_version_is_corrupt(kind: str) -> None:
     """The version comes first, so that it can be read whatever follows."""
     decode, stored = KINDS[kind]
     version, *rest = msgspec.msgpack.decode(stored)
-    assert version == records.VERSION
-    with pytest.raises(StoreCorrupt, match=f"{kind} record has version 2; this sipfast reads version 1"):
-        decode(msgspec.msgpack.encode([2, *rest]))
-    with pytest.raises(StoreCorrupt, match=f"{kind} record has version 2; this sipfast reads version 1"):
-        decode(msgspec.msgpack.encode([2, "another", {"shape": 1}]))
+    known = VERSIONS[kind]
+    assert version == known
+    with pytest.raises(StoreCorrupt, match=f"{kind} record has version 9; this sipfast reads version {known}"):
+        decode(msgspec.msgpack.encode([9, *rest]))
+    with pytest.raises(StoreCorrupt, match=f"{kind} record has version 9; this sipfast reads version {known}"):
+        decode(msgspec.msgpack.encode([9, "another", {"shape": 1}]))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -187,15 +195,16 @@ def test_noise_is_corrupt_and_nothing_worse(kind: str, noise: bytes) -> None:
         decode(noise)
 
 
-def test_what_version_1_looks_like() -> None:
+def test_what_stored_records_look_like() -> None:
     """Stores that exist must stay readable: fields may come at the end, with a default, and nothing else may change."""
     stored = [
-        [1, b"sip:b@example.org", [[b"sip:b@192.0.2.1", 1, b"c", 1]]],
+        [2, b"sip:b@example.org", [[b"sip:b@192.0.2.1", 1, b"c", 1]]],
         [1, [b"sip:b@example.org", b"sip:a@example.org", 1, 2, b"c", b"sip:a@192.0.2.1"]],
         [1, [b"sip:b@example.org", b"sip:a@example.org", b"c", 1]],
+        [1, [b"old", b"new", b"sip:b@example.org", b"sip:b@192.0.2.1", 1]],
     ]
     read = [decode(msgspec.msgpack.encode(each)) for (decode, _), each in zip(KINDS.values(), stored, strict=True)]
-    assert read == [(b"sip:b@example.org", (BINDING,)), WATCH, TALK]
+    assert read == [(b"sip:b@example.org", (BINDING,)), WATCH, TALK, MOVE]
     rest = [b"path", b"flow", b"instance", "NL", "armed", 3, "408", b"call", b"tag", 9]
     assert records.decode_watch(msgspec.msgpack.encode([1, [*stored[1][1], *rest]])) == msgspec.structs.replace(
         WATCH,

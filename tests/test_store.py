@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sipfast.records import RECALLING, Binding, Talk, Watch, encode_bindings, encode_watch
+from sipfast._records import changed_contacts
+from sipfast.records import RECALLING, Binding, Move, Talk, Watch, encode_bindings, encode_watch
 from sipfast.store.lmdb import LmdbStore
 from sipfast.store.memory import MemoryStore
 from sipfast.store.protocol import Store
@@ -73,6 +74,76 @@ def content(store: Store) -> tuple[object, ...]:
         [(store.count_by_callee(w.callee), store.count_by_caller(w.caller)) for w in watches],
         [store.is_known(aor) for aor in (A, B, C)],
     )
+
+
+# ---------------------------------------------------------------- the index of Contacts
+
+# Contact of sip:b@example.org, and another that has the same key, if it has one
+INDEXED = {
+    "another user": (b"sip:b-0x55d5@192.0.2.1:5070", b"sip:b-0x55d5@192.0.2.1:5070;transport=udp"),
+    "host in another case": (b"sip:x@Phone.local", b"sip:x@phone.LOCAL"),
+    "the user of the AOR": (b"sip:b@192.0.2.1", None),
+    "no user": (b"sip:192.0.2.1", None),
+    "no SIP URI": (b"tel:+12015550123", None),
+    "no URI": (b"?", None),
+}
+
+
+@pytest.mark.parametrize(("contact", "alike"), INDEXED.values(), ids=INDEXED)
+def test_an_aor_is_found_by_a_contact_that_does_not_name_its_user(store: Store, contact: bytes, alike: bytes | None) -> None:
+    keys = changed_contacts(B, None, encode_bindings(B, (binding(contact),)))[1]
+    assert bool(keys) == (alike is not None)
+    store.put_bindings(B, [binding(contact)])
+    store.put_bindings(A, [binding(b"sip:x@192.0.2.99")])
+    for key in keys:
+        assert store.aors_of(key) == [B]
+        assert changed_contacts(B, None, encode_bindings(B, (binding(alike),)))[1] == [key]
+    store.commit()
+    store.put_bindings(B, [binding(b"sip:b@192.0.2.1")])
+    for key in keys:
+        assert store.aors_of(key) == []
+    store.abort()
+    store.sweep_bindings(NOW + 10**9, 10)
+    for key in keys:
+        assert store.aors_of(key) == []
+
+
+def test_several_aors_may_have_one_contact(store: Store) -> None:
+    same = binding(b"sip:line1@192.168.1.10:5060")
+    long = b"sip:" + b"x" * 400 + b"@example.org"
+    for aor in (A, B, long):
+        store.put_bindings(aor, [same])
+    (key,) = changed_contacts(B, None, encode_bindings(B, (same,)))[1]
+    assert sorted(store.aors_of(key)) == sorted([A, B, long])
+    store.put_bindings(A, ())
+    store.put_contact(key, C)
+    store.put_contact(key, C)
+    assert sorted(store.aors_of(key)) == sorted([B, C, long])
+
+
+# ---------------------------------------------------------------- moves
+
+
+def test_moves_are_kept_by_flow_and_aor(store: Store) -> None:
+    first = Move(b"\x01\x00old", b"new", B, b"sip:b@192.168.1.10", NOW)
+    other = Move(b"\x01\x00old", b"new", A, b"sip:a@192.168.1.10", NOW)
+    later = Move(b"\x01\x00old", b"newer", B, b"sip:b@192.168.1.10", NOW + 1)
+    assert store.moves() == []
+    for move in (first, other):
+        store.put_move(move)
+    store.commit()
+    store.put_move(later)
+    assert set(store.moves()) == {other, later}
+    store.abort()
+    assert set(store.moves()) == {first, other}
+    assert store.delete_move(later), "of the same AOR, away from the same flow"
+    assert not store.delete_move(first)
+    store.commit()
+    assert store.moves() == [other]
+
+
+def test_a_store_made_new_was_never_brought_up_to_date(store: Store) -> None:
+    assert store.upgraded_at() == 0
 
 
 # ---------------------------------------------------------------- bindings
@@ -195,7 +266,7 @@ def test_a_sweep_passes_by_what_is_live(store: Store) -> None:
 
 def test_a_sweep_begins_again_after_the_end(store: Store) -> None:
     for aor in (A, B, C):
-        store.put_bindings(aor, [binding(expires=NOW + 10)])
+        store.put_bindings(aor, [binding(aor.partition(b"@")[0] + b"@192.0.2.1", expires=NOW + 10)])
     store.commit()
     assert store.sweep_bindings(NOW, 2) == 0
     store.commit()

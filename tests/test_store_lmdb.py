@@ -341,7 +341,7 @@ def newer_format(path: Path) -> None:
     LmdbStore(path).close()
     env = lmdb.open(str(path), max_dbs=8)
     with env.begin(write=True) as txn:
-        txn.put(b"format", b"2", db=env.open_db(b"meta", txn))
+        txn.put(b"format", b"3", db=env.open_db(b"meta", txn))
         txn.drop(env.open_db(b"talks", txn))
     env.close()
 
@@ -351,7 +351,7 @@ STRANGERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no LMDB file": (lambda path: (path / "data.mdb").write_bytes(b"dear" * 5000), "not a store, or a damaged one"),
     "a short file": (lambda path: (path / "data.mdb").write_bytes(b"dear"), "not a store, or a damaged one"),
     "another's LMDB": (foreign_environment, "no store of sipfast"),
-    "a newer format": (newer_format, "has format 2, this sipfast reads 1"),
+    "a newer format": (newer_format, "has format 3, this sipfast reads 2"),
 }
 
 

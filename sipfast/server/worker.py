@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -167,12 +168,16 @@ async def run(
 
 def open_store(config: Config, *, exclusive: bool) -> LmdbStore:
     """The store that the configuration names. Raises StoreError."""
-    return LmdbStore(
+    store = LmdbStore(
         config.store.data,
         durability=config.store.durability,
         map_size_gib=config.store.map_size,
         exclusive=exclusive,
+        now=time.time_ns() // 1_000_000,
     )
+    if store.upgraded is not None:
+        log.warning("store-upgraded", extra={"sip": {"data": config.store.data, "copy": str(store.upgraded)}})
+    return store
 
 
 def served_domains(config: Config, listeners: Sequence[Listener]) -> list[str]:

@@ -10,8 +10,11 @@ own, for each read (half a microsecond), so nothing stale is ever kept and no ol
     callers   caller NUL callee  empty: the same pairs, by caller
     known     aor                empty, or the AOR where the key is shortened
     talks     callee             record of a talk
+    moves     flow aor           record of a move
+    contacts  key aor            empty, or the AOR where the key is shortened: who has had a binding with a Contact
     meta      "format"           the number of this layout; of a newer one nothing is read or written
               "secret"           16 random bytes
+              "upgraded"         when it was brought up from an earlier format, ms since the epoch; absent where never
 
 LMDB's keys are at most 511 bytes long, so in keys an AOR of 255 bytes or more is replaced by its beginning and a digest,
 255 bytes together; the records hold it in full and are compared with it.
@@ -21,6 +24,10 @@ durability "power" it is also synchronised to the disk. With "process" only `flu
 pages back in any order, a power cut may damage more than what came after the last flush: `pages.py` refuses what it can
 see of that at the next start. Where that is not good enough, "power" is.
 The map is never written to directly: on a full disk that would be a SIGBUS, where a write is an error.
+
+A store of an earlier format is brought up to date when a server opens it: first it is copied to `data.format-N.mdb` beside
+itself, then all that has changed is written in one transaction. Killed at any moment, or out of space, it is as it was.
+What only looks into a store, beside a server perhaps, leaves an earlier format alone.
 
 An environment must not be used across a fork, nor opened twice in a process: each worker opens its own after the fork.
 """
@@ -32,27 +39,35 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
+from shutil import rmtree
 from typing import Any, Literal, NoReturn
 
 import lmdb
 
 from .._batch import Batch
 from .._batch import key_of as _key
+from .._records import changed_contacts
 from ..errors import StoreCorrupt, StoreError, StoreUnavailable
 from ..records import (
     Binding,
+    Move,
     Talk,
     Watch,
     decode_bindings,
+    decode_move,
     decode_talk,
     decode_watch,
     encode_bindings,
+    encode_move,
     encode_talk,
 )
 from . import pages
+from .upgrade import bindings_from_1
 
-FORMAT = b"1"
-DATABASES = ("bindings", "watches", "callers", "known", "talks", "meta")
+FORMAT = b"2"
+FORMER = b"1"  # can be brought up to date
+DATABASES = ("bindings", "watches", "callers", "known", "talks", "moves", "contacts", "meta")
+NEW_SINCE_1 = ("moves", "contacts")
 MAX_READERS = 512  # snapshots at one moment, of all processes
 SECRET_SIZE = 16
 DAMAGED = (
@@ -62,7 +77,9 @@ DAMAGED = (
     lmdb.VersionMismatchError,
     lmdb.IncompatibleError,
 )
-OURS = {"data.mdb", "lock.mdb", "server.lock", "lost+found"}  # what a data directory may hold
+COPY = "data.format-1.mdb"  # what a store was before it was brought up to date
+COPYING = "copying"  # where that is made
+OURS = {"data.mdb", "lock.mdb", "server.lock", "lost+found", COPY, COPYING}  # what a data directory may hold
 
 _places: set[Path] = set()  # what is open in this process
 
@@ -72,7 +89,8 @@ class LmdbStore(Batch):
 
     `durability` and `map_size_gib` are those of config.Storage. `exclusive` is for the one server that may serve from the
     directory: it holds `server.lock` as long as the store is open. Commands that work beside a running server open without.
-    `readonly` never writes and needs the store to be there.
+    `readonly` never writes and needs the store to be there. `now` (ms since the epoch) is written into a store that is
+    brought up to date, which an exclusive one does; `upgraded` then is its copy's path.
 
     Raises StoreUnavailable where the directory cannot be used, or is in use by another server, and StoreCorrupt where it
     holds something else than a store that this version can read; then nothing in it has been changed.
@@ -89,6 +107,7 @@ class LmdbStore(Batch):
         map_size_gib: float = 64,
         readonly: bool = False,
         exclusive: bool = False,
+        now: int = 0,
     ) -> None:
         self.path = Path(path)
         self.writes = 0
@@ -101,6 +120,9 @@ class LmdbStore(Batch):
         self._lock = -1
         self._env: Any = None
         self._place: Path | None = None
+        self._now = now
+        self._exclusive = exclusive
+        self.upgraded: Path | None = None
         try:
             self._prepare_directory(exclusive)
             self._take_place()
@@ -113,10 +135,19 @@ class LmdbStore(Batch):
 
     def put_bindings(self, aor: bytes, bindings: Sequence[Binding]) -> None:
         """Replace all bindings of an AOR; an empty sequence removes the record."""
+        former, record = self.bindings_record(aor), None
+        if former is None and not bindings:
+            return
         if bindings:
-            self._put(_key(aor), encode_bindings(aor, tuple(bindings)), self._bindings)
+            record = encode_bindings(aor, tuple(bindings))
+            self._put(_key(aor), record, self._bindings)
         else:
             self._delete(_key(aor), self._bindings)
+        gone, added = changed_contacts(aor, former, record)
+        for contact in gone:
+            self._delete(contact + _key(aor), self._contacts)
+        for contact in added:
+            self.put_contact(contact, aor)
 
     def each_bindings(self) -> Iterator[tuple[bytes, tuple[Binding, ...]]]:
         """Every AOR with its bindings, in the order of keys, from one snapshot."""
@@ -150,6 +181,27 @@ class LmdbStore(Batch):
         except lmdb.Error as error:
             self._fail(error)
         return found
+
+    # ------------------------------------------------------------ bindings by their Contact
+
+    def aors_of(self, contact: bytes) -> list[bytes]:
+        """AORs that have had a binding with the Contact of this key."""
+        try:
+            with self._snapshot() as txn:
+                cursor = txn.cursor(self._contacts)
+                found: list[bytes] = []
+                there = cursor.set_range(contact)
+                while there and cursor.key().startswith(contact):
+                    found.append(cursor.value() or cursor.key()[len(contact) :])
+                    there = cursor.next()
+                return found
+        except lmdb.Error as error:
+            self._fail(error)
+
+    def put_contact(self, contact: bytes, aor: bytes) -> None:
+        """Add an AOR to those of a key."""
+        key = _key(aor)
+        self._put(contact + key, b"" if key == aor else aor, self._contacts)
 
     # ------------------------------------------------------------ AORs known to the upstream
 
@@ -200,7 +252,25 @@ class LmdbStore(Batch):
         """Every talk, in the order of keys, from one snapshot."""
         return (self._read(decode_talk, stored) for stored in self._each(self._talks))
 
+    # ------------------------------------------------------------ moves
+
+    def moves(self) -> list[Move]:
+        """All of them, expired ones included."""
+        return [self._read(decode_move, stored) for stored in self._range(self._moves, b"")]
+
+    def put_move(self, move: Move) -> None:
+        """Add or replace the move of an AOR away from a flow."""
+        self._put(move.old + _key(move.aor), encode_move(move), self._moves)
+
+    def delete_move(self, move: Move) -> bool:
+        """Whether there was one."""
+        return self._delete(move.old + _key(move.aor), self._moves)
+
     # ------------------------------------------------------------ the whole
+
+    def upgraded_at(self) -> int:
+        """When the store was brought up from an earlier format; 0 where it was made in this one."""
+        return int(self._get(b"upgraded", self._meta) or b"0")
 
     def secret(self) -> bytes:
         """16 random bytes, made when the store was."""
@@ -348,6 +418,7 @@ class LmdbStore(Batch):
             if self._readonly:
                 self._open_databases(None)
             else:
+                self._upgrade()
                 with self._env.begin(write=True) as txn:  # two processes do not both make the databases
                     self._open_databases(txn)
         except lmdb.Error as error:
@@ -363,6 +434,60 @@ class LmdbStore(Batch):
                 break
         if wrong and wrong != pages.OVERTAKEN:
             raise StoreCorrupt(f"{self.path}: the store is damaged ({wrong}): restore it from a copy, or move it away")
+
+    def _upgrade(self) -> None:
+        """Bring a store of the former format up to date, all or nothing, and keep a copy of what it was."""
+        with self._env.begin() as txn:
+            written = self._format(txn)
+        if written != FORMER or not self._exclusive:
+            return
+        copy = self._copy()
+        with self._env.begin(write=True) as txn:
+            bindings = self._env.open_db(b"bindings", txn)
+            _, contacts = [self._env.open_db(name.encode(), txn) for name in NEW_SINCE_1]
+            cursor = txn.cursor(bindings)
+            there = cursor.first()
+            while there:
+                key = cursor.key()
+                with suppress(StoreCorrupt):  # it concerns its own AOR, and is reported when that is looked up
+                    aor, record = bindings_from_1(cursor.value())
+                    txn.put(key, record, db=bindings)
+                    for contact in changed_contacts(aor, None, record)[1]:
+                        txn.put(contact + key, b"" if key == aor else aor, db=contacts)
+                there = cursor.set_range(key + b"\0")
+            self._stamp(txn)
+        self.upgraded = copy
+
+    def _stamp(self, txn: Any) -> None:
+        meta = self._env.open_db(b"meta", txn)
+        txn.put(b"upgraded", b"%d" % self._now, db=meta)
+        txn.put(b"format", FORMAT, db=meta)
+
+    def _format(self, txn: Any) -> bytes | None:
+        try:
+            stored: bytes | None = txn.get(b"format", db=self._env.open_db(b"meta", txn, create=False))
+            return stored
+        except lmdb.NotFoundError:
+            return None
+
+    def _copy(self) -> Path:
+        """A copy of the whole store beside it; it has its name only once it is complete and on the disk."""
+        made, copy = self.path / COPYING, self.path / COPY
+        try:
+            rmtree(made, ignore_errors=True)  # of an attempt that did not end
+            made.mkdir(mode=0o700)
+            self._env.copy(str(made), compact=True)
+            with (made / "data.mdb").open("rb") as whole:
+                os.fsync(whole.fileno())
+            (made / "data.mdb").replace(copy)
+            made.rmdir()
+        except (OSError, lmdb.Error) as error:
+            rmtree(made, ignore_errors=True)
+            reason = getattr(error, "strerror", None) or str(error)
+            raise StoreUnavailable(
+                f"{self.path}: has format 1 and cannot be copied before it is brought up to date: {reason}"
+            ) from error
+        return copy
 
     def _open_databases(self, txn: Any) -> None:
         """Open the named databases, or make them where the environment is new."""
@@ -385,10 +510,13 @@ class LmdbStore(Batch):
             raise StoreCorrupt(f"{self.path}: an LMDB environment, but no store of sipfast") from error
         self._bindings, self._watches, self._callers = opened["bindings"], opened["watches"], opened["callers"]
         self._known, self._talks = opened["known"], opened["talks"]
+        self._moves, self._contacts = opened["moves"], opened["contacts"]
 
     def _check_format(self, written: bytes | None) -> None:
         if written != FORMAT:
             found, known = (written or b"?").decode("ascii", "replace"), FORMAT.decode()
+            if written == FORMER:
+                raise StoreCorrupt(f"{self.path}: the store has format 1: start the server once, it brings it up to date")
             raise StoreCorrupt(
                 f"{self.path}: the store has format {found}, this sipfast reads {known}: use the version that wrote it"
             )

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from ..records import Binding, Talk, Watch, decode_bindings, decode_watch, encode_bindings, encode_watch
+from .._records import changed_contacts
+from ..records import Binding, Move, Talk, Watch, decode_bindings, decode_watch, encode_bindings, encode_watch
 
 _ABSENT: Any = object()
 
@@ -26,6 +27,9 @@ class MemoryStore:
         self._callers: dict[bytes, int] = {}  # caller -> number of watches
         self._watch_count = 0
         self._talks: dict[bytes, Talk] = {}
+        self._moves: dict[bytes, Move] = {}
+        self._contacts: dict[bytes, tuple[bytes, ...]] = {}
+        self.upgraded = 0  # what upgraded_at says, for tests
         self._journal: list[tuple[dict[bytes, Any] | None, bytes, bytes, Any]] = []
         self._sweep: Iterator[bytes] = iter(())
         self._secret = os.urandom(16)
@@ -40,10 +44,17 @@ class MemoryStore:
 
     def put_bindings(self, aor: bytes, bindings: Sequence[Binding]) -> None:
         """Replace all bindings of an AOR; an empty sequence removes the record."""
+        former, record = self._bindings.get(aor), None
         if bindings:
-            self._put(self._bindings, aor, encode_bindings(aor, tuple(bindings)))
-        elif aor in self._bindings:
+            record = encode_bindings(aor, tuple(bindings))
+            self._put(self._bindings, aor, record)
+        elif former is not None:
             self._put(self._bindings, aor, _ABSENT)
+        gone, added = changed_contacts(aor, former, record)
+        for contact in gone:
+            self._put(self._contacts, contact, tuple(each for each in self._contacts[contact] if each != aor))
+        for contact in added:
+            self.put_contact(contact, aor)
 
     def bindings_record(self, aor: bytes) -> bytes | None:
         """The stored form of the AOR's bindings; None where there are none."""
@@ -71,6 +82,16 @@ class MemoryStore:
                 gone += len(stored) - len(live)
                 self.put_bindings(aor, live)
         return gone
+
+    def aors_of(self, contact: bytes) -> list[bytes]:
+        """AORs that have had a binding with the Contact of this key."""
+        return list(self._contacts.get(contact, ()))
+
+    def put_contact(self, contact: bytes, aor: bytes) -> None:
+        """Add an AOR to those of a key."""
+        aors = self._contacts.get(contact, ())
+        if aor not in aors:
+            self._put(self._contacts, contact, (*aors, aor))
 
     def is_known(self, aor: bytes) -> bool:
         """Whether the AOR has been seen registered at the upstream."""
@@ -162,6 +183,25 @@ class MemoryStore:
     def each_talk(self) -> Iterator[Talk]:
         """Every talk, in the order of keys."""
         return iter([talk for _, talk in sorted(self._talks.items())])
+
+    def moves(self) -> list[Move]:
+        """All of them, expired ones included."""
+        return list(self._moves.values())
+
+    def put_move(self, move: Move) -> None:
+        """Add or replace the move of an AOR away from a flow."""
+        self._put(self._moves, move.old + move.aor, move)
+
+    def delete_move(self, move: Move) -> bool:
+        """Whether there was one."""
+        if move.old + move.aor not in self._moves:
+            return False
+        self._put(self._moves, move.old + move.aor, _ABSENT)
+        return True
+
+    def upgraded_at(self) -> int:
+        """0: what has no past has no earlier format."""
+        return self.upgraded
 
     def secret(self) -> bytes:
         """16 random bytes, the same as long as this object lives."""

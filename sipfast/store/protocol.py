@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from ..records import Binding, Talk, Watch
+from ..records import Binding, Move, Talk, Watch
 
 
 class Store(Protocol):
@@ -58,6 +58,15 @@ class Store(Protocol):
 
         Returns how many bindings went. The sweep after the one that reached the last AOR begins at the first.
         """
+        ...
+
+    # Which AORs have a binding with a Contact (_records.contact_key). Kept with the bindings, but for put_bindings_record
+    def aors_of(self, contact: bytes) -> list[bytes]:
+        """AORs that have had a binding with the Contact of this key; look whether they still do."""
+        ...
+
+    def put_contact(self, contact: bytes, aor: bytes) -> None:
+        """Add an AOR to those of a key: what a record given to put_bindings_record brings with it, where it is new."""
         ...
 
     # AORs that an upstream registrar has been seen to know
@@ -136,7 +145,24 @@ class Store(Protocol):
         """Every talk."""
         ...
 
+    # Moves
+    def moves(self) -> list[Move]:
+        """All of them, expired ones included."""
+        ...
+
+    def put_move(self, move: Move) -> None:
+        """Add or replace the move of an AOR away from a flow."""
+        ...
+
+    def delete_move(self, move: Move) -> bool:
+        """Whether there was one of its AOR away from its flow."""
+        ...
+
     # The whole
+    def upgraded_at(self) -> int:
+        """When the store was brought up from an earlier format, ms since the epoch; 0 where it was made in this one."""
+        ...
+
     def secret(self) -> bytes:
         """16 random bytes, made and committed once in the life of the store: they key branches and tags."""
         ...

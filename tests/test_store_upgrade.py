@@ -1,0 +1,188 @@
+"""A store of format 1 is brought up to date at the start of a server; nothing is lost on the way, whatever happens."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import lmdb
+import msgspec
+import pytest
+
+from sipfast._flow import Flow
+from sipfast._records import changed_contacts
+from sipfast.errors import StoreCorrupt, StoreUnavailable
+from sipfast.records import Binding, Talk, Watch, decode_bindings, encode_talk, encode_watch
+from sipfast.store.lmdb import COPY, COPYING, LmdbStore
+from sipfast.store.upgrade import bindings_from_1
+
+NOW = 1_700_000_000_000
+A, B = b"sip:a@example.org", b"sip:b@example.org"
+# What the first version has written, byte for byte: sip:b@192.0.2.1:5070 and sip:x@192.168.1.10, each registered from
+# 192.0.2.1:6123.
+OWN_ADDRESS = bytes.fromhex(
+    "9301c4117369703a62406578616d706c652e6f7267919ac4147369703a62403139322e302e322e313a35303730cf0000018bcfe65260c4016301cd"
+    "03e8c400c400c40f01010417eb000000000000c0000201c400cf0000018bcfe56800"
+)
+BEHIND_NAT = bytes.fromhex(
+    "9301c4117369703a61406578616d706c652e6f7267919ac4127369703a78403139322e3136382e312e3130cf0000018bcfe65260c4016301cd03e8"
+    "c400c400c40f01010417eb000000000000c0000201c400cf0000018bcfe56800"
+)
+
+
+def entry(contact: str, flow: Flow | None, path: str = "") -> bytes:
+    """A record of format 1 with one binding."""
+    fields = [contact.encode(), NOW, b"c", 1, 1000, b"", path.encode(), flow.pack() if flow else b"", b"", NOW]
+    return msgspec.msgpack.encode([1, B, [fields]])
+
+
+CAME, WILD = Flow("192.0.2.1", 6123, local=1), Flow.unpack(b"\x02" + Flow("192.0.2.1", 6123).pack()[1:] + b"\xc0\x00\x02\x63")
+CAME6 = Flow("2001:db8::1", 6123)
+
+# Contact, flow, Path, and the port of the flow then
+WAYS = {
+    "its own address": ("sip:b@192.0.2.1:5070", CAME, "", 5070),
+    "its own address, default port": ("sip:b@192.0.2.1", CAME, "", 5060),
+    "its own address, IPv6": ("sip:b@[2001:DB8:0::1]:5070", CAME6, "", 5070),
+    "maddr": ("sip:b@phone.local:5070;maddr=192.0.2.1", CAME, "", 5070),
+    "asked at one of several addresses": ("sip:b@192.0.2.1:5070", WILD, "", 5070),
+    "behind a NAT": ("sip:b@192.168.1.10:5070", CAME, "", 6123),
+    "a name": ("sip:b@bobs-pc.local:5070", CAME, "", 6123),
+    "with a Path": ("sip:b@192.0.2.1:5070", CAME, "<sip:192.0.2.1;lr>", 6123),
+    "a connection": ("sip:b@192.0.2.1:5070", Flow("192.0.2.1", 6123, transport="TCP"), "", 6123),
+    "no SIP URI": ("tel:+12015550123", CAME, "", 6123),
+}
+
+
+@pytest.mark.parametrize(("contact", "flow", "path", "port"), WAYS.values(), ids=WAYS)
+def test_the_flow_becomes_the_way_that_was_taken(contact: str, flow: Flow, path: str, port: int) -> None:
+    aor, record = bindings_from_1(entry(contact, flow, path))
+    (binding,) = decode_bindings(record)[1]
+    assert (aor, binding.contact, binding.path) == (B, contact.encode(), path.encode())
+    packed = bytearray(flow.pack())
+    packed[3:5] = port.to_bytes(2, "big")
+    assert binding.flow == bytes(packed)
+    assert (binding.reg_id, binding.branch) == (0, 0)
+
+
+def test_a_binding_without_a_flow_stays_as_it_is() -> None:
+    (binding,) = decode_bindings(bindings_from_1(entry("sip:b@192.0.2.1:5070", None))[1])[1]
+    assert binding == Binding(b"sip:b@192.0.2.1:5070", NOW, b"c", 1, updated=NOW)
+
+
+WATCH = Watch(B, A, NOW, NOW + 3_600_000, b"call-2", b"sip:a@192.0.2.7")
+
+
+def old_store(path: Path, bindings: dict[bytes, bytes]) -> bytes:
+    """A store of format 1; returns its secret."""
+    path.mkdir()
+    secret = os.urandom(16)
+    env = lmdb.open(str(path), max_dbs=8)
+    with env.begin(write=True) as txn:
+        opened = {name: env.open_db(name, txn) for name in (b"bindings", b"watches", b"callers", b"known", b"talks", b"meta")}
+        txn.put(b"format", b"1", db=opened[b"meta"])
+        txn.put(b"secret", secret, db=opened[b"meta"])
+        for aor, record in bindings.items():
+            txn.put(aor, record, db=opened[b"bindings"])
+        txn.put(B + b"\0" + A, encode_watch(WATCH), db=opened[b"watches"])
+        txn.put(A + b"\0" + B, b"", db=opened[b"callers"])
+        txn.put(B, encode_talk(Talk(B, A, b"call-3", NOW)), db=opened[b"talks"])
+    env.close()
+    return secret
+
+
+def record_1(path: Path, aor: bytes) -> bytes | None:
+    env = lmdb.open(str(path), max_dbs=8, subdir=path.is_dir(), readonly=True)
+    with env.begin() as txn:
+        stored: bytes | None = txn.get(aor, db=env.open_db(b"bindings", txn, create=False))
+    env.close()
+    return stored
+
+
+def test_a_server_brings_an_old_store_up_to_date(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    records = {B: OWN_ADDRESS, A: BEHIND_NAT, b"sip:damaged@example.org": b"\x93\x01"}
+    secret = old_store(path, records)
+    store = LmdbStore(path, exclusive=True, now=NOW + 5)
+    assert store.upgraded == path / COPY and not (path / COPYING).exists()
+    assert store.upgraded_at() == NOW + 5 and store.secret() == secret
+    (own,), (nat,) = store.bindings(B), store.bindings(A)
+    assert Flow.unpack(own.flow) == Flow("192.0.2.1", 5070) and Flow.unpack(nat.flow) == Flow("192.0.2.1", 6123)
+    assert store.watch(B, A) == WATCH and store.talk(B) is not None
+    with pytest.raises(StoreCorrupt):
+        store.bindings(b"sip:damaged@example.org")
+    (key,) = changed_contacts(A, None, store.bindings_record(A))[1]
+    assert store.aors_of(key) == [A], "a Contact that does not name its user"
+    store.close()
+    assert record_1(path / COPY, B) == OWN_ADDRESS, "the copy is what was there before"
+    again = LmdbStore(path, exclusive=True, now=NOW + 9)
+    assert again.upgraded is None and again.upgraded_at() == NOW + 5
+    again.close()
+
+
+@pytest.mark.parametrize("options", [{}, {"readonly": True}], ids=["beside a server", "readonly"])
+def test_who_only_looks_into_an_old_store_leaves_it_alone(tmp_path: Path, options: dict[str, bool]) -> None:
+    path = tmp_path / "data"
+    old_store(path, {B: OWN_ADDRESS})
+    with pytest.raises(StoreCorrupt, match="has format 1: start the server once, it brings it up to date"):
+        LmdbStore(path, **options)
+    assert record_1(path, B) == OWN_ADDRESS and not (path / COPY).exists()
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+STEPS = ["copying", "copied", "half-way", "before the commit"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_killed_on_the_way_it_is_as_it_was_and_begins_anew(
+    tmp_path: Path, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "data"
+    old_store(path, {B: OWN_ADDRESS, A: BEHIND_NAT})
+    (path / COPYING).mkdir()
+    (path / COPYING / "data.mdb").write_bytes(b"half a copy of an attempt before")
+    seen = []
+
+    def die(*_: object) -> None:
+        raise Killed
+
+    def second(stored: bytes) -> tuple[bytes, bytes]:
+        seen.append(stored)
+        if len(seen) == 2:
+            raise Killed
+        return bindings_from_1(stored)
+
+    if step == "copying":
+        monkeypatch.setattr("sipfast.store.lmdb.os.fsync", die)
+    elif step == "copied":
+        monkeypatch.setattr("sipfast.store.lmdb.bindings_from_1", die)
+    elif step == "half-way":
+        monkeypatch.setattr("sipfast.store.lmdb.bindings_from_1", second)
+    elif step == "before the commit":
+        monkeypatch.setattr("sipfast.store.lmdb.LmdbStore._stamp", die)
+    with pytest.raises(Killed):
+        LmdbStore(path, exclusive=True, now=NOW)
+    monkeypatch.undo()
+    assert record_1(path, B) == OWN_ADDRESS
+    store = LmdbStore(path, exclusive=True, now=NOW + 7)
+    assert store.upgraded_at() == NOW + 7 and store.bindings(B)[0].contact == b"sip:b@192.0.2.1:5070"
+    store.close()
+    assert record_1(path / COPY, B) == OWN_ADDRESS
+
+
+def test_where_it_cannot_be_copied_it_is_not_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "data"
+    old_store(path, {B: OWN_ADDRESS})
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("sipfast.store.lmdb.os.fsync", full)
+    with pytest.raises(StoreUnavailable, match="format 1 and cannot be copied .* No space left on device") as error:
+        LmdbStore(path, exclusive=True)
+    assert "\n" not in str(error.value) and not (path / COPYING).exists()
+    monkeypatch.undo()
+    assert record_1(path, B) == OWN_ADDRESS
