@@ -49,7 +49,9 @@ class Registrar(Section, frozen=True):
     max_expires: Count = 86400
     """Longer than this is cut to it."""
     max_contacts: Count = 16
-    """Bindings of one AOR; one more is answered 403."""
+    """Bindings of one AOR."""
+    when_full: Literal["replace", "refuse"] = "replace"
+    """With one more than max_contacts the oldest goes, or the answer is 503 with Retry-After."""
 
 
 class Redial(Section, frozen=True):

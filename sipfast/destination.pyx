@@ -18,6 +18,7 @@ from libc.stdint cimport int64_t
 
 from ._flow cimport Flow, Target, make_target
 from ._parser cimport Message, Uri, canonical_aor
+from ._records cimport contact_key
 from ._token cimport TOKEN_NONE
 from .location cimport Location
 from .outbound cimport Outbound, answer_flow
@@ -125,13 +126,18 @@ cdef class Destination:
     cdef list contact(self, Message request, Uri *uri, int64_t now):
         cdef bytes preferred = canonical_aor(request.p, &request.target.uri)
         cdef list aors = [preferred]
-        cdef bytes user, aor
+        cdef bytes user, aor, key
         cdef Target target
         user = request.text(uri.user)
         for domain in self.router.domains if user else ():
             aor = b"sip:" + user + b"@" + <bytes>domain
             if aor != preferred:
                 aors.append(aor)
+        key = contact_key(request.p, uri)
+        if key is not None:
+            for aor in self.location.store.aors_of(key):
+                if aor not in aors:
+                    aors.append(aor)
         target = self.location.find_contact(request, uri, aors, preferred, now)
         if target is not None:
             return [target]

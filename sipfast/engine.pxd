@@ -7,6 +7,7 @@ from ._parser cimport Message, Uri, Via
 from ._transaction cimport ServerTransaction, TransactionLayer
 from ._wheel cimport Wheel
 from .destination cimport Destination
+from .learning cimport Learning
 from .location cimport Location
 from .outbound cimport Outbound
 from .peers cimport Peers
@@ -28,6 +29,7 @@ cdef class Engine(Receiver):
     cdef readonly Location location
     cdef TransactionLayer transactions
     cdef Registrar registrar
+    cdef Learning learning
     cdef Proxy proxy
     cdef Router router
     cdef Peers peers
@@ -59,6 +61,7 @@ cdef class Engine(Receiver):
     cdef int take(self, bytes data, Flow flow, int64_t now) except -1
     cdef int hand(self, int worker, Message message, Flow flow, int hops) except -1
     cdef int deliver(self) except -1
+    cdef int moved(self, list moves) except -1
     cdef int request(self, Message request, Flow flow, int64_t now) except -1
     cdef int response(self, Message response, Flow flow, int64_t now) except -1
     cdef int answer(self, Message request, Flow flow, int status, bytes extra) except -1

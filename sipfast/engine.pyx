@@ -32,6 +32,7 @@ from ._parser cimport (
     M_OPTIONS,
     M_REGISTER,
     Message,
+    SCHEME_OTHER,
     SCHEME_SIP,
     SCHEME_SIPS,
     Span,
@@ -53,6 +54,7 @@ from ._transaction cimport (
 from ._wheel cimport Timed, Wheel
 from ._writer cimport make_response, stateless_tag
 from .destination cimport Destination
+from .learning cimport Learning
 from .location cimport Location
 from .outbound cimport Outbound, answer_flow
 from .peers cimport Peers
@@ -66,6 +68,7 @@ from ._parser import uri_parts
 from ._token import Tokens
 from .config import in_uri, is_ip, parse_upstream
 from .errors import ConfigError, StoreError
+from .records import decode_move, encode_move
 from .redial_shared import SharedRedial
 
 log = logging.getLogger("sipfast.engine")
@@ -78,6 +81,7 @@ cdef enum:
 
 cdef enum:
     FRAME_NOTICE = 82            # "R": for redial; "M": hops, size of the flow, flow, message
+    FRAME_MOVE = 86              # "V": a records.Move
 
 cdef bytes ALLOW = b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, NOTIFY, REFER, MESSAGE, SUBSCRIBE, INFO, PRACK, UPDATE\r\n"
 cdef bytes CAPABILITIES = ALLOW + b"Accept: application/sdp, message/sipfrag\r\nSupported: path\r\n"
@@ -155,10 +159,15 @@ cdef class Engine(Receiver):
         self.outbound = Outbound(Tokens(key, self.listeners), self.sent_by)
         self.router = make_router(config, self.listeners, self.domains, self.location, self.outbound.tokens, self.hosts)
         self.upstreams = self.router.upstreams
-        self.destination = Destination(self.router, self.location, self.outbound, self.peers, 0)
+        upgraded = self.store.upgraded_at()
+        self.destination = Destination(self.router, self.location, self.outbound, self.peers,
+                                       upgraded + round(config.redial.max_talk * 1000) if upgraded else 0)
+        self.load_moves(now)
         self.transactions = TransactionLayer(config.timers, self.wheel, self.outbox, int.from_bytes(key, "big"),
                                              self.worker)
-        self.registrar = Registrar(config.registrar, self.location, self.secret)
+        longest_call = round(config.redial.max_talk * 1000)
+        self.registrar = Registrar(config.registrar, self.location, self.secret, longest_call)
+        self.learning = Learning(config.registrar, self.location, longest_call)
         self.proxy = Proxy(self.transactions, self.wheel, self.outbox, self.sent_by, self.outbound, self.secret,
                            round(config.timers.c * 1000), on_answered=self._answered, on_final=self._final,
                            on_ended=self._ended, on_registered=self._registered)
@@ -294,10 +303,33 @@ cdef class Engine(Receiver):
             except StoreError as error:
                 self._store_failed(error, now)
             return
+        if frame[0] == FRAME_MOVE:
+            self.outbound.moved(decode_move(frame[1:]))
+            return
         self.handed_in += 1
         self.hops = frame[1]
         size = frame[2]
         self.take(frame[3 + size:], Flow.unpack(frame[3:3 + size]), now)
+
+    # ---- phones whose flow has changed
+
+    def load_moves(self, int64_t now):
+        """Take up the moves that the store has, and remove those that no call can need any more."""
+        for move in self.store.moves():
+            if move.expires > now:
+                self.outbound.moved(move)
+            elif self.worker == 0:
+                self.store.delete_move(move)
+
+    cdef int moved(self, list moves) except -1:
+        cdef int worker
+        for move in moves:
+            self.outbound.moved(move)
+            for worker in range(self.workers):
+                if worker != self.worker:
+                    self.mailed = True
+                    (<list>self.mail[worker]).append(b"V" + encode_move(move))
+        return 0
 
     def _post(self, int worker, bytes notice):
         self.mailed = True
@@ -406,6 +438,8 @@ cdef class Engine(Receiver):
         cdef bytes aor
         cdef bytes response
         cdef object extra
+        if request.target.uri.scheme == SCHEME_OTHER:
+            return self.answer(request, flow, 400, b"")    # RFC 4475 §3.3.4
         if request.has(H_REQUIRE):
             extra = unsupported_line(request, H_REQUIRE)   # §10.3 step 2
             if extra:
@@ -417,6 +451,8 @@ cdef class Engine(Receiver):
         self.stateless += 1
         self.promises.append((len(self.outbox.data), request, flow, None))
         self.outbox.send(response, answer_flow(request, flow))
+        if self.registrar.moves:
+            self.moved(self.registrar.moves)
         if self.registrar.newly_bound:
             self.redial.callee_bound(aor, now)
         return 0
@@ -583,8 +619,9 @@ cdef class Engine(Receiver):
             return
         aor = canonical_aor(request.p, &request.target.uri)
         try:
-            self.registrar.learn(request, response, flow, aor, now)
-            if self.registrar.newly_bound:
+            self.learning.learn(request, response, flow, aor, None, now)
+            self.moved(self.learning.moves)
+            if self.learning.newly_bound:
                 self.redial.callee_bound(aor, now)
         except StoreError as error:
             self._store_failed(error, now)

@@ -1,13 +1,12 @@
 """Typed face of the compiled module `outbound`: its methods are for compiled modules."""
 
-from typing import Any
-
 from ._token import Tokens
+from .records import Move
 
 class Outbound:
     """Writes our Path and Record-Route values, and follows their tokens to where a phone is now (RFC 5626 §5)."""
 
     tokens: Tokens
     def __init__(self, tokens: Tokens, sent_by: list[bytes]) -> None: ...
-    def moved(self, move: Any) -> int:
+    def moved(self, move: Move) -> int:
         """From now on what was reached by one flow is reached by another, for one AOR and until the move's end."""

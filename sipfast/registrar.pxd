@@ -1,14 +1,18 @@
-# The registrar of RFC 3261 §10.3, stateless on the wire (§8.2.7), and the pupil of an upstream's registrar.
+# The registrar of RFC 3261 §10.3, stateless on the wire (§8.2.7).
 
 from libc.stdint cimport int64_t, uint64_t
 
+from ._contacts cimport Wanted
 from ._flow cimport Flow
 from ._parser cimport Cursor, Message, Span
 from .location cimport Location
 
 cdef class Registrar:
     cdef Location location
-    cdef readonly bint newly_bound       # the last register() or learn() took an AOR from unbound to bound
+    cdef readonly bint newly_bound       # the last register() took an AOR from unbound to bound
+    cdef readonly list moves             # records.Move of phones whose flow the last register() has changed
+    cdef int64_t longest_call            # ms
+    cdef bint replaces                   # what is too much takes the place of the oldest
     cdef uint64_t secret                 # of the To tags
     cdef int64_t default_expires         # seconds
     cdef int64_t min_expires
@@ -19,16 +23,15 @@ cdef class Registrar:
     # Answer a REGISTER whose Request-URI and To are ours; `aor` is To's canonical AOR. Returns the whole response.
     # Writes to the store; the caller commits. StoreError passes through.
     cdef bytes register(self, Message request, Flow flow, bytes aor, int64_t now)
-    # The upstream's registrar has answered 200 to a REGISTER that came to us by `flow`: store the bindings that it lists.
-    # Bindings that were ours already keep their own flow and Path; a listed contact that the request did not name and we
-    # do not know gets no flow. Call-ID and CSeq are the request's. Calls store.put_known.
-    cdef int learn(self, Message request, Message response, Flow flow, bytes aor, int64_t now) except -1
     cdef bytes remove_all(self, Message request, Flow flow, Cursor *cursor, bytes path, bytes aor, int64_t now)
     cdef bytes update_one(self, Message request, Flow flow, Span value, bytes path, bytes aor, int64_t now)
     cdef bytes update(self, Message request, Flow flow, bytes path, bytes aor, int64_t now)
-    cdef bytes refuse(self, Message request, Flow flow, int status)
+    cdef int count(self, Message request) noexcept
+    cdef int settle_interval(self, Message request, Wanted *wanted) noexcept
+    cdef int drop_former(self, bytes aor, list live, object binding, int64_t now) except -1
+    cdef int take_place(self, bytes aor, object former, object binding, int64_t now) except -1
+    cdef bytes refuse(self, Message request, Flow flow, int status, bytes extra)
     cdef bytes refuse_brief(self, Message request, Flow flow)
     cdef bytes accept(self, Message request, Flow flow, bytes path, list bindings, int64_t now)
     cdef bytes date(self, int64_t now)
     cdef bytes list_bindings(self, Message request, Flow flow, bytes path, bytes lines)
-    cdef list listed(self, Message request, Message response, Flow flow, list live, int64_t now)

@@ -4,13 +4,16 @@ from . import config
 from ._flow import Flow
 from ._parser import Message
 from .location import Location
+from .records import Move
 
 class Registrar:
     """Answers REGISTER and keeps the bindings in the store."""
 
     newly_bound: bool
-    def __init__(self, settings: config.Registrar, location: Location, secret: int) -> None: ...
+    moves: list[Move]
+    def __init__(
+        self, settings: config.Registrar, location: Location, secret: int, longest_call: int = 7_200_000
+    ) -> None:
+        """`longest_call`: ms that a phone's move to another flow is kept for the calls that it is in."""
     def answer(self, request: Message, flow: Flow, aor: bytes, now: int) -> bytes:
         """The response to a REGISTER for `aor`; the caller commits the store before it sends it."""
-    def learn_from(self, request: Message, response: Message, flow: Flow, aor: bytes, now: int) -> None:
-        """Store what an upstream registrar's 200 to `request` lists."""

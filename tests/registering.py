@@ -5,6 +5,7 @@ from __future__ import annotations
 from sipfast import config
 from sipfast._flow import Flow
 from sipfast._parser import Message, parse
+from sipfast.learning import Learning
 from sipfast.location import Location
 from sipfast.records import Binding
 from sipfast.registrar import Registrar
@@ -24,7 +25,9 @@ class Bench:
 
     def __init__(self, settings: config.Registrar = SETTINGS, store: MemoryStore | None = None) -> None:
         self.store = MemoryStore() if store is None else store
-        self.registrar = Registrar(settings, Location(self.store, (4, 6)), 0x0123456789ABCDEF)
+        location = Location(self.store, (4, 6))
+        self.registrar = Registrar(settings, location, 0x0123456789ABCDEF)
+        self.learning = Learning(settings, location)
         self.now = NOW
         self.cseq = 0
 
@@ -70,7 +73,7 @@ class Bench:
             ).encode()
         )
         assert response.error == 0
-        self.registrar.learn_from(request, response, flow, AOR, self.now)
+        self.learning.learn_from(request, response, flow, AOR, self.now)
         self.store.commit()
 
     @property

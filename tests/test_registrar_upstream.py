@@ -30,7 +30,7 @@ def test_learning_a_registration(bench: Bench) -> None:
             updated=NOW,
         ),
     ), "the upstream's interval, however short, and the phone's way"
-    assert bench.registrar.newly_bound
+    assert bench.learning.newly_bound
     assert bench.store.is_known(AOR)
 
 
@@ -58,13 +58,13 @@ def test_what_the_upstream_lists_no_more_is_gone(bench: Bench) -> None:
     bench.learn(bench.request(PHONE), f"{PHONE};expires=50", "<sip:b@192.0.2.2>;expires=50")
     bench.learn(bench.request("<sip:b@192.0.2.2>"), "<sip:b@192.0.2.2>;expires=50", f"{PHONE};expires=0")
     assert bench.contacts == [b"sip:b@192.0.2.2"]
-    assert not bench.registrar.newly_bound
+    assert not bench.learning.newly_bound
     bench.learn(bench.request("<sip:b@192.0.2.2>;expires=0"))
     assert bench.bindings == ()
-    assert not bench.registrar.newly_bound
+    assert not bench.learning.newly_bound
     assert bench.store.is_known(AOR)
     bench.learn(bench.request(PHONE), f"{PHONE};expires=50")
-    assert bench.registrar.newly_bound
+    assert bench.learning.newly_bound
 
 
 def test_what_the_request_did_not_name_keeps_its_own_way(bench: Bench) -> None:
@@ -77,7 +77,7 @@ def test_what_the_request_did_not_name_keeps_its_own_way(bench: Bench) -> None:
     assert (known.flow, known.path, known.call_id, known.cseq) == (there.pack(), PATHS, b"call-2", 7)
     assert known.expires == bench.now + 49_000
     assert (unknown.flow, unknown.path, unknown.expires) == (b"", b"", bench.now + 40_000)
-    assert not bench.registrar.newly_bound
+    assert not bench.learning.newly_bound
 
 
 def test_a_refresh_by_another_flow_moves_the_binding(bench: Bench) -> None:
@@ -92,13 +92,13 @@ def test_an_answer_that_was_overtaken_is_ignored(bench: Bench) -> None:
     bench.learn(second, "<sip:b@192.0.2.2>;expires=50")
     bench.learn(first, f"{PHONE};expires=50")
     assert bench.contacts == [b"sip:b@192.0.2.2"]
-    assert not bench.registrar.newly_bound
+    assert not bench.learning.newly_bound
 
 
 def test_a_query_teaches_but_binds_nobody(bench: Bench) -> None:
     bench.learn(bench.request(), f"{PHONE};expires=50")
     assert bench.contacts == [b"sip:b@192.0.2.1:5060"]
-    assert not bench.registrar.newly_bound
+    assert not bench.learning.newly_bound
 
 
 @pytest.mark.parametrize("status", ["401 Unauthorized", "500 Server Internal Error", "100 Trying"])
@@ -106,7 +106,7 @@ def test_only_a_2xx_teaches(bench: Bench, status: str) -> None:
     bench.learn(bench.request(PHONE), f"{PHONE};expires=50", status=status)
     assert bench.bindings == ()
     assert not bench.store.is_known(AOR)
-    assert not bench.registrar.newly_bound
+    assert not bench.learning.newly_bound
 
 
 def test_what_cannot_be_read_in_the_upstreams_list_is_passed_over(bench: Bench) -> None:

@@ -1,0 +1,19 @@
+"""Typed face of the compiled module `learning`: what an upstream's registrar teaches."""
+
+from . import config
+from ._flow import Flow
+from ._parser import Message
+from .location import Location
+from .records import Move
+
+class Learning:
+    """Keeps the bindings that a registrar behind us has granted in the store."""
+
+    newly_bound: bool
+    moves: list[Move]
+    def __init__(self, settings: config.Registrar, location: Location, longest_call: int = 7_200_000) -> None:
+        """`longest_call`: ms that a phone's move to another flow is kept for the calls that it is in."""
+    def learn_from(
+        self, request: Message, response: Message, flow: Flow, aor: bytes, now: int, *, given: bytes | None = None
+    ) -> None:
+        """Store what an upstream registrar's 200 to `request` lists or has granted; `given`: the Contact that it was shown."""
