@@ -16,4 +16,4 @@ class Learning:
     def learn_from(
         self, request: Message, response: Message, flow: Flow, aor: bytes, now: int, *, given: bytes | None = None
     ) -> None:
-        """Store what an upstream registrar's 200 to `request` lists or has granted; `given`: the Contact that it was shown."""
+        """Store what an upstream registrar's 200 to `request` lists or grants; `given`: the Contact that it was shown."""

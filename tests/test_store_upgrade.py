@@ -36,7 +36,8 @@ def entry(contact: str, flow: Flow | None, path: str = "") -> bytes:
     return msgspec.msgpack.encode([1, B, [fields]])
 
 
-CAME, WILD = Flow("192.0.2.1", 6123, local=1), Flow.unpack(b"\x02" + Flow("192.0.2.1", 6123).pack()[1:] + b"\xc0\x00\x02\x63")
+CAME = Flow("192.0.2.1", 6123, local=1)
+WILD = Flow.unpack(b"\x02" + CAME.pack()[1:] + b"\xc0\x00\x02\x63")  # asked at 192.0.2.99
 CAME6 = Flow("2001:db8::1", 6123)
 
 # Contact, flow, Path, and the port of the flow then
@@ -79,7 +80,8 @@ def old_store(path: Path, bindings: dict[bytes, bytes]) -> bytes:
     secret = os.urandom(16)
     env = lmdb.open(str(path), max_dbs=8)
     with env.begin(write=True) as txn:
-        opened = {name: env.open_db(name, txn) for name in (b"bindings", b"watches", b"callers", b"known", b"talks", b"meta")}
+        names = (b"bindings", b"watches", b"callers", b"known", b"talks", b"meta")
+        opened = {name: env.open_db(name, txn) for name in names}
         txn.put(b"format", b"1", db=opened[b"meta"])
         txn.put(b"secret", secret, db=opened[b"meta"])
         for aor, record in bindings.items():
@@ -181,7 +183,7 @@ def test_where_it_cannot_be_copied_it_is_not_touched(tmp_path: Path, monkeypatch
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("sipfast.store.lmdb.os.fsync", full)
-    with pytest.raises(StoreUnavailable, match="format 1 and cannot be copied .* No space left on device") as error:
+    with pytest.raises(StoreUnavailable, match=r"format 1 and cannot be copied .* No space left on device") as error:
         LmdbStore(path, exclusive=True)
     assert "\n" not in str(error.value) and not (path / COPYING).exists()
     monkeypatch.undo()
