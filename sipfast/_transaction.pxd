@@ -74,6 +74,8 @@ cdef class ClientTransaction(Transaction):
     cdef int happen(self, int event, Message response, int64_t now) except -1
     cdef int send_cancel(self, int64_t now) except -1
     cdef int shrink(self) except -1
+    # Send it no more, and wait for what still comes.
+    cpdef int hush(self) except -1
     # Send it no more, and tell nobody: whatever still comes for it is stray.
     cpdef int abandon(self) except -1
     cdef int terminate(self) except -1

@@ -339,6 +339,12 @@ cdef class ClientTransaction(Transaction):
         self.end_timer = layer.wheel.schedule(now + 64 * layer.t1, self, ON_CANCELLED)
         return cancel.begin(now)
 
+    cpdef int hush(self) except -1:
+        if self.resend_timer:
+            self.layer.wheel.cancel(self.resend_timer)
+            self.resend_timer = 0
+        return 0
+
     cpdef int abandon(self) except -1:
         if self.state != TERMINATED:
             self.terminate()

@@ -8,6 +8,7 @@ from .location cimport Location
 from .outbound cimport Outbound
 from .peers cimport Peers
 from .router cimport RoutePlan, Router
+from .upstream cimport Group
 
 cdef class Destination:
     cdef Router router
@@ -25,6 +26,12 @@ cdef class Destination:
     # instead, and is 0 otherwise.
     cdef list find(self, Message request, Flow flow, RoutePlan *plan, Uri *uri, bint in_dialog, int64_t now)
     cdef int status
+    # The upstream that the targets of the last `find` or `stand_in` are of; None: they are not of one whose addresses stand
+    # in for each other. And the one that is down as a whole, so that the targets are phones, or none.
+    cdef Group group
+    cdef Group dead
+    # Other targets in place of `tried`, Members of the group; None where there are none.
+    cdef list stand_in(self, Message request, Uri *uri, Group group, list tried, int64_t now)
 
     cdef list by_token(self, Message request, RoutePlan *plan, int64_t now)
     cdef list contact(self, Message request, Uri *uri, int64_t now)

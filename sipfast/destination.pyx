@@ -3,7 +3,7 @@
 The server is nobody's relay. A request goes on
 
 - by a flow token of ours: in a Route (our Path or Record-Route has come back), whatever the Request-URI says;
-- to a user that we serve: to the upstream of the domain, or to the user's bindings;
+- to a user that we serve: to the upstream of the domain, or to the user's bindings, also where that upstream is down;
 - to the Contact of a binding, by that binding's flow: attended transfer does so, and upstreams that ignore Path. Two homes
   may have the same addresses in them: among several bindings it is the one of the AOR in To, else nobody can tell (485);
 - anywhere, where an upstream or a peer with the right `relay` sends it;
@@ -17,14 +17,20 @@ import cython
 from libc.stdint cimport int64_t
 
 from ._flow cimport Flow, Target, make_target
-from ._parser cimport Message, Uri, canonical_aor
+from ._parser cimport M_PUBLISH, M_REGISTER, M_SUBSCRIBE, Message, Uri, canonical_aor
 from ._records cimport contact_key
 from ._token cimport TOKEN_NONE
 from .location cimport Location
 from .outbound cimport Outbound, answer_flow
 from .peers cimport RIGHT_RELAY, Peers
 from .router cimport RoutePlan, Router, routed_by_us
-from .upstream cimport Address, Group
+from .upstream cimport Group, Member
+
+
+cdef bint goes_to_phones(Message request) noexcept:
+    # Not what the upstream itself answers: a phone's refusal would end a subscription to its state, which can wait.
+    return request.method != M_REGISTER and request.method != M_SUBSCRIBE and request.method != M_PUBLISH
+
 
 @cython.final
 cdef class Destination:
@@ -80,10 +86,10 @@ cdef class Destination:
     cdef list find(self, Message request, Flow flow, RoutePlan *plan, Uri *uri, bint in_dialog, int64_t now):
         cdef Uri next_uri
         cdef Group group
-        cdef Address address
         cdef list targets
         cdef bint trusted
         self.status = 0
+        self.group = self.dead = None
         if plan.token.kind != TOKEN_NONE:
             return self.by_token(request, plan, now)
         if plan.left:
@@ -98,12 +104,22 @@ cdef class Destination:
             return [make_target(None, None, self.location.flow_to(request.p, uri))]
         group = self.router.upstream_of(request.p, uri)
         if group is not None and not self.router.is_upstream(flow):
-            address = group.choice()
-            if address is not None:
-                return [make_target(None, None, address.flow)]
+            return self.stand_in(request, uri, group, [], now)
         if not self.router.is_served(request.p, uri):
             return self.contact(request, uri, now)
         return self.location.targets(canonical_aor(request.p, uri), now)
+
+    cdef list stand_in(self, Message request, Uri *uri, Group group, list tried, int64_t now):
+        # RFC 3263 §4.3: the next address. With none up, what is for a phone goes straight to it, where it is known.
+        cdef Member member = group.stand_in(tried)
+        self.group = self.dead = None
+        if member is not None:
+            self.group = group
+            return [make_target(None, None, member.flow)]
+        if group.choice() is not None:
+            return []
+        self.dead = group
+        return self.location.targets(canonical_aor(request.p, uri), now) if goes_to_phones(request) else []
 
     cdef list by_token(self, Message request, RoutePlan *plan, int64_t now):
         cdef Target target

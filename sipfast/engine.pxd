@@ -15,7 +15,7 @@ from .proxy cimport Proxy, ResponseContext
 from .redial cimport Redial
 from .registrar cimport Registrar
 from .router cimport RoutePlan, Router
-from .upstream cimport Group, Upstreams
+from .upstream cimport Upstreams
 
 # What leaves at the next commit, in order.
 cdef class Outbox(Sink):
@@ -56,7 +56,7 @@ cdef class Engine(Receiver):
     cdef long handed_over, handed_in, notices
     # counters
     cdef long received, requests, responses, keepalives, malformed, discarded, stateless, strays, unpromised, commits
-    cdef long failed_commits
+    cdef long failed_commits, rerouted
 
     cdef int take(self, bytes data, Flow flow, int64_t now) except -1
     cdef int hand(self, int worker, Message message, Flow flow, int hops) except -1
@@ -75,6 +75,8 @@ cdef class Engine(Receiver):
                         int64_t now) except -1
     cdef int dispatch(self, ServerTransaction server, Message request, Flow flow, RoutePlan *plan, Uri *uri,
                       bint in_dialog, int64_t now) except -1
+    cdef int cut_off(self, ServerTransaction server, Message request, Flow flow, bytes caller, bytes callee,
+                     int64_t now) except -1
     cdef bytes path_lines(self, Message request, Flow flow)
     cdef int to_self(self, ServerTransaction server, Message request, Flow flow, int64_t now) except -1
     cdef int respond(self, ServerTransaction server, Message request, Flow flow, int status, bytes extra,

@@ -62,7 +62,7 @@ from .proxy cimport Proxy, ResponseContext
 from .redial cimport Redial
 from .registrar cimport Registrar
 from .router cimport PLAN_FORGED, PLAN_MALFORMED, RoutePlan, Router, routed_by_us
-from .upstream cimport Address as UpstreamAddress, Group, Upstreams
+from .upstream cimport Group, Member, Upstreams
 
 from ._parser import uri_parts
 from ._token import Tokens
@@ -82,6 +82,7 @@ cdef enum:
 cdef enum:
     FRAME_NOTICE = 82            # "R": for redial; "M": hops, size of the flow, flow, message
     FRAME_MOVE = 86              # "V": a records.Move
+    FRAME_UPSTREAM = 85          # "U": of an upstream's address
 
 cdef bytes ALLOW = b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, NOTIFY, REFER, MESSAGE, SUBSCRIBE, INFO, PRACK, UPDATE\r\n"
 cdef bytes CAPABILITIES = ALLOW + b"Accept: application/sdp, message/sipfrag\r\nSupported: path\r\n"
@@ -169,8 +170,11 @@ cdef class Engine(Receiver):
         self.registrar = Registrar(config.registrar, self.location, self.secret, longest_call)
         self.learning = Learning(config.registrar, self.location, longest_call)
         self.proxy = Proxy(self.transactions, self.wheel, self.outbox, self.sent_by, self.outbound, self.secret,
-                           round(config.timers.c * 1000), on_answered=self._answered, on_final=self._final,
-                           on_ended=self._ended, on_registered=self._registered)
+                           round(config.timers.c * 1000), self.upstreams, on_answered=self._answered,
+                           on_final=self._final, on_ended=self._ended, on_registered=self._registered,
+                           on_lost=self._lost)
+        self.upstreams.start(self.transactions, self.wheel, self.sent_by, self.worker,
+                             None if self.workers == 1 else self._post_upstream)
         referrer = make_referrer(self.transactions, self.sent_by, os.urandom(16))
         if self.workers == 1:
             self.redial = Redial(config.redial, self.store, self.wheel, self.location, referrer)
@@ -209,6 +213,8 @@ cdef class Engine(Receiver):
         try:
             if message.error:
                 return self.refuse(message, flow)
+            if self.upstreams.members and message.status != 503:
+                self.upstreams.hear(flow, now)
             if message.status:
                 self.responses += 1
                 return self.response(message, flow, now)
@@ -306,6 +312,10 @@ cdef class Engine(Receiver):
         if frame[0] == FRAME_MOVE:
             self.outbound.moved(decode_move(frame[1:]))
             return
+        if frame[0] == FRAME_UPSTREAM:
+            self.notices += 1
+            self.upstreams.told(frame[1:], now)
+            return
         self.handed_in += 1
         self.hops = frame[1]
         size = frame[2]
@@ -334,6 +344,13 @@ cdef class Engine(Receiver):
     def _post(self, int worker, bytes notice):
         self.mailed = True
         (<list>self.mail[worker]).append(b"R" + notice)
+
+    def _post_upstream(self, bytes notice):
+        cdef int worker
+        self.mailed = True
+        for worker in range(self.workers):
+            if worker != self.worker:
+                (<list>self.mail[worker]).append(b"U" + notice)
 
     cdef int hand(self, int worker, Message message, Flow flow, int hops) except -1:
         # The other one answers by its own socket of the same address. `hops`: workers to try after that one.
@@ -487,7 +504,7 @@ cdef class Engine(Receiver):
                       bint in_dialog, int64_t now) except -1:
         cdef bytes caller = None, callee = None, extra = b""
         cdef list targets
-        cdef bint to_upstream
+        cdef Group group
         if plan.left == 0 and plan.token.kind == TOKEN_NONE and self.router.is_self(request.p, uri) and (
                 request.method != M_REGISTER or self.router.upstream_of(request.p, uri) is None):
             return self.to_self(server, request, flow, now)
@@ -500,15 +517,47 @@ cdef class Engine(Receiver):
         if self.destination.status:
             return self.respond(server, request, flow, self.destination.status, self.destination.why, now)
         if not targets:
+            if self.destination.dead is not None:
+                return self.cut_off(server, request, flow, caller, callee, now)
             return self.unbound(server, request, flow, caller, callee, now)
+        group = self.destination.group        # what follows may ask for another destination
         if request.method == M_REGISTER:
             extra = self.path_lines(request, flow)
-        to_upstream = (caller is not None or request.method == M_REGISTER) and (
-            self.router.upstream_of(request.p, uri) is not None)
         if caller is not None:
             self._started(request, caller, callee, now)
-        self.proxy.forward(server, request, flow, targets, plan, extra, to_upstream, caller, callee, now)
+        self.proxy.forward(server, request, flow, targets, plan, extra, group, caller, callee, now)
         return 0
+
+    cdef int cut_off(self, ServerTransaction server, Message request, Flow flow, bytes caller, bytes callee,
+                     int64_t now) except -1:
+        # The upstream is down. RFC 3261 §21.5.4; whether the callee is absent nobody knows, so that this arms nothing.
+        if caller is not None:
+            self._started(request, caller, callee, now)
+            self.redial.call_failed(caller, callee, request.text(request.call_id), 503, now)
+        return self.respond(server, request, flow, 503, self.destination.dead.retry_after(), now)
+
+    def _lost(self, ResponseContext context, int64_t now):
+        # An address of its upstream does not serve it: whether there is another way.
+        cdef Message request = context.request
+        cdef list targets
+        cdef RoutePlan plan
+        cdef Uri uri = request.uri
+        self.router.plan(request, &plan)
+        if plan.from_strict:
+            request.parse_uri(plan.last, &uri)
+        try:
+            targets = self.destination.stand_in(request, &uri, context.group, context.tried(), now)
+        except StoreError as error:
+            self._store_failed(error, now)
+            targets = None
+        if self.destination.dead is not None:
+            context.retry_after = self.destination.dead.retry_after()
+        if not targets:
+            return False
+        context.group = self.destination.group
+        self.rerouted += 1
+        return self.proxy.fork(context, targets, &plan,
+                               self.path_lines(request, context.flow) if request.method == M_REGISTER else b"", now)
 
     cdef bytes path_lines(self, Message request, Flow flow):
         # RFC 3327 §5.2: requests for the phone come back through us. A phone that does not say that it knows Path
@@ -594,7 +643,7 @@ cdef class Engine(Receiver):
             return False
 
     cdef bint after_failure(self, ResponseContext context, int status, int64_t now) except -1:
-        if context.from_upstream and self.is_absent(context.callee, status, now):
+        if context.group is not None and self.is_absent(context.callee, status, now):
             offer = self.redial.unavailable(context.request, context.flow, context.caller, context.callee,
                                             self.is_local(context.request), now)
             if offer is not None:
@@ -694,6 +743,7 @@ cdef class Engine(Receiver):
             "answered_stateless": self.stateless, "stray_responses": self.strays, "forwarded": self.proxy.forwarded,
             "loops": self.proxy.looped, "commits": self.commits, "failed_commits": self.failed_commits,
             "answers_taken_back": self.unpromised, "timers": self.wheel.count,
+            "upstream_failures": self.upstreams.failures, "rerouted": self.rerouted,
             "handed_over": self.handed_over, "handed_in": self.handed_in, "notices": self.notices,
         }
         out.update(self.transactions.counters())
@@ -750,7 +800,7 @@ def make_router(config, listeners, domains, Location location, tokens, hosts):
 
 def make_group(upstream, Location location, hosts, known):
     """The addresses of one [[upstream]]; `known`: those of others, by flow."""
-    addresses = []
+    members = []
     for uri in upstream.uris:
         host, port = parse_upstream(uri)
         for address in hosts.get(host, [host]):
@@ -758,6 +808,6 @@ def make_group(upstream, Location location, hosts, known):
             if flow is None:
                 raise ConfigError(f"upstream {uri}: {address} has no address of a family that is listened on")
             if flow not in known:
-                known[flow] = UpstreamAddress(flow, round(upstream.timeout * 1000), round(upstream.probe_interval * 1000))
-            addresses.append(known[flow])
-    return Group(dict.fromkeys(addresses))
+                known[flow] = Member(flow, round(upstream.timeout * 1000), round(upstream.probe_interval * 1000))
+            members.append(known[flow])
+    return Group(dict.fromkeys(members))

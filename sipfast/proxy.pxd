@@ -9,19 +9,22 @@ from ._wheel cimport Timed, Wheel
 from ._writer cimport Edits
 from .outbound cimport Outbound
 from .router cimport RoutePlan
+from .upstream cimport Member, Group, Upstreams, Waiter
 
-cdef class ResponseContext(Handler)
+cdef class ResponseContext(Waiter)
 
 cdef class Branch:
     cdef ResponseContext context
     cdef ClientTransaction transaction
+    cdef Member member      # of an upstream, where it leads there
     cdef uint64_t timer_c
     cdef Branch next        # of the same context; None: the last
     cdef bint done
+    cdef bint given_up       # another branch has taken its place; only a 2xx to INVITE is still of use
     cdef bint known          # its phone has the INVITE from before a restart, and will answer that one
 
 # RFC 3261 §16.7: what gathers the responses of all branches of one request.
-cdef class ResponseContext(Handler):
+cdef class ResponseContext(Waiter):
     cdef Proxy proxy
     cdef readonly ServerTransaction server
     cdef readonly Message request
@@ -31,13 +34,17 @@ cdef class ResponseContext(Handler):
     cdef readonly int best_status
     cdef list challenges
     cdef readonly bint final_sent
-    cdef readonly bint from_upstream     # the targets are an upstream server, not phones
+    cdef readonly Group group            # the upstream that it goes to, whichever of its addresses; None: to phones
+    cdef bytes retry_after               # the header line of a 503 of our own: the upstream is down
+    cdef bint cancelled
     cdef readonly bytes caller           # AORs of a call that redial wants to hear of, else None
     cdef readonly bytes callee
     cdef bint pending(self) noexcept
     cdef Branch branch_of(self, ClientTransaction transaction)
     cdef int succeed(self, Message response, int64_t now) except -1
     cdef int consider(self, Message response, int status) except -1
+    cdef list tried(self)                # addresses of the upstream
+    cdef bint goes_on(self, int64_t now) except -1
     cdef int cancel_pending(self, int64_t now) except -1
     cdef bytes with_challenges(self, Message best)
     cdef tuple known_key                 # in proxy.known
@@ -57,7 +64,8 @@ cdef class Proxy(Timed):
     cdef Outbound outbound
     cdef uint64_t secret
     cdef int64_t timer_c
-    cdef object on_answered, on_final, on_ended, on_registered
+    cdef object on_answered, on_final, on_ended, on_registered, on_lost
+    cdef Upstreams upstreams
     cdef public int64_t started          # when this process began to serve
     cdef dict known                      # Call-ID and caller's branch -> ResponseContext with a branch that is `known`
     cdef readonly long forwarded
@@ -70,7 +78,10 @@ cdef class Proxy(Timed):
     cdef bytes top_lines(self, Message request, Flow came, Target target, bytes branch, bytes extra)
     cdef bytes rewrite(self, Message request, Flow came, Target target, bytes branch, RoutePlan *plan, bytes extra)
     cdef ResponseContext forward(self, ServerTransaction server, Message request, Flow flow, list targets,
-                                 RoutePlan *plan, bytes extra, bint to_upstream, bytes caller, bytes callee, int64_t now)
+                                 RoutePlan *plan, bytes extra, Group group, bytes caller, bytes callee, int64_t now)
+    # More branches of the same request.
+    cdef bint fork(self, ResponseContext context, list targets, RoutePlan *plan, bytes extra, int64_t now) except -1
+    cdef Branch add_branch(self, ResponseContext context, Branch last)
     cdef int forward_ack(self, Message ack, Flow flow, Target target, RoutePlan *plan) except -1
     # A response with a branch that we made before a restart, and the Via below ours; `back` is where that leads.
     cdef int forward_stray(self, Message response, const Via *below, Flow back, int64_t now) except -1

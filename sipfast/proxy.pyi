@@ -2,13 +2,14 @@
 
 from ._flow import Flow
 from ._parser import Message
-from ._transaction import Handler, ServerTransaction
+from ._transaction import ServerTransaction
 from ._wheel import Timed
+from .upstream import Group, Waiter
 
 def live_contexts() -> int:
     """Response contexts alive in this process, for tests."""
 
-class ResponseContext(Handler):
+class ResponseContext(Waiter):
     """What gathers the responses of all branches of one request (RFC 3261 §16.7)."""
 
     server: ServerTransaction
@@ -16,7 +17,7 @@ class ResponseContext(Handler):
     flow: Flow
     best_status: int
     final_sent: bool
-    from_upstream: bool
+    group: Group | None
     caller: bytes | None
     callee: bytes | None
 

@@ -33,6 +33,7 @@ from ._wheel cimport Timed, Wheel
 from ._writer cimport Edits, drop_first_values, drop_top_via, make_response, note_received, put
 from .outbound cimport Outbound
 from .router cimport RoutePlan
+from .upstream cimport Group, Upstreams, Waiter
 
 cdef enum:
     TIMER_C = 1
@@ -74,7 +75,7 @@ cdef int rank(int status) noexcept:
 
 @cython.final
 @cython.no_gc
-cdef class ResponseContext(Handler):
+cdef class ResponseContext(Waiter):
 
     def __cinit__(self):
         global contexts
@@ -107,6 +108,10 @@ cdef class ResponseContext(Handler):
         cdef int status = response.status
         if branch is None or self.server is None:
             return 0
+        if branch.member is not None:
+            branch.member.answer(transaction, status, now)
+        if branch.given_up and (status < 200 or status >= 300):
+            return 0
         if status < 200:
             if status == 100:
                 return 0                      # §16.7 step 5: 100 is not passed on
@@ -126,6 +131,8 @@ cdef class ResponseContext(Handler):
         if status < 300:
             return self.succeed(response, now)
         self.consider(response, status)
+        if status == 503:
+            self.goes_on(now)
         if status >= 600:                     # §16.7 step 5: a 6xx ends the other branches, and waits for them
             self.cancel_pending(now)
         return self.settle(now)
@@ -198,13 +205,33 @@ cdef class ResponseContext(Handler):
         if branch is None or self.server is None:
             return 0
         self.proxy.stop_timer_c(branch)
+        if branch.member is not None:
+            branch.member.miss(transaction, status, now)
         if branch.done:
             return 0
         branch.done = True
-        self.consider(None, status)           # §16.8, §16.9
+        if branch.transaction.provisional or not self.goes_on(now):
+            self.consider(None, status if self.retry_after is None else 503)      # §16.8, §16.9
+        return self.settle(now)
+
+    cdef int unanswered(self, ClientTransaction transaction, int64_t now) except -1:
+        # The upstream's address that it went to is down, and has said nothing at all.
+        cdef Branch branch = self.branch_of(transaction)
+        if branch is None or self.server is None or branch.done:
+            return 0
+        self.proxy.stop_timer_c(branch)
+        branch.done = branch.given_up = True
+        if self.server.invite:
+            transaction.hush()
+            transaction.cancel(now)           # §9.1: goes out where it does answer with a 1xx, late
+        else:
+            transaction.abandon()
+        if not self.goes_on(now):
+            self.consider(None, 487 if self.cancelled else 503)
         return self.settle(now)
 
     cpdef int on_cancel(self, ServerTransaction transaction, Message cancel, int64_t now) except -1:
+        self.cancelled = True
         self.cancel_pending(now)              # §16.10
         return self.settle(now)
 
@@ -217,6 +244,8 @@ cdef class ResponseContext(Handler):
         while branch is not None:
             self.proxy.stop_timer_c(branch)
             if branch.transaction is not None:
+                if branch.member is not None:
+                    branch.member.forget(branch.transaction)
                 branch.transaction.handler = None
                 branch.transaction = None
             branch.context = None
@@ -236,6 +265,21 @@ cdef class ResponseContext(Handler):
             self.best = response
             self.best_status = status
         return 0
+
+    cdef list tried(self):
+        cdef Branch branch = self.first
+        cdef list found = []
+        while branch is not None:
+            if branch.member is not None:
+                found.append(branch.member)
+            branch = branch.next
+        return found
+
+    cdef bint goes_on(self, int64_t now) except -1:
+        # A branch to an upstream's address came to nothing: whether there are new ones in its place (RFC 3263 §4.3).
+        if self.group is None or self.final_sent or self.cancelled:
+            return False
+        return self.proxy.on_lost is not None and self.proxy.on_lost(self, now)
 
     cdef int cancel_pending(self, int64_t now) except -1:
         cdef Branch branch
@@ -268,11 +312,15 @@ cdef class ResponseContext(Handler):
         return 0
 
     cdef int give(self, int status, int64_t now) except -1:
-        cdef bytes data
+        cdef bytes data, extra = b""
         if self.best is None or status == 503:
-            # §16.7 step 6: a 503 would speak of us, who are well; downstream's trouble is a 500.
-            status = 500 if status == 503 else status
-            data = make_response(self.request, status, self.flow, self.server.tag(), b"", None, b"")
+            # §16.7 step 6: a 503 would speak of us, who are well; downstream's trouble is a 500. But not where all else
+            # for that upstream would fare alike.
+            if status == 503 and self.retry_after is not None:
+                extra = self.retry_after
+            elif status == 503:
+                status = 500
+            data = make_response(self.request, status, self.flow, self.server.tag(), extra, None, b"")
         else:
             data = self.with_challenges(self.best)
         return self.server.respond(data, status, now)
@@ -340,10 +388,12 @@ cdef class Proxy(Timed):
     `on_final(context, status, now) -> bool`: it will get this non-2xx final response; True: it was answered otherwise.
     `on_ended(call_id, now)`: a BYE was answered, or never will be.
     `on_registered(request, response, flow, now)`: an upstream registrar accepted a REGISTER.
+    `on_lost(context, now) -> bool`: an address of its upstream does not serve it; True: it has other branches now.
     """
 
     def __init__(self, TransactionLayer transactions, Wheel wheel, Sink sink, list sent_by, Outbound outbound, uint64_t secret,
-                 int64_t timer_c, *, on_answered=None, on_final=None, on_ended=None, on_registered=None):
+                 int64_t timer_c, Upstreams upstreams, *, on_answered=None, on_final=None, on_ended=None,
+                 on_registered=None, on_lost=None):
         self.transactions = transactions
         self.wheel = wheel
         self.sink = sink
@@ -356,6 +406,8 @@ cdef class Proxy(Timed):
         self.on_final = on_final
         self.on_ended = on_ended
         self.on_registered = on_registered
+        self.on_lost = on_lost
+        self.upstreams = upstreams
         self.known = {}
 
     cdef bytes upward(self, Message response):
@@ -475,49 +527,68 @@ cdef class Proxy(Timed):
         return edits.apply(request)
 
     cdef ResponseContext forward(self, ServerTransaction server, Message request, Flow flow, list targets,
-                                 RoutePlan *plan, bytes extra, bint to_upstream, bytes caller, bytes callee, int64_t now):
+                                 RoutePlan *plan, bytes extra, Group group, bytes caller, bytes callee, int64_t now):
         """Fork the request to all targets in parallel (§16.6); a 100 goes back for an INVITE (§16.2)."""
         cdef ResponseContext context = ResponseContext.__new__(ResponseContext)
-        cdef uint32_t loop = self.loop_value(request)
-        cdef bytes mark, data
-        cdef Target target
-        cdef Branch branch, last = None
-        cdef bint reachable = False
         context.proxy = self
         context.server = server
         context.request = request
         context.flow = flow
-        context.from_upstream = to_upstream
+        context.group = group
         context.caller = caller
         context.callee = callee
         server.handler = context
-        for target in targets:
-            branch = Branch.__new__(Branch)
-            branch.context = context
-            if last is None:
-                context.first = branch
-            else:
-                last.next = branch
-            last = branch
-        branch = context.first
-        for target in targets:
-            if target.flow is None:           # §16.9: as if 503 had come
-                branch.done = True
-                context.consider(None, 503)
-            else:
-                mark = self.transactions.new_branch(loop)
-                data = self.rewrite(request, flow, target, mark, plan, extra)
-                self.forwarded += 1
-                branch.transaction = self.transactions.start(data, mark, target.flow, context, now)
-                reachable = True
-                if server.invite:
-                    branch.timer_c = self.wheel.schedule(now + self.timer_c, self, TIMER_C, branch)
-            branch = branch.next
-        if server.invite and reachable:
+        if self.fork(context, targets, plan, extra, now) and server.invite:
             # Last: a caller that has its 100 sends no more, so what dies with us must not be the INVITE.
             server.respond(make_response(request, 100, flow, b"", b"", None, b""), 100, now)
         context.settle(now)
         return context
+
+    cdef bint fork(self, ResponseContext context, list targets, RoutePlan *plan, bytes extra, int64_t now) except -1:
+        # Whether one of the targets can be reached.
+        cdef Message request = context.request
+        cdef uint32_t loop = self.loop_value(request)
+        cdef bytes mark, data
+        cdef Target target
+        cdef Branch branch, last = context.first
+        cdef bint reachable = False
+        while last is not None and last.next is not None:
+            last = last.next
+        branch = last
+        for target in targets:
+            last = self.add_branch(context, last)
+        branch = context.first if branch is None else branch.next
+        for target in targets:
+            if target.flow is not None:
+                branch.member = self.upstreams.at(target.flow)
+            if branch.member is not None and branch.member.down:
+                branch.done = True            # by a Route: nothing else leads there
+                context.retry_after = branch.member.retry_after()
+                context.consider(None, 503)
+            elif target.flow is None:         # §16.9: as if 503 had come
+                branch.done = True
+                context.consider(None, 503)
+            else:
+                mark = self.transactions.new_branch(loop)
+                data = self.rewrite(request, context.flow, target, mark, plan, extra)
+                self.forwarded += 1
+                branch.transaction = self.transactions.start(data, mark, target.flow, context, now)
+                if branch.member is not None:
+                    branch.member.ask(branch.transaction, now)
+                reachable = True
+                if context.server.invite:
+                    branch.timer_c = self.wheel.schedule(now + self.timer_c, self, TIMER_C, branch)
+            branch = branch.next
+        return reachable
+
+    cdef Branch add_branch(self, ResponseContext context, Branch last):
+        cdef Branch branch = Branch.__new__(Branch)
+        branch.context = context
+        if last is None:
+            context.first = branch
+        else:
+            last.next = branch
+        return branch
 
     cdef int forward_ack(self, Message ack, Flow flow, Target target, RoutePlan *plan) except -1:
         # §16.11: an ACK for a 2xx is forwarded without a transaction; the branch is a function of the incoming one.

@@ -8,13 +8,13 @@ from ._wheel cimport Timed, Wheel
 
 cdef class Upstreams(Timed)
 
-# Who waits for the first answer of an address.
-cdef class Waiter:
+# A transaction user that waits for the first answer of an address.
+cdef class Waiter(Handler):
     # The address does not answer: look for another way.
-    cdef int unanswered(self, int64_t now) except -1
+    cdef int unanswered(self, ClientTransaction transaction, int64_t now) except -1
 
 # One address of an upstream: up or down. The transaction user of the OPTIONS that probe it.
-cdef class Address(Handler):
+cdef class Member(Handler):
     cdef readonly Flow flow
     cdef readonly bint down
     cdef bytes name                      # host:port
@@ -23,16 +23,18 @@ cdef class Address(Handler):
     cdef int64_t timeout, probe_interval # ms
     cdef int64_t heard                   # when it last said something
     cdef int64_t since                   # when it went down
-    cdef dict waiting                    # Waiter -> since when, the longest first
+    cdef dict waiting                    # ClientTransaction of a Waiter -> since when, the longest first
     cdef uint64_t timer                  # up and waited for: SILENCE; down: PROBE
     cdef ClientTransaction probe         # the OPTIONS that is out, or None
-    # A request was sent to it, and `waiter` waits for what it says.
-    cdef int ask(self, Waiter waiter, int64_t now) except -1
-    # It has answered, with a status; any other message from it is `hear`.
-    cdef int answer(self, Waiter waiter, int status, int64_t now) except -1
+    # A request was sent to it, by a transaction whose handler is a Waiter.
+    cdef int ask(self, ClientTransaction transaction, int64_t now) except -1
+    # It has answered that, with a status; any other message from it is `hear`.
+    cdef int answer(self, ClientTransaction transaction, int status, int64_t now) except -1
     cdef int hear(self, int64_t now) except -1
-    # The waiter waits no more.
-    cdef int forget(self, Waiter waiter) except -1
+    # The transaction has failed, with the status that stands for it (408, 503).
+    cdef int miss(self, ClientTransaction transaction, int status, int64_t now) except -1
+    # Nobody waits for that answer any more.
+    cdef int forget(self, ClientTransaction transaction) except -1
     # It cannot be reached: down at once, all who wait are told, and it is probed until it answers. `told`: by another
     # worker.
     cdef int fail(self, int64_t now, str reason, bint told) except -1
@@ -40,20 +42,20 @@ cdef class Address(Handler):
     cdef int listen(self, int64_t now) except -1
     cdef int ask_options(self, int64_t now) except -1
     cdef int stop(self) except -1
+    cdef bytes retry_after(self)         # the header line of a 503 while it is down
 
 # What one [[upstream]] of the configuration names: addresses that stand in for each other.
 cdef class Group:
-    cdef readonly tuple addresses
+    cdef readonly tuple members
     cdef int current
     # The address that requests go to: the current one for as long as it is up, then the first that is; None: all are down.
-    cdef Address choice(self)
+    cdef Member choice(self)
     # The first one that is up and not among `tried`; None: there is none.
-    cdef Address stand_in(self, list tried)
-    cdef bint holds(self, Flow flow) noexcept
-    cdef bytes retry_after(self)         # the header line of a 503
+    cdef Member stand_in(self, list tried)
+    cdef bytes retry_after(self)
 
 cdef class Upstreams(Timed):
-    cdef readonly tuple addresses
+    cdef readonly tuple members
     cdef readonly tuple groups
     cdef TransactionLayer transactions
     cdef Wheel wheel
@@ -62,9 +64,11 @@ cdef class Upstreams(Timed):
     cdef object post                     # post(body): tells the other workers
     cdef readonly long failures
     # The address that a flow leads to or comes from; None: nobody's.
-    cdef Address at(self, Flow flow)
-    cdef int changed(self, Address address, str reason, int64_t now, bint told) except -1
-    cdef bytes state_of(self, Address address)
+    cdef Member at(self, Flow flow)
+    # Something other than a 503 came by that flow.
+    cdef int hear(self, Flow flow, int64_t now) except -1
+    cdef int changed(self, Member member, str reason, int64_t now, bint told) except -1
+    cdef bytes state_of(self, Member member)
     cdef int start(self, TransactionLayer transactions, Wheel wheel, list sent_by, int worker, object post) except -1
     cdef int told(self, bytes body, int64_t now) except -1
     cdef list tell_all(self)

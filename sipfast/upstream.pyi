@@ -6,7 +6,10 @@ from ._flow import Flow
 from ._transaction import Handler
 from ._wheel import Timed
 
-class Address(Handler):
+class Waiter(Handler):
+    """A transaction user that waits for the first answer of an address."""
+
+class Member(Handler):
     """One address of an upstream, up or down; times in ms.
 
     `timeout`: how long requests may wait without a word from it until it is down; `probe_interval`: between the OPTIONS
@@ -20,16 +23,16 @@ class Address(Handler):
 class Group:
     """Addresses that stand in for each other, the one to prefer first."""
 
-    addresses: tuple[Address, ...]
-    def __init__(self, addresses: Iterable[Address]) -> None: ...
+    members: tuple[Member, ...]
+    def __init__(self, members: Iterable[Member]) -> None: ...
 
 class Upstreams(Timed):
-    """All of them. `groups` are of Address; one that several groups name is one and the same.
+    """All of them. `groups` are of Member; one that several groups name is one and the same.
 
     `failures`: how often one of them went down, since the start.
     """
 
-    addresses: tuple[Address, ...]
+    members: tuple[Member, ...]
     groups: tuple[Group, ...]
     failures: int
     def __init__(self, groups: Iterable[Group]) -> None: ...

@@ -27,18 +27,18 @@ from ._wheel cimport Timed, Wheel
 log = logging.getLogger("sipfast.upstream")
 
 cdef enum:
-    SILENCE = 1         # payload: Address
+    SILENCE = 1         # payload: Member
     PROBE = 2
 
 
-cdef class Waiter:
+cdef class Waiter(Handler):
 
-    cdef int unanswered(self, int64_t now) except -1:
+    cdef int unanswered(self, ClientTransaction transaction, int64_t now) except -1:
         return 0
 
 
 @cython.final
-cdef class Address(Handler):
+cdef class Member(Handler):
 
     def __init__(self, Flow flow not None, int64_t timeout, int64_t probe_interval):
         self.flow = flow
@@ -47,18 +47,26 @@ cdef class Address(Handler):
         self.name = (b"[%b]:%d" if flow.family == 6 else b"%b:%d") % (flow.host_text(), flow.port)
         self.waiting = {}
 
-    cdef int ask(self, Waiter waiter, int64_t now) except -1:
-        self.waiting[waiter] = now
+    cdef int ask(self, ClientTransaction transaction, int64_t now) except -1:
+        self.waiting[transaction] = now
         if not self.timer:
             self.timer = self.all.wheel.schedule(now + self.timeout // 2, self.all, SILENCE, self)
         return 0
 
-    cdef int answer(self, Waiter waiter, int status, int64_t now) except -1:
-        self.waiting.pop(waiter, None)
+    cdef int answer(self, ClientTransaction transaction, int status, int64_t now) except -1:
+        self.waiting.pop(transaction, None)
         return self.hear(now) if status != 503 or not self.down else 0
 
-    cdef int forget(self, Waiter waiter) except -1:
-        self.waiting.pop(waiter, None)
+    cdef int forget(self, ClientTransaction transaction) except -1:
+        self.waiting.pop(transaction, None)
+        return 0
+
+    cdef int miss(self, ClientTransaction transaction, int status, int64_t now) except -1:
+        cdef object since = self.waiting.pop(transaction, None)
+        if status == 503:                     # RFC 3261 §18.4: not even sent
+            return self.fail(now, "cannot be reached", False)
+        if since is not None and self.heard < <int64_t>since:
+            return self.fail(now, "no answer", False)
         return 0
 
     cdef int hear(self, int64_t now) except -1:
@@ -84,7 +92,7 @@ cdef class Address(Handler):
 
     cdef int fail(self, int64_t now, str reason, bint told) except -1:
         cdef dict waiting = self.waiting
-        cdef Waiter waiter
+        cdef ClientTransaction transaction
         if self.down:
             return 0
         self.stop()
@@ -95,8 +103,9 @@ cdef class Address(Handler):
         self.all.changed(self, reason, now, told)
         self.ask_options(now)
         self.timer = self.all.wheel.schedule(now + self.probe_interval, self.all, PROBE, self)
-        for waiter in waiting:
-            waiter.unanswered(now)
+        for transaction in waiting:
+            if transaction.handler is not None:
+                (<Waiter>transaction.handler).unanswered(transaction, now)
         return 0
 
     cdef int rise(self, int64_t now, bint told) except -1:
@@ -146,58 +155,55 @@ cdef class Address(Handler):
             self.probe = None
         return 0
 
+    cdef bytes retry_after(self):
+        # RFC 3261 §20.33: by then it has been probed again.
+        return b"Retry-After: %d\r\n" % ((self.probe_interval + 999) // 1000)
+
     def __repr__(self):
-        return f"Address({self.name.decode()!r}, {'down' if self.down else 'up'})"
+        return f"Member({self.name.decode()!r}, {'down' if self.down else 'up'})"
 
 
 @cython.final
 cdef class Group:
 
-    def __init__(self, addresses):
-        self.addresses = tuple(addresses)
+    def __init__(self, members):
+        self.members = tuple(members)
 
-    cdef Address choice(self):
-        cdef Address address = <Address>self.addresses[self.current]
+    cdef Member choice(self):
+        cdef Member member = <Member>self.members[self.current]
         cdef int i
-        if not address.down:
-            return address
-        for i in range(len(self.addresses)):
-            address = <Address>self.addresses[i]
-            if not address.down:
+        if not member.down:
+            return member
+        for i in range(len(self.members)):
+            member = <Member>self.members[i]
+            if not member.down:
                 self.current = i
-                return address
+                return member
         return None
 
-    cdef Address stand_in(self, list tried):
-        cdef Address address = self.choice()
-        if address is None or address not in tried:
-            return address
-        for address in self.addresses:
-            if not address.down and address not in tried:
-                return address
+    cdef Member stand_in(self, list tried):
+        cdef Member member = self.choice()
+        if member is None or member not in tried:
+            return member
+        for member in self.members:
+            if not member.down and member not in tried:
+                return member
         return None
-
-    cdef bint holds(self, Flow flow) noexcept:
-        for address in self.addresses:
-            if (<Address>address).flow is flow:
-                return True
-        return False
 
     cdef bytes retry_after(self):
-        # RFC 3261 §20.33: by then it has been probed again.
-        return b"Retry-After: %d\r\n" % -(-(<Address>self.addresses[0]).probe_interval // 1000)
+        return (<Member>self.members[0]).retry_after()
 
 
 @cython.final
 cdef class Upstreams(Timed):
-    """All of them. `groups` are of Address; one that several groups name is one and the same."""
+    """All of them. `groups` are of Member; one that several groups name is one and the same."""
 
     def __init__(self, groups):
         self.groups = tuple(groups)
-        self.addresses = tuple(dict.fromkeys(address for group in self.groups for address in (<Group>group).addresses))
-        for number, address in enumerate(self.addresses):
-            (<Address>address).number = number
-            (<Address>address).all = self
+        self.members = tuple(dict.fromkeys(member for group in self.groups for member in (<Group>group).members))
+        for number, member in enumerate(self.members):
+            (<Member>member).number = number
+            (<Member>member).all = self
 
     cdef int start(self, TransactionLayer transactions, Wheel wheel, list sent_by, int worker, object post) except -1:
         self.transactions = transactions
@@ -207,53 +213,57 @@ cdef class Upstreams(Timed):
         self.post = post
         return 0
 
-    cdef Address at(self, Flow flow):
-        for address in self.addresses:
-            if (<Address>address).flow.same_peer(flow):
-                return <Address>address
+    cdef Member at(self, Flow flow):
+        for member in self.members:
+            if (<Member>member).flow.same_peer(flow):
+                return <Member>member
         return None
 
+    cdef int hear(self, Flow flow, int64_t now) except -1:
+        cdef Member member = self.at(flow)
+        return member.hear(now) if member is not None else 0
+
     cpdef int expired(self, int kind, object payload, int64_t now) except -1:
-        cdef Address address = <Address>payload
-        address.timer = 0
+        cdef Member member = <Member>payload
+        member.timer = 0
         if kind == SILENCE:
-            return address.listen(now)
-        address.ask_options(now)
-        address.timer = self.wheel.schedule(now + address.probe_interval, self, PROBE, address)
+            return member.listen(now)
+        member.ask_options(now)
+        member.timer = self.wheel.schedule(now + member.probe_interval, self, PROBE, member)
         return 0
 
-    cdef int changed(self, Address address, str reason, int64_t now, bint told) except -1:
+    cdef int changed(self, Member member, str reason, int64_t now, bint told) except -1:
         for group in self.groups:
             (<Group>group).choice()
         if self.worker == 0:
-            event = {"upstream": address.name.decode()}
-            if address.down:
+            event = {"upstream": member.name.decode()}
+            if member.down:
                 log.warning("upstream-down", extra={"sip": event | {"reason": reason}})
             else:
-                log.warning("upstream-up", extra={"sip": event | {"down_for": (now - address.since) / 1000}})
+                log.warning("upstream-up", extra={"sip": event | {"down_for": (now - member.since) / 1000}})
         if not told and self.post is not None:
-            self.post(self.state_of(address))
+            self.post(self.state_of(member))
         return 0
 
     # ---- other workers
 
     # One address, whether it is down, and each group's choice.
-    cdef bytes state_of(self, Address address):
-        numbers = [address.number, <int>address.down, *((<Group>group).current for group in self.groups)]
+    cdef bytes state_of(self, Member member):
+        numbers = [member.number, <int>member.down, *((<Group>group).current for group in self.groups)]
         return b" ".join(b"%d" % number for number in numbers)
 
     # What a worker that has just begun should know.
     cdef list tell_all(self):
-        return [self.state_of(<Address>address) for address in self.addresses]
+        return [self.state_of(<Member>member) for member in self.members]
 
     cdef int told(self, bytes body, int64_t now) except -1:
-        cdef Address address
+        cdef Member member
         number, down, *currents = [int(text) for text in body.split()]
-        address = self.addresses[number]
+        member = self.members[number]
         if down:
-            address.fail(now, "another worker had no answer", True)
+            member.fail(now, "another worker had no answer", True)
         else:
-            address.rise(now, True)
+            member.rise(now, True)
         for group, current in zip(self.groups, currents, strict=True):
             (<Group>group).current = current
         return 0

@@ -317,7 +317,7 @@ def test_a_server_behind_that_is_dead_arms_nothing() -> None:
     scene.network.remove(upstream)
     call = alice.call("bob", 3600)
     scene.network.wait(lambda: call.over)
-    assert call.status == 408 and watch_of(scene) is None
+    assert call.status == 503 and watch_of(scene) is None
 
 
 def test_a_phones_own_480_is_no_absence() -> None:

@@ -37,12 +37,20 @@ class Upstream(Endpoint):
         self.record_route = False
         self.bindings: dict[str, list[Registered]] = {}
         self.registers: list[Sip] = []  # every REGISTER that came
+        self.options_status = 200
+        self.options: list[Sip] = []  # every OPTIONS that asked for the server itself
+        self.deaf_to: frozenset[str] = frozenset()  # methods that it drops without a word
 
     def receive(self, data: bytes, source: Address, now: int) -> None:
         self.now = now
         message = Sip(data)
         if message.status:
             self._pass_back(message)
+        elif message.method in self.deaf_to:
+            return
+        elif message.method == "OPTIONS" and host_port(message.uri) == self.address:
+            self.options.append(message)
+            self._answer(message, self.options_status, source)
         elif message.method == "REGISTER":
             self._register(message, source)
         elif message.method != "ACK" or not message.to_tag.startswith(TAG):
