@@ -175,6 +175,8 @@ cdef class Engine(Receiver):
                            on_lost=self._lost)
         self.upstreams.start(self.transactions, self.wheel, self.sent_by, self.worker,
                              None if self.workers == 1 else self._post_upstream)
+        if self.resumed and self.upstreams.members:
+            self._post_upstream(b"%d" % self.worker, -1)
         referrer = make_referrer(self.transactions, self.sent_by, os.urandom(16))
         if self.workers == 1:
             self.redial = Redial(config.redial, self.store, self.wheel, self.location, referrer)
@@ -313,8 +315,7 @@ cdef class Engine(Receiver):
             self.outbound.moved(decode_move(frame[1:]))
             return
         if frame[0] == FRAME_UPSTREAM:
-            self.notices += 1
-            self.upstreams.told(frame[1:], now)
+            self.told_of_upstream(frame[1:], now)
             return
         self.handed_in += 1
         self.hops = frame[1]
@@ -345,12 +346,24 @@ cdef class Engine(Receiver):
         self.mailed = True
         (<list>self.mail[worker]).append(b"R" + notice)
 
-    def _post_upstream(self, bytes notice):
+    def _post_upstream(self, bytes state, int to):
         cdef int worker
         self.mailed = True
         for worker in range(self.workers):
-            if worker != self.worker:
-                (<list>self.mail[worker]).append(b"U" + notice)
+            if worker != self.worker and to in (worker, -1):
+                (<list>self.mail[worker]).append(b"U" + state)
+
+    cdef int told_of_upstream(self, bytes body, int64_t now) except -1:
+        # A worker's number alone: it has just begun, and knows of nobody that is down.
+        cdef int worker
+        self.notices += 1
+        if not body.isdigit():
+            return self.upstreams.told(body, now)
+        worker = int(body)
+        for state in self.upstreams.states():
+            self.mailed = True
+            (<list>self.mail[worker]).append(b"U" + <bytes>state)
+        return 0
 
     cdef int hand(self, int worker, Message message, Flow flow, int hops) except -1:
         # The other one answers by its own socket of the same address. `hops`: workers to try after that one.

@@ -61,7 +61,7 @@ cdef class Upstreams(Timed):
     cdef Wheel wheel
     cdef list sent_by
     cdef int worker
-    cdef object post                     # post(body): tells the other workers
+    cdef object post                     # post(body, worker): tells that one; -1: all others
     cdef readonly long failures
     # The address that a flow leads to or comes from; None: nobody's.
     cdef Member at(self, Flow flow)
@@ -70,5 +70,6 @@ cdef class Upstreams(Timed):
     cdef int changed(self, Member member, str reason, int64_t now, bint told) except -1
     cdef bytes state_of(self, Member member)
     cdef int start(self, TransactionLayer transactions, Wheel wheel, list sent_by, int worker, object post) except -1
+    # What another worker has told, and what one that has just begun should be told.
     cdef int told(self, bytes body, int64_t now) except -1
-    cdef list tell_all(self)
+    cdef list states(self)

@@ -9,8 +9,8 @@ The addresses of one `[[upstream]]` stand in for each other. Requests stay with 
 go back when the one before is up again: registrars that do not share what they know would lose registrations by each
 change, and to those that do it makes no difference.
 
-Of several workers each keeps its own view and probes what it holds to be down; one that sees a change tells the others,
-so that all choose alike, and worker 0 logs it.
+Of several workers each keeps its own view, and one that sees a change tells the others, so that all choose alike. Worker 0
+probes and logs for all; the others remind it of what is down, since a notice may be lost.
 """
 
 import logging
@@ -93,19 +93,22 @@ cdef class Member(Handler):
     cdef int fail(self, int64_t now, str reason, bint told) except -1:
         cdef dict waiting = self.waiting
         cdef ClientTransaction transaction
+        cdef Waiter waiter
         if self.down:
             return 0
         self.stop()
         self.down = True
         self.since = now
         self.waiting = {}
-        self.all.failures += 1
+        self.all.failures += not told
         self.all.changed(self, reason, now, told)
-        self.ask_options(now)
+        if self.all.worker == 0:
+            self.ask_options(now)
         self.timer = self.all.wheel.schedule(now + self.probe_interval, self.all, PROBE, self)
         for transaction in waiting:
-            if transaction.handler is not None:
-                (<Waiter>transaction.handler).unanswered(transaction, now)
+            waiter = <Waiter>transaction.handler      # held: it may let go of all that holds it
+            if waiter is not None:
+                waiter.unanswered(transaction, now)
         return 0
 
     cdef int rise(self, int64_t now, bint told) except -1:
@@ -228,7 +231,10 @@ cdef class Upstreams(Timed):
         member.timer = 0
         if kind == SILENCE:
             return member.listen(now)
-        member.ask_options(now)
+        if self.worker == 0:
+            member.ask_options(now)
+        else:
+            self.post(self.state_of(member), 0)
         member.timer = self.wheel.schedule(now + member.probe_interval, self, PROBE, member)
         return 0
 
@@ -242,7 +248,7 @@ cdef class Upstreams(Timed):
             else:
                 log.warning("upstream-up", extra={"sip": event | {"down_for": (now - member.since) / 1000}})
         if not told and self.post is not None:
-            self.post(self.state_of(member))
+            self.post(self.state_of(member), -1)
         return 0
 
     # ---- other workers
@@ -252,8 +258,7 @@ cdef class Upstreams(Timed):
         numbers = [member.number, <int>member.down, *((<Group>group).current for group in self.groups)]
         return b" ".join(b"%d" % number for number in numbers)
 
-    # What a worker that has just begun should know.
-    cdef list tell_all(self):
+    cdef list states(self):
         return [self.state_of(<Member>member) for member in self.members]
 
     cdef int told(self, bytes body, int64_t now) except -1:
