@@ -7,7 +7,7 @@ event, carries out the actions and takes the next state. What has no row is igno
     keep        keep the response for that
     ack         make the ACK of §17.1.1.3, keep and send it
     tell        pass the response (client), or the ACK (server), to the transaction user
-    fail        the transaction user hears that it is over: 408 after a timer, 503 after a transport error
+    fail        the transaction user hears that it is over: 408 after a timer, unreachable after a transport error
     start, stop of timers; A, E and G start at T1 and double each time, E and G up to T2, E at T2 once a 1xx has come
 """
 
@@ -28,6 +28,7 @@ INVITE_CLIENT = (  # RFC 6026 §8.4, figure 5
     ("Proceeding", "2xx", "Accepted", "stop, tell, start M"),
     ("Proceeding", "300-699", "Completed", "stop, ack, tell, start D"),
     ("Proceeding", "64*T1 after CANCEL", "Terminated", "stop, fail"),  # RFC 3261 §9.1
+    ("Proceeding", "transport error", "Terminated", "stop, fail"),  # RFC 3261 §17.1.4: it rang, and is gone
     ("Accepted", "2xx", "Accepted", "tell"),
     ("Accepted", "timer M", "Terminated", "stop"),
     ("Completed", "300-699", "Completed", "send"),

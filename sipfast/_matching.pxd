@@ -20,5 +20,8 @@ cdef bint same_legacy(Message original, Message request, bytes final) except -1
 cdef uint64_t merge_hash(const Secret *secret, Message request) noexcept
 # A To tag for the responses to the request with this key: unpredictable (§19.3), and the same whenever it is asked for.
 cdef bytes tag_of(const Secret *secret, uint64_t low, uint64_t high)
+# The method of a request of ours and the branch of its topmost Via, out of the first bytes that somebody quotes of it. False
+# where the branch is not among them, or cannot be told.
+cdef bint quoted_branch(const unsigned char *p, Py_ssize_t size, Span *method, Span *branch) noexcept
 # A Method, or a hash of another method's name with the top bit set.
 cdef uint32_t method_of(const unsigned char *p, int method, Span name) noexcept

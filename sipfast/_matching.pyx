@@ -7,7 +7,7 @@ that began it, which is kept then, decides.
 """
 
 from libc.stdint cimport int32_t, uint32_t, uint64_t
-from libc.string cimport memcmp
+from libc.string cimport memchr, memcmp
 
 from ._branch cimport Hash, Secret, end_hash, end_hash64, hex16, mix_bytes, mix_number, mix_token, start_hash
 from ._parser cimport M_ACK, M_OTHER, Message, Span, parse_message, uris_equal
@@ -17,6 +17,9 @@ cdef enum:
     PURPOSE_LEGACY
     PURPOSE_MERGE
     PURPOSE_TAG
+
+cdef enum:
+    LONGEST_QUOTE = 65535
 
 
 cdef uint32_t method_of(const unsigned char *p, int method, Span name) noexcept:
@@ -87,3 +90,39 @@ cdef bytes tag_of(const Secret *secret, uint64_t low, uint64_t high):
     mix_number(&h, low)
     mix_number(&h, high)
     return hex16(end_hash64(&h))
+
+
+# Where the text begins in a piece of the message, -1: nowhere.
+cdef int32_t position(const unsigned char *p, int32_t start, int32_t end, const char *text, int32_t size) noexcept:
+    while start + size <= end:
+        if memcmp(p + start, text, size) == 0:
+            return start
+        start += 1
+    return -1
+
+
+cdef bint quoted_branch(const unsigned char *p, Py_ssize_t size, Span *method, Span *branch) noexcept:
+    # Our own writing, so no other spelling needs to be known. What is quoted ends anywhere (RFC 792, RFC 1812 §4.3.2.3).
+    cdef const void *found
+    cdef int32_t line = 0, end = 0, at, last = <int32_t>min(size, <Py_ssize_t>LONGEST_QUOTE)
+    method.start = method.end = 0
+    while method.end < last and p[method.end] > 32:
+        method.end += 1
+    if method.end == last or method.end == 0 or p[method.end] != c' ':
+        return False
+    while True:
+        found = memchr(p + line, c'\n', last - line)
+        if found == NULL:
+            return False
+        line = <int32_t>(<const unsigned char *>found - p) + 1
+        if last - line >= 4 and memcmp(p + line, <const char *>b"Via:", 4) == 0:
+            break
+    found = memchr(p + line, c'\r', last - line)
+    end = last if found == NULL else <int32_t>(<const unsigned char *>found - p)
+    at = position(p, line, end, b";branch=", 8)
+    if at < 0:
+        return False
+    branch.start = branch.end = at + 8
+    while branch.end < end and p[branch.end] != c';' and p[branch.end] != c',' and p[branch.end] > 32:
+        branch.end += 1
+    return branch.end > branch.start

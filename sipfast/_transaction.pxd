@@ -12,11 +12,15 @@ from ._matching cimport Key
 from ._parser cimport Message
 from ._wheel cimport Timed, Wheel
 
+# RFC 3261 §17.1.4, §18.4: the request could not be delivered. An outcome of its own, and no status code.
+cdef enum:
+    OUTCOME_UNREACHABLE = -1
+
 # The transaction user. One per transaction; Python subclasses may override.
 cdef class Handler:
     # A response to our request: each 1xx, the first final one, and every 2xx to INVITE (RFC 6026 Accepted).
     cpdef int on_response(self, ClientTransaction transaction, Message response, int64_t now) except -1
-    # Timer B or F ran out (treat as 408), or the transport failed (treat as 503): `status` says which.
+    # No final response will come: 408 after timer B or F, OUTCOME_UNREACHABLE after a transport error.
     cpdef int on_failure(self, ClientTransaction transaction, int status, int64_t now) except -1
     # The server transaction: CANCEL matched it; it is gone (terminated or timed out).
     cpdef int on_cancel(self, ServerTransaction transaction, Message cancel, int64_t now) except -1
@@ -102,12 +106,17 @@ cdef class TransactionLayer:
     cdef int64_t finished_since
     cdef readonly int64_t servers, clients                   # alive now
     cdef readonly int64_t retransmissions_received, retransmissions_sent, timeouts, stray_responses, merged
-    cdef readonly int64_t transport_errors
+    cdef readonly int64_t transport_errors, unreachable
 
     # Not for REGISTER and OPTIONS to ourselves, which are answered statelessly. Responses go to `flow`.
     cdef int receive_request(self, Message request, Flow flow, int64_t now) except -1
     # True where it matched. A response that matches none is the caller's.
     cdef bint receive_response(self, Message response, Flow flow, int64_t now) except -1
+    # What was sent by `flow` could not be delivered (§18.4): its client transaction hears of it at once. `data` is what the
+    # error quotes, which may be cut. True where a transaction that waits for a response has sent that, and there.
+    cdef bint undelivered(self, bytes data, Flow flow, int64_t now) except -1
+    # The worker that has sent what an error quotes, -1 where that shows no branch of ours.
+    cdef int sender_of(self, bytes data) noexcept
     # A branch for a client transaction about to be started: "z9hG4bKsf" + locator + keyed check + `loop` (8 hex digits,
     # RFC 3261 §16.6 step 8). Reserves the slot that `start` then fills.
     cdef bytes new_branch(self, uint32_t loop)
@@ -133,5 +142,6 @@ cdef class TransactionLayer:
     cdef int take_ack(self, Message ack, int64_t now) except -1
     cdef int take_cancel(self, Message cancel, Flow flow, int64_t now) except -1
     cdef bint is_merged(self, Message request, uint64_t hash) noexcept
+    cdef bint give_up(self, ClientTransaction transaction, Flow flow, int64_t now) except -1
     cdef ClientTransaction occupy(self, bytes request, uint32_t slot, Flow flow, Handler handler)
     cdef int vacate(self, ClientTransaction transaction) except -1

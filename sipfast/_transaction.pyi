@@ -11,6 +11,8 @@ NEW: Final[int]
 ABSORBED: Final[int]
 MERGED: Final[int]
 UNMATCHED: Final[int]
+UNREACHABLE: Final[int]
+"""What `on_failure` is told in the place of a status where the request could not be delivered; no status code."""
 
 def live_objects() -> int:
     """Transactions that exist in this process, whoever still holds them."""
@@ -21,7 +23,7 @@ class Handler:
     def on_response(self, transaction: ClientTransaction, response: Message, now: int) -> int:
         """Each 1xx, the first final response, and every 2xx to an INVITE."""
     def on_failure(self, transaction: ClientTransaction, status: int, now: int) -> int:
-        """No final response will come: 408 after a timeout, 503 after a transport error."""
+        """No final response will come: 408 after a timeout, UNREACHABLE after a transport error."""
     def on_cancel(self, transaction: ServerTransaction, cancel: Message, now: int) -> int:
         """A CANCEL came before a final response was given; it has been answered 200."""
     def on_gone(self, transaction: ServerTransaction, now: int) -> int:
@@ -82,11 +84,20 @@ class TransactionLayer:
     stray_responses: int
     merged: int
     transport_errors: int
+    unreachable: int
     def __init__(self, timers: config.Timers, wheel: Wheel, sink: Sink, secret: int, worker: int = 0) -> None: ...
     def take_request(self, message: Message, flow: Flow, now: int) -> tuple[int, ServerTransaction | None]:
         """NEW with its transaction, or ABSORBED, MERGED or UNMATCHED. Responses go to `flow`."""
     def take_response(self, message: Message, flow: Flow, now: int) -> bool:
         """Whether a client transaction took it."""
+    def take_undelivered(self, data: bytes, flow: Flow, now: int) -> bool:
+        """RFC 3261 §18.4: `data`, which may be cut, could not be delivered by `flow`.
+
+        Whether a client transaction that waits for a response has sent it, and there; that is over then, and its user has
+        heard so. An error that quotes another branch, or names another flow, is somebody's invention.
+        """
+    def sent_by_worker(self, data: bytes) -> int | None:
+        """The number of the worker that has sent what an error quotes; None where that shows no branch of ours."""
     def branch(self, loop: int = 0) -> bytes:
         """A branch for a request about to be sent; `loop` is 32 bits of RFC 3261 §16.6 step 8."""
     def release_branch(self, branch: bytes) -> bool:

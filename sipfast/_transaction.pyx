@@ -45,7 +45,7 @@ from ._machines cimport (
     kind_of,
     server_machine,
 )
-from ._matching cimport Key, identify, merge_hash, method_of, same_legacy, tag_of
+from ._matching cimport Key, identify, merge_hash, method_of, quoted_branch, same_legacy, tag_of
 from ._parser cimport Cursor, H_VIA, M_ACK, M_CANCEL, M_INVITE, Message, Span, Via, method_id, parse_message
 from ._wheel cimport Timed, Wheel
 from ._writer cimport make_ack, make_cancel, make_response
@@ -54,6 +54,7 @@ from ._machines import STATES, durations
 from .errors import TransportError
 
 NEW, ABSORBED, MERGED, UNMATCHED = VERDICT_NEW, VERDICT_ABSORBED, VERDICT_MERGED, VERDICT_UNMATCHED
+UNREACHABLE = OUTCOME_UNREACHABLE
 
 cdef enum:
     ANY_BUT_CANCEL = 0xffffffff
@@ -299,7 +300,7 @@ cdef class ClientTransaction(Transaction):
             layer.timeouts += self.over
             self.terminate()
             if step.actions & FAIL and handler is not None:
-                handler.on_failure(self, 503 if event == ON_ERROR else 408, now)
+                handler.on_failure(self, OUTCOME_UNREACHABLE if event == ON_ERROR else 408, now)
             return 0
         if event == ON_1XX:
             self.provisional = True
@@ -502,6 +503,46 @@ cdef class TransactionLayer:
         transaction.happen(event_of(response.status), response, now)
         return True
 
+    cdef bint undelivered(self, bytes data, Flow flow, int64_t now) except -1:
+        # RFC 3261 §17.1.4. The error may be forged: it counts only where it shows a branch that is ours to the last digit,
+        # which those on the way know and nobody else, and where it is about the way that the request went.
+        cdef const unsigned char *p = <const unsigned char *>PyBytes_AS_STRING(data)
+        cdef Span name, branch
+        cdef Slot *slot
+        cdef ClientTransaction request = None, cancel = None
+        if not quoted_branch(p, PyBytes_GET_SIZE(data), &name, &branch):
+            return False
+        slot = self.slots.locate(p + branch.start, branch.end - branch.start)
+        if slot == NULL:
+            return False
+        if slot.transaction != NULL:
+            request = <ClientTransaction>slot.transaction
+        if method_id(p, name) == M_CANCEL:
+            if slot.cancel != NULL:
+                cancel = <ClientTransaction>slot.cancel
+            if not self.give_up(cancel, flow, now):
+                return False
+            self.give_up(request, flow, now)  # who has rung, and is not there for the CANCEL, will not answer
+            return True
+        if request is None or request.method != method_of(p, method_id(p, name), name):
+            return False                      # an ACK: nothing depends on it, its response has come
+        return self.give_up(request, flow, now)
+
+    cdef bint give_up(self, ClientTransaction transaction, Flow flow, int64_t now) except -1:
+        # With its final response a request has arrived, whatever became of a copy of it.
+        if transaction is None or transaction.state >= ACCEPTED or not transaction.flow.same_peer(flow):
+            return False
+        self.unreachable += 1
+        transaction.happen(ON_ERROR, None, now)
+        return True
+
+    cdef int sender_of(self, bytes data) noexcept:
+        cdef const unsigned char *p = <const unsigned char *>PyBytes_AS_STRING(data)
+        cdef Span name, branch
+        if not quoted_branch(p, PyBytes_GET_SIZE(data), &name, &branch):
+            return -1
+        return self.worker_of(p + branch.start, branch.end - branch.start)
+
     cdef bytes new_branch(self, uint32_t loop):
         return self.slots.reserve(loop)
 
@@ -611,6 +652,13 @@ cdef class TransactionLayer:
     def take_response(self, Message message not None, Flow flow not None, int64_t now):
         return self.receive_response(message, flow, now)
 
+    def take_undelivered(self, bytes data not None, Flow flow not None, int64_t now):
+        return self.undelivered(data, flow, now)
+
+    def sent_by_worker(self, bytes data not None):
+        worker = self.sender_of(data)
+        return None if worker < 0 else worker
+
     def branch(self, uint32_t loop=0):
         return self.new_branch(loop)
 
@@ -634,5 +682,5 @@ cdef class TransactionLayer:
             "retransmissions_received": self.retransmissions_received,
             "retransmissions_sent": self.retransmissions_sent, "timeouts": self.timeouts,
             "stray_responses": self.stray_responses, "merged": self.merged,
-            "transport_errors": self.transport_errors,
+            "transport_errors": self.transport_errors, "unreachable": self.unreachable,
         }

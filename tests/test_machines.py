@@ -31,7 +31,7 @@ REQUEST, ACK, R1, R2, R3, ERROR = "request", "ACK", "1xx", "2xx", "300-699", "tr
 INVITE_CLIENT = {
     ("Calling", "timer A"): Then("Calling", ("INVITE",)),
     ("Calling", "timer B"): Then("Terminated", told=("failure 408",)),
-    ("Calling", ERROR): Then("Terminated", told=("failure 503",)),
+    ("Calling", ERROR): Then("Terminated", told=("unreachable",)),
     ("Calling", R1): Then("Proceeding", told=("180",)),
     ("Calling", R2): Then("Accepted", told=("200",)),
     ("Calling", R3): Then("Completed", ("ACK",), ("486",)),
@@ -39,23 +39,24 @@ INVITE_CLIENT = {
     ("Proceeding", R2): Then("Accepted", told=("200",)),
     ("Proceeding", R3): Then("Completed", ("ACK",), ("486",)),
     ("Proceeding", "64*T1 after CANCEL"): Then("Terminated", told=("failure 408",)),
+    ("Proceeding", ERROR): Then("Terminated", told=("unreachable",)),  # RFC 3261 §17.1.4
     ("Accepted", R2): Then("Accepted", told=("200",)),
     ("Accepted", "timer M"): Then("Terminated"),
     ("Completed", R3): Then("Completed", ("ACK",)),
-    ("Completed", ERROR): Then("Terminated", told=("failure 503",)),
+    ("Completed", ERROR): Then("Terminated", told=("unreachable",)),
     ("Completed", "timer D"): Then("Terminated"),
 }
 # RFC 3261 §17.1.2.2, figure 6
 CLIENT = {
     ("Trying", "timer E"): Then("Trying", ("OPTIONS",)),
     ("Trying", "timer F"): Then("Terminated", told=("failure 408",)),
-    ("Trying", ERROR): Then("Terminated", told=("failure 503",)),
+    ("Trying", ERROR): Then("Terminated", told=("unreachable",)),
     ("Trying", R1): Then("Proceeding", told=("180",)),
     ("Trying", R2): Then("Completed", told=("200",)),
     ("Trying", R3): Then("Completed", told=("486",)),
     ("Proceeding", "timer E"): Then("Proceeding", ("OPTIONS",)),
     ("Proceeding", "timer F"): Then("Terminated", told=("failure 408",)),
-    ("Proceeding", ERROR): Then("Terminated", told=("failure 503",)),
+    ("Proceeding", ERROR): Then("Terminated", told=("unreachable",)),
     ("Proceeding", R1): Then("Proceeding", told=("180",)),
     ("Proceeding", R2): Then("Completed", told=("200",)),
     ("Proceeding", R3): Then("Completed", told=("486",)),
@@ -166,6 +167,9 @@ class Play:
             self.world.line.broken = True
             if state == "Completed":
                 self.status(404)
+            elif self.method == "INVITE":     # nothing is sent in this state: the copy that failed is an earlier one
+                self.world.layer.take_undelivered(self.data, self.world.flow, self.world.now)
+                return
         assert self.user.told == []           # it never hears of it before the caller returns
         self.world.run_to(500 if state == "Proceeding" else 0)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from sipfast import config
 from sipfast._flow import Flow, Sink
 from sipfast._parser import Message, parse
-from sipfast._transaction import NEW, ClientTransaction, Handler, ServerTransaction, TransactionLayer
+from sipfast._transaction import NEW, UNREACHABLE, ClientTransaction, Handler, ServerTransaction, TransactionLayer
 from sipfast._wheel import Wheel
 from sipfast._writer import response
 from sipfast.errors import TransportError
@@ -50,7 +50,7 @@ class User(Handler):
         return self.note(response.status, now)
 
     def on_failure(self, transaction: ClientTransaction, status: int, now: int) -> int:
-        return self.note(f"failure {status}", now)
+        return self.note("unreachable" if status == UNREACHABLE else f"failure {status}", now)
 
     def on_cancel(self, transaction: ServerTransaction, cancel: Message, now: int) -> int:
         return self.note(f"cancel {cancel.method}", now)
