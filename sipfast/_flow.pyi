@@ -37,6 +37,12 @@ class Receiver:
 
     def receive(self, data: bytes, flow: Flow, now: int) -> int:
         """Take one datagram. What it brings about leaves at the next `commit`."""
+    def failed(self, flow: Flow, data: bytes, now: int) -> int:
+        """Take what could not be delivered by a flow (RFC 3261 §18.4), perhaps cut; to be followed by a `commit`.
+
+        Not called from within any other method: what fails while a batch is sent is told afterwards. An error of ICMP can
+        be forged, so nothing but what it quotes says whether it is true.
+        """
     def may_wait(self, data: bytes) -> bool:
         """Whether it may be received later than what came after it, when more comes than is handled; not by default."""
     def advance(self, now: int) -> int:

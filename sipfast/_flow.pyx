@@ -166,6 +166,9 @@ cdef class Receiver:
     cpdef int receive(self, bytes data, Flow flow, int64_t now) except -1:
         raise NotImplementedError("a Receiver needs its own receive()")
 
+    cpdef int failed(self, Flow flow, bytes data, int64_t now) except -1:
+        return 0
+
     cpdef bint may_wait(self, bytes data) except -1:
         return False
 

@@ -55,6 +55,7 @@ cdef class Engine(Receiver):
     cdef list mail                       # for each worker, the frames that leave at the next commit
     cdef long handed_over, handed_in, notices
     # counters
+    cdef long undeliverable
     cdef long received, requests, responses, keepalives, malformed, discarded, stateless, strays, unpromised, commits
     cdef long failed_commits, rerouted
 
@@ -63,6 +64,7 @@ cdef class Engine(Receiver):
     cdef int told_of_upstream(self, bytes body, int64_t now) except -1
     cdef int deliver(self) except -1
     cdef int moved(self, list moves) except -1
+    cdef int undelivered(self, Flow flow, bytes data, int64_t now) except -1
     cdef int request(self, Message request, Flow flow, int64_t now) except -1
     cdef int response(self, Message response, Flow flow, int64_t now) except -1
     cdef int answer(self, Message request, Flow flow, int status, bytes extra) except -1

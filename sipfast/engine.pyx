@@ -80,9 +80,11 @@ cdef enum:
     COMPLAIN_EVERY = 10_000  # ms
 
 cdef enum:
+    FRAME_FAILED = 70            # "F": size of the flow, flow, what could not be delivered by it
     FRAME_NOTICE = 82            # "R": for redial; "M": hops, size of the flow, flow, message
     FRAME_MOVE = 86              # "V": a records.Move
     FRAME_UPSTREAM = 85          # "U": of an upstream's address
+    MOST_QUOTED = 4096           # bytes: of what could not be delivered, all that another worker needs
 
 cdef bytes ALLOW = b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, NOTIFY, REFER, MESSAGE, SUBSCRIBE, INFO, PRACK, UPDATE\r\n"
 cdef bytes CAPABILITIES = ALLOW + b"Accept: application/sdp, message/sipfrag\r\nSupported: path\r\n"
@@ -229,6 +231,29 @@ cdef class Engine(Receiver):
                 self.unavailable(message, flow, now)
         return 0
 
+    cpdef int failed(self, Flow flow, bytes data, int64_t now) except -1:
+        # The kernel may tell any worker: it looks for the socket that the addressee's own datagrams would come to.
+        cdef int home
+        cdef bytes packed
+        self.undeliverable += 1
+        if self.workers > 1:
+            home = self.transactions.sender_of(data)
+            if 0 <= home < self.workers and home != self.worker:
+                packed = flow.pack()
+                self.handed_over += 1
+                self.mailed = True
+                (<list>self.mail[home]).append(b"F%c%b%b" % (<int>PyBytes_GET_SIZE(packed), packed, data[:MOST_QUOTED]))
+                return 0
+        return self.undelivered(flow, data, now)
+
+    cdef int undelivered(self, Flow flow, bytes data, int64_t now) except -1:
+        # RFC 3261 §18.4. Responses and ACKs are nobody's: nothing is done about those (§16.9).
+        try:
+            self.transactions.undelivered(data, flow, now)
+        except StoreError as error:
+            self._store_failed(error, now)
+        return 0
+
     cdef int unavailable(self, Message request, Flow flow, int64_t now) except -1:
         # RFC 3261 §21.5.4: the store failed while this request was handled.
         cdef bytes extra = b"Retry-After: 5\r\n"
@@ -318,6 +343,10 @@ cdef class Engine(Receiver):
             self.told_of_upstream(frame[1:], now)
             return
         self.handed_in += 1
+        if frame[0] == FRAME_FAILED:
+            size = frame[1]
+            self.undelivered(Flow.unpack(frame[2:2 + size]), frame[2 + size:], now)
+            return
         self.hops = frame[1]
         size = frame[2]
         self.take(frame[3 + size:], Flow.unpack(frame[3:3 + size]), now)
@@ -755,7 +784,7 @@ cdef class Engine(Receiver):
             "keepalives": self.keepalives, "malformed": self.malformed, "discarded": self.discarded,
             "answered_stateless": self.stateless, "stray_responses": self.strays, "forwarded": self.proxy.forwarded,
             "loops": self.proxy.looped, "commits": self.commits, "failed_commits": self.failed_commits,
-            "answers_taken_back": self.unpromised, "timers": self.wheel.count,
+            "undeliverable": self.undeliverable, "answers_taken_back": self.unpromised, "timers": self.wheel.count,
             "upstream_failures": self.upstreams.failures, "rerouted": self.rerouted,
             "handed_over": self.handed_over, "handed_in": self.handed_in, "notices": self.notices,
         }

@@ -21,6 +21,7 @@ cdef class Branch:
     cdef Branch next        # of the same context; None: the last
     cdef bint done
     cdef bint given_up       # another branch has taken its place; only a 2xx to INVITE is still of use
+    cdef bint by_token      # its target is that of a flow token
     cdef bint known          # its phone has the INVITE from before a restart, and will answer that one
 
 # RFC 3261 §16.7: what gathers the responses of all branches of one request.
@@ -31,12 +32,13 @@ cdef class ResponseContext(Waiter):
     cdef readonly Flow flow
     cdef Branch first
     cdef Message best
-    cdef readonly int best_status
+    cdef readonly int best_status        # OUTCOME_UNREACHABLE: no branch has done better; `unreached` is the answer
+    cdef int unreached
     cdef list challenges
     cdef readonly bint final_sent
     cdef readonly Group group            # the upstream that it goes to, whichever of its addresses; None: to phones
     cdef bytes retry_after               # the header line of a 503 of our own: the upstream is down
-    cdef bint cancelled
+    cdef bint cancelled                  # by the caller
     cdef readonly bytes caller           # AORs of a call that redial wants to hear of, else None
     cdef readonly bytes callee
     cdef bint pending(self) noexcept
@@ -45,6 +47,7 @@ cdef class ResponseContext(Waiter):
     cdef int consider(self, Message response, int status) except -1
     cdef list tried(self)                # addresses of the upstream
     cdef bint goes_on(self, int64_t now) except -1
+    cdef int lose(self, Branch branch) except -1
     cdef int cancel_pending(self, int64_t now) except -1
     cdef bytes with_challenges(self, Message best)
     cdef tuple known_key                 # in proxy.known

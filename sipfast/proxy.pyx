@@ -28,7 +28,7 @@ from ._parser cimport (
     Span,
     Via,
 )
-from ._transaction cimport ClientTransaction, Handler, ServerTransaction, TransactionLayer
+from ._transaction cimport OUTCOME_UNREACHABLE, ClientTransaction, Handler, ServerTransaction, TransactionLayer
 from ._wheel cimport Timed, Wheel
 from ._writer cimport Edits, drop_first_values, drop_top_via, make_response, note_received, put
 from .outbound cimport Outbound
@@ -63,7 +63,9 @@ cdef class Branch:
 
 
 cdef int rank(int status) noexcept:
-    # The lower, the better. §16.7 step 6: any 6xx, else the lowest class.
+    # The lower, the better. §16.7 step 6: any 6xx, else the lowest class. Who cannot be reached has not answered at all.
+    if status == OUTCOME_UNREACHABLE:
+        return 1000
     if status >= 600:
         return 0
     if status == 408:
@@ -210,8 +212,13 @@ cdef class ResponseContext(Waiter):
         if branch.done:
             return 0
         branch.done = True
-        if branch.transaction.provisional or not self.goes_on(now):
-            self.consider(None, status if self.retry_after is None else 503)      # §16.8, §16.9
+        if status == OUTCOME_UNREACHABLE and self.cancelled:
+            self.consider(None, 487)          # §9.1: it rings no more, which is what the caller wants
+        elif branch.transaction.provisional or not self.goes_on(now):
+            if status == OUTCOME_UNREACHABLE:
+                self.lose(branch)             # §16.9
+            else:
+                self.consider(None, status if self.retry_after is None else 503)      # §16.8
         return self.settle(now)
 
     cdef int unanswered(self, ClientTransaction transaction, int64_t now) except -1:
@@ -281,6 +288,14 @@ cdef class ResponseContext(Waiter):
             return False
         return self.proxy.on_lost is not None and self.proxy.on_lost(self, now)
 
+    cdef int lose(self, Branch branch) except -1:
+        # §16.9 has a proxy behave as if 503 had come, and §16.7 step 6 make that a 500, for it knows of one request only. We
+        # know more: a phone that cannot be reached is 480 (§21.4.18); of an upstream step 6 itself lets us say 503, since
+        # whatever we sent there would fare alike; and a token's flow is 430 (RFC 5626 §5.3.1).
+        cdef int status = 503 if branch.member is not None else 430 if branch.by_token else 480
+        self.unreached = status if self.unreached in (0, status) else 480
+        return self.consider(None, OUTCOME_UNREACHABLE)
+
     cdef int cancel_pending(self, int64_t now) except -1:
         cdef Branch branch
         if not self.server.invite:            # §9.1: only INVITE is cancelled
@@ -303,6 +318,8 @@ cdef class ResponseContext(Waiter):
 
     cdef int finish(self, int64_t now) except -1:
         cdef int status = self.best_status if self.best_status else 408
+        if status == OUTCOME_UNREACHABLE:
+            status = self.unreached
         if self.request.method == M_BYE and self.proxy.on_ended is not None:
             self.proxy.on_ended(self.request.text(self.request.call_id), now)
         # Redial may have a better answer to a call: its caller waits for another instead of hearing 480.
@@ -318,7 +335,7 @@ cdef class ResponseContext(Waiter):
             # for that upstream would fare alike.
             if status == 503 and self.retry_after is not None:
                 extra = self.retry_after
-            elif status == 503:
+            elif status == 503 and self.best_status != OUTCOME_UNREACHABLE:
                 status = 500
             data = make_response(self.request, status, self.flow, self.server.tag(), extra, None, b"")
         else:
@@ -559,15 +576,16 @@ cdef class Proxy(Timed):
             last = self.add_branch(context, last)
         branch = context.first if branch is None else branch.next
         for target in targets:
+            branch.by_token = target.by_token
             if target.flow is not None:
                 branch.member = self.upstreams.at(target.flow)
             if branch.member is not None and branch.member.down:
                 branch.done = True            # by a Route: nothing else leads there
                 context.retry_after = branch.member.retry_after()
                 context.consider(None, 503)
-            elif target.flow is None:         # §16.9: as if 503 had come
+            elif target.flow is None:
                 branch.done = True
-                context.consider(None, 503)
+                context.lose(branch)
             else:
                 mark = self.transactions.new_branch(loop)
                 data = self.rewrite(request, context.flow, target, mark, plan, extra)

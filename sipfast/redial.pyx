@@ -30,7 +30,7 @@ from ._records cimport (
     StoredWatch, WatchEntry, bytes_of, piece_in, piece_of, same_piece, stored_watch, written_watch,
 )
 from ._refer cimport Referrer, contact_of, expires_of, fragment_of
-from ._transaction cimport ClientTransaction, Handler
+from ._transaction cimport OUTCOME_UNREACHABLE, ClientTransaction, Handler
 from ._watchlist cimport EXPIRE, REWRITE, REWRITE_AFTER, Watchlist
 from ._wheel cimport Wheel
 from .location cimport Location
@@ -91,7 +91,7 @@ cdef class Recall(Handler):
         return 0
 
     cpdef int on_failure(self, ClientTransaction transaction, int status, int64_t now) except -1:
-        """The REFER was never answered, or could not be sent."""
+        """The REFER was never answered, or could not be delivered."""
         transaction.handler = None
         self.refer = None
         self.redial.refer_answered(self, status, None, now)
@@ -495,7 +495,7 @@ cdef class Redial(Watchlist):
                                                "attempt": watch.at.attempts}})
 
     cdef refer_answered(self, Recall recall, int status, Message response, int64_t now):
-        """The REFER got a final response; None: it was never answered, which counts as `status`."""
+        """The REFER got a final response; None: none came, and why is `status`, 408 or OUTCOME_UNREACHABLE."""
         if recall.over:
             return
         if status == 482 or 200 <= status < 300:
@@ -505,9 +505,13 @@ cdef class Redial(Watchlist):
             if self._settings.end_on == "refer" and self._remove(recall.pair, "REFER accepted"):
                 self._counts["completed"] += 1
             return
-        if not recall.call_id:
-            reason = "no answer to REFER" if response is None else (<object>response).reason
-            self._come_to_nothing(recall, f"REFER got {status} {reason}"[:MOST_RESULT], now)
+        if recall.call_id:
+            return
+        if status == OUTCOME_UNREACHABLE:
+            self._come_to_nothing(recall, "caller's phone cannot be reached", now)
+            return
+        reason = "no answer to REFER" if response is None else (<object>response).reason
+        self._come_to_nothing(recall, f"REFER got {status} {reason}"[:MOST_RESULT], now)
 
     cpdef _come_to_nothing(self, Recall recall, str result, int64_t now):
         """The recall failed: back to armed with its remaining life, or to the end where the attempts are used up."""

@@ -21,7 +21,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from ._flow cimport Flow
 from ._parser cimport Message
-from ._transaction cimport ClientTransaction, Handler, TransactionLayer
+from ._transaction cimport OUTCOME_UNREACHABLE, ClientTransaction, Handler, TransactionLayer
 from ._wheel cimport Timed, Wheel
 
 log = logging.getLogger("sipfast.upstream")
@@ -63,7 +63,7 @@ cdef class Member(Handler):
 
     cdef int miss(self, ClientTransaction transaction, int status, int64_t now) except -1:
         cdef object since = self.waiting.pop(transaction, None)
-        if status == 503:                     # RFC 3261 §18.4: not even sent
+        if status == OUTCOME_UNREACHABLE:     # RFC 3261 §18.4
             return self.fail(now, "cannot be reached", False)
         if since is not None and self.heard < <int64_t>since:
             return self.fail(now, "no answer", False)

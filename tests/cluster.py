@@ -41,6 +41,7 @@ class Cluster(Server):
         self.engines: list[Any] = []
         self.posted: list[tuple[int, int, bytes, int]] = []  # when it is there, for whom, what, from whom
         self.backlog: list[list[tuple[bytes, Address]]] = []
+        self.errors: list[list[tuple[bytes, Address]]] = []  # of ICMP, which the kernel gives to who has that peer
         self.dying = list(self.deaths)
         self.up: dict[int, int] = {}  # workers that are down: when they come back
 
@@ -73,6 +74,7 @@ class Cluster(Server):
         self.up.clear()
         self.posted.clear()
         self.backlog = [[] for _ in range(self.workers)]
+        self.errors = [[] for _ in range(self.workers)]
         self.engines = []
         for number in range(self.workers):
             self.engines.append(self._engine_of(number, now, resumed=False))
@@ -98,6 +100,10 @@ class Cluster(Server):
         if self.engine is not None:
             self.backlog[self.home(source)].append((data, source))
 
+    def undelivered(self, data: bytes, to: Address, now: int) -> None:
+        if self.engine is not None:
+            self.errors[self.home(to)].append((data, to))
+
     def advance(self, now: int) -> None:
         if self.engine is None:
             if now >= self.up_at:
@@ -119,6 +125,9 @@ class Cluster(Server):
 
     def _turn(self, number: int, now: int) -> None:
         engine = self.engines[number]
+        errors, self.errors[number] = self.errors[number], []
+        for data, to in errors:
+            engine.failed(Flow(*to), data, now)
         batch, self.backlog[number] = self.backlog[number], []
         for data, source in batch:
             self.taken += 1
@@ -145,7 +154,8 @@ class Cluster(Server):
     def deadline(self) -> int | None:
         if self.engine is None:
             return self.up_at
-        dues = [self.now for number, batch in enumerate(self.backlog) if batch and number not in self.up]
+        waiting = [*enumerate(self.backlog), *enumerate(self.errors)]
+        dues = [self.now for number, batch in waiting if batch and number not in self.up]
         dues += [when for when, worker, *_ in self.posted if worker not in self.up]
         dues += self.up.values()
         dues += [max(self.now, START + death.after) for death in self.dying]

@@ -58,6 +58,9 @@ class Endpoint:
     def receive(self, data: bytes, source: Address, now: int) -> None:
         raise NotImplementedError
 
+    def undelivered(self, data: bytes, to: Address, now: int) -> None:
+        """An ICMP error has come about something sent, of which it quotes the beginning. Phones take no notice."""
+
     def advance(self, now: int) -> None:
         """Run what is due."""
         self.now = now

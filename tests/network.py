@@ -21,6 +21,7 @@ from sipfast._flow import Flow, Sink
 from sipfast.config import Config, Listener
 
 START = 1_700_000_000_000  # ms since the epoch: any time will do
+QUOTED = 520  # bytes of a datagram that an ICMP error brings back (RFC 1812 §4.3.2.3)
 E = TypeVar("E", bound=Endpoint)
 
 
@@ -67,6 +68,7 @@ class Network:
         self._at: dict[Address, Endpoint] = {}
         self._woken: dict[Endpoint, int] = {}  # the earliest wake-up that is in the heap
         self.watchers: list[Callable[[Event], None]] = []  # told of each datagram as it is sent
+        self.icmp = False  # whether a datagram to nobody brings back an error: port unreachable
 
     # Who is where
 
@@ -123,9 +125,16 @@ class Network:
         target = self._at.get(to)
         if target is None:
             event.fate = "nobody there"
+            sender = self._at.get(source)
+            if self.icmp and sender is not None:
+                self.after(self.random.randint(*self.line.latency), self._bounce, sender, event.data[:QUOTED], to)
             return
         target.receive(event.data, source, self.now)
         self._wake(target)
+
+    def _bounce(self, sender: Endpoint, quoted: bytes, to: Address) -> None:
+        sender.undelivered(quoted, to, self.now)
+        self._wake(sender)
 
     # Time
 
@@ -269,6 +278,7 @@ class Server(Endpoint):
         self.engine: Any = None
         self.up_at = 0  # while down: when it comes back
         self._batch: list[tuple[bytes, Address]] = []
+        self._failed: list[tuple[bytes, Address]] = []
         self._losing = False
         self.on_output: Callable[[bytes, Address], None] = lambda data, to: None
 
@@ -297,6 +307,7 @@ class Server(Endpoint):
         """Die: what is not committed is gone, and so is everything in memory."""
         self.engine = None
         self._batch.clear()
+        self._failed.clear()
         self._losing = False
         self.store.abort()
         if self.reopen is not None:
@@ -317,11 +328,18 @@ class Server(Endpoint):
         if self.engine is not None:
             self._batch.append((data, source))
 
+    def undelivered(self, data: bytes, to: Address, now: int) -> None:
+        if self.engine is not None:
+            self._failed.append((data, to))
+
     def advance(self, now: int) -> None:
         if self.engine is None:
             if now >= self.up_at:
                 self.start(now)
             return
+        failed, self._failed = self._failed, []
+        for data, to in failed:
+            self.engine.failed(Flow(*to), data, now)
         batch, self._batch = self._batch, []
         for data, source in batch:
             self.taken += 1
@@ -338,7 +356,7 @@ class Server(Endpoint):
     def deadline(self) -> int | None:
         if self.engine is None:
             return self.up_at
-        if self._batch:
+        if self._batch or self._failed:
             return self.now
         due: int = self.engine.next_deadline()
         return due if due >= 0 else None
