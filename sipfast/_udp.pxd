@@ -26,6 +26,7 @@ cdef class UdpTransport(Sink):
     cdef char *space
     cdef size_t room                    # bytes for one datagram
     cdef int used                       # slots whose lengths the last read has changed
+    cdef bint telling                   # the loop calls `_tell_failures`
     # Overload
     cdef bint postponing                # what may wait does so until everything else was read
     cdef bint called                    # the loop calls `_go_on`
@@ -40,4 +41,5 @@ cdef class UdpTransport(Sink):
     cdef int relieve(self, UdpSocket sock) except -1
     cdef int work_off(self) except -1
     cdef int finish(self, int64_t now) except -1
+    cdef int look_at_errors(self, UdpSocket sock) except -1
     cdef int arm(self, int64_t now) except -1

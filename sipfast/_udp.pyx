@@ -12,6 +12,9 @@ REGISTERs) is put aside, everything else is handled first, and then what waits, 
 back costs them, and not those who call: what the kernel would have thrown away blindly is thrown away only where too much
 waits.
 
+What could not be delivered is given to the receiver by a call of the loop of its own, outside of the batch whose sending
+failed, and makes a batch with all that comes of it.
+
 There is one timer of the loop for all timers of the receiver. It may fire too early: it is set again only when the
 next deadline comes before it, which under load saves nearly all of the setting.
 
@@ -89,7 +92,13 @@ cdef enum:
     STAGGER = 1088  # bytes between two buffers, an odd number of cache lines: they must not all fall on the same ones
 
 # What an ICMP message about an earlier datagram can make a read say; it tells nothing about this one.
-ICMP = frozenset((errors.ECONNREFUSED, errors.ECONNRESET, errors.EHOSTUNREACH, errors.ENETUNREACH, errors.EHOSTDOWN))
+ICMP = frozenset(
+    getattr(errors, name, 0)
+    for name in (
+        "ECONNREFUSED", "ECONNRESET", "EHOSTUNREACH", "ENETUNREACH", "EHOSTDOWN", "ENONET", "EPROTO", "ENOPROTOOPT",
+        "EOPNOTSUPP", "EMSGSIZE", "EACCES",
+    )
+)
 
 
 def interface_addresses():
@@ -195,6 +204,8 @@ cdef class UdpTransport(Sink):
         self.postponed_drops += len(self.postponed)
         self.postponed.clear()
         self.postponing = False
+        for sock in self.sockets:
+            sock.failed.clear()
 
     def close(self):
         cdef UdpSocket sock
@@ -241,6 +252,8 @@ cdef class UdpTransport(Sink):
             if sock.blocked and not sock.waiting:
                 sock.waiting = True
                 self.loop.add_writer(sock.fd, self._writable, sock)
+            if sock.alarmed:
+                self.look_at_errors(sock)
 
     def _writable(self, UdpSocket sock not None):
         sock.blocked = False
@@ -248,6 +261,8 @@ cdef class UdpTransport(Sink):
         if not sock.blocked:
             sock.waiting = False
             self.loop.remove_writer(sock.fd)
+        if sock.alarmed:
+            self.look_at_errors(sock)
 
     # Reading
 
@@ -257,6 +272,8 @@ cdef class UdpTransport(Sink):
             if self.postponing or (count == BATCH and sock.crowded()):
                 self.relieve(sock)
             self.arm(self.clock.now())
+        if sock.alarmed or (count == 0 and sock.watched):     # it was an error that woke us, then
+            self.look_at_errors(sock)
 
     cdef int take_batch(self, UdpSocket sock) except -1:
         """Read what is there, hand it over, commit and send. Returns how many there were."""
@@ -264,6 +281,7 @@ cdef class UdpTransport(Sink):
         cdef int64_t now
         if count <= 0:
             if count < 0:
+                sock.alarmed = True
                 self._read_failed(errno)
             return 0
         now = self.clock.now()
@@ -386,6 +404,46 @@ cdef class UdpTransport(Sink):
         self.flush()
         return 0
 
+    # What could not be delivered
+
+    cdef int look_at_errors(self, UdpSocket sock) except -1:
+        """Read the error queue, and have the receiver told of it and of what could not be sent."""
+        if sock.fd < 0:
+            return 0
+        sock.read_errors()
+        # libuv stops to watch a socket that has an error, after one call.
+        if self.reading:
+            self.loop.remove_reader(sock.fd)
+            self.loop.add_reader(sock.fd, self._readable, sock)
+        elif sock.waiting:
+            self.loop.remove_writer(sock.fd)
+            self.loop.add_writer(sock.fd, self._writable, sock)
+        if not self.reading:
+            sock.failed.clear()
+        elif sock.failed and not self.telling:
+            self.telling = True
+            self.loop.call_soon(self._tell_failures)
+        return 0
+
+    def _tell_failures(self):
+        cdef UdpSocket sock
+        cdef int64_t now = self.clock.now()
+        cdef list failed
+        self.telling = False
+        if not self.reading:
+            return
+        for sock in self.sockets:
+            failed = sock.failed
+            sock.failed = []
+            for flow, data in failed:
+                try:
+                    self.receiver.failed(flow, data, now)
+                except Exception as error:
+                    self._failed("undeliverable-failed", error)
+        self.finish(now)
+        if self.reading:
+            self.arm(now)
+
     # Timers
 
     def advance(self):
@@ -438,12 +496,13 @@ cdef class UdpTransport(Sink):
 
     def counters(self):
         cdef UdpSocket sock
-        cdef uint64_t sent = 0, segments = 0, send_errors = 0, send_drops = 0, drops = 0
+        cdef uint64_t sent = 0, segments = 0, send_errors = 0, send_drops = 0, drops = 0, network_errors = 0
         for sock in self.sockets:
             sent += sock.sent
             segments += sock.segments
             send_errors += sock.send_errors
             send_drops += sock.send_drops
+            network_errors += sock.errors
             if sock.fd >= 0:
                 drops += kernel_drops(sock.socket)
         return {
@@ -459,6 +518,7 @@ cdef class UdpTransport(Sink):
             "udp_sent_together": segments,
             "udp_send_errors": send_errors,
             "udp_send_drops": send_drops,
+            "udp_network_errors": network_errors,
             "udp_unroutable": self.unroutable,
             "udp_failures": self.failures,
         }

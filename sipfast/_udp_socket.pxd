@@ -75,6 +75,12 @@ cdef class UdpSocket:
     cdef bint blocked                   # the kernel's send buffer is full
     cdef bint waiting                   # the loop calls us when it is not full any more
     cdef uint64_t sent, segments, send_errors, send_drops
+    # What could not be delivered
+    cdef bint watched                   # by the kernel, for errors
+    cdef bint alarmed                   # a sign of an error was seen: the error queue is to be read
+    cdef unsigned int tries             # of the oldest message, or of the window
+    cdef uint64_t errors                # read from the queue
+    cdef list failed                    # (flow, data), for whoever takes them
     cdef bint batched                   # by sendmmsg
     cdef bint segmenting                # the kernel cuts what is handed to it in one piece (UDP_SEGMENT)
     # The ring
@@ -100,6 +106,9 @@ cdef class UdpSocket:
     cdef int drain(self) noexcept
     cdef int send_window(self, unsigned int count) noexcept
     cdef int send_oldest(self) noexcept
+    cdef int refused(self, int number) noexcept
+    cdef int fail(self, sockaddr_in6 *peer, bytes data) noexcept
+    cdef int read_errors(self) noexcept
     cdef int group(self, unsigned int count) noexcept
     cdef bint same_way(self, unsigned int a, unsigned int b) noexcept
     cdef int join(self, int groups) noexcept

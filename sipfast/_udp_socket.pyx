@@ -7,7 +7,12 @@ the way through its stack, which is four fifths of what sending costs, is gone o
 same datagrams. It pays where a peer gets many messages at a time: another server, an SBC, a trunk.
 
 Messages that the kernel has no room for wait in the ring; what finds the ring full is lost, as on any full link, and
-counted. A message that cannot be sent at all (no route, too big, refused) is counted and the next one sent.
+counted.
+
+What cannot be delivered is kept for whoever asks (RFC 3261 §18.4): a message that the kernel does not send (no route, too
+big, forbidden), and what an ICMP error brings back of one that it did. Such errors wait in the socket's error queue
+(IP_RECVERR, ip(7)), and each is also told, once, to whatever call comes next, which need not be about that message. So no
+refusal is believed at once, and every sign of an error has the queue looked at.
 
 Where the platform has no sendmmsg, or by choice, they leave one by one.
 """
@@ -17,14 +22,14 @@ import sys
 
 import cython
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.ref cimport Py_DECREF, Py_INCREF
-from libc.errno cimport EAGAIN, EINTR, errno
+from libc.errno cimport EAGAIN, ECONNREFUSED, EINTR, ENOBUFS, ENOMEM, errno
 from libc.stdint cimport uint16_t, uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
-from ._flow cimport Flow
+from ._flow cimport TRANSPORT_UDP, Flow, make_flow
 
 cdef extern from *:
     """
@@ -75,6 +80,47 @@ cdef extern from *:
     #define SIPFAST_SEGMENT -1
     static void set_segment(struct msghdr *m, unsigned short size) {}
     #endif
+    /* The next error of the error queue: how much of the message it quotes, -1 where there is none. `dead`: it means that
+       the message has not arrived and will not (RFC 3261 §18.4); the others are about the path's MTU, its load, or loops. */
+    #ifdef __linux__
+    #include <time.h>
+    #include <linux/errqueue.h>
+    #define SIPFAST_RECVERR IP_RECVERR
+    #define SIPFAST_RECVERR6 IPV6_RECVERR
+    static ssize_t next_error(int fd, char *space, size_t room, struct sockaddr_in6 *peer, int *dead) {
+        union { char bytes[512]; struct cmsghdr align; } notes;
+        struct iovec part = { space, room };
+        struct msghdr m;
+        struct cmsghdr *c;
+        ssize_t size;
+        memset(&m, 0, sizeof m);
+        memset(peer, 0, sizeof *peer);
+        m.msg_name = peer;
+        m.msg_namelen = sizeof *peer;
+        m.msg_iov = &part;
+        m.msg_iovlen = 1;
+        m.msg_control = &notes;
+        m.msg_controllen = sizeof notes;
+        size = recvmsg(fd, &m, MSG_ERRQUEUE | MSG_DONTWAIT);
+        *dead = 0;
+        if (size < 0) return -1;
+        for (c = CMSG_FIRSTHDR(&m); c != NULL; c = CMSG_NXTHDR(&m, c)) {
+            struct sock_extended_err e;
+            if (!(c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_RECVERR)
+                && !(c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_RECVERR)) continue;
+            memcpy(&e, CMSG_DATA(c), sizeof e);
+            if (e.ee_origin == SO_EE_ORIGIN_ICMP)           /* unreachable, but for "fragmentation needed"; bad parameter */
+                *dead = (e.ee_type == 3 && e.ee_code != 4) || e.ee_type == 12;
+            else if (e.ee_origin == SO_EE_ORIGIN_ICMP6)     /* RFC 4443: the same two */
+                *dead = e.ee_type == 1 || e.ee_type == 4;
+        }
+        return size;
+    }
+    #else
+    #define SIPFAST_RECVERR -1
+    #define SIPFAST_RECVERR6 -1
+    static ssize_t next_error(int fd, char *space, size_t room, struct sockaddr_in6 *peer, int *dead) { return -1; }
+    #endif
     #ifdef SO_RCVBUFFORCE
     #define SIPFAST_RCVBUFFORCE SO_RCVBUFFORCE
     #define SIPFAST_SNDBUFFORCE SO_SNDBUFFORCE
@@ -98,13 +144,19 @@ cdef extern from *:
     const int SIPFAST_PKTINFO, SIPFAST_SEGMENT
     const int SIPFAST_RCVBUFFORCE, SIPFAST_SNDBUFFORCE, SIPFAST_MEMINFO
     bint half_full(int fd) noexcept
+    ssize_t next_error(int fd, char *space, size_t room, sockaddr_in6 *peer, int *dead) noexcept
+    const int SIPFAST_RECVERR, SIPFAST_RECVERR6
     uint16_t htons(uint16_t value) nogil
+    uint16_t ntohs(uint16_t value) nogil
     ssize_t sendmsg(int fd, msghdr *message, int flags)
     int sendmmsg(int fd, mmsghdr *messages, unsigned int count, int flags)
 
 cdef enum:
     MOST_SEGMENTS = 64      # of one piece (UDP_MAX_SEGMENTS of older kernels)
     MOST_TOGETHER = 65_000  # bytes of one piece: it has to be a datagram of IP, too
+    MOST_TRIES = 4          # of a message that the kernel refuses
+    MOST_ERRORS = 256       # read at a time: whoever forges them must not keep us busy
+    MOST_QUOTED = 2048      # bytes of a message that an error brings back; ICMPv6 has 1280 at the most (RFC 4443 §2.4)
     MOST_SEGMENT = 1300     # bytes: a longer message may not fit a path's MTU (RFC 3261 §18.1.1) and would have to be cut twice
 
 
@@ -170,6 +222,19 @@ def may_segment(socket):
     return True
 
 
+def ask_for_errors(socket):
+    """Have a UDP socket keep what the network says about what was sent by it. Returns whether it does."""
+    level, option = (
+        (sockets_of_python.IPPROTO_IPV6, SIPFAST_RECVERR6)
+        if socket.family == sockets_of_python.AF_INET6
+        else (sockets_of_python.IPPROTO_IP, SIPFAST_RECVERR)
+    )
+    if option < 0 or socket.type != sockets_of_python.SOCK_DGRAM:
+        return False
+    socket.setsockopt(level, option, 1)
+    return True
+
+
 @cython.final
 cdef class UdpSocket:
 
@@ -180,6 +245,8 @@ cdef class UdpSocket:
         self.family = 6 if socket.family == sockets_of_python.AF_INET6 else 4
         self.local = local
         self.wildcard = ask_for_local_addresses(socket)
+        self.failed = []
+        self.watched = ask_for_errors(socket)
         self.batched = batched
         self.segmenting = batched and may_segment(socket)
         self.headers = <msghdr *>calloc(RING, sizeof(msghdr))
@@ -259,13 +326,59 @@ cdef class UdpSocket:
             self.release(1)
         elif errno == EAGAIN or errno == EWOULDBLOCK:
             self.blocked = True
-        elif errno != EINTR and header.msg_controllen:
+        elif errno != EINTR:
+            self.refused(errno)
+        return 0
+
+    cdef int refused(self, int number) noexcept:
+        """The kernel does not take the oldest message, for this reason or for another message's."""
+        cdef msghdr *header = &self.headers[self.head]
+        self.alarmed = True                   # also for `failed` to be given to who takes it
+        self.tries += 1
+        if number == ENOBUFS or number == ENOMEM:
+            self.send_errors += 1             # lost on a full device, as further on its way: it is sent again in time
+            self.release(1)
+        elif self.tries < MOST_TRIES:
+            pass
+        elif header.msg_controllen:
             # The address that the peer knew is gone from this machine, perhaps: from any other, then.
             header.msg_controllen = 0
-        elif errno != EINTR:
+            self.tries = 0
+        else:
             self.send_errors += 1
+            if number != ECONNREFUSED:        # which is never about this message: a storm of errors about others
+                self.fail(&self.peers[self.head], <bytes>self.held[self.head])
             self.release(1)
         return 0
+
+    cdef int fail(self, sockaddr_in6 *peer, bytes data) noexcept:
+        """Keep what could not be delivered, with the flow that it went by."""
+        cdef sockaddr_in *peer4 = <sockaddr_in *>peer
+        cdef Flow flow
+        if peer.sin6_family == AF_INET:
+            flow = make_flow(TRANSPORT_UDP, 4, <unsigned char *>&peer4.sin_addr, ntohs(peer4.sin_port), self.local)
+        else:
+            flow = make_flow(TRANSPORT_UDP, 6, peer.sin6_addr.s6_addr, ntohs(peer.sin6_port), self.local)
+            flow.connection = peer.sin6_scope_id
+        self.failed.append((flow, data))
+        return 0
+
+    cdef int read_errors(self) noexcept:
+        """Empty the error queue, up to MOST_ERRORS."""
+        cdef char space[MOST_QUOTED]
+        cdef sockaddr_in6 peer
+        cdef int dead = 0, count = 0
+        cdef ssize_t size
+        self.alarmed = False
+        while count < MOST_ERRORS:
+            size = next_error(self.fd, space, MOST_QUOTED, &peer, &dead)
+            if size < 0:
+                break
+            count += 1
+            self.errors += 1
+            if dead and size > 0 and (peer.sin6_family == AF_INET or peer.sin6_family == AF_INET6):
+                self.fail(&peer, PyBytes_FromStringAndSize(space, size))
+        return count
 
     cdef int send_window(self, unsigned int count) noexcept:
         """As many of the oldest messages, peer by peer."""
@@ -277,10 +390,14 @@ cdef class UdpSocket:
             self.release(count)
         elif sent > 0:
             # sendmmsg stops in front of a run that fails and says why only when that is its first.
+            self.alarmed = self.watched
             self.forget_sent(sent)
             self.compact(count)
         elif errno == EAGAIN or errno == EWOULDBLOCK:
             self.blocked = True
+        elif errno != EINTR and self.tries == 0:
+            self.alarmed = self.watched
+            self.tries = 1                    # an error about a message sent before, perhaps
         elif errno != EINTR:
             # Alone, the oldest shows whether it was at fault. A run may fail for being one: a path with a small MTU, a
             # device that cannot take it; then the whole window leaves one by one.
@@ -394,6 +511,7 @@ cdef class UdpSocket:
                     self.move((self.head + place) % RING, (self.head + target) % RING)
         self.head = (self.head + target) % RING
         self.pending -= target
+        self.tries = 0
 
     cdef void move(self, unsigned int source, unsigned int target) noexcept:
         cdef msghdr *header = &self.headers[target]
@@ -409,6 +527,7 @@ cdef class UdpSocket:
     cdef void release(self, unsigned int count) noexcept:
         """Forget the oldest messages."""
         self.plain -= min(self.plain, count)
+        self.tries = 0
         while count:
             Py_DECREF(<object>self.held[self.head])
             self.held[self.head] = NULL
