@@ -14,8 +14,10 @@ all (§10.3 step 7). Steps 1 to 5 (whose request it is, Require, who may) are th
    after the last refresh, when nothing older can still be under way (§17.1.2.2), it is a phone that has started anew
 8  the 200 lists every binding with what is left of its interval, and the Date
 
-A malformed Contact, q or Path is answered 400. Where an AOR has as many bindings as it may, the oldest goes, or the answer
-is 503; it is never 403, which phones take for a wrong password. Only sip: and sips: Contacts are ever sent a request.
+A malformed Contact, q or Path is answered 400, and so are more Contacts in one REGISTER than an AOR may have, or a reg-id
+beside a second Contact (RFC 5626 §6). Where an AOR has as many bindings as it may, the one that was silent for longest goes,
+or the answer is 503 with Retry-After; it is never 403, which phones take for a wrong password. Only sip: and sips: Contacts
+are ever sent a request.
 
 Hosts in Path and Contact are followed on a trusted way only (`location`). One Contact with any other host is reached by
 the REGISTER's flow. A Path, or one of several Contacts, that needs a way which nobody trusts is 403 and says so: it would
@@ -32,8 +34,8 @@ from ._contacts cimport (
     MALFORMED, MALFORMED_EXPIRES, ROOM, Wanted, branch_of, contact_line, contact_lines, date_line, find, find_instance,
     make_binding, other_params, read_contact, read_path, read_seconds, room_for,
 )
-from ._flow cimport MOST_PACKED, Flow
-from ._parser cimport H_CONTACT, H_EXPIRES, H_SUPPORTED, Cursor, Message, Span
+from ._flow cimport MOST_PACKED, Flow, flow_beside, unpacked
+from ._parser cimport H_CONTACT, H_EXPIRES, H_SUPPORTED, SCHEME_SIP, SCHEME_SIPS, Cursor, Message, Span
 from ._records cimport Entry, contact_key_beside, piece_of, read_entry, write_entry
 from ._writer cimport make_response, stateless_tag
 from .location cimport Location
@@ -42,6 +44,11 @@ from .records import Move
 
 cdef enum:
     REBOOT_AFTER = 5_000        # ms: T4, the longest that a message stays in the network (RFC 3261 §17.1.2.2)
+
+# What `count` says of Contacts that cannot be bound. MALFORMED is another.
+cdef enum:
+    TOO_MANY = -3
+    SEVERAL_FLOWS = -4          # RFC 5626 §6: a reg-id registers one flow
 
 
 # Whether a REGISTER for this contact only prolongs the binding: it is the same, byte for byte, reached as before, and not
@@ -155,7 +162,7 @@ cdef class Registrar:
     # Contact: *. RFC 3261 §10.3 step 6.
     cdef bytes remove_all(self, Message request, Flow flow, Cursor *cursor, bytes path, bytes aor, int64_t now):
         cdef Span value
-        cdef bytes call_id, packed = flow.pack()
+        cdef bytes call_id
         cdef object binding, store = self.location.store
         cdef int64_t cseq = request.cseq.number
         if request.next_value(cursor, &value) or not request.has(H_EXPIRES):
@@ -166,7 +173,7 @@ cdef class Registrar:
         call_id = request.text(request.call_id)
         for binding in store.bindings(aor):
             if (binding.expires > now and binding.call_id == call_id and <int64_t>binding.cseq >= cseq
-                    and not has_started_anew(binding, packed, b"", now)):
+                    and not has_started_anew(binding, way_of(binding, request, flow), b"", now)):
                 return self.refuse(request, flow, 500, b"")
         store.put_bindings(aor, ())
         return self.accept(request, flow, path, [], now)
@@ -185,11 +192,13 @@ cdef class Registrar:
         cdef int adding
         cdef bint repeated = False, changed = False, alone
         adding = self.count(request)
-        if adding < 0:
+        if adding == MALFORMED:
             return self.refuse(request, flow, 400, b"")
-        if adding > self.max_contacts:
+        if adding == TOO_MANY:
             return self.refuse(request, flow, 400, warning(aor, b"More Contacts than the %d of max_contacts" % self.max_contacts))
-        alone = adding == 1
+        if adding == SEVERAL_FLOWS:
+            return self.refuse(request, flow, 400, warning(aor, b"A Contact with a reg-id beside another one"))
+        alone = adding <= 1
         store.for_update()
         live = [binding for binding in store.bindings(aor) if binding.expires > now]
         before = len(live)
@@ -199,13 +208,12 @@ cdef class Registrar:
             self.settle_interval(request, &wanted)
             if 0 < wanted.expires < self.min_expires:
                 return self.refuse_brief(request, flow)
-            if wanted.expires and not alone and not path and not self.location.is_trusted(
-                    request.p, &wanted.address.uri, flow):
+            if wanted.expires and not alone and not path and not self.is_reachable(request, flow, &wanted):
                 return self.refuse(request, flow, 403, warning(aor, b"Several Contacts, and one at a host that is not yours"))
             packed = (flow if path else self.location.way(request, flow, &wanted.address.uri, alone)).pack()
             instance = request.text(wanted.instance)
             index = find(live, request.p, &wanted.address.uri)
-            if index < 0 and alone:
+            if index < 0 and alone and wanted.expires:
                 index = find_instance(live, instance, wanted.reg_id)
             if index >= 0:
                 binding = live[index]
@@ -234,7 +242,6 @@ cdef class Registrar:
             return self.accept(request, flow, path, self.location.lookup(aor, now), now)
         if len(live) > self.max_contacts and len(live) > before:
             if not self.replaces:
-                self.moves = []
                 return self.refuse(request, flow, 503, b"Retry-After: %d\r\n" % soonest(live, made, now))
             make_room(live, made, max(self.max_contacts, before))
         for move in self.moves:
@@ -244,19 +251,33 @@ cdef class Registrar:
         self.newly_bound = before == 0 and len(live) > 0
         return self.accept(request, flow, path, live, now)
 
-    # How many Contacts are to be bound; -1 where one is malformed.
+    # Whether a Contact is at a host that may be followed (`Location`). No request is ever sent to what is no SIP URI.
+    cdef bint is_reachable(self, Message request, Flow flow, const Wanted *wanted) except -1:
+        if wanted.address.uri.scheme != SCHEME_SIP and wanted.address.uri.scheme != SCHEME_SIPS:
+            return True
+        return self.location.is_trusted(request.p, &wanted.address.uri, flow)
+
+    # How many Contacts are to be bound, or why none can be.
     cdef int count(self, Message request) noexcept:
         cdef Cursor cursor
         cdef Span value
         cdef Wanted wanted
-        cdef int adding = 0
+        cdef int adding = 0, values = 0
+        cdef bint with_reg_id = False
         request.cursor(H_CONTACT, &cursor)
         while request.next_value(&cursor, &value):
+            values += 1
+            if values > 2 * self.max_contacts:      # as many to remove, and as many to add: no honest request has more
+                return TOO_MANY
             if read_contact(request, value, &wanted) < 0:
-                return -1
+                return MALFORMED
             self.settle_interval(request, &wanted)
-            adding += wanted.expires != 0
-        return adding
+            if wanted.expires:
+                adding += 1
+                with_reg_id |= wanted.reg_id != 0
+        if adding > self.max_contacts:
+            return TOO_MANY
+        return SEVERAL_FLOWS if with_reg_id and adding > 1 else adding
 
     cdef int settle_interval(self, Message request, Wanted *wanted) noexcept:
         if wanted.expires == -1:
@@ -285,6 +306,7 @@ cdef class Registrar:
     # ---- responses
 
     cdef bytes refuse(self, Message request, Flow flow, int status, bytes extra):
+        self.moves = []                     # nothing of the request is done
         return make_response(request, status, flow, stateless_tag(request, self.secret), extra, None, b"")
 
     cdef bytes refuse_brief(self, Message request, Flow flow):
@@ -315,6 +337,16 @@ cdef class Registrar:
 cdef bint has_started_anew(object binding, bytes flow, bytes instance, int64_t now):
     return now >= <int64_t>binding.updated + REBOOT_AFTER and (
         binding.flow == flow or (len(instance) > 0 and binding.instance == instance))
+
+
+# How this phone would be stored if it named the binding's Contact: without rport by that one's port (`Location.way`).
+cdef bytes way_of(object binding, Message request, Flow flow):
+    cdef bytes packed = binding.flow
+    cdef Flow stored = unpacked(<const unsigned char *>PyBytes_AS_STRING(packed), PyBytes_GET_SIZE(packed))
+    if (stored is not None and not request.via.has_rport and not stored.reliable()
+            and flow_beside(flow, flow.ip, stored.port).same_peer(stored)):
+        return packed
+    return flow.pack()
 
 
 # Seconds until one of the bindings that are there runs out.

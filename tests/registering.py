@@ -14,6 +14,7 @@ from sipfast.store.memory import MemoryStore
 NOW = 1_700_000_000_000
 AOR = b"sip:b@example.org"
 FLOW = Flow("192.0.2.1", 5060)
+VIA = "branch=z9hG4bK1;rport"
 PHONE = "<sip:b@192.0.2.1:5060>"
 PATH = "Path: <sip:p1.example.net;lr>\r\nPath: <sip:p2.example.net;lr>,\r\n <sip:p3.example.net;lr>;x=1\r\n"
 PATHS = b"<sip:p1.example.net;lr>, <sip:p2.example.net;lr>, <sip:p3.example.net;lr>;x=1"
@@ -32,23 +33,31 @@ class Bench:
         self.cseq = 0
 
     def register(
-        self, *contacts: str, call_id: str = "call-1", cseq: int | None = None, headers: str = "", flow: Flow = FLOW
+        self,
+        *contacts: str,
+        call_id: str = "call-1",
+        cseq: int | None = None,
+        headers: str = "",
+        flow: Flow = FLOW,
+        via: str = VIA,
     ) -> Message:
         """Send a REGISTER with these Contact lines; the answer, with the store committed."""
-        request = self.request(*contacts, call_id=call_id, cseq=cseq, headers=headers)
+        request = self.request(*contacts, call_id=call_id, cseq=cseq, headers=headers, via=via)
         response = parse(self.registrar.answer(request, flow, AOR, self.now))
         self.store.commit()
         assert response.error == 0
         return response
 
-    def request(self, *contacts: str, call_id: str = "call-1", cseq: int | None = None, headers: str = "") -> Message:
+    def request(
+        self, *contacts: str, call_id: str = "call-1", cseq: int | None = None, headers: str = "", via: str = VIA
+    ) -> Message:
         if cseq is None:
             self.cseq += 1
             cseq = self.cseq
         message = parse(
             (
                 "REGISTER sip:example.org SIP/2.0\r\n"
-                "Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1;rport\r\n"
+                f"Via: SIP/2.0/UDP 192.0.2.1;{via}\r\n"
                 "From: <sip:b@example.org>;tag=f\r\n"
                 "To: <sip:b@example.org>\r\n"
                 f"Call-ID: {call_id}\r\n"

@@ -17,6 +17,8 @@ from sipfast.records import Binding
 from sipfast.registrar import Registrar
 from sipfast.store.memory import MemoryStore
 
+SECOND = "<sip:b@192.0.2.1:5062>"
+
 
 @pytest.fixture
 def bench() -> Bench:
@@ -55,6 +57,7 @@ def test_a_first_registration_is_stored_and_listed(bench: Bench) -> None:
             cseq=1,
             flow=FLOW.pack(),
             updated=NOW,
+            branch=bench.bindings[0].branch,
         ),
     )
     assert bench.registrar.newly_bound
@@ -89,11 +92,11 @@ def test_a_query_lists_and_changes_nothing(bench: Bench) -> None:
 
 def test_several_contacts_in_one_line_and_in_several(bench: Bench) -> None:
     response = bench.register(
-        'sip:b@192.0.2.1;expires=100, "B, of C" <sip:b@192.0.2.2;transport=udp>;q=0.25', "<tel:+1-201-555-0123>;q=0"
+        'sip:b@192.0.2.1;expires=100, "B, of C" <sip:b@192.0.2.1:5062;transport=udp>;q=0.25', "<tel:+1-201-555-0123>;q=0"
     )
     assert listed(response) == {
         "sip:b@192.0.2.1": "expires=100",
-        "sip:b@192.0.2.2;transport=udp": "expires=1800;q=0.25",
+        "sip:b@192.0.2.1:5062;transport=udp": "expires=1800;q=0.25",
         "tel:+1-201-555-0123": "expires=1800;q=0",
     }
     assert [binding.q for binding in bench.bindings] == [1000, 250, 0]
@@ -183,7 +186,7 @@ def test_the_expiration_interval(bench: Bench, contact: str, headers: str, grant
 
 @pytest.mark.parametrize("contact", [f"{PHONE};expires=59", f"{PHONE};expires=1"])
 def test_too_brief_an_interval_is_refused(bench: Bench, contact: str) -> None:
-    response = bench.register("<sip:other@192.0.2.9>;expires=100", contact)
+    response = bench.register(f"{SECOND};expires=100", contact)
     assert (response.status, response.header("Min-Expires")) == (423, b"60")
     assert bench.bindings == ()
     assert not bench.registrar.newly_bound
@@ -255,9 +258,9 @@ def test_bindings_are_found_by_comparing_uris(bench: Bench, first: str, second: 
 
 
 def test_removing_one_of_two(bench: Bench) -> None:
-    bench.register(PHONE, "<sip:b@192.0.2.2>")
-    assert list(listed(bench.register(f"{PHONE};expires=0"))) == ["sip:b@192.0.2.2"]
-    assert bench.contacts == [b"sip:b@192.0.2.2"]
+    bench.register(PHONE, SECOND)
+    assert list(listed(bench.register(f"{PHONE};expires=0"))) == ["sip:b@192.0.2.1:5062"]
+    assert bench.contacts == [b"sip:b@192.0.2.1:5062"]
     assert not bench.registrar.newly_bound
 
 
@@ -337,18 +340,18 @@ def test_a_lower_cseq_of_the_same_call_id_fails(bench: Bench) -> None:
     bench.register(f"{PHONE};expires=600", cseq=10)
     before, writes = bench.bindings, bench.store.writes
     for contact in (f"{PHONE};expires=700", f"{PHONE};expires=0"):
-        assert bench.register("<sip:b@192.0.2.2>", contact, cseq=9).status == 500
+        assert bench.register(SECOND, contact, cseq=9).status == 500
         assert not bench.registrar.newly_bound
     assert (bench.bindings, bench.store.writes) == (before, writes), "nothing of it is done"
 
 
 def test_the_same_cseq_is_a_retransmission(bench: Bench) -> None:
     """§8.2.7: it is answered with what is true now, and changes nothing."""
-    bench.register(f"{PHONE};expires=600", "<sip:b@192.0.2.2>;expires=300", cseq=10)
+    bench.register(f"{PHONE};expires=600", f"{SECOND};expires=300", cseq=10)
     before, writes = bench.bindings, bench.store.writes
     bench.now += 2000
-    response = bench.register(f"{PHONE};expires=600", "<sip:b@192.0.2.2>;expires=300", cseq=10)
-    assert listed(response) == {"sip:b@192.0.2.1:5060": "expires=598", "sip:b@192.0.2.2": "expires=298"}
+    response = bench.register(f"{PHONE};expires=600", f"{SECOND};expires=300", cseq=10)
+    assert listed(response) == {"sip:b@192.0.2.1:5060": "expires=598", "sip:b@192.0.2.1:5062": "expires=298"}
     assert (bench.bindings, bench.store.writes) == (before, writes)
     assert not bench.registrar.newly_bound
 
@@ -425,22 +428,9 @@ def test_q_of_1_is_the_default(bench: Bench, text: str) -> None:
     assert bench.bindings[0].q == 1000
 
 
-def test_no_more_contacts_than_allowed(bench: Bench) -> None:
-    contacts = [f"<sip:b@192.0.2.{n}>" for n in range(1, 5)]
-    assert bench.register(*contacts).status == 403
-    assert bench.bindings == ()
-    assert bench.register(*contacts[:3]).status == 200
-    before = bench.bindings
-    assert bench.register(contacts[3]).status == 403
-    assert bench.bindings == before
-    assert bench.register(contacts[0]).status == 200, "a refresh is no more"
-    assert bench.register(contacts[3], f"{contacts[0]};expires=0").status == 200, "nor is an exchange"
-    assert len(bench.bindings) == 3
-
-
 def test_a_thousand_contacts_are_refused_without_comparing_them_all(bench: Bench) -> None:
-    assert bench.register(",".join(f"<sip:b{n}@192.0.2.1>" for n in range(1000))).status == 403
-    assert bench.register(",".join(f"<sip:b{n}@192.0.2.1>;expires=0" for n in range(1000))).status == 403
+    assert bench.register(",".join(f"<sip:b{n}@192.0.2.1>" for n in range(1000))).status == 400
+    assert bench.register(",".join(f"<sip:b{n}@192.0.2.1>;expires=0" for n in range(1000))).status == 400
     assert bench.bindings == ()
 
 
