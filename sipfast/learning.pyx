@@ -1,9 +1,10 @@
 """What a registrar behind us teaches: a REGISTER passes through, and its 200 says which phones are bound, and for how long.
 
-A 200 grants what was asked unless it says otherwise (RFC 3261 §10.3 step 8 has it list every binding, but not all
-registrars do, and some write Contacts in another way than they got them). So a Contact of the REGISTER that the 200 does
-not list counts as bound for as long as was asked, and what the 200 lists with the same user in its place is the same
-phone. What it does not list of other phones is gone, unless it lists none at all.
+A 200 grants what was asked unless it says otherwise. RFC 3261 §10.3 step 8 has it list every binding with its interval,
+but not all registrars do, and some write Contacts in another way than they got them. So a Contact of the REGISTER counts
+as bound for as long as was asked where the 200 does not list it, or with no interval, or with one that cannot be read or
+is 0. What the 200 lists of the same user, but of no Contact that is known, is one that is known in another spelling. What
+it does not list of other phones is gone, unless it lists none at all, or some of that user in another spelling.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -47,7 +48,7 @@ cdef class Learning:
         cdef object binding, store = self.location.store
         cdef bytes call_id = request.text(request.call_id)
         cdef int64_t cseq = request.cseq.number, theirs
-        cdef list live, bindings
+        cdef list live, named, bindings
         self.newly_bound = False
         self.moves = []
         if not 200 <= response.status < 300:
@@ -59,11 +60,12 @@ cdef class Learning:
             theirs = binding.cseq
             if binding.call_id == call_id and theirs > cseq and now < <int64_t>binding.updated + OVERTAKEN:
                 return 0                    # the answer to a later REGISTER of this phone has come before
-        bindings = self.listed(request, response, self.named(request, flow, now), live, given, now)
+        named = self.named(request, flow, now)
+        bindings = self.listed(request, response, named, live, given, now)
         self.note_moves(aor, live, bindings, now)
         store.put_bindings(aor, bindings)
-        # A query that finds bindings which we had not heard of is no registration.
-        self.newly_bound = not live and len(bindings) > 0 and request.has(H_CONTACT)
+        # A query or a removal that finds bindings which we had not heard of is no registration.
+        self.newly_bound = not live and len(bindings) > 0 and has_live(named, now)
         return 0
 
     # What the Contacts of the request ask to be bound as; `expires` is `now` where they ask to be removed.
@@ -96,9 +98,10 @@ cdef class Learning:
         cdef object binding, former
         cdef Py_ssize_t index
         cdef int64_t seconds, fallback = -1
-        cdef list found = [], others = [], left = list(named)
+        cdef list found = [], unlisted, strangers = [], left = list(named), others = [each for each in live if not is_in(each, named)]
         cdef set users
         cdef int values = 0
+        cdef bint removes_all = not named and request.has(H_CONTACT)       # Contact: *
         if response.has(H_EXPIRES):
             fallback = read_seconds(response.p, response.value_of(H_EXPIRES))
         response.cursor(H_CONTACT, &cursor)
@@ -115,7 +118,7 @@ cdef class Learning:
                 former = named[index]
                 if former in left:
                     left.remove(former)
-                if seconds < 0:             # not said, or not readable: what was asked
+                if seconds <= 0:            # not said, not readable, or that it was granted for no time: what was asked
                     binding = replace(binding, expires=former.expires)
                 found.append(replace(binding, contact=former.contact if given is not None else binding.contact,
                                      path=former.path, flow=former.flow, instance=binding.instance or former.instance,
@@ -124,17 +127,22 @@ cdef class Learning:
             if seconds < 0:
                 binding = replace(binding, expires=now + 1000 * (MALFORMED_EXPIRES if seconds == MALFORMED else (
                     self.default_expires)))
-            index = find(live, response.p, &wanted.address.uri)
+            index = find(others, response.p, &wanted.address.uri)
             if index >= 0:
-                former = live[index]
-                binding = replace(former, contact=binding.contact, expires=binding.expires, q=binding.q)
-            others.append(binding)
-        left = [binding for binding in left if binding.expires > now]
-        users = {user_of(binding.contact) for binding in left}
-        found += left
-        if values == 0:
-            others = [binding for binding in live if is_another(binding, named)]
-        found += [binding for binding in others if user_of(binding.contact) not in users or binding.flow]
+                former = others.pop(index)
+                found.append(replace(former, contact=binding.contact, expires=binding.expires, q=binding.q))
+            else:
+                strangers.append(binding)
+        # What was asked for and what we knew may stand among the strangers in another spelling.
+        unlisted = [binding for binding in left if binding.expires > now]
+        users = {user_of(binding.contact) for binding in strangers}
+        for binding in others:
+            if (user_of(binding.contact) in users or (values == 0 and not removes_all)) and (
+                    find_instance(unlisted, binding.instance, binding.reg_id) < 0):      # RFC 5626 §6
+                unlisted.append(binding)
+        users = {user_of(binding.contact) for binding in unlisted}
+        found += unlisted
+        found += [binding for binding in strangers if user_of(binding.contact) not in users]
         return [binding for binding in found if binding.expires > now]
 
     # A phone that is reached by another flow than before takes the calls along that it is in.
@@ -157,9 +165,17 @@ cdef class Learning:
         self.learn(request, response, flow, aor, given, now)
 
 
-cdef bint is_another(object binding, list named):
+cdef bint has_live(list bindings, int64_t now) except -1:
+    for binding in bindings:
+        if binding.expires > now:
+            return True
+    return False
+
+
+# Whether a binding's Contact is among those of others (RFC 3261 §19.1.4).
+cdef bint is_in(object binding, list others) except -1:
     cdef bytes contact = binding.contact
     cdef Uri uri
     if parse_uri_at(<const unsigned char *>PyBytes_AS_STRING(contact), 0, <int32_t>PyBytes_GET_SIZE(contact), &uri) != 1:
-        return True
-    return find(named, <const unsigned char *>PyBytes_AS_STRING(contact), &uri) < 0
+        return False
+    return find(others, <const unsigned char *>PyBytes_AS_STRING(contact), &uri) >= 0
