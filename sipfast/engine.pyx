@@ -32,7 +32,6 @@ from ._parser cimport (
     M_OPTIONS,
     M_REGISTER,
     Message,
-    SCHEME_OTHER,
     SCHEME_SIP,
     SCHEME_SIPS,
     Span,
@@ -497,8 +496,8 @@ cdef class Engine(Receiver):
         cdef bytes aor
         cdef bytes response
         cdef object extra
-        if request.target.uri.scheme == SCHEME_OTHER:
-            return self.answer(request, flow, 400, b"")    # RFC 4475 §3.3.4
+        if request.target.uri.scheme not in (SCHEME_SIP, SCHEME_SIPS):
+            return self.answer(request, flow, 400, b"")    # §10.2, RFC 4475 §3.3.4: an AOR is a SIP or SIPS URI
         if request.has(H_REQUIRE):
             extra = unsupported_line(request, H_REQUIRE)   # §10.3 step 2
             if extra:
