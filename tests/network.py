@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from endpoint import Endpoint
+from nat import Nat
 from sipwire import Address, Sip, literal
 
 from sipfast._flow import Flow, Sink
@@ -44,7 +45,7 @@ class Event:
     source: str
     target: str
     data: bytes
-    fate: str = ""  # "" (arrives), "lost", "doubled", "late", "nobody there"
+    fate: str = ""  # "" (arrives), "lost", "doubled", "late", "nobody there", "unplugged"; NATs: "filtered", "no hairpin"
 
     @property
     def title(self) -> str:
@@ -65,16 +66,23 @@ class Network:
         self.trace: list[Event] = []
         self._heap: list[tuple[int, int, Callable[[], None]]] = []
         self._count = 0
-        self._at: dict[Address, Endpoint] = {}
+        self._at: dict[Address, Endpoint] = {}  # who has an address of the network itself
+        self._homes: dict[Endpoint, Nat | None] = {}  # behind which NAT everybody is, plugged in or not
+        self._plugged: dict[Endpoint, None] = {}
+        self._nats: list[Nat] = []
         self._woken: dict[Endpoint, int] = {}  # the earliest wake-up that is in the heap
         self.watchers: list[Callable[[Event], None]] = []  # told of each datagram as it is sent
         self.icmp = False  # whether a datagram to nobody brings back an error: port unreachable
 
     # Who is where
 
-    def add(self, endpoint: E) -> E:
+    def add(self, endpoint: E, behind: Nat | None = None) -> E:
+        """Plug an endpoint in; behind a NAT its address is one of that home."""
         endpoint.now = self.now
-        self._at[endpoint.address] = endpoint
+        self._homes[endpoint] = behind
+        if behind is not None and behind not in self._nats:
+            self._nats.append(behind)
+        self.plug(endpoint)
 
         def transmit(data: bytes, to: Address) -> None:
             self._send(endpoint, data, to)
@@ -83,30 +91,63 @@ class Network:
         return endpoint
 
     def move(self, endpoint: Endpoint, address: Address) -> None:
-        """Give an endpoint another address."""
+        """Give an endpoint another address, in its home if it has one."""
         self.remove(endpoint)
         endpoint.address = address
-        self._at[address] = endpoint
+        self.plug(endpoint)
 
     def remove(self, endpoint: Endpoint) -> None:
         """Unplug it: what is sent to it is lost. Its timers still run."""
-        self._at = {address: other for address, other in self._at.items() if other is not endpoint}
+        self._plugged.pop(endpoint, None)
+        places = self._places(endpoint)
+        if places.get(endpoint.address) is endpoint:
+            del places[endpoint.address]
 
     def plug(self, endpoint: Endpoint) -> None:
         """Undo `remove`."""
-        self._at[endpoint.address] = endpoint
+        self._plugged[endpoint] = None
+        self._places(endpoint)[endpoint.address] = endpoint
+
+    def home(self, endpoint: Endpoint) -> Nat:
+        """The NAT that it is behind."""
+        nat = self._homes[endpoint]
+        assert nat is not None, f"{endpoint.name} is behind no NAT"
+        return nat
+
+    def seen(self, endpoint: Endpoint, by: Address) -> Address:
+        """The address that `by` gets its datagrams from."""
+        nat = self._homes[endpoint]
+        outer = nat.outer(endpoint.address, by) if nat is not None else endpoint.address
+        assert outer is not None, f"{endpoint.name} has sent nothing to {literal(by)}"
+        return outer
+
+    def _places(self, endpoint: Endpoint) -> dict[Address, Endpoint]:
+        nat = self._homes[endpoint]
+        return self._at if nat is None else nat.inside
+
+    def _nat_at(self, address: Address) -> Nat | None:
+        return next((nat for nat in self._nats if nat.host == address[0]), None)
 
     # Datagrams
 
     def _send(self, source: Endpoint, data: bytes, to: Address) -> None:
-        target = self._at.get(to)
-        event = Event(self.now, source.name, target.name if target else literal(to), data)
+        home = self._homes[source]
+        event = Event(self.now, source.name, self._name(to, home), data)
         self.trace.append(event)
-        if source.address not in self._at:
+        if source not in self._plugged:
             event.fate = "unplugged"
             return
         for watcher in self.watchers:
             watcher(event)
+        if home is None or to in home.inside:
+            self._carry(event, to, source.address, home)
+        elif to[0] == home.host and not home.hairpin:
+            event.fate = "no hairpin"
+        else:
+            self._carry(event, to, home.outgoing(source.address, to, self.now), None)
+
+    def _carry(self, event: Event, to: Address, source: Address, home: Nat | None) -> None:
+        """Over a line of the network, or (`home`) inside of one home."""
         line, draw = self.line, self.random.random
         if line.loss and draw() < line.loss:
             event.fate = "lost"
@@ -119,10 +160,17 @@ class Network:
             if line.reorder and draw() < line.reorder:
                 event.fate = "late"
                 delay += self.random.randint(1, line.late)
-            self.at(self.now + delay, self._arrive, event, to, source.address)
+            self.at(self.now + delay, self._arrive, event, to, source, home)
 
-    def _arrive(self, event: Event, to: Address, source: Address) -> None:
-        target = self._at.get(to)
+    def _arrive(self, event: Event, to: Address, source: Address, home: Nat | None) -> None:
+        places, nat = (self._at if home is None else home.inside), self._nat_at(to)
+        if to not in places and nat is not None:
+            inner = nat.incoming(to, source, self.now)
+            if inner is None:
+                event.fate = "filtered"
+                return
+            places, to = nat.inside, inner
+        target = places.get(to)
         if target is None:
             event.fate = "nobody there"
             sender = self._at.get(source)
@@ -135,6 +183,15 @@ class Network:
     def _bounce(self, sender: Endpoint, quoted: bytes, to: Address) -> None:
         sender.undelivered(quoted, to, self.now)
         self._wake(sender)
+
+    def _name(self, to: Address, home: Nat | None) -> str:
+        """Who is meant by an address, for the ladder."""
+        nat = self._nat_at(to)
+        inner = nat.inner(to) if nat is not None else None
+        target = (home.inside.get(to) if home is not None else None) or self._at.get(to)
+        if target is None and nat is not None and inner is not None:
+            target = nat.inside.get(inner)
+        return target.name if target is not None else literal(to)
 
     # Time
 
@@ -179,20 +236,20 @@ class Network:
 
     def _until(self, end: int, condition: Callable[[], object]) -> bool:
         # A test may have made an endpoint do something since: look at all of them
-        for endpoint in list(self._at.values()):
+        for endpoint in list(self._plugged):
             endpoint.now = self.now
             self._wake(endpoint)
         if condition():
             return True
         while self._heap and self._heap[0][0] <= end:
             self.now, _, call = heapq.heappop(self._heap)
-            for endpoint in self._at.values():
+            for endpoint in self._plugged:
                 endpoint.now = self.now
             call()
             if condition():
                 return True
         self.now = end
-        for endpoint in self._at.values():
+        for endpoint in self._plugged:
             endpoint.now = end
         return False
 
