@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from endpoint import T1, T2, TIMER_H, ClientTransaction, ServerTransaction, Timer, Transactions
 from sipwire import Address, Sip, host_port, literal, param, request, uri_of, uri_param
 
-ALLOW = ("Allow", "INVITE, ACK, CANCEL, BYE, OPTIONS, REFER, NOTIFY")
+ALLOW = ("Allow", "INVITE, ACK, CANCEL, BYE, OPTIONS, REFER, NOTIFY, UPDATE, PRACK")
+KEEPALIVE = b"\r\n\r\n"
 
 
 @dataclass(eq=False)
@@ -43,7 +44,11 @@ class Call:
     server: ServerTransaction | None = None
     ok_timer: Timer | None = None
     ok_interval: int = T1
+    ring_timer: Timer | None = None
     report_to: Refer | None = None
+    racks: set[str] = field(default_factory=set)  # reliable provisional responses that were acknowledged
+    heard: list[str] = field(default_factory=list)  # methods that came in the dialog, the ACK of a re-INVITE among them
+    answers: list[tuple[str, int]] = field(default_factory=list)  # final ones to what was sent in it; 408 for none
 
     @property
     def over(self) -> bool:
@@ -80,7 +85,10 @@ class Phone(Transactions):
         self.on_refer = "accept"  # "accept", "ignore", "idle" (202 and no call), or a final status
         self.dial_delay = 300  # from the REFER to the INVITE
         self.expires: int | None = None  # Expires of every INVITE
+        self.contact_user = self.contact_host = ""  # what to put into Contact instead of the user and the own address
         self.contact_params = ""
+        self.keepalive: int | None = None  # ms between datagrams that keep a NAT's mapping, once it is registered
+        self.reliable = False  # calls and rings with 100rel (RFC 3262)
         self.re_register_after = 5_000  # a failed registration is tried again
         # What happened
         self.calls: list[Call] = []
@@ -91,6 +99,7 @@ class Phone(Transactions):
         self._register_id = self.token("reg")
         self._register_seq = 0
         self._refresh: Timer | None = None
+        self._ping: Timer | None = None
 
     @property
     def aor(self) -> str:
@@ -98,11 +107,16 @@ class Phone(Transactions):
 
     @property
     def contact(self) -> str:
-        return f"<sip:{self.user}@{literal(self.address)}>"
+        host, port = self.address
+        return f"<sip:{self.contact_user or self.user}@{literal((self.contact_host or host, port))}>"
 
     @property
     def busy(self) -> bool:
         return sum(not call.over for call in self.calls) >= self.lines
+
+    def receive(self, data: bytes, source: Address, now: int) -> None:
+        if data.strip():  # else the answer to a keepalive
+            super().receive(data, source, now)
 
     # Registration
 
@@ -141,13 +155,21 @@ class Phone(Transactions):
         if mine:
             granted = int(param(mine[0], "expires") or answer.first("expires") or expires)
             self._refresh = self.after(granted * 500, self.register, expires)
+            if self.keepalive is not None and self._ping is None:
+                self._ping = self.after(self.keepalive, self._keep_alive)
+
+    def _keep_alive(self) -> None:
+        self._ping = None
+        if self.keepalive is not None and self.registered:
+            self.transmit(KEEPALIVE, self.proxy)
+            self._ping = self.after(self.keepalive, self._keep_alive)
 
     def switch_off(self) -> None:
         """Lose power: nothing is said to anybody."""
         self.forget_timers()
         self.clients.clear()
         self.servers.clear()
-        self._refresh = None
+        self._refresh = self._ping = None
         self.registered = False
         for call in self.calls:
             if not call.over:
@@ -169,6 +191,8 @@ class Phone(Transactions):
         ]  # fmt: skip
         if expires is not None:
             fields.append(("Expires", str(expires)))
+        if self.reliable:
+            fields.append(("Supported", "100rel"))
         data = request("INVITE", uri, fields + (headers or []))
         call.client = ClientTransaction(
             self, data, self.proxy, lambda answer: self._call_answered(call, answer), lambda: self._failed(call, None)
@@ -192,6 +216,8 @@ class Phone(Transactions):
         if answer.status < 200:
             if answer.status > 100 and call.state == "calling":
                 call.state = "ringing"
+            if self.reliable and answer.first("rseq"):
+                self._acknowledge_ringing(call, answer)
         elif answer.status >= 300:
             self._failed(call, answer)
         elif answer.to_tag in call.acks:
@@ -204,6 +230,14 @@ class Phone(Transactions):
             call.status, call.final = answer.status, answer
             self._talking(call)
             self._report(call, answer)
+
+    def _acknowledge_ringing(self, call: Call, answer: Sip) -> None:
+        """RFC 3262 §4: PRACK, once for each."""
+        rack = f"{answer.first('rseq')} {answer.first('cseq')}"
+        if rack not in call.racks:
+            call.racks.add(rack)
+            self._enter_dialog(call, answer)
+            self.in_dialog(call, "PRACK", [("RAck", rack)])
 
     def _enter_dialog(self, call: Call, answer: Sip) -> None:
         """§12.1.2"""
@@ -254,7 +288,27 @@ class Phone(Transactions):
             ("From", call.local), ("To", call.remote), ("Call-ID", call.call_id), ("CSeq", f"{call.seq} {method}"),
         ]  # fmt: skip
         data = request(method, uri, fields + (headers or []))
-        return ClientTransaction(self, data, hop, lambda answer: None, lambda: None)
+
+        def answered(answer: Sip) -> None:
+            if answer.status >= 200 and method == "INVITE" and answer.status < 300:
+                self._ack_again(call, answer)
+            if answer.status >= 200:
+                call.answers.append((method, answer.status))
+
+        return ClientTransaction(self, data, hop, answered, lambda: call.answers.append((method, 408)))
+
+    def hold(self, call: Call) -> None:
+        """A re-INVITE, as for music on hold, or to take the call back (RFC 3261 §14.1)."""
+        self.in_dialog(call, "INVITE", [("Contact", self.contact), ALLOW])
+
+    def _ack_again(self, call: Call, answer: Sip) -> None:
+        """The ACK to the 2xx of a re-INVITE."""
+        uri, routes, hop = self._way(call)
+        headers = [
+            ("Via", self.via()), ("Max-Forwards", "70"), *(("Route", route) for route in routes),
+            ("From", call.local), ("To", call.remote), ("Call-ID", call.call_id), ("CSeq", f"{answer.cseq} ACK"),
+        ]  # fmt: skip
+        self.transmit(request("ACK", uri, headers), hop)
 
     def _talking(self, call: Call) -> None:
         call.state = "talking"
@@ -289,18 +343,34 @@ class Phone(Transactions):
             self._referred(transaction)
         elif method == "OPTIONS":
             transaction.answer(200, self.token("o"), headers=[ALLOW, ("Accept", "application/sdp")])
-        elif method == "INVITE" and call is not None and call.state == "talking":
+        elif call is not None:
+            self._in_call(transaction, call)
+        elif method in ("BYE", "INVITE", "NOTIFY", "INFO", "UPDATE", "PRACK"):
+            transaction.answer(481, self.token("x"))
+        else:
+            transaction.answer(501, self.token("x"))
+
+    def _in_call(self, transaction: ServerTransaction, call: Call) -> None:
+        method = transaction.request.method
+        call.heard.append(method)
+        if method == "INVITE" and call.state != "talking":
+            transaction.answer(481)
+        elif method in ("INVITE", "UPDATE"):
             transaction.answer(200, headers=[("Contact", self.contact)])
-        elif method == "BYE" and call is not None:
+        elif method == "PRACK":
+            if call.ring_timer is not None:
+                call.ring_timer.cancel()
+            transaction.answer(200)
+        elif method == "BYE":
             transaction.answer(200)
             if not call.over:
                 if call.state == "answered":  # the ACK is late or lost, yet the caller has it
                     call.answered_at = self.now
                 self._over(call)
-        elif method in ("BYE", "INVITE", "NOTIFY", "INFO"):
-            transaction.answer(481, self.token("x"))
+        elif method in ("NOTIFY", "INFO"):
+            transaction.answer(481)
         else:
-            transaction.answer(501, self.token("x"))
+            transaction.answer(501)
 
     def _find(self, message: Sip) -> Call | None:
         for call in self.calls:
@@ -320,9 +390,23 @@ class Phone(Transactions):
         call.routes = message.all("record-route")
         self.calls.append(call)
         if self.on_invite != "silent":
-            transaction.answer(180, tag, headers=[("Contact", self.contact)])
+            self._say_ringing(call, message)
         if self.on_invite == "answer":
             self.after(self.ring_time, self.pick_up, call)
+
+    def _say_ringing(self, call: Call, invite: Sip) -> None:
+        assert call.server is not None
+        headers = [("Contact", self.contact)]
+        if self.reliable and "100rel" in invite.all("supported"):
+            headers += [("Require", "100rel"), ("RSeq", "1")]
+            call.ring_timer = self.after(T1, self._repeat_ringing, call)
+        call.server.answer(180, call.local_tag, headers=headers)
+
+    def _repeat_ringing(self, call: Call) -> None:
+        """RFC 3262 §3: until there is a PRACK."""
+        if call.state == "ringing" and call.server is not None:
+            call.server.send_again()
+            call.ring_timer = self.after(T2, self._repeat_ringing, call)
 
     def pick_up(self, call: Call) -> None:
         """Answer 200, again and again until the ACK is here (§13.3.1.4)."""
@@ -350,6 +434,8 @@ class Phone(Transactions):
             if call.ok_timer is not None:
                 call.ok_timer.cancel()
             self._talking(call)
+        elif call is not None and "INVITE" in call.heard:
+            call.heard.append("ACK")
 
     def on_cancel(self, invite: ServerTransaction) -> None:
         for call in self.calls:

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from endpoint import Peer
+from nat import Nat
 from network import Line, Network, Server
 from phone import Phone
 from sipwire import Address, Headers, Sip, literal, request
 
 SERVER: Address = ("10.0.0.1", 5060)
 DOMAIN = "example.com"
+HOME: Address = ("192.168.1.10", 5060)  # of every phone that is alone behind a NAT
+
+# What NAT boxes are like (RFC 4787), as Nat takes it: what most homes have, the most open and the strictest.
+NATS: dict[str, dict[str, Any]] = {
+    "port restricted": {"mapping": "endpoint", "filtering": "port"},
+    "full cone": {"mapping": "endpoint", "filtering": "endpoint"},
+    "symmetric": {"mapping": "port", "filtering": "port"},
+}
 
 
 class Scene:
-    """One network with one server at SERVER; peers and phones come in at addresses 10.0.1.N."""
+    """One network with one server at SERVER; peers and phones come in at addresses 10.0.1.N.
+
+    Where `nat` says what NAT boxes are like, each phone is behind one of its own, at HOME, and has no other address.
+    """
+
+    nat: ClassVar[Mapping[str, Any] | None] = None
 
     def __init__(
         self, config: Any = None, *, seed: int = 0, line: Line | None = None,
@@ -25,7 +39,7 @@ class Scene:
         self.server = Server("server", SERVER, config=config, domains=domains, **server)
         self.network.add(self.server)
         self.server.start(self.network.now)
-        self._places = 0
+        self._places = self._homes = 0
 
     @property
     def now(self) -> int:
@@ -46,9 +60,20 @@ class Scene:
     def peer(self, name: str, address: Address | None = None) -> Speaker:
         return self.network.add(Speaker(name, address or self.place()))
 
-    def phone(self, name: str, *, domain: str = DOMAIN, register: bool = True, **attributes: Any) -> Phone:
-        """A phone with attributes set, registered unless told otherwise."""
-        phone = self.network.add(Phone(name, self.place(), SERVER, domain))
+    def home(self, **kind: Any) -> Nat:
+        """A NAT that nobody is behind yet."""
+        self._homes += 1
+        return Nat(f"home{self._homes}", f"203.0.113.{self._homes}", **{**(self.nat or {}), **kind})
+
+    def phone(
+        self, name: str, *, domain: str = DOMAIN, register: bool = True, behind: Nat | None = None,
+        address: Address | None = None, **attributes: Any,
+    ) -> Phone:  # fmt: skip
+        """A phone with attributes set, registered unless told otherwise; `behind` a NAT it is at HOME or `address`."""
+        if behind is None and self.nat is not None:
+            behind = self.home()
+        address = address or (HOME if behind is not None else self.place())
+        phone = self.network.add(Phone(name, address, SERVER, domain), behind)
         for key, value in attributes.items():
             if not hasattr(phone, key):
                 raise AttributeError(key)

@@ -71,7 +71,7 @@ def test_1_an_unbound_callee_arms() -> None:
     assert watch.call_id == call.call_id.encode()
     assert watch.contact == f"sip:alice@{literal(alice.address)}".encode()
     flow = Flow.unpack(watch.flow)
-    assert (flow.host, flow.port) == alice.address
+    assert (flow.host, flow.port) == scene.network.seen(alice, SERVER)
     assert before <= watch.armed_at <= scene.now
     assert watch.expires_at == watch.armed_at + 3_600_000
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 from calling import token_of
 from phone import Call, Phone
-from scene import Scene
+from scene import SERVER, Scene
 from sipwire import literal, uri_of
 from upstream import Upstream
 
@@ -57,7 +57,8 @@ def test_a_register_is_forwarded_with_path() -> None:
     (register,) = upstream.registers
     (path,) = register.all("path")
     kind, digest, flow, _ = token_of(scene, path)
-    assert (kind, digest, flow) == (1, scene.server.engine.outbound.tokens.digest(alice.aor.encode()), Flow(*alice.address))
+    seen = Flow(*scene.network.seen(alice, SERVER))
+    assert (kind, digest, flow) == (1, scene.server.engine.outbound.tokens.digest(alice.aor.encode()), seen)
     assert "path" in register.all("supported")
     assert register.uri == "sip:example.com" and len(register.all("via")) == 2
     assert uri_of(register.first("contact")) == uri_of(alice.contact)

@@ -35,6 +35,9 @@ class Upstream(Endpoint):
         self.unbound_status = 480  # for a user without a binding
         self.register_status = 200  # anything else refuses
         self.record_route = False
+        self.follows_path = True  # where not, a request goes to the Contact's host
+        self.rewrites_contact = False  # keeps the address that a REGISTER came from instead of what Contact names
+        self.outbound_proxy: Address | None = None  # the next hop of every request that has no other Route
         self.bindings: dict[str, list[Registered]] = {}
         self.registers: list[Sip] = []  # every REGISTER that came
         self.options_status = 200
@@ -76,7 +79,10 @@ class Upstream(Endpoint):
                 self._answer(message, 500, source)  # RFC 3261 §10.3 step 7: out of order
                 return
             kept = [b for b in self.bindings.get(aor, []) if b is not old]
-            new = Registered(contact, self.now + granted * 1000, message.all("path"), message.call_id, message.cseq)
+            path = message.all("path") if self.follows_path else []
+            if self.rewrites_contact:
+                contact = f"{contact.rpartition('@')[0]}@{literal(source)}"
+            new = Registered(contact, self.now + granted * 1000, path, message.call_id, message.cseq)
             self.bindings[aor] = [*kept, new]
         listed = [("Contact", f"<{b.contact}>;expires={(b.expires_at - self.now) // 1000}") for b in self.live(aor)]
         self._answer(message, 200, source, listed + [("Path", value) for value in message.lines("path")])
@@ -116,7 +122,10 @@ class Upstream(Endpoint):
                 headers.append((name, str(int(value) - 1)))
             elif name not in ("via", "route", "content-length"):
                 headers.append((name, value))
-        hop = host_port(uri_of(routes[0]) if routes else uri)
+        if self.outbound_proxy is not None and not routes:
+            hop = self.outbound_proxy
+        else:
+            hop = host_port(uri_of(routes[0]) if routes else uri)
         self.transmit(request(message.method, uri, headers, message.body), hop)
 
     def _pass_back(self, message: Sip) -> None:
