@@ -1,9 +1,10 @@
 """Fixtures for all tests."""
 
+from homes import front, town, workers
 from hypothesis import settings
 from peers.lab import lab
 
-__all__ = ["lab"]
+__all__ = ["front", "lab", "town", "workers"]
 
 # On a machine that others use, too, an example may wait longer than the 200 ms that hypothesis allows it.
 settings.register_profile("sipfast", deadline=None)
