@@ -3,8 +3,9 @@
 from homes import front, town, workers
 from hypothesis import settings
 from peers.lab import lab
+from peers.natlab import nat_town
 
-__all__ = ["front", "lab", "town", "workers"]
+__all__ = ["front", "lab", "nat_town", "town", "workers"]
 
 # On a machine that others use, too, an example may wait longer than the 200 ms that hypothesis allows it.
 settings.register_profile("sipfast", deadline=None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from digest import answer_challenge
 from endpoint import T1, T2, TIMER_H, ClientTransaction, ServerTransaction, Timer, Transactions
 from sipwire import Address, Sip, host_port, literal, param, request, uri_of, uri_param
 
@@ -87,6 +88,7 @@ class Phone(Transactions):
         self.expires: int | None = None  # Expires of every INVITE
         self.contact_user = self.contact_host = ""  # what to put into Contact instead of the user and the own address
         self.contact_params = ""
+        self.password = ""  # answers a 401 or 407 with it, once
         self.keepalive: int | None = None  # ms between datagrams that keep a NAT's mapping, once it is registered
         self.reliable = False  # calls and rings with 100rel (RFC 3262)
         self.re_register_after = 5_000  # a failed registration is tried again
@@ -132,13 +134,25 @@ class Phone(Transactions):
             ("Contact", self.contact + self.contact_params), ("Expires", str(expires)), ("Supported", "path"),
         ]  # fmt: skip
         data = request("REGISTER", f"sip:{self.domain}", headers)
+        self._send_register(data, expires)
+
+    def _send_register(self, data: bytes, expires: int, *, again: bool = False) -> None:
         seq = self._register_seq
 
         def done(answer: Sip | None) -> None:
-            if (answer is None or answer.status >= 200) and seq == self._register_seq:
+            if (answer is not None and answer.status < 200) or seq != self._register_seq:
+                return
+            if answer is not None and self._is_challenge(answer) and not again:
+                self._register_seq += 1
+                data_too = answer_challenge(Sip(data), answer, self.user, self.password, self.via())
+                self._send_register(data_too, expires, again=True)
+            else:
                 self._registered(answer, expires)
 
         ClientTransaction(self, data, self.proxy, done, lambda: done(None))
+
+    def _is_challenge(self, answer: Sip) -> bool:
+        return bool(self.password) and answer.status in (401, 407)
 
     def unregister(self) -> None:
         self.register(0)
@@ -193,12 +207,14 @@ class Phone(Transactions):
             fields.append(("Expires", str(expires)))
         if self.reliable:
             fields.append(("Supported", "100rel"))
-        data = request("INVITE", uri, fields + (headers or []))
+        self._send_invite(call, request("INVITE", uri, fields + (headers or [])))
+        self.after(self.patience, self._impatient, call)
+        return call
+
+    def _send_invite(self, call: Call, data: bytes) -> None:
         call.client = ClientTransaction(
             self, data, self.proxy, lambda answer: self._call_answered(call, answer), lambda: self._failed(call, None)
         )
-        self.after(self.patience, self._impatient, call)
-        return call
 
     def _impatient(self, call: Call) -> None:
         if call.state in ("calling", "ringing") and call.client is not None:
@@ -218,6 +234,10 @@ class Phone(Transactions):
                 call.state = "ringing"
             if self.reliable and answer.first("rseq"):
                 self._acknowledge_ringing(call, answer)
+        elif self._is_challenge(answer) and call.seq == 1 and call.client is not None:
+            call.seq += 1
+            data = answer_challenge(call.client.request, answer, self.user, self.password, self.via())
+            self._send_invite(call, data)
         elif answer.status >= 300:
             self._failed(call, answer)
         elif answer.to_tag in call.acks:

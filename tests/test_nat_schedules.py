@@ -6,7 +6,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from cluster import Cluster
 from network import seeds
 from scene import NATS, Scene
 from test_schedules import ROUGH, play, random_crashes

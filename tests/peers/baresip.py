@@ -7,7 +7,7 @@ import json
 import socket
 from pathlib import Path
 
-from .process import HOST, Process, find, free_port
+from .process import HERE, Place, Process, find
 
 MODULES = ("/usr/lib/baresip/modules", "/usr/local/lib/baresip/modules", "/usr/lib64/baresip/modules")
 
@@ -35,15 +35,17 @@ module_app ctrl_tcp.so
 class Baresip(Process):
     """One phone with one account; it answers every call by itself."""
 
-    def __init__(self, folder: Path, number: int, user: str, domain: str, server: int):
-        self.user, self.control, self.port = user, free_port(), free_port()
+    def __init__(
+        self, folder: Path, number: int, user: str, domain: str, server: int, at: Place = HERE, *, refresh: int = 60
+    ):
+        self.user, self.control, self.port = user, at.free_port(), at.free_port()
         home = folder / f"{number:02}-baresip-{user}"
         home.mkdir()
-        media = free_port()
+        media = at.free_port()
         (home / "config").write_text(
             CONFIGURATION.format(
                 modules=next((folder for folder in MODULES if Path(folder).is_dir()), MODULES[0]),
-                host=HOST,
+                host=at.host,
                 port=self.port,
                 control=self.control,
                 media=media,
@@ -51,7 +53,7 @@ class Baresip(Process):
             )
         )
         (home / "accounts").write_text(
-            f"<sip:{user}@{domain}>;auth_pass=none;outbound=\"sip:{HOST}:{server}\";regint=60;"
+            f"<sip:{user}@{domain}>;auth_pass={user};outbound=\"sip:{at.servers}:{server}\";regint={refresh};"
             "answermode=auto;audio_codecs=PCMU\n"
         )
         (home / "contacts").write_text("")
@@ -59,14 +61,24 @@ class Baresip(Process):
         self._buffer = b""
         self._socket: socket.socket | None = None
         super().__init__(
-            [find("baresip") or "baresip", "-f", str(home), "-s"], folder / f"{number:02}-baresip-{user}.log", cwd=home
-        )
+            [find("baresip") or "baresip", "-f", str(home), "-s"], folder / f"{number:02}-baresip-{user}.log", cwd=home,
+            at=at,
+        )  # fmt: skip
 
     def ready(self) -> Baresip:
         """Wait until it takes commands and has registered."""
         self.until(self._connected, 10, "takes commands")
         self.until(lambda: self._saw_or_info("REGISTER_OK"), 15, "registers")
         return self
+
+    def established(self) -> None:
+        """Wait until it talks: a 200 was sent, and its ACK has come."""
+        self.sees("CALL_ESTABLISHED")
+
+    def closed(self) -> None:
+        """Wait until the other side has hung up, or its own BYE was answered; the events so far are forgotten."""
+        self.sees("CALL_CLOSED")
+        self.events.clear()
 
     def dial(self, uri: str) -> None:
         """Call somebody."""
@@ -92,8 +104,11 @@ class Baresip(Process):
     def _connected(self) -> bool:
         if self._socket is None:
             with contextlib.suppress(OSError):
-                self._socket = socket.create_connection((HOST, self.control), timeout=1)
-                self._socket.settimeout(0.02)
+                control = self.at.socket(socket.SOCK_STREAM)
+                control.settimeout(1)
+                control.connect((self.at.host, self.control))
+                control.settimeout(0.02)
+                self._socket = control
         return self._socket is not None
 
     def _command(self, command: str, parameters: str) -> None:

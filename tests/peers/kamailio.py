@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .process import HOST, Process, answers_options, find
+from .process import HERE, Place, Process, find
 
 CONFIGURATION = """\
 #!KAMAILIO
@@ -27,6 +27,7 @@ loadmodule "siputils.so"
 loadmodule "textops.so"
 loadmodule "usrloc.so"
 loadmodule "registrar.so"
+{auth_module}
 
 modparam("usrloc", "db_mode", 0)
 modparam("registrar", "use_path", 1)
@@ -61,9 +62,11 @@ request_route {{
         exit;
     }}
     if (is_method("REGISTER")) {{
+        {auth_register}
         save("location");
         exit;
     }}
+    {auth_invite}
     if (is_method("INVITE|SUBSCRIBE")) record_route();
     if (!(uri == myself)) {{
         sl_send_reply("403", "Not Served");
@@ -77,21 +80,37 @@ request_route {{
 }}
 """
 
+# RFC 3261 §22; everybody's password is the own user name.
+AUTH = {
+    "auth_module": 'loadmodule "auth.so"',
+    "auth_register": 'if (!pv_www_authenticate("$fd", "$fU", "0")) { www_challenge("$fd", "1"); exit; }',
+    "auth_invite": 'if (!pv_proxy_authenticate("$fd", "$fU", "0")) { proxy_challenge("$fd", "1"); exit; }'
+    " consume_credentials();",
+}
+NO_AUTH = dict.fromkeys(AUTH, "")
+
 
 class Kamailio(Process):
-    """Registers and routes one domain; answers `absent` (480 or 404) for whoever is not registered."""
+    """Registers and routes one domain; answers `absent` (480 or 404) for whoever is not registered.
 
-    def __init__(self, folder: Path, number: int, *, port: int, domain: str, absent: int):
+    `auth`: asks for a digest of each REGISTER and each request out of a dialog.
+    """
+
+    def __init__(
+        self, folder: Path, number: int, *, port: int, domain: str, absent: int, auth: bool = False, at: Place = HERE
+    ):
         self.port = port
         run = folder / f"{number:02}-kamailio"
         run.mkdir()
         configuration = run / "kamailio.cfg"
-        configuration.write_text(CONFIGURATION.format(host=HOST, port=port, domain=domain, absent=absent))
+        configuration.write_text(
+            CONFIGURATION.format(host=at.host, port=port, domain=domain, absent=absent, **(AUTH if auth else NO_AUTH))
+        )
         argv = [find("kamailio") or "kamailio", "-f", str(configuration), "-DD", "-E", "-m", "32", "-M", "4"]
         argv += ["-Y", str(run), "-P", str(run / "kamailio.pid")]
-        super().__init__(argv, folder / f"{number:02}-kamailio.log", cwd=run)
+        super().__init__(argv, folder / f"{number:02}-kamailio.log", cwd=run, at=at)
 
     def ready(self) -> Kamailio:
         """Wait until it answers."""
-        self.until(lambda: answers_options(self.port), 15, f"Kamailio answers on {self.port}")
+        self.until(lambda: self.at.answers_options(self.port), 15, f"Kamailio answers on {self.port}")
         return self

@@ -12,9 +12,11 @@ import pytest
 
 from .baresip import Baresip
 from .kamailio import Kamailio
-from .process import HOST, Process, free_port, need
+from .linphone import Linphone
+from .process import HERE, HOST, Place, Process, need
 from .server import Server
 from .sipp import Sipp
+from .twinkle import Twinkle
 
 DOMAIN = "example.test"
 P = TypeVar("P", bound=Process)
@@ -36,11 +38,12 @@ class Lab:
         return len(self._processes)
 
     def sipfast(
-        self, config: str = "", *, upstream: int | None = None, like: Server | None = None, workers: int = 1
-    ) -> Server:
+        self, config: str = "", *, upstream: int | None = None, like: Server | None = None, workers: int = 1,
+        at: Place = HERE,
+    ) -> Server:  # fmt: skip
         """A server that answers. `like` another: on its port and its data, that is, its restart."""
         data = like.data if like else self.folder / f"data{self._number}"
-        port = like.port if like else free_port()
+        port = like.port if like else at.free_port()
         server = Server(
             self.folder,
             self._number,
@@ -50,20 +53,31 @@ class Lab:
             upstream=upstream,
             config=config,
             workers=workers,
+            at=at,
         )
         return self._keep(server).ready()
 
-    def kamailio(self, *, absent: int = 480) -> Kamailio:
+    def kamailio(self, *, absent: int = 480, auth: bool = False, at: Place = HERE) -> Kamailio:
         """A registrar and proxy for the domain that answers."""
         need("kamailio")
         return self._keep(
-            Kamailio(self.folder, self._number, port=free_port(), domain=DOMAIN, absent=absent)
+            Kamailio(self.folder, self._number, port=at.free_port(), domain=DOMAIN, absent=absent, auth=auth, at=at)
         ).ready()
 
-    def baresip(self, user: str, server: int) -> Baresip:
-        """A softphone of `user` at a server's port; it registers by itself."""
+    def baresip(self, user: str, server: int, at: Place = HERE, *, refresh: int = 60) -> Baresip:
+        """A softphone of `user` at a server's port; it registers by itself, for `refresh` seconds at a time."""
         need("baresip")
-        return self._keep(Baresip(self.folder, self._number, user, DOMAIN, server)).ready()
+        return self._keep(Baresip(self.folder, self._number, user, DOMAIN, server, at, refresh=refresh)).ready()
+
+    def linphone(self, user: str, server: int, at: Place = HERE, *, refresh: int = 60) -> Linphone:
+        """The same of another make."""
+        need("linphonec")
+        return self._keep(Linphone(self.folder, self._number, user, DOMAIN, server, at, refresh=refresh)).ready()
+
+    def twinkle(self, user: str, server: int, at: Place = HERE, *, refresh: int = 60) -> Twinkle:
+        """And of a third one."""
+        need("twinkle")
+        return self._keep(Twinkle(self.folder, self._number, user, DOMAIN, server, at, refresh=refresh)).ready()
 
     def caller(
         self,
@@ -73,10 +87,11 @@ class Lab:
         port: int | None = None,
         calls: int = 1,
         seconds: float = 20,
+        at: Place = HERE,
         **keys: object,
     ) -> Sipp:
         """A phone whose scenario begins with a request of its own to the server's port."""
-        return self._sipp(scenario, server, options, port, calls, seconds, keys)
+        return self._sipp(scenario, server, options, port, calls, seconds, keys, at)
 
     def waiting(
         self,
@@ -85,10 +100,11 @@ class Lab:
         port: int | None = None,
         calls: int = 1,
         seconds: float = 30,
+        at: Place = HERE,
         **keys: object,
     ) -> Sipp:
         """A phone whose scenario begins with a request from elsewhere; returns when it listens."""
-        return self._sipp(scenario, None, options, port, calls, seconds, keys).ready()
+        return self._sipp(scenario, None, options, port, calls, seconds, keys, at).ready()
 
     def _sipp(
         self,
@@ -99,6 +115,7 @@ class Lab:
         calls: int,
         seconds: float,
         keys: dict[str, object],
+        at: Place,
     ) -> Sipp:
         need("sipp")
         return self._keep(
@@ -107,11 +124,12 @@ class Lab:
                 self.folder,
                 self._number,
                 server=server,
-                port=port or free_port(),
+                port=port or at.free_port(),
                 calls=calls,
                 seconds=seconds,
                 options=options,
                 keys={"domain": DOMAIN, **keys},
+                at=at,
             )
         )
 

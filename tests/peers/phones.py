@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from phone import Phone
 from sipwire import Sip, uri_of
 
-from .process import HOST
+from .process import HERE, Place
 
 BUFFER = 4 << 20  # octets; a burst to a thousand phones waits here
 
@@ -23,15 +23,15 @@ BUFFER = 4 << 20  # octets; a burst to a thousand phones waits here
 class Fleet:
     """Phones named prefix0, prefix1, ... at one address, all registering and calling through one server."""
 
-    def __init__(self, prefix: str, count: int, server: int, domain: str):
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    def __init__(self, prefix: str, count: int, server: int, domain: str, at: Place = HERE):
+        self._socket = at.socket(socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
-        self._socket.bind((HOST, 0))
+        self._socket.bind((at.host, 0))
         self._socket.setblocking(False)
         self.port: int = self._socket.getsockname()[1]
         self.phones: dict[str, Phone] = {}
         for i in range(count):
-            phone = Phone(f"{prefix}{i}", (HOST, self.port), (HOST, server), domain)
+            phone = Phone(f"{prefix}{i}", (at.host, self.port), (at.servers, server), domain)
             phone.transmit = self._send
             phone.now = now()
             self.phones[phone.user] = phone

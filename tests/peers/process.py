@@ -12,6 +12,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -41,27 +42,59 @@ def find(program: str) -> str | None:
     return shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
 
 
-def free_port() -> int:
-    """A port of 127.0.0.1 that is free for UDP and TCP, as are the three above it; not given out again for long."""
-    for port in itertools.islice(_places, 1000):
-        if all(_is_free(port + i, kind) for i in range(BLOCK) for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM)):
-            return port
-    raise RuntimeError("no free port found on loopback")
+@dataclass(frozen=True)
+class Place:
+    """Where a program runs: an address of its own, and the host where its servers are. This one is loopback."""
+
+    host: str = HOST
+    servers: str = HOST
+
+    def command(self, argv: Sequence[str]) -> list[str]:
+        """What starts a program there."""
+        return [*argv]
+
+    def socket(self, kind: int) -> socket.socket:
+        """An unbound socket there."""
+        return socket.socket(socket.AF_INET, kind)
+
+    def free_port(self) -> int:
+        """A port that is free for UDP and TCP, as are the three above it; not given out again for long."""
+        for port in itertools.islice(_places, 1000):
+            if all(self._is_free(port + i, kind) for i in range(BLOCK) for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM)):
+                return port
+        raise RuntimeError(f"no free port found on {self.host}")
+
+    def _is_free(self, port: int, kind: int) -> bool:
+        with self.socket(kind) as probe:
+            try:
+                probe.bind((self.host, port))
+            except OSError:
+                return False
+        return True
+
+    def answers_options(self, port: int) -> bool:
+        """Send one OPTIONS to a SIP server at this place and wait up to 200 ms for any answer."""
+        with self.socket(socket.SOCK_DGRAM) as probe:
+            probe.bind((self.host, 0))
+            probe.settimeout(0.2)
+            me = f"{self.host}:{probe.getsockname()[1]}"
+            unique = f"{random.getrandbits(64):x}"
+            request = (
+                f"OPTIONS sip:{self.host}:{port} SIP/2.0\r\n"
+                f"Via: SIP/2.0/UDP {me};branch=z9hG4bK{unique};rport\r\n"
+                f"From: <sip:probe@{me}>;tag={unique}\r\nTo: <sip:{self.host}:{port}>\r\n"
+                f"Call-ID: {unique}\r\nCSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
+            )
+            probe.sendto(request.encode(), (self.host, port))
+            try:
+                return probe.recv(65535).startswith(b"SIP/2.0 ")
+            except OSError:
+                return False
 
 
-def _is_free(port: int, kind: int) -> bool:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True
-
-
-def udp_is_bound(port: int) -> bool:
-    """Whether some process holds the UDP port; looks without sending anything (Linux)."""
-    wanted = f":{port:04X} "
-    return any(wanted in line for line in Path("/proc/net/udp").read_text().splitlines()[1:])
+HERE = Place()
+free_port = HERE.free_port
+answers_options = HERE.answers_options
 
 
 def wait_until(true: Callable[[], object], seconds: float, what: str) -> None:
@@ -73,36 +106,19 @@ def wait_until(true: Callable[[], object], seconds: float, what: str) -> None:
         time.sleep(0.02)
 
 
-def answers_options(port: int) -> bool:
-    """Send one OPTIONS to a SIP server on loopback and wait up to 200 ms for any answer."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind((HOST, 0))
-        probe.settimeout(0.2)
-        me = f"{HOST}:{probe.getsockname()[1]}"
-        unique = f"{random.getrandbits(64):x}"
-        request = (
-            f"OPTIONS sip:{HOST}:{port} SIP/2.0\r\n"
-            f"Via: SIP/2.0/UDP {me};branch=z9hG4bK{unique};rport\r\n"
-            f"From: <sip:probe@{me}>;tag={unique}\r\nTo: <sip:{HOST}:{port}>\r\n"
-            f"Call-ID: {unique}\r\nCSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n"
-        )
-        probe.sendto(request.encode(), (HOST, port))
-        try:
-            return probe.recv(65535).startswith(b"SIP/2.0 ")
-        except OSError:
-            return False
-
-
 class Process:
     """A running program. Its output goes to a log file, whose end is part of every complaint."""
 
-    def __init__(self, argv: Sequence[str], log: Path, *, cwd: Path | None = None, env: dict[str, str] | None = None):
-        self.log = log
+    def __init__(
+        self, argv: Sequence[str], log: Path, *, cwd: Path | None = None, env: dict[str, str] | None = None,
+        at: Place = HERE, stdin: int = subprocess.DEVNULL,
+    ):  # fmt: skip
+        self.log, self.at = log, at
         self.name = log.stem
         with log.open("ab") as output:
             self._child = subprocess.Popen(
-                argv,
-                stdin=subprocess.DEVNULL,
+                at.command(argv),
+                stdin=stdin,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=cwd,
@@ -152,7 +168,47 @@ class Process:
             os.killpg(self.pid, signal.SIGKILL)
         self._child.wait(5)
 
+    def has_port(self, port: int) -> bool:
+        """Whether some process where it runs holds a UDP port; looks without sending anything (Linux)."""
+        wanted = f":{port:04X} "
+        return any(wanted in line for line in Path(f"/proc/{self.pid}/net/udp").read_text().splitlines()[1:])
+
     def story(self) -> str:
         """The end of its log."""
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
         return f"--- end of {self.log.name} ---\n{text[-3000:]}"
+
+
+class Typist(Process):
+    """A program that is told what to do on its standard input, and says on its output what happened."""
+
+    def __init__(self, argv: Sequence[str], log: Path, *, cwd: Path, env: dict[str, str], at: Place = HERE):
+        self._read = 0  # octets of the log that were looked at and are done with
+        super().__init__(argv, log, cwd=cwd, env=env, at=at, stdin=subprocess.PIPE)
+
+    def tell(self, command: str) -> None:
+        """Type a line."""
+        assert self._child.stdin is not None
+        self._child.stdin.write(command.encode() + b"\n")
+        self._child.stdin.flush()
+
+    def said(self, text: str) -> bool:
+        """Whether it has said that since the last `says` or `forget`."""
+        return text.encode() in self.log.read_bytes()[self._read :]
+
+    def says(self, text: str, seconds: float = 10) -> None:
+        """Wait for something that it says; what it said before that is done with."""
+        self.until(lambda: self.said(text), seconds, f"says {text!r}")
+        data = self.log.read_bytes()
+        self._read = data.index(text.encode(), self._read) + len(text)
+
+    def forget(self) -> None:
+        """Be done with all that it has said."""
+        self._read = len(self.log.read_bytes())
+
+    def stop(self, seconds: float = 5.0) -> int:
+        """Ask it to end."""
+        if self._child.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._child.stdin.close()
+        return super().stop(seconds)

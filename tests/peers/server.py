@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .process import HOST, Process, answers_options
+from .process import HERE, Place, Process
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -26,21 +26,22 @@ class Server(Process):
         upstream: int | None,
         config: str,
         workers: int,
+        at: Place = HERE,
     ):
         self.port, self.domain, self.data = port, domain, data
-        argv = [sys.executable, "-m", "sipfast", "serve", "--listen", f"udp:{HOST}:{port}"]
+        argv = [sys.executable, "-m", "sipfast", "serve", "--listen", f"udp:{at.host}:{port}"]
         argv += ["--domain", domain, "--data", str(data), "--workers", str(workers)]
         if upstream is not None:
-            argv += ["--upstream", f"sip:{HOST}:{upstream}"]
+            argv += ["--upstream", f"sip:{at.servers}:{upstream}"]
         if config:
             path = folder / f"{number:02}-sipfast.toml"
             path.write_text(config)
             argv += ["--config", str(path)]
-        super().__init__(argv, folder / f"{number:02}-sipfast.log", env={"PYTHONPATH": str(ROOT)})
+        super().__init__(argv, folder / f"{number:02}-sipfast.log", env={"PYTHONPATH": str(ROOT)}, at=at)
 
     def ready(self) -> Server:
         """Wait until it answers."""
-        self.until(lambda: answers_options(self.port), 15, f"sipfast answers on {self.port}")
+        self.until(lambda: self.at.answers_options(self.port), 15, f"sipfast answers on {self.port}")
         return self
 
     def watches(self) -> list[dict[str, object]]:

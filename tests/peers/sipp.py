@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .process import HOST, Process, find, free_port, udp_is_bound
+from .process import HERE, Place, Process, find
 
 SCENARIOS = Path(__file__).parent.parent / "sipp"
 
@@ -24,6 +24,7 @@ class Sipp(Process):
         seconds: float,
         options: tuple[str, ...],
         keys: dict[str, object],
+        at: Place = HERE,
     ):
         self.port = port
         name = f"{number:02}-{scenario}-{port}"
@@ -31,20 +32,20 @@ class Sipp(Process):
         self.errors = folder / f"{name}.errors"
         self.notes = folder / f"{name}.notes"
         argv = [find("sipp") or "sipp", "-sf", str(SCENARIOS / f"{scenario}.xml"), "-m", str(calls)]
-        argv += ["-i", HOST, "-p", str(port), "-bind_local", "-mi", HOST, "-mp", str(free_port())]
-        argv += ["-ci", HOST, "-cp", str(free_port()), "-nostdin", "-timeout", f"{seconds:g}", "-timeout_error"]
+        argv += ["-i", at.host, "-p", str(port), "-bind_local", "-mi", at.host, "-mp", str(at.free_port())]
+        argv += ["-ci", at.host, "-cp", str(at.free_port()), "-nostdin", "-timeout", f"{seconds:g}", "-timeout_error"]
         argv += ["-trace_msg", "-message_file", str(self.messages), "-trace_err", "-error_file", str(self.errors)]
         argv += ["-trace_logs", "-log_file", str(self.notes), *options]
         for key, value in keys.items():
             argv += ["-key", key, str(value)]
         if server is not None:
-            argv.append(f"{HOST}:{server}")
-        super().__init__(argv, folder / f"{name}.log", cwd=folder, env={"TERM": "dumb"})
+            argv.append(f"{at.servers}:{server}")
+        super().__init__(argv, folder / f"{name}.log", cwd=folder, env={"TERM": "dumb"}, at=at)
         self.seconds = seconds
 
     def ready(self) -> Sipp:
         """Wait until it can be called."""
-        self.until(lambda: udp_is_bound(self.port), 5, f"SIPp listens on {self.port}")
+        self.until(lambda: self.has_port(self.port), 5, f"SIPp listens on {self.port}")
         return self
 
     def done(self, seconds: float | None = None) -> Sipp:
