@@ -179,6 +179,7 @@ def test_a_phone_that_starts_anew_is_taken_some_seconds_after_its_last_refresh(
 
 STARTING = {
     "by removing its Contact": (f"{PHONE};expires=0", "", REBOOTED, FLOW),
+    "by removing its Contact, by another port": (f"{PHONE};expires=0", "", REBOOTED, Flow("192.0.2.1", 30_000)),
     "by removing everything": ("*", "Expires: 0\r\n", REBOOTED, FLOW),
     "by removing everything, without rport": ("*", "Expires: 0\r\n", "branch=z9hG4bKanew", Flow("192.0.2.1", 30_000)),
     "by removing its Contact, without rport": (f"{PHONE};expires=0", "", "branch=z9hG4bKanew", Flow("192.0.2.1", 30_000)),
