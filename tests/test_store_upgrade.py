@@ -55,6 +55,28 @@ WAYS = {
 }
 
 
+INSTANCE = b"<urn:uuid:1>"
+REG_IDS = {
+    "a reg-id": (b';+sip.instance="<urn:uuid:1>";reg-id=7', INSTANCE, 7),
+    "in capitals": (b';+sip.instance="<urn:uuid:1>";Reg-ID=7', INSTANCE, 7),
+    "without an instance": (b";reg-id=7", b"", 0),
+    "none": (b';+sip.instance="<urn:uuid:1>";x="a;reg-id=7"', INSTANCE, 0),
+    "no number": (b";reg-id=x", INSTANCE, 0),
+    "negative": (b";reg-id=-1", INSTANCE, 0),
+    "too large": (b";reg-id=2147483648", INSTANCE, 0),
+    "empty": (b";reg-id", INSTANCE, 0),
+}
+
+
+@pytest.mark.parametrize(("params", "instance", "reg_id"), REG_IDS.values(), ids=REG_IDS)
+def test_the_reg_id_is_read_from_the_parameters(params: bytes, instance: bytes, reg_id: int) -> None:
+    """RFC 5626 §6: a phone that moves after the upgrade replaces its binding."""
+    fields = [b"sip:b@192.0.2.1", NOW, b"c", 1, 1000, params, b"", CAME.pack(), instance, NOW]
+    _, record = bindings_from_1(msgspec.msgpack.encode([1, B, [fields]]))
+    (binding,) = decode_bindings(record)[1]
+    assert (binding.reg_id, binding.params, binding.instance) == (reg_id, params, instance)
+
+
 @pytest.mark.parametrize(("contact", "flow", "path", "port"), WAYS.values(), ids=WAYS)
 def test_the_flow_becomes_the_way_that_was_taken(contact: str, flow: Flow, path: str, port: int) -> None:
     aor, record = bindings_from_1(entry(contact, flow, path))
