@@ -122,7 +122,7 @@ cdef class Registrar:
             return None
         self.settle_interval(request, &wanted)
         if 0 < wanted.expires < self.min_expires:
-            return None
+            return self.refuse_brief(request, flow)
         contact = wanted.address.uri.all
         size = (flow if path else self.location.way(request, flow, &wanted.address.uri, True)).pack_into(packed)
         store.for_update()
