@@ -95,7 +95,8 @@ cdef class Destination:
         if plan.left:
             request.parse_uri(plan.next, &next_uri)
             return [make_target(None, None, self.location.flow_to(request.p, &next_uri))]
-        trusted = self.trusts(flow)
+        # A REGISTER names a domain, and no Contact of anybody, whoever passes it on.
+        trusted = request.method != M_REGISTER and self.trusts(flow)
         # Within a dialog the Request-URI is the remote target; from behind us it is a Contact that was registered.
         if ((in_dialog and routed_by_us(plan)) or trusted) and not self.is_user_of_ours(request, uri):
             targets = self.contact(request, uri, now)

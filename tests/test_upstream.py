@@ -11,7 +11,7 @@ from sipwire import literal, uri_of
 from upstream import Upstream
 
 from sipfast._flow import Flow
-from sipfast.config import Config, Redial
+from sipfast.config import Config, Peer, Redial
 from sipfast.config import Upstream as Behind
 from sipfast.records import Watch
 
@@ -63,6 +63,18 @@ def test_a_register_is_forwarded_with_path() -> None:
     assert register.uri == "sip:example.com" and len(register.all("via")) == 2
     assert uri_of(register.first("contact")) == uri_of(alice.contact)
     assert alice.registered  # the 200 came back
+
+
+@pytest.mark.parametrize("peer", [False, True], ids=["its own host", "a peer"])
+def test_a_register_from_where_a_server_lives_is_forwarded_too(peer: bool) -> None:
+    """A phone on the upstream's own machine, or behind a proxy that may relay: its domain is not a Contact to be found."""
+    upstream = (Behind(uri=f"sip:{literal(BEHIND)}", domains=("example.com",)),)
+    scene = Scene(Config(upstream=upstream, peer=(Peer(addresses=("10.0.6.1",), rights=("relay",)),)))
+    behind = scene.network.add(Upstream("upstream", BEHIND))
+    carol = scene.network.add(Phone("carol", ("10.0.6.1" if peer else BEHIND[0], 5099), SERVER))
+    carol.register()
+    scene.network.wait(lambda: carol.register_statuses, 1_000)
+    assert carol.registered and len(behind.registers) == 1
 
 
 def test_the_200_teaches_the_bindings() -> None:
