@@ -83,6 +83,26 @@ def test_a_phone_that_has_crashed_is_480_at_once(line) -> None:
         assert time.monotonic() - began < LIMIT
 
 
+def test_an_upstream_that_is_not_there_is_503_at_once(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        behind = literal(nobody.getsockname())
+    made = Server("--listen", "udp:127.0.0.1:0", "--domain", "example.com", "--upstream", f"sip:{behind}", folder=tmp_path)
+    alice = Line(made.address(), "alice")
+    try:
+        for method in ("REGISTER", "INVITE", "MESSAGE"):
+            began = time.monotonic()
+            uri = "sip:example.com" if method == "REGISTER" else "sip:bob@example.com"
+            alice.ask(method, uri, "sip:bob@example.com", ("Expires", "3600"))
+            answer = alice.final()
+            assert (answer.status, answer.lines("call-info")) == (503, [])
+            assert time.monotonic() - began < LIMIT
+    finally:
+        alice.socket.close()
+        made.process.terminate()
+        made.process.communicate(timeout=30)
+
+
 def test_a_phone_that_has_crashed_does_not_delay_what_a_live_one_says(line) -> None:
     alice = line("alice")
     for number in range(4):

@@ -249,6 +249,33 @@ def test_every_request_for_a_dead_upstream_is_503(method: str) -> None:
     assert not scene.store.bindings(b"sip:bob@example.com")
 
 
+def test_another_address_of_the_upstream_or_a_known_phone_takes_its_place_at_once() -> None:
+    """RFC 3263 §4.3"""
+    second = ("10.0.5.2", 5060)
+    uris = tuple(f"sip:{literal(address)}" for address in (BEHIND, second))
+    scene = Scene(Config(upstream=(Behind(uri=uris, domains=("example.com",)),)))
+    servers = [scene.network.add(Upstream(f"up{i}", address)) for i, address in enumerate((BEHIND, second))]
+    servers[1].bindings = servers[0].bindings
+    alice, bob = scene.phone("alice", talk_time=1_000), scene.phone("bob")
+    for server in servers:
+        gone(scene, server)
+        call, begun = alice.call("bob"), scene.now
+        scene.network.wait(lambda: call.was_answered, 5_000)  # noqa: B023
+        assert bob.calls[-1].started - begun < SOON
+        scene.network.wait(lambda: call.over)  # noqa: B023
+    assert len(bob.calls) == 2
+
+
+def test_a_known_phone_that_is_gone_as_well_is_480() -> None:
+    scene, upstream, alice = behind()
+    bob = scene.phone("bob")
+    gone(scene, upstream, bob)
+    call = alice.call("bob", 3600)
+    scene.network.wait(lambda: call.over, 2 * SOON)
+    assert call.status in (480, 503)
+    assert watch_of(scene) is None
+
+
 def test_what_an_upstream_sends_to_a_phone_that_is_gone_is_430() -> None:
     """RFC 5626 §5.3.1: by the flow token of our Path."""
     scene, upstream, alice = behind()
