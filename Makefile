@@ -30,8 +30,8 @@ lint: build ## ruff and mypy
 	$(BIN)/ruff check $(wildcard sipfast tests benchmarks ci setup.py)
 	$(BIN)/mypy
 
-bench: build ## sipfast, Kamailio and the kernel's limit side by side: about twelve minutes; QUICK=1: about five
-	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
+bench: build ## side by side with Kamailio, twelve minutes, QUICK=1: five; AGAINST=<checkout or git revision>: in turns with that
+	$(BIN)/python -m benchmarks$(if $(AGAINST),.against "$(AGAINST)") $(if $(QUICK),--quick) $(ARGS)
 
 bench-modules: build ## the benchmarks of the modules and of the whole path, without a network
 	$(BIN)/python -m pytest benchmarks --benchmark-only $(ARGS)

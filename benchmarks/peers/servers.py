@@ -21,6 +21,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from ..checkout import Checkout
+
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 HOST = "127.0.0.1"
@@ -33,10 +35,16 @@ BUFFER = 4 << 20  # bytes of a receive buffer, where a server leaves that to us
 
 
 class Peer:
-    """A server that can be started, and after kill -9 started again on the same port and data."""
+    """A server that can be started, and after kill -9 started again on the same port and data.
 
-    def __init__(self, kind: str, mode: str, port: int, core: int | None, folder: Path):
+    With a `checkout` it is the sipfast of that one.
+    """
+
+    def __init__(
+        self, kind: str, mode: str, port: int, core: int | None, folder: Path, checkout: Checkout | None = None
+    ) -> None:
         self.kind, self.mode, self.port, self.core, self.folder = kind, mode, port, core, folder
+        self.checkout = checkout
         self.start_took = 0.0
         """seconds from the last start to the first answer"""
         self._process: subprocess.Popen[bytes] | None = None
@@ -52,15 +60,14 @@ class Peer:
 
     def start(self, patience: float = START) -> None:
         """Returns once it answers. Raises RuntimeError, with the end of its log, where it does not within `patience`."""
-        command = KINDS[self.kind](self.port, self.folder, self.mode)
+        command, cwd, environment = self.way()
         prefix = ["taskset", "-c", str(self.core)] if self.core is not None else []
-        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
         began = time.monotonic()
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*prefix, *command],
-                cwd=self.folder,
-                env={**os.environ, "PYTHONPATH": path},
+                cwd=cwd,
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -71,6 +78,14 @@ class Peer:
                 story = (self.folder / "log").read_text(errors="replace")[-3000:]
                 raise RuntimeError(f"{self.kind} does not answer:\n{story}")
         self.start_took = time.monotonic() - began
+
+    def way(self) -> tuple[list[str], Path, dict[str, str]]:
+        """How it is started: command, folder and environment."""
+        if self.checkout is not None:
+            options = serve_options(self.port, self.folder, self.mode)
+            return self.checkout.serving(options), self.checkout.root, self.checkout.environment
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+        return KINDS[self.kind](self.port, self.folder, self.mode), self.folder, {**os.environ, "PYTHONPATH": path}
 
     def kill(self) -> None:
         """kill -9 to it and its children."""
@@ -111,10 +126,15 @@ def echo_one_by_one(port: int, folder: Path, mode: str) -> list[str]:
 
 
 def sipfast(port: int, folder: Path, mode: str, workers: int = 1, level: str = "warning") -> list[str]:
-    command = [sys.executable, "-m", "sipfast", "serve", "--workers", str(workers), "--listen", f"udp:{HOST}:{port}"]
+    return [sys.executable, "-m", "sipfast", "serve", *serve_options(port, folder, mode, workers, level)]
+
+
+def serve_options(port: int, folder: Path, mode: str, workers: int = 1, level: str = "warning") -> list[str]:
+    """The options of `sipfast serve`, each with its value."""
+    options = ["--workers", str(workers), "--listen", f"udp:{HOST}:{port}"]
     domains = (DOMAIN, OTHER_DOMAIN) if mode == "storm" else (DOMAIN,)
-    command += [part for domain in domains for part in ("--domain", domain)]
-    return [*command, "--data", str(folder / "data"), "--log-level", level]
+    options += [part for domain in domains for part in ("--domain", domain)]
+    return [*options, "--data", str(folder / "data"), "--log-level", level]
 
 
 def sipfast_power(port: int, folder: Path, mode: str) -> list[str]:
@@ -159,14 +179,21 @@ KINDS = {
 
 @contextlib.contextmanager
 def running(
-    kind: str, mode: str, core: int | None = 0, *, lay: Callable[[Path], None] | None = None, patience: float = START
+    kind: str,
+    mode: str,
+    core: int | None = 0,
+    *,
+    lay: Callable[[Path], None] | None = None,
+    patience: float = START,
+    checkout: Checkout | None = None,
 ) -> Iterator[Peer]:
     """A server of a kind, answering, pinned to a core, with a data folder of its own; ended with all its children.
 
-    `lay` is given the folder before the server starts, `patience` are the seconds that its start may take.
+    `lay` is given the folder before the server starts, `patience` are the seconds that its start may take. `checkout`: the
+    sipfast of another one, whose code runs with nothing of ours.
     """
     with tempfile.TemporaryDirectory(prefix="sipfast-bench-", ignore_cleanup_errors=True) as name:
-        peer = Peer(kind, mode, free_port(), core, Path(name))
+        peer = Peer(kind, mode, free_port(), core, Path(name), checkout)
         try:
             if lay is not None:
                 lay(peer.folder)
