@@ -133,9 +133,14 @@ def test_how_long_a_recall_takes_is_noted_for_redial_alone(mode: str) -> None:
 # A server of this test's own, which does wrong.
 
 
-@contextlib.contextmanager
-def serving(answer: Server, to: Callable[[Any], Any] = lambda peer: peer) -> Iterator[tuple[str, int]]:
+def serving(answer: Server, to: Callable[[Any], Any] = lambda peer: peer) -> Any:
     """`to`: where the answers to a peer go."""
+    return sending(lambda data, peer: [(each, to(peer)) for each in answer(data)])
+
+
+@contextlib.contextmanager
+def sending(answer: Callable[[bytes, Any], list[tuple[bytes, Any]]]) -> Iterator[tuple[str, int]]:
+    """A server that says what it sends where."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
         bound.bind(("127.0.0.1", 0))
         bound.settimeout(0.05)
@@ -145,8 +150,8 @@ def serving(answer: Server, to: Callable[[Any], Any] = lambda peer: peer) -> Ite
             while not ended.is_set():
                 with contextlib.suppress(TimeoutError):
                     data, peer = bound.recvfrom(65535)
-                    for each in answer(data):
-                        bound.sendto(each, to(peer))
+                    for each, to in answer(data, peer):
+                        bound.sendto(each, to)
 
         thread = threading.Thread(target=serve)
         thread.start()
@@ -341,6 +346,61 @@ def test_so_many_peers_cannot_be_played(peers: int) -> None:
 def test_only_loopback() -> None:
     with pytest.raises(ValueError, match="loopback"):
         generator("options", ("192.0.2.1", 5060))
+
+
+# A call's route set. It has to be taken as it came: a server's token is in the user part, and parameters belong to it, too.
+
+RECORDED = [b"<sip:f1another@127.0.0.9;lr>", b"<sip:f1callee-side@%b;lr;x=y,z>", b"<sip:f1caller-side@%b;lr>;x=y"]
+"""in an INVITE at its callee: what another proxy has recorded last, and our server's two sides"""
+
+
+def proxied(data: bytes, me: bytes, callee: bytes) -> tuple[bytes, bytes]:
+    """What a proxy makes of a message between caller and callee, and where it goes."""
+    if data.startswith(b"SIP/2.0"):
+        below = re.sub(rb"Via: [^\r]*\r\n", b"", data, count=1)
+        (to,) = re.findall(rb"Via: SIP/2.0/UDP ([^;]*);", below)[:1]
+        return below, to
+    line, _, rest = data.partition(b"\r\n")
+    top = b"Via: SIP/2.0/UDP %b;branch=z9hG4bKp\r\n" % me
+    if line.startswith(b"INVITE"):
+        line = b"INVITE sip:b0@%b SIP/2.0" % callee
+        values = [value.replace(b"%b", me) for value in RECORDED]
+        top += b"Record-Route: %b, %b\r\nRecord-Route: %b\r\n" % tuple(values)
+    return line + b"\r\n" + top + re.sub(rb"Route: [^\r]*\r\n", b"", rest), callee
+
+
+def test_ack_and_bye_take_the_recorded_route_as_it_came_in_reverse() -> None:
+    """RFC 3261 §12.1.2, §12.2.1.1; the callee copies Record-Route into its 200 as it came (§12.1.1)."""
+    seen: list[bytes] = []
+    callee: list[bytes] = []
+    me: list[bytes] = []
+
+    def pass_on(data: bytes, peer: Any) -> list[tuple[bytes, Any]]:
+        seen.append(data)
+        if data.startswith(b"REGISTER"):
+            callee[:] = re.findall(rb"Contact: <sip:b0@([^>]*)>", data)
+            return [(reply(data), peer)]
+        changed, to = proxied(data, me[0], callee[0])
+        host, _, port = to.decode().partition(":")
+        return [(changed, (host, int(port)))]
+
+    with sending(pass_on) as address:
+        me.append(b"%b:%d" % (address[0].encode(), address[1]))
+        load = generator("call", address, size=1)
+        prepare(load, "call")
+        load.run(5, limit=1)
+        load.drain(2)
+        counters, complaints = load.counters(), load.complaints()
+        load.close()
+    assert (counters["completed"], counters["wrong"]) == (1, 0), complaints
+    values = [value.replace(b"%b", me[0]) for value in RECORDED]
+    for start in (b"ACK ", b"BYE "):
+        (request,) = [each for each in seen if each.startswith(start)]
+        assert request.startswith(start + b"sip:b0@" + callee[0])
+        assert re.findall(rb"\r\nRoute: ([^\r]*)", request) == values[::-1]
+    answers = [each for each in seen if each.startswith(b"SIP/2.0 200") and b" INVITE\r\n" in each]
+    recorded = re.findall(rb"Record-Route: ([^\r]*)", answers[0])
+    assert b", ".join(recorded) == b", ".join(values)
 
 
 # What it reads of messages
