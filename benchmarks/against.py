@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from .build import ensure_built
-from .checkout import CannotTell, Checkout, Say, here, other
+from .checkout import CannotTell, Checkout, Say, built_otherwise, here, other
 from .loadgen.measure import generator, measure, prepare
 from .many import PEERS
 from .peers.servers import running
@@ -168,6 +168,15 @@ def settle(rows: Sequence[Row], measure: Callable[[Row], None], again: int, say:
             measure(row)
 
 
+def doubts(found: Mapping[str, Any]) -> Iterator[str]:
+    """What makes the whole of it doubtful."""
+    if found["built_otherwise"]:
+        yield (
+            f"NOT BUILT ALIKE: {', '.join(found['built_otherwise'])} have the same source in both and another size: "
+            "make clean build in both, with the same compiler and the same SIPFAST_CFLAGS"
+        )
+
+
 def findings(rows: Sequence[Row]) -> Iterator[str]:
     """A line for each row that is not ok."""
     for row in rows:
@@ -238,6 +247,9 @@ def compare_checkouts(before: Checkout, after: Checkout, plan: Turns, say: Say) 
     for side, checkout in checkouts.items():
         say(f"{side}: {checkout.revision}, {checkout.package}")
     found: dict[str, Any] = {"machine": machine(), "began": datetime.now(UTC).isoformat(timespec="seconds")}
+    found["built_otherwise"] = built_otherwise(before, after)
+    for line in doubts(found):
+        say(line)
     rows = [Row(mode, peers) for peers in plan.crowds for mode in plan.modes]
     ensure_built("loadgen")
     with beside_the_server() as pinned:
@@ -261,7 +273,7 @@ def compare_checkouts(before: Checkout, after: Checkout, plan: Turns, say: Say) 
 def table(found: Mapping[str, Any]) -> str:
     """The Markdown."""
     rows: list[Row] = found["rows"]
-    parts = [summary(rows), details(rows), (f"- {line}" for line in [*findings(rows), *remarks(found)])]
+    parts = [summary(rows), details(rows), (f"- {line}" for line in [*doubts(found), *findings(rows), *remarks(found)])]
     return "\n\n".join("\n".join(part) for part in parts) + "\n"
 
 
@@ -371,7 +383,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "against.json").write_text(json.dumps(plain(found), indent=1) + "\n")
     (folder / "against.md").write_text(table(found))
-    print("\n".join([*summary(found["rows"]), "", *findings(found["rows"])]))
+    print("\n".join([*summary(found["rows"]), "", *doubts(found), *findings(found["rows"])]))
     print(f"written to {folder}: against.json, against.md")
     return 0 if all(row.verdict == OK for row in found["rows"]) else 1
 

@@ -18,6 +18,8 @@ from .accounting import PROC, family
 
 ROOT = Path(__file__).parent.parent
 Say = Callable[[str], None]
+ALIKE = 0.02
+"""a part of a module's size"""
 OF_MAKE = {"MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES"}
 """What a make tells another that it starts: its own targets' variables, which are none of the other checkout's."""
 
@@ -57,6 +59,17 @@ class Checkout:
         commit = git(self.root, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
         return f"{commit} {git(self.root, 'log', '-1', '--format=(%cs: %s)')}" if commit else "no revision known"
 
+    @cached_property
+    def modules(self) -> dict[str, tuple[bytes, int]]:
+        """Source, interface included, and compiled size in bytes of each compiled module."""
+        found = {}
+        for source in sorted(self.package.glob("*.pyx")):
+            parts = [path.read_bytes() for path in (source, source.with_suffix(".pxd")) if path.exists()]
+            sizes = [path.stat().st_size for path in self.package.glob(f"{source.stem}.*.so")]
+            if sizes:
+                found[source.stem] = (b"".join(parts), max(sizes))
+        return found
+
     def said(self, *arguments: str) -> str:
         """What its interpreter prints. Raises CannotTell where it fails."""
         try:
@@ -93,6 +106,15 @@ class Checkout:
         foreign = sorted(str(path) for path in modules if path != own[path.name])
         if foreign or not modules:
             raise CannotTell(f"the server of {self.root} has loaded {foreign[0] if foreign else 'no compiled module of it'}")
+
+
+def built_otherwise(one: Checkout, two: Checkout) -> list[str]:
+    """The modules that have the same source in both checkouts, but not the same size: the compiler or its flags differ.
+
+    A difference of up to ALIKE may come from what they cimport.
+    """
+    both = [(name, one.modules[name], two.modules[name]) for name in one.modules if name in two.modules]
+    return [name for name, (source, size), other in both if source == other[0] and abs(other[1] - size) > ALIKE * size]
 
 
 def mapped(pid: int) -> list[str]:

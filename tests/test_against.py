@@ -184,7 +184,7 @@ def test_a_round_with_a_wrong_answer_does_not_count() -> None:
 
 def story(rows: list[Row]) -> dict[str, Any]:
     on = {"cpu": "x", "cores": 2, "kernel": "6", "python": "3"}
-    found = {"machine": on, "began": "now", "rows": rows, "plan": vars(Turns()), "pinned": True}
+    found = {"machine": on, "began": "now", "rows": rows, "plan": vars(Turns()), "pinned": True, "built_otherwise": []}
     return found | {BEFORE: "0123456789ab (2026-01-01: Old)", AFTER: "ba9876543210-dirty (2026-01-02: New)"}
 
 
@@ -245,6 +245,17 @@ def test_a_server_with_another_checkouts_modules_is_refused(tmp_path: Path) -> N
         own.judge([f"{tmp_path}/sipfast/_a.so", "/elsewhere/sipfast/_b.so"])
     with pytest.raises(CannotTell, match="has loaded no compiled module of it"):
         own.judge(["/usr/lib/libc.so.6"])
+
+
+def test_checkouts_that_were_built_with_other_flags_are_told(tmp_path: Path) -> None:
+    one, two = (package(tmp_path / name, "same.pyx", "flags.pyx", "cimports.pyx", "changed.pyx") for name in ("1", "2"))
+    for made, sizes in ((one, (1000, 1000, 1000, 1000)), (two, (1000, 1100, 1010, 1100))):
+        for name, size in zip(("same", "flags", "cimports", "changed"), sizes, strict=True):
+            (made.root / "sipfast" / f"{name}.cpython.so").write_bytes(bytes(size))
+    (two.root / "sipfast" / "changed.pxd").write_text("cdef int x")
+    assert checkout.built_otherwise(one, two) == checkout.built_otherwise(two, one) == ["flags"]
+    assert "- NOT BUILT ALIKE: flags have the same source" in against.table(story([]) | {"built_otherwise": ["flags"]})
+    assert "NOT BUILT ALIKE" not in against.table(story([]))
 
 
 def test_a_checkouts_server_is_started_in_its_folder_by_its_interpreter(tmp_path: Path) -> None:
