@@ -1,0 +1,129 @@
+"""NATs that forget where their phones are, in the middle of a call and between calls.
+
+The route set of a call is fixed when it begins (RFC 3261 §12.1), so what a phone's flow was then is in there until the call
+ends: when the phone registers by another flow, the old one's token leads to the new one (RFC 5626 §5.3).
+"""
+
+from __future__ import annotations
+
+import pytest
+from homes import BOTH, Town, town_of
+
+
+@BOTH
+@pytest.mark.parametrize("moves", [False, True], ids=["other ports", "other addresses"])
+def test_hold_and_hang_up_after_both_have_rebound(town: Town, who: str, moves: bool) -> None:
+    phone, call, other = town.ends(who)
+    town.rebind(town.alice, town.bob, moves=moves)
+    town.hold(phone, call, other)
+    town.hold(town.partner(phone), other, call)
+    town.end(phone, call, other)
+
+
+@BOTH
+def test_rebound_again_and_again(town: Town, who: str) -> None:
+    phone, call, other = town.ends(who)
+    for _ in range(3):
+        town.rebind(town.alice)
+        town.rebind(town.bob)
+    town.hold(phone, call, other)
+    town.end(town.partner(phone), other, call)
+
+
+@BOTH
+def test_who_has_rebound_and_not_registered_yet_is_heard(town: Town, who: str) -> None:
+    """It comes from a flow that nobody knows; the token in its Route says where it goes, and that is the other side."""
+    phone, call, other = town.ends(who)
+    town.rebind(phone, register=False)
+    town.hold(phone, call, other)
+    town.end(phone, call, other)
+
+
+@BOTH
+def test_a_restart_after_both_have_rebound(town: Town, who: str) -> None:
+    phone, call, other = town.ends(who)
+    town.rebind(town.alice, town.bob)
+    town.scene.server.crash(town.scene.now, 400)
+    town.scene.run(1_000)
+    town.hold(phone, call, other)
+    town.end(town.partner(phone), other, call)
+
+
+@BOTH
+def test_both_rebind_while_the_server_is_down(town: Town, who: str) -> None:
+    phone, call, other = town.ends(who)
+    town.scene.server.crash(town.scene.now, 2_000)
+    town.rebind(town.alice, town.bob)
+    town.hold(phone, call, other)
+    town.end(phone, call, other)
+
+
+@BOTH
+def test_twins_that_rebind(front: str, workers: int, who: str) -> None:
+    """The Contacts of two phones are the same to the letter, and lead nowhere."""
+    town = town_of(front, workers=workers, register=False)
+    for phone in (town.alice, town.bob):
+        phone.contact_user, phone.contact_host = "line1", "pc.local"
+        phone.register()
+    town.wait(lambda: town.alice.registered and town.bob.registered, "both are registered")
+    phone, call, other = town.ends(who)
+    town.rebind(town.alice, town.bob)
+    town.hold(phone, call, other)
+    town.end(phone, call, other)
+
+
+def test_two_phones_of_one_home_rebind_together(front: str) -> None:
+    town = town_of(front)
+    home = town.scene.network.home(town.alice)
+    carol = town.scene.phone("carol", behind=home, address=("192.168.1.11", 5060), ring_time=500)
+    call = town.alice.call("carol")
+    town.wait(lambda: call.state == "talking" and carol.calls[-1].state == "talking", "they talk")
+    town.rebind(town.alice, carol)
+    town.hold(carol, carol.calls[-1], call)
+    town.end(town.alice, call, carol.calls[-1])
+
+
+def test_an_old_token_does_not_lead_to_another_phone(front: str) -> None:
+    """The new tenant of an outer port is not in the call of the old one."""
+    town = town_of(front)
+    call, _ = town.talk()
+    network = town.scene.network
+    old = network.seen(town.bob, town.bob.proxy)
+    network.remove(town.bob)
+    network.home(town.bob).rebind("198.51.100.2")
+    carol = network.add(type(town.bob)("carol", old, town.bob.proxy))
+    carol.register()
+    town.wait(lambda: carol.registered, "carol is registered")
+    town.alice.hang_up(call)
+    town.scene.run(40_000)
+    # It went to the flow that the token names, and whoever is there now says that it has no such call
+    assert call.answers[-1][0] == "BYE" and call.answers[-1][1] in (408, 430, 480, 481)
+    assert not carol.calls
+
+
+# Between calls
+
+
+@pytest.mark.parametrize("moves", [False, True], ids=["other ports", "other addresses"])
+def test_a_call_to_a_phone_that_has_rebound_and_registered(town: Town, moves: bool) -> None:
+    town.rebind(town.alice, town.bob, moves=moves)
+    call, other = town.talk()
+    town.end(town.alice, call, other)
+
+
+@BOTH
+def test_redial_of_a_caller_who_has_rebound(town: Town, who: str) -> None:
+    """The REFER goes where the caller is now, and the call lives through a rebinding of both."""
+    town.bob.unregister()
+    town.scene.run(1_000)
+    first = town.alice.call("bob", 3600)
+    town.wait(lambda: first.over, "nobody is there")
+    town.rebind(town.alice, moves=True)
+    town.bob.register()
+    town.wait(lambda: town.scene.store.count_watches() == 0, "the watch has ended")
+    (call,), (other,) = town.alice.calls[1:], town.bob.calls
+    town.wait(lambda: other.state == "talking", "the callee has its ACK", 100)
+    assert call.recalled and call.state == "talking"
+    town.rebind(town.alice, town.bob)
+    phone, mine, yours = (town.alice, call, other) if who == "alice" else (town.bob, other, call)
+    town.end(phone, mine, yours)
