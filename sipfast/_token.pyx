@@ -22,11 +22,12 @@ for a call has to show that call, too: a forger needs both, 72 bits and more.
 import cython
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
 from ._branch cimport Hash, end_hash64, mix_bytes, mix_number, mix_token, start_hash
 from ._flow cimport TRANSPORT_UDP, Flow, make_flow
+from ._grammar cimport HEX
 from ._uri cimport Uri, parse_uri_at
 
 cdef enum:
@@ -62,6 +63,26 @@ cdef inline bint is_link_local(const unsigned char *ip, int family) noexcept:
 
 cdef bint looks_like_token(const unsigned char *p, Span user) noexcept:
     return user.end - user.start > PREFIX_SIZE + 20 and memcmp(p + user.start, PREFIX, PREFIX_SIZE) == 0
+
+
+# The user part without its escapes, or -1: one that is malformed, or more than a token has. RFC 3261 §19.1.4: an escaped
+# character is the character itself, and phones do escape some (Twinkle writes %5a for each Z of a Route).
+cdef int unescape(unsigned char *to, const unsigned char *p, Span user) noexcept:
+    cdef int32_t i = user.start
+    cdef int n = 0
+    while i < user.end:
+        if n == MOST_TOKEN:
+            return -1
+        if p[i] == c'%':
+            if i + 2 >= user.end or HEX[p[i + 1]] < 0 or HEX[p[i + 2]] < 0:
+                return -1
+            to[n] = <unsigned char>(HEX[p[i + 1]] << 4 | HEX[p[i + 2]])
+            i += 2
+        else:
+            to[n] = p[i]
+        n += 1
+        i += 1
+    return n
 
 
 # ---- base64url, without padding
@@ -231,15 +252,17 @@ cdef class Tokens:
         return PREFIX_SIZE + encode(to + PREFIX_SIZE, data, min(size + MOST_CHECK, room))
 
     cdef bint read(self, const unsigned char *p, Span user, Token *token) noexcept:
+        cdef unsigned char text[MOST_TOKEN]
         cdef unsigned char data[ROOM6 + 2]
         cdef unsigned char check[MOST_CHECK]
         cdef const unsigned char *at = data + 1
         cdef const unsigned char *last
         cdef int size, width, room, checked
         token.kind = TOKEN_NONE
-        if not looks_like_token(p, user) or user.end - user.start > MOST_TOKEN:
+        size = unescape(text, p, user)
+        if not looks_like_token(text, Span(0, size)):
             return False
-        size = decode(data, p + user.start + PREFIX_SIZE, user.end - user.start - PREFIX_SIZE)
+        size = decode(data, text + PREFIX_SIZE, size - PREFIX_SIZE)
         if size < 1 + 6 + DIGEST + LEAST_CHECK:
             return False
         last = data + size

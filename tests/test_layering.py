@@ -47,7 +47,7 @@ ARROWS: dict[str, set[str]] = {
     "store.upgrade": {"_flow", "_parser"},
     "store.lmdb": STORE | {"store.pages", "store.upgrade", "_batch", "_records"},
     "store.redis": STORE,
-    "_token": {"_branch", "_flow", "_parser", "_uri"},
+    "_token": {"_branch", "_flow", "_grammar", "_parser", "_uri"},
     "peers": {"_flow"},
     "location": CORE | STORE | {"_records", "peers"},
     # Which of an upstream's addresses answer.

@@ -99,6 +99,19 @@ def test_it_is_one_word_of_a_user_part() -> None:
         assert not set(token) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
 
 
+@pytest.mark.parametrize("flow", [Flow("203.0.113.1", 6000), Flow("2001:db8::1", 6000, local=1)], ids=["IPv4", "IPv6"])
+@pytest.mark.parametrize("form", [b"%%%02x", b"%%%02X"], ids=["lower case", "upper case"])
+def test_an_escaped_character_is_the_character(flow: Flow, form: bytes) -> None:
+    """RFC 3261 §19.1.4. Twinkle 1.10 writes %5a for each Z of a Route that it was given."""
+    token = tokens().make(PATH, flow, digest=1)
+    assert token is not None
+    for i in range(len(token)):
+        assert tokens().parse(token[:i] + form % token[i] + token[i + 1 :]) == (PATH, 1, flow, None)
+    assert tokens().parse(b"".join(form % byte for byte in token)) == (PATH, 1, flow, None)
+    for wrong in (token[:-1] + b"%", token[:-1] + b"%4", token[:-1] + b"%4g", b"%00" + token):
+        assert tokens().parse(wrong) is None
+
+
 def test_each_changed_bit_is_found() -> None:
     token = tokens().make(BOTH, Flow("203.0.113.1", 6000), Flow("203.0.113.2", 6000), digest=1)
     assert token is not None
