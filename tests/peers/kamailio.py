@@ -33,6 +33,7 @@ modparam("usrloc", "db_mode", 0)
 modparam("registrar", "use_path", 1)
 modparam("registrar", "path_mode", 1)
 modparam("registrar", "path_use_received", 1)
+modparam("registrar", "min_expires", 1)
 modparam("registrar", "max_expires", 3600)
 modparam("registrar", "default_expires", 600)
 
