@@ -191,11 +191,13 @@ class Phone(Transactions):
 
     # Calling
 
-    def call(self, to: str, expires: int | None = None, *, headers: list[tuple[str, str]] | None = None) -> Call:
-        """INVITE a user name (of the own domain) or URI."""
-        uri = to if ":" in to else f"sip:{to}@{self.domain}"
+    def call(
+        self, whom: str, expires: int | None = None, *, to: str = "", headers: list[tuple[str, str]] | None = None
+    ) -> Call:
+        """INVITE a user name (of the own domain) or URI; `to` is another URI for the To field."""
+        uri = whom if ":" in whom else f"sip:{whom}@{self.domain}"
         tag = self.token("t")
-        call = Call(True, self.token("call"), f"<{self.aor}>;tag={tag}", f"<{uri}>", self.now, tag)
+        call = Call(True, self.token("call"), f"<{self.aor}>;tag={tag}", f"<{to or uri}>", self.now, tag)
         call.target = uri
         self.calls.append(call)
         expires = self.expires if expires is None else expires

@@ -88,6 +88,30 @@ def test_a_mapping_has_to_be_kept(front: str, keepalive: int | None, reached: bo
     assert (call.state == "talking") == reached
 
 
+def test_a_call_to_a_contact_as_a_transfer_makes_it(town: Town) -> None:
+    """RFC 5589 §7: the Contact of one phone is dialled by another. It leads nowhere but for whoever knows the bindings."""
+    call = town.alice.call(town.bob.contact.strip("<>"))
+    town.wait(lambda: call.state == "talking" and town.bob.calls[-1].state == "talking", "they talk")
+    town.hold(town.bob, town.bob.calls[-1], call)
+    town.end(town.alice, call, town.bob.calls[-1])
+
+
+@pytest.mark.parametrize(
+    ("to", "status"), [("sip:bob@example.com", 0), ("sip:line1@pc.local", 485)], ids=["known", "unknown"]
+)
+def test_a_call_to_a_contact_that_two_have(workers: int, to: str, status: int) -> None:
+    """To tells which of them is meant; without that nobody can (RFC 3261 §21.4.23)."""
+    town = town_of("alone", workers=workers, register=False)
+    carol = town.scene.phone("carol", behind=town.scene.home(), register=False, ring_time=500)
+    for phone in (town.bob, carol):
+        phone.contact_user, phone.contact_host = "line1", "pc.local"
+        phone.register()
+    town.wait(lambda: town.bob.registered and carol.registered, "both are registered")
+    call = town.alice.call("sip:line1@pc.local:5060", to=to)
+    town.wait(lambda: call.over or call.state == "talking", "it ends or is answered")
+    assert call.status == (status or 200) and [len(carol.calls), len(town.bob.calls)] == [0, 0 if status else 1]
+
+
 # Redial
 
 
