@@ -87,6 +87,7 @@ cdef class Destination:
         cdef Uri next_uri
         cdef Group group
         cdef list targets
+        cdef Flow way
         cdef bint trusted
         self.status = 0
         self.group = self.dead = None
@@ -102,7 +103,10 @@ cdef class Destination:
             targets = self.contact(request, uri, now)
             if targets or self.status:
                 return targets
-            return [make_target(None, None, self.location.flow_to(request.p, uri))]
+            way = self.location.flow_to(request.p, uri)
+            # A name that leads nowhere by itself is a domain: a REGISTER or a call that a peer sends on for its phones.
+            if way is not None or in_dialog:
+                return [make_target(None, None, way)]
         group = self.router.upstream_of(request.p, uri)
         if group is not None and not self.router.is_upstream(flow):
             return self.stand_in(request, uri, group, [], now)

@@ -341,3 +341,30 @@ def test_a_phones_own_480_is_no_absence() -> None:
     call = arm(scene, alice)
     assert call.status == 480 and call.final is not None
     assert not call.final.lines("call-info") and watch_of(scene) is None
+
+
+def test_a_phone_on_the_machine_of_the_server_behind_is_a_phone() -> None:
+    """An upstream is known by its address and port: whoever else is at its host is no server."""
+    config = Config(upstream=(Behind(uri=f"sip:{literal(BEHIND)}"),))
+    scene = Scene(config)
+    scene.network.add(Upstream("upstream", BEHIND))
+    alice = scene.network.add(Phone("alice", (BEHIND[0], 6000), SERVER))
+    bob = scene.network.add(Phone("bob", (BEHIND[0], 6010), SERVER))
+    for phone in (alice, bob):
+        phone.register()
+    scene.network.wait(lambda: alice.registered and bob.registered, what="both to register")
+    call = alice.call("bob")
+    scene.network.wait(lambda: call.state == "talking" and bob.calls[-1].state == "talking", what="they talk")
+
+
+def test_an_edge_proxy_sends_on_what_is_for_the_server_behind() -> None:
+    """The right `relay` adds to what a peer may do: its phones' REGISTERs and calls go as anybody's."""
+    upstream = (Behind(uri=f"sip:{literal(BEHIND)}"),)
+    scene = Scene(Config(upstream=upstream, peer=(Peer(addresses=("10.9.0.1",), rights=("relay", "path")),)))
+    scene.network.add(Upstream("upstream", BEHIND))
+    alice = scene.network.add(Phone("alice", ("10.9.0.1", 6000), SERVER))
+    bob = scene.phone("bob")
+    alice.register()
+    scene.network.wait(lambda: alice.registered, what="alice to register")
+    call = alice.call("bob")
+    scene.network.wait(lambda: call.state == "talking" and bob.calls[-1].state == "talking", what="they talk")
