@@ -11,12 +11,12 @@ import contextlib
 import ctypes
 import itertools
 import os
-import shutil
 import socket
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -27,7 +27,7 @@ BEHIND = "10.99.0.2"  # and of what it stands in front of
 LAN = "192.168.1"  # of every home
 PROGRAMS = ("ip", "nft", "conntrack")
 CLONE_NEWNET = 0x40000000
-NETNS = "/run/netns"
+NETNS = Path("/run/netns")
 RULES = """
 table ip home {{
     chain post {{
@@ -76,7 +76,7 @@ class Space:
 
         def make() -> None:
             libc = ctypes.CDLL(None, use_errno=True)
-            with open(f"{NETNS}/{self.name}", "rb") as there:  # noqa: PTH123
+            with (NETNS / self.name).open("rb") as there:
                 if libc.setns(there.fileno(), CLONE_NEWNET):
                     made.append(OSError(ctypes.get_errno(), f"setns to {self.name}"))
                 else:
@@ -170,6 +170,7 @@ class Town:
     def __init__(self) -> None:
         self._spaces: list[Space] = []
         self._homes = 0
+        _remove_leftovers()
         try:
             self._build()
         except BaseException:
@@ -202,9 +203,17 @@ class Town:
             space.remove()
 
 
+def _remove_leftovers() -> None:
+    """What test runs that were killed have left."""
+    for place in NETNS.glob("sipfast-*") if NETNS.is_dir() else ():
+        if not Path("/proc", place.name.split("-")[1]).exists():
+            with contextlib.suppress(RuntimeError):
+                _run("ip", "netns", "delete", place.name)
+
+
 def _may_have_namespaces() -> str:
     """Why this process cannot make network namespaces; "" where it can. Tried in a child, which ends at once."""
-    if not hasattr(os, "fork") or shutil.which("true") is None or not os.path.exists("/proc/self/ns/net"):  # noqa: PTH110
+    if not Path("/proc/self/ns/net").exists():
         return "no network namespaces on this system"
     child = os.fork()
     if child == 0:
