@@ -10,7 +10,7 @@ from libc.stdint cimport int16_t, int32_t, int64_t, uint16_t, uint32_t
 # What is read inside values and URIs has modules of its own; their names can be cimported from here.
 from ._grammar cimport Span, find_param, span_is
 from ._uri cimport (
-    SCHEME_OTHER, SCHEME_SIP, SCHEME_SIPS, SCHEME_TEL, Scheme, Uri, canonical_aor, parse_uri_at, uris_equal,
+    SCHEME_OTHER, SCHEME_SIP, SCHEME_SIPS, SCHEME_TEL, Scheme, Uri, as_request_uri, canonical_aor, parse_uri_at, uris_equal,
 )
 from ._values cimport Address, Via
 
@@ -151,6 +151,11 @@ cdef class Message:
 
 # One datagram to a Message. Never raises for what the peer sent (only MemoryError); look at message.error.
 cdef Message parse_message(bytes data)
+# The most that is taken: bytes, and header fields of a request. A response may have twice as many: it answers a request,
+# whose Vias it repeats, and has lines of its own.
+cdef enum:
+    MAX_SIZE = 65535
+    MAX_FIELDS = 1024
 # Its first step: the start line, and the boundaries and ids of the fields; nothing inside a value is looked at.
 cdef Message split_message(bytes data)
 

@@ -8,7 +8,8 @@ can be read of a bad request is there to be answered. Where `error` is not 0
   of a Via, Address or Uri that is malformed is empty. A Via can be answered to where its `host` is not empty;
 - `status` is -1 for a response whose status code cannot be read, so that `is_request` holds for requests only.
 
-Statuses found here: 400, 505 (another SIP version) and 513 (over 65,535 bytes or 1,024 header fields). The caller's are
+Statuses found here: 400, 505 (another SIP version) and 513 (over 65,535 bytes or 1,024 header fields; 2,048
+of a response, which has all Vias of its request, and more). The caller's are
 416 (`uri.scheme` is SCHEME_OTHER), 420 and the like.
 
 Refused although the grammar has it: more than one field of a header that says one thing only (SINGLE below); a
@@ -41,8 +42,6 @@ cdef extern from * nogil:
     int __builtin_ctzll(unsigned long long word)
 
 cdef enum:
-    MAX_SIZE = 65535
-    MAX_FIELDS = 1024
     INLINE_FIELDS = 40
     LONGEST_NAME = 19
     MAX_DELTA = 0xFFFFFFFF      # RFC 3261 §20.19
@@ -310,9 +309,9 @@ cdef int add_field(Message message, int32_t line, int32_t line_end, Span name, S
 
 cdef int more_room(Message message) except -2:
     """0, or -1 where there are as many fields as we take."""
-    cdef int capacity = 256 if message.capacity < 256 else MAX_FIELDS
+    cdef int capacity = 256 if message.capacity < 256 else MAX_FIELDS if message.capacity < MAX_FIELDS else 2 * MAX_FIELDS
     cdef Field *fields
-    if message.capacity == MAX_FIELDS:
+    if message.capacity == (2 * MAX_FIELDS if message.status else MAX_FIELDS):
         return -1
     if message.fields == message.inline_fields:
         fields = <Field *>PyMem_Malloc(capacity * sizeof(Field))

@@ -6,7 +6,7 @@ from libc.string cimport memchr, memcpy
 
 from ._branch cimport Hash, end_hash, end_hash64, hex16, mix_number, start_hash
 from ._flow cimport Flow
-from ._parser cimport H_CONTACT, H_EXPIRES, Address, Cursor, Message, Span
+from ._parser cimport H_CONTACT, H_EXPIRES, Address, Cursor, Message, Span, as_request_uri
 from ._records cimport Piece, StoredWatch, bytes_of, piece_in
 from ._transaction cimport ClientTransaction, Handler, TransactionLayer
 
@@ -59,6 +59,7 @@ cdef class Referrer:
         if has_line_break(uri) or has_line_break(route):
             self.transactions.release_branch(branch)
             raise ValueError(f"a line break in {uri!r} or {route!r}")
+        uri = as_request_uri(uri)             # RFC 3261 §12.2.1.1
         for text in (method, uri, VIA, sent_by, BRANCH, branch, AFTER_VIA):
             pieces[n] = piece_in(<bytes>text)
             n += 1

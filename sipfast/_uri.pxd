@@ -22,6 +22,9 @@ cdef struct Uri:
 
 # A URI in memory of its own, for what is not inside a message. 1, 0 where it is empty, -1 where it is malformed.
 cdef int parse_uri_at(const unsigned char *p, int32_t start, int32_t end, Uri *uri) noexcept
+# What may stand in a Request-URI of a URI that is read: without its headers and its `method` (RFC 3261 §16.6 step 2,
+# §19.1.1 table 1). The same object where nothing goes, and where it is no SIP URI.
+cdef bytes as_request_uri(bytes uri)
 # RFC 3261 §19.1.4
 cdef bint uris_equal(const unsigned char *p, const Uri *a, const unsigned char *q, const Uri *b) noexcept
 # The canonical AOR (RFC 3261 §10.3 step 5): sip:user@host, user canonically escaped, host lower-case, no

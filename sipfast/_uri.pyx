@@ -11,7 +11,7 @@ Wider, since phones send it and nothing is lost by passing it on:
 - a local tel number without phone-context.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.string cimport memchr, memcmp, memcpy, memset, strlen
 
@@ -164,6 +164,33 @@ cdef int parse_uri_at(const unsigned char *p, int32_t start, int32_t end, Uri *u
     if result < 0:
         uri.all.end = start
     return result
+
+
+# What a Request-URI may have
+
+cdef bytes as_request_uri(bytes uri):
+    cdef const unsigned char *p = <const unsigned char *>PyBytes_AS_STRING(uri)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(uri)
+    cdef Uri parts
+    cdef int32_t i, j, name_end
+    cdef list kept
+    # Most have no parameters at all, and none of them needs a look at its pieces.
+    if memchr(p, c';', size) == NULL and memchr(p, c'?', size) == NULL:
+        return uri
+    if size > 65535 or parse_uri_at(p, 0, <int32_t>size, &parts) != 1 or parts.host.end == 0:
+        return uri
+    kept = [uri[:parts.params.start if parts.params.end else parts.headers.start - 1 if parts.headers.end else size]]
+    i = parts.params.start
+    while i < parts.params.end:
+        j = name_end = i + 1
+        while j < parts.params.end and p[j] != c';':
+            j += 1
+        while name_end < j and p[name_end] != c'=':
+            name_end += 1
+        if not is_named(p, make_span(i + 1, name_end), b"method"):
+            kept.append(uri[i:j])
+        i = j
+    return b"".join(kept)
 
 
 # Comparison (RFC 3261 §19.1.4)

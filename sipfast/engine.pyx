@@ -31,6 +31,7 @@ from ._parser cimport (
     M_NOTIFY,
     M_OPTIONS,
     M_REGISTER,
+    MAX_FIELDS,
     Message,
     SCHEME_SIP,
     SCHEME_SIPS,
@@ -83,6 +84,7 @@ cdef enum:
     FRAME_NOTICE = 82            # "R": for redial; "M": hops, size of the flow, flow, message
     FRAME_MOVE = 86              # "V": a records.Move
     FRAME_UPSTREAM = 85          # "U": of an upstream's address
+    MOST_LINES = 16              # header fields that forwarding adds at the most: Via, Route, two of Record-Route ...
     MOST_QUOTED = 4096           # bytes: of what could not be delivered, all that another worker needs
 
 cdef bytes ALLOW = b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, NOTIFY, REFER, MESSAGE, SUBSCRIBE, INFO, PRACK, UPDATE\r\n"
@@ -479,6 +481,8 @@ cdef class Engine(Receiver):
             return 416                        # tel: needs a numbering plan, which is not ours to have
         if request.max_forwards == 0:
             return 483
+        if request.count > MAX_FIELDS - MOST_LINES:
+            return 513                        # with our lines on top the next hop, if it is like us, would not take it
         if request.has(H_PROXY_REQUIRE):
             return 420
         if self.proxy.is_loop(request):

@@ -16,7 +16,7 @@ import cython
 from ._flow cimport (
     TRANSPORT_TLS, TRANSPORT_UDP, TRANSPORT_WSS, Flow, Target, flow_beside, make_flow, make_target, unpacked,
 )
-from ._parser cimport SCHEME_SIP, SCHEME_SIPS, Message, Span, Uri, find_param, parse_uri_at, uris_equal
+from ._parser cimport SCHEME_SIP, SCHEME_SIPS, Message, Span, Uri, as_request_uri, find_param, parse_uri_at, uris_equal
 from ._records cimport Entry, Piece, bytes_of, piece_in, read_entry
 from .peers cimport RIGHT_PATH, Peers
 
@@ -121,9 +121,9 @@ cdef class Location:
         if read_entry(record, aor, &entry):
             if entry.expires <= now:
                 return []
-            return [make_target(bytes_of(entry.contact), bytes_of(entry.path) if entry.path.size else None,
+            return [make_target(as_request_uri(bytes_of(entry.contact)), bytes_of(entry.path) if entry.path.size else None,
                                 self.flow_by(entry.contact, entry.path, entry.flow))]
-        return [make_target(binding.contact, binding.path or None, self.flow_of(binding))
+        return [make_target(as_request_uri(binding.contact), binding.path or None, self.flow_of(binding))
                 for binding in self.lookup(aor, now)]
 
     cdef Flow flow_of(self, object binding):
@@ -217,7 +217,7 @@ cdef class Location:
         self.ambiguous = False
         for aor in aors:
             for binding in self.lookup(aor, now):
-                contact = binding.contact
+                contact = as_request_uri(binding.contact)
                 if parse_uri_at(<const unsigned char *>PyBytes_AS_STRING(contact), 0, <int32_t>PyBytes_GET_SIZE(contact),
                                 &other) != 1 or not uris_equal(request.p, uri,
                                                                <const unsigned char *>PyBytes_AS_STRING(contact), &other):

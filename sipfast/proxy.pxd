@@ -53,6 +53,7 @@ cdef class ResponseContext(Waiter):
     cdef tuple known_key                 # in proxy.known
     cdef bint is_known_from_before(self, int status, int64_t now) noexcept
     cdef int take_stray(self, Message response, int64_t now) except -1
+    cdef int silence(self) noexcept
     cdef int settle(self, int64_t now) except -1
     cdef int finish(self, int64_t now) except -1
     cdef int give(self, int status, int64_t now) except -1

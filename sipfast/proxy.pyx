@@ -24,9 +24,11 @@ from ._parser cimport (
     M_REFER,
     M_REGISTER,
     M_SUBSCRIBE,
+    MAX_SIZE,
     Message,
     Span,
     Via,
+    as_request_uri,
 )
 from ._transaction cimport OUTCOME_UNREACHABLE, ClientTransaction, Handler, ServerTransaction, TransactionLayer
 from ._wheel cimport Timed, Wheel
@@ -218,7 +220,7 @@ cdef class ResponseContext(Waiter):
             if status == OUTCOME_UNREACHABLE:
                 self.lose(branch)             # §16.9
             else:
-                self.consider(None, status if self.retry_after is None else 503)      # §16.8
+                self.consider(None, self.silence() if self.retry_after is None else 503)      # §16.8
         return self.settle(now)
 
     cdef int unanswered(self, ClientTransaction transaction, int64_t now) except -1:
@@ -310,6 +312,10 @@ cdef class ResponseContext(Waiter):
                 branch.transaction.cancel(now)
             branch = branch.next
         return 0
+
+    cdef int silence(self) noexcept:
+        # What no answer at all amounts to. §9.1: who has sent a CANCEL takes the INVITE for cancelled.
+        return 487 if self.cancelled else 408
 
     cdef int settle(self, int64_t now) except -1:
         if self.final_sent or self.pending():
@@ -448,7 +454,7 @@ cdef class Proxy(Timed):
             branch.transaction.cancel(now)
             return 0
         branch.done = True
-        branch.context.consider(None, 408)
+        branch.context.consider(None, branch.context.silence())
         return branch.context.settle(now)
 
     cdef uint32_t loop_value(self, Message request) noexcept:
@@ -525,10 +531,10 @@ cdef class Proxy(Timed):
         if plan.from_strict:                  # §16.4
             drop_last_value(edits, request, H_ROUTE, plan.last_value)
             if uri is None:
-                uri = request.text(plan.last)
+                uri = as_request_uri(request.text(plan.last))
         if plan.left and plan.next_is_strict:  # §16.6 step 6: the next hop wants itself in the Request-URI
             route = b"Route: <" + (uri if uri is not None else request.text(request.request_uri)) + b">\r\n"
-            uri = request.text(plan.next)
+            uri = as_request_uri(request.text(plan.next))
             drop_first_values(edits, request, H_ROUTE, plan.own + 1)
             last = request.last[<int>H_ROUTE]
             edits.replace(request.fields[last].line_end, request.fields[last].line_end, route)
@@ -589,6 +595,12 @@ cdef class Proxy(Timed):
             else:
                 mark = self.transactions.new_branch(loop)
                 data = self.rewrite(request, context.flow, target, mark, plan, extra)
+                if PyBytes_GET_SIZE(data) > MAX_SIZE:
+                    self.transactions.release_branch(mark)
+                    branch.done = True
+                    context.consider(None, 513)
+                    branch = branch.next
+                    continue
                 self.forwarded += 1
                 branch.transaction = self.transactions.start(data, mark, target.flow, context, now)
                 if branch.member is not None:
