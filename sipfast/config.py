@@ -36,8 +36,8 @@ class Timers(Section, frozen=True):
     t1: Annotated[float, msgspec.Meta(ge=0.01, le=10)] = 0.5
     t2: Annotated[float, msgspec.Meta(ge=0.01, le=60)] = 4.0
     t4: Annotated[float, msgspec.Meta(ge=0.01, le=60)] = 5.0
-    c: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 180.0
-    """Timer C (§16.6 step 11): how long a proxied INVITE may go without a final response."""
+    c: Annotated[float, msgspec.Meta(gt=180, le=3600)] = 181.0
+    """Timer C: how long a proxied INVITE may go without a final response; more than three minutes (§16.6 step 11)."""
 
 
 class Registrar(Section, frozen=True):

@@ -251,4 +251,4 @@ def test_upstream_syntax_refused(uri):
 def test_the_configuration_cannot_be_changed_after_it_is_loaded():
     with pytest.raises(AttributeError):
         config.load(None).redial.order = "all"
-    assert msgspec.structs.asdict(config.Timers()) == {"t1": 0.5, "t2": 4.0, "t4": 5.0, "c": 180.0}
+    assert msgspec.structs.asdict(config.Timers()) == {"t1": 0.5, "t2": 4.0, "t4": 5.0, "c": 181.0}
