@@ -16,6 +16,7 @@ cdef class ResponseContext(Waiter)
 cdef class Branch:
     cdef ResponseContext context
     cdef ClientTransaction transaction
+    cdef Flow place         # where it was sent; None: nowhere
     cdef Member member      # of an upstream, where it leads there
     cdef uint64_t timer_c
     cdef Branch next        # of the same context; None: the last
@@ -51,7 +52,9 @@ cdef class ResponseContext(Waiter):
     cdef int cancel_pending(self, int64_t now) except -1
     cdef bytes with_challenges(self, Message best)
     cdef tuple known_key                 # in proxy.known
-    cdef bint is_known_from_before(self, int status, int64_t now) noexcept
+    cdef Message known_answer            # the 482 that waits for a better one
+    cdef bint is_known_from_before(self, Branch branch, int64_t now) noexcept
+    cdef int wait_for_former(self, Branch branch, Message response, int64_t now) except -1
     cdef int take_stray(self, Message response, int64_t now) except -1
     cdef int silence(self) noexcept
     cdef int settle(self, int64_t now) except -1
@@ -71,6 +74,7 @@ cdef class Proxy(Timed):
     cdef object on_answered, on_final, on_ended, on_registered, on_lost
     cdef Upstreams upstreams
     cdef public int64_t started          # when this process began to serve
+    cdef set rung                        # keys of `known` whose phones have sent a 1xx since the start
     cdef dict known                      # Call-ID and caller's branch -> ResponseContext with a branch that is `known`
     cdef readonly long forwarded
     cdef readonly long looped

@@ -39,6 +39,8 @@ from .upstream cimport Group, Upstreams, Waiter
 
 cdef enum:
     TIMER_C = 1
+    FORMER = 10_000         # ms: how long a 482 waits for the answer to the INVITE from before a restart
+    MOST_RUNG = 10_000      # calls whose phones are known to ring since before the restart
 
 # §16.7 step 6: within 4xx these tell the caller what to change, so they win; a timeout tells it least.
 cdef tuple TELLING = (401, 407, 415, 420, 484)
@@ -125,11 +127,8 @@ cdef class ResponseContext(Waiter):
             if not self.final_sent:
                 self.server.respond(self.proxy.upward(response), status, now)
             return 0
-        if status == 482 and self.is_known_from_before(status, now):
-            branch.known = True               # timer C goes on
-            self.known_key = (self.request.text(self.request.call_id), self.request.text(self.request.via.branch))
-            self.proxy.known[self.known_key] = self
-            return 0
+        if status == 482 and self.is_known_from_before(branch, now):
+            return self.wait_for_former(branch, response, now)
         self.proxy.stop_timer_c(branch)
         branch.done = True
         if status < 300:
@@ -141,26 +140,47 @@ cdef class ResponseContext(Waiter):
             self.cancel_pending(now)
         return self.settle(now)
 
-    cdef bint is_known_from_before(self, int status, int64_t now) noexcept:
+    cdef bint is_known_from_before(self, Branch branch, int64_t now) noexcept:
         # The caller's INVITE came to this process for the first time, straight from the caller, and yet the phone has it
         # by another way (§8.2.2.2): forwarded by us before a restart, which the caller did not notice. What the phone
-        # answers to that one comes as a stray; telling the caller 482 would only make it deaf to it.
+        # answers to that one comes as a stray; telling the caller 482 would only make it deaf to it. An INVITE comes again
+        # for 64*T1, so no later one can be from before; and a phone with two Contacts has its copy from ourselves.
         cdef Message request = self.request
+        cdef Branch other = self.first
         cdef int first
-        if self.final_sent:
+        if self.final_sent or not self.server.invite or now >= self.proxy.started + 64 * self.proxy.transactions.t1:
             return False
+        while other is not None:
+            if other is not branch and other.place is not None and other.place.same_peer(branch.place):
+                return False
+            other = other.next
         first = request.first[<int>H_VIA]
-        return (self.server.invite and now < self.proxy.started + self.proxy.timer_c
-                and request.fields[first].next == -1 and request.via.all.end == request.fields[first].value.end)
+        return request.fields[first].next == -1 and request.via.all.end == request.fields[first].value.end
+
+    cdef int wait_for_former(self, Branch branch, Message response, int64_t now) except -1:
+        # Not for long, unless the phone is known to ring: §16.7 wants a final response passed on.
+        branch.known = True
+        self.known_answer = response
+        self.known_key = (self.request.text(self.request.call_id), self.request.text(self.request.via.branch))
+        self.proxy.known[self.known_key] = self
+        self.proxy.stop_timer_c(branch)
+        branch.timer_c = self.proxy.wheel.schedule(
+            now + (self.proxy.timer_c if self.known_key in self.proxy.rung else FORMER), self.proxy, TIMER_C, branch)
+        return 0
 
     cdef int take_stray(self, Message response, int64_t now) except -1:
         # The answer to the INVITE of before the restart, in place of the one that a known branch will never have.
         cdef Branch branch
+        branch = self.first
         if response.status < 200:
+            while branch is not None:
+                if branch.known and not branch.done:
+                    self.proxy.stop_timer_c(branch)
+                    branch.timer_c = self.proxy.wheel.schedule(now + self.proxy.timer_c, self.proxy, TIMER_C, branch)
+                branch = branch.next
             if not self.final_sent:
                 self.server.respond(self.proxy.upward(response), response.status, now)
             return 0
-        branch = self.first
         while branch is not None:
             if branch.known and not branch.done:
                 self.proxy.stop_timer_c(branch)
@@ -196,6 +216,7 @@ cdef class ResponseContext(Waiter):
         self.request = None
         self.flow = None
         self.best = None
+        self.known_answer = None
         self.challenges = None
         self.caller = None
         self.callee = None
@@ -432,6 +453,7 @@ cdef class Proxy(Timed):
         self.on_lost = on_lost
         self.upstreams = upstreams
         self.known = {}
+        self.rung = set()
 
     cdef bytes upward(self, Message response):
         # §16.7 step 3
@@ -454,7 +476,10 @@ cdef class Proxy(Timed):
             branch.transaction.cancel(now)
             return 0
         branch.done = True
-        branch.context.consider(None, branch.context.silence())
+        if branch.known and not branch.context.cancelled:
+            branch.context.consider(branch.context.known_answer, 482)
+        else:
+            branch.context.consider(None, branch.context.silence())
         return branch.context.settle(now)
 
     cdef uint32_t loop_value(self, Message request) noexcept:
@@ -602,6 +627,7 @@ cdef class Proxy(Timed):
                     branch = branch.next
                     continue
                 self.forwarded += 1
+                branch.place = target.flow
                 branch.transaction = self.transactions.start(data, mark, target.flow, context, now)
                 if branch.member is not None:
                     branch.member.ask(branch.transaction, now)
@@ -630,9 +656,12 @@ cdef class Proxy(Timed):
         return self.sink.send(self.rewrite(ack, flow, target, branch, plan, b""), target.flow)
 
     cdef int forward_stray(self, Message response, const Via *below, Flow back, int64_t now) except -1:
-        cdef ResponseContext context = self.known.get((response.text(response.call_id), response.text(below.branch)))
+        cdef tuple key = (response.text(response.call_id), response.text(below.branch))
+        cdef ResponseContext context = self.known.get(key)
         if context is not None and context.server is not None:
             return context.take_stray(response, now)
+        if response.status < 200 and now < self.started + 64 * self.transactions.t1 and len(self.rung) < MOST_RUNG:
+            self.rung.add(key)
         if response.status >= 300:            # it would have to be acknowledged by us, hop by hop
             return 0
         return self.sink.send(self.upward(response), back)

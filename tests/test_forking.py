@@ -427,15 +427,51 @@ def test_a_call_is_cancelled_after_a_restart() -> None:
 
 
 def test_a_phone_that_is_silent_after_a_restart_is_given_up() -> None:
-    """Timer C"""
+    """§16.7: its 482 is passed on, after a while"""
     scene, alice, _, _, _ = restarted()
-    scene.run(181_000)
-    assert alice.got()[:1] == ["408"]
+    scene.run(11_000)
+    assert alice.got()[:1] == ["482"]
+
+
+@pytest.mark.parametrize("early", [False, True], ids=["after its 482", "before its 482"])
+def test_a_phone_that_is_known_to_ring_is_waited_for_until_timer_c(early: bool) -> None:
+    scene, alice, bob = pair()
+    sent = alice.ask("INVITE", "sip:bob@example.com")
+    scene.run()
+    first = bob.take("INVITE")
+    scene.server.crash(scene.now, 10)
+    scene.run()
+    alice.inbox.clear()
+    alice.again(sent)
+    scene.run()
+    for answer in (180, 482) if early else (482, 180):
+        bob.answer(first if answer == 180 else bob.take("INVITE"), answer, tag=str(answer))
+        scene.run()
+    scene.run(60_000)
+    bob.answer(first, 200, tag="180")
+    scene.run()
+    assert alice.got() == ["180", "200"]
+
+
+def test_a_482_of_a_phone_with_two_contacts_is_passed_on() -> None:
+    """§8.2.2.2: it has two copies from ourselves, whenever the server began."""
+    scene = Scene()
+    alice, bob = scene.peer("alice"), scene.peer("bob")
+    bob.bind(contacts=[f"<sip:{user}@{literal(bob.address)}>" for user in ("bob", "desk")])
+    scene.run()
+    bob.take("REGISTER", 200)
+    alice.ask("INVITE", "sip:bob@example.com")
+    scene.run()
+    bob.answer(bob.take("INVITE"), 486)
+    bob.answer(bob.take("INVITE"), 482)
+    scene.run()
+    assert len(alice.got()) == 1
 
 
 def test_a_482_is_no_riddle_for_an_old_server() -> None:
+    """An INVITE is sent again for 64*T1 (§17.1.1.2)."""
     scene, alice, bob = pair()
-    scene.run(200_000)
+    scene.run(33_000)
     alice.ask("INVITE", "sip:bob@example.com")
     scene.run()
     bob.answer(bob.take("INVITE"), 482)
