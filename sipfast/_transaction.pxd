@@ -67,13 +67,15 @@ cdef class ServerTransaction(Transaction):
 @cython.final
 cdef class ClientTransaction(Transaction):
     cdef Message parsed
+    cdef bytes why                       # what a CANCEL that waits is to say
     cdef readonly unsigned char provisional        # a 1xx has come
     cdef unsigned char cancelling        # 1: wanted, 2: sent
     # The request as sent, our Via on top; None once it has had its final response. Python sees it as `request`.
     cdef Message sent(self)
-    # CANCEL it (RFC 3261 §9.1): at once if a provisional response has come, else when one comes.
+    # CANCEL it (RFC 3261 §9.1): at once if a provisional response has come, else when one comes. `why`: Reason lines of the
+    # CANCEL (RFC 3326 §2), or b"".
     # 64*T1 after the CANCEL without a final response it ends with on_failure(408).
-    cpdef int cancel(self, int64_t now) except -1
+    cpdef int cancel(self, int64_t now, bytes why=*) except -1
     cdef int begin(self, int64_t now) except -1
     cdef int happen(self, int event, Message response, int64_t now) except -1
     cdef int send_cancel(self, int64_t now) except -1

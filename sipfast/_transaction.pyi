@@ -60,8 +60,8 @@ class ClientTransaction(Transaction):
     @property
     def request(self) -> Message | None:
         """The request as sent; None once its final response has been dealt with."""
-    def cancel(self, now: int) -> int:
-        """CANCEL an INVITE (RFC 3261 §9.1): at once, or when a provisional response has come."""
+    def cancel(self, now: int, why: bytes = b"") -> int:
+        """CANCEL an INVITE (RFC 3261 §9.1): at once, or when a provisional response has come; `why`: Reason lines."""
     def hush(self) -> None:
         """Send it no more, and wait for what still comes."""
     def abandon(self) -> int:

@@ -324,9 +324,10 @@ cdef class ClientTransaction(Transaction):
             self.handler = None
         return 0
 
-    cpdef int cancel(self, int64_t now) except -1:
+    cpdef int cancel(self, int64_t now, bytes why=b"") except -1:
         if not self.invite or self.cancelling:
             return 0
+        self.why = why
         if self.state == CALLING:
             self.cancelling = 1               # §9.1: it waits for a provisional response
         elif self.state == PROCEEDING:
@@ -335,7 +336,7 @@ cdef class ClientTransaction(Transaction):
 
     cdef int send_cancel(self, int64_t now) except -1:
         cdef TransactionLayer layer = self.layer
-        cdef ClientTransaction cancel = layer.occupy(make_cancel(self.sent()), self.slot, self.flow, None)
+        cdef ClientTransaction cancel = layer.occupy(make_cancel(self.sent(), self.why), self.slot, self.flow, None)
         self.cancelling = 2
         self.end_timer = layer.wheel.schedule(now + 64 * layer.t1, self, ON_CANCELLED)
         return cancel.begin(now)

@@ -48,8 +48,8 @@ cdef int drop_first_values(Edits edits, Message message, int header, int count) 
 
 # ACK for a non-2xx final response (RFC 3261 §17.1.1.3), from our INVITE as sent, and its response.
 cdef bytes make_ack(Message invite, Message response)
-# CANCEL for our INVITE as sent (RFC 3261 §9.1).
-cdef bytes make_cancel(Message invite)
+# CANCEL for our INVITE as sent (RFC 3261 §9.1). `extra`: whole header lines, each ending in CRLF, or b"".
+cdef bytes make_cancel(Message invite, bytes extra)
 
 # To tag of a stateless UAS (RFC 3261 §8.2.7): derived from the request, the same for its retransmissions; 16 hex digits.
 cdef bytes stateless_tag(Message request, uint64_t secret)

@@ -37,8 +37,8 @@ def edited(message: Message, edits: Iterable[tuple[int, int, bytes]]) -> bytes:
 def ack(invite: Message, final: Message) -> bytes:
     """The ACK for a non-2xx final response to our INVITE (RFC 3261 §17.1.1.3). Raises ValueError for another request."""
 
-def cancel(invite: Message) -> bytes:
-    """The CANCEL for our INVITE (RFC 3261 §9.1). Raises ValueError for another request."""
+def cancel(invite: Message, *, extra: Iterable[tuple[str, bytes]] = ()) -> bytes:
+    """The CANCEL for our INVITE (RFC 3261 §9.1), with more headers: a Reason. Raises ValueError for another request."""
 
 def with_received(request: Message, flow: Flow) -> bytes:
     """The request with where it came from in its topmost Via (RFC 3261 §18.2.1, RFC 3581 §4)."""

@@ -331,22 +331,22 @@ cdef bytes make_response(Message request, int status, Flow flow, bytes to_tag, b
 # Requests within an INVITE's transaction.
 
 cdef bytes make_ack(Message invite, Message response):
-    return make_hop(invite, response if response.first[<int>H_TO] >= 0 else invite, b"ACK")
+    return make_hop(invite, response if response.first[<int>H_TO] >= 0 else invite, b"ACK", b"")
 
 
-cdef bytes make_cancel(Message invite):
-    return make_hop(invite, invite, b"CANCEL")
+cdef bytes make_cancel(Message invite, bytes extra):
+    return make_hop(invite, invite, b"CANCEL", extra)
 
 
 # What RFC 3261 §17.1.1.3 and §9.1 have in common: all of it but where To comes from.
-cdef bytes make_hop(Message invite, Message answered, bytes method):
+cdef bytes make_hop(Message invite, Message answered, bytes method, bytes extra):
     if invite.error or invite.status or invite.method != M_INVITE:
         raise ValueError("not a well-formed INVITE")
     cdef Span uri = invite.request_uri
     cdef Span via = invite.via.all
     cdef char number[20]
     cdef int digits = put_number(number, invite.cseq.number) - number
-    cdef Py_ssize_t size = (2 * len(method) + uri.end - uri.start + via.end - via.start + digits + 66
+    cdef Py_ssize_t size = (2 * len(method) + uri.end - uri.start + via.end - via.start + digits + 66 + len(extra)
                             + size_of_all(invite, H_ROUTE) + size_of_first(invite, H_FROM)
                             + size_of_first(answered, H_TO) + size_of_first(invite, H_CALL_ID))
     cdef PyObject *made = PyBytes_FromStringAndSize(NULL, size)
@@ -364,7 +364,9 @@ cdef bytes make_hop(Message invite, Message answered, bytes method):
     to = put(to, number, digits)
     to = put(to, b" ", 1)
     to = put_bytes(to, method)
-    put(to, b"\r\nContent-Length: 0\r\n\r\n", 23)
+    to = put(to, b"\r\n", 2)
+    to = put_bytes(to, extra)
+    put(to, b"Content-Length: 0\r\n\r\n", 21)
     return finished(made)
 
 
@@ -541,8 +543,8 @@ def ack(Message invite not None, Message final not None):
     return make_ack(invite, final)
 
 
-def cancel(Message invite not None):
-    return make_cancel(invite)
+def cancel(Message invite not None, *, extra=()):
+    return make_cancel(invite, as_lines(extra))
 
 
 def with_received(Message request not None, Flow flow not None):

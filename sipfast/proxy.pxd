@@ -49,7 +49,7 @@ cdef class ResponseContext(Waiter):
     cdef list tried(self)                # addresses of the upstream
     cdef bint goes_on(self, int64_t now) except -1
     cdef int lose(self, Branch branch) except -1
-    cdef int cancel_pending(self, int64_t now) except -1
+    cdef int cancel_pending(self, bytes why, int64_t now) except -1
     cdef bytes with_challenges(self, Message best)
     cdef tuple known_key                 # in proxy.known
     cdef Message known_answer            # the 482 that waits for a better one

@@ -16,6 +16,7 @@ from ._parser cimport (
     Cursor,
     H_MAX_FORWARDS,
     H_PROXY_AUTHENTICATE,
+    H_REASON,
     H_ROUTE,
     H_VIA,
     H_WWW_AUTHENTICATE,
@@ -40,6 +41,7 @@ from .upstream cimport Group, Upstreams, Waiter
 cdef enum:
     TIMER_C = 1
     FORMER = 10_000         # ms: how long a 482 waits for the answer to the INVITE from before a restart
+    MOST_REASON = 1_000     # bytes: a CANCEL may not be larger than its INVITE could have been
     MOST_RUNG = 10_000      # calls whose phones are known to ring since before the restart
 
 # §16.7 step 6: within 4xx these tell the caller what to change, so they win; a timeout tells it least.
@@ -48,6 +50,9 @@ cdef tuple TELLING = (401, 407, 415, 420, 484)
 # What becomes of Max-Forwards, by its value, which is 255 at the most (§20.22). What came with 0 is never forwarded.
 cdef tuple HOPS_LEFT = (b"", *(b"%d" % left for left in range(255)))
 
+# RFC 3326 §3.1: a phone that is not to log a missed call.
+cdef bytes ELSEWHERE = b'Reason: SIP;cause=200;text="Call completed elsewhere"\r\n'
+
 
 cdef long contexts = 0
 
@@ -55,6 +60,18 @@ cdef long contexts = 0
 def live_contexts():
     """Response contexts alive in this process, for tests."""
     return contexts
+
+
+# RFC 3326 §2: what the caller's CANCEL says goes into ours.
+cdef bytes reason_lines(Message cancel):
+    cdef bytes lines = b""
+    cdef int field = cancel.first[<int>H_REASON]
+    while field != -1:
+        lines += b"Reason: " + cancel.text(cancel.fields[field].value) + b"\r\n"
+        field = cancel.fields[field].next
+        if PyBytes_GET_SIZE(lines) > MOST_REASON:
+            return b""
+    return lines
 
 
 # Contexts and branches refer to each other and to their transactions, until `on_gone` takes them apart: the collector is
@@ -137,7 +154,7 @@ cdef class ResponseContext(Waiter):
         if status == 503:
             self.goes_on(now)
         if status >= 600:                     # §16.7 step 5: a 6xx ends the other branches, and waits for them
-            self.cancel_pending(now)
+            self.cancel_pending(b"", now)
         return self.settle(now)
 
     cdef bint is_known_from_before(self, Branch branch, int64_t now) noexcept:
@@ -206,7 +223,7 @@ cdef class ResponseContext(Waiter):
         self.server.respond(self.proxy.upward(response), response.status, now)
         if request.method == M_BYE and self.proxy.on_ended is not None:
             self.proxy.on_ended(request.text(request.call_id), now)
-        self.cancel_pending(now)              # §16.7 step 10
+        self.cancel_pending(ELSEWHERE if self.server.invite else b"", now)      # §16.7 step 10
         self.shrink(now)
         return 0
 
@@ -262,7 +279,7 @@ cdef class ResponseContext(Waiter):
 
     cpdef int on_cancel(self, ServerTransaction transaction, Message cancel, int64_t now) except -1:
         self.cancelled = True
-        self.cancel_pending(now)              # §16.10
+        self.cancel_pending(reason_lines(cancel), now)      # §16.10
         return self.settle(now)
 
     cpdef int on_gone(self, ServerTransaction transaction, int64_t now) except -1:
@@ -319,7 +336,7 @@ cdef class ResponseContext(Waiter):
         self.unreached = status if self.unreached in (0, status) else 480
         return self.consider(None, OUTCOME_UNREACHABLE)
 
-    cdef int cancel_pending(self, int64_t now) except -1:
+    cdef int cancel_pending(self, bytes why, int64_t now) except -1:
         cdef Branch branch
         if not self.server.invite:            # §9.1: only INVITE is cancelled
             return 0
@@ -330,7 +347,7 @@ cdef class ResponseContext(Waiter):
                 branch.done = True
                 self.consider(None, 487)
             elif not branch.done and branch.transaction is not None:
-                branch.transaction.cancel(now)
+                branch.transaction.cancel(now, why)
             branch = branch.next
         return 0
 

@@ -138,14 +138,14 @@ class Speaker(Peer):
         fields += [("Route", value) for value in invite.lines("route")]
         self.transmit(request("ACK", invite.uri, fields), SERVER)
 
-    def cancel(self, invite: Sip) -> Sip:
+    def cancel(self, invite: Sip, headers: Headers = ()) -> Sip:
         """CANCEL (RFC 3261 §9.1)."""
         fields = [
             ("Via", invite.all("via")[0]), ("Max-Forwards", "70"), ("From", invite.first("from")),
             ("To", invite.first("to")), ("Call-ID", invite.call_id), ("CSeq", f"{invite.cseq} CANCEL"),
         ]  # fmt: skip
         fields += [("Route", value) for value in invite.lines("route")]
-        return self.say(request("CANCEL", invite.uri, fields))
+        return self.say(request("CANCEL", invite.uri, [*fields, *headers]))
 
     def got(self, *, but: Sequence[int] = (100,)) -> list[str]:
         """What is in the inbox, in order: methods and status codes; 100 is left out unless asked for."""

@@ -143,6 +143,52 @@ def test_an_invite_goes_to_all_bindings_at_once() -> None:
     assert alice.got() == ["180"] * 3
 
 
+ELSEWHERE = 'SIP;cause=200;text="Call completed elsewhere"'
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["rings", "is to ring"])
+def test_phones_of_a_call_that_was_answered_elsewhere_hear_so(late: bool) -> None:
+    """RFC 3326 §3.1: they log no missed call."""
+    scene, alice, phones = forked(2)
+    alice.ask("INVITE", "sip:bob@example.com")
+    scene.run()
+    first, second = (phone.take("INVITE") for phone in phones)
+    if not late:
+        phones[1].answer(second, 180)
+        scene.run()
+    phones[0].answer(first, 200)
+    scene.run()
+    if late:
+        phones[1].answer(second, 180)
+        scene.run()
+    assert phones[1].take("CANCEL").lines("reason") == [ELSEWHERE]
+
+
+@pytest.mark.parametrize("given", [[], ["SIP;cause=600"], ['Q.850;cause=16;text="a, b"', "SIP ;cause=200"]])
+def test_the_reason_of_a_cancel_goes_along(given: list[str]) -> None:
+    """RFC 3326 §2"""
+    scene, alice, bob = pair()
+    sent = alice.ask("INVITE", "sip:bob@example.com")
+    scene.run()
+    bob.answer(bob.take("INVITE"), 180)
+    scene.run()
+    alice.cancel(sent, [("Reason", value) for value in given])
+    scene.run()
+    assert bob.take("CANCEL").lines("reason") == given
+
+
+def test_a_call_that_was_declined_for_all_gives_no_reason() -> None:
+    """§16.7 step 5: a 6xx is no answer."""
+    scene, alice, phones = forked(2)
+    alice.ask("INVITE", "sip:bob@example.com")
+    scene.run()
+    first, second = (phone.take("INVITE") for phone in phones)
+    phones[1].answer(second, 180)
+    phones[0].answer(first, 603)
+    scene.run()
+    assert phones[1].take("CANCEL").lines("reason") == []
+
+
 def test_the_first_2xx_wins_and_the_others_are_cancelled() -> None:
     """§16.7 steps 5 and 10"""
     scene, alice, phones = forked(3)
