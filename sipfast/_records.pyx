@@ -16,7 +16,7 @@ from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
-from ._uri cimport SCHEME_SIP, SCHEME_SIPS, Uri, parse_uri_at
+from ._uri cimport MOST_HOST, SCHEME_SIP, SCHEME_SIPS, Uri, parse_uri_at, write_host
 
 from .errors import StoreCorrupt
 from .records import BINDINGS_VERSION, VERSION, Binding, Watch, decode_bindings, decode_watch, encode_watch
@@ -358,13 +358,20 @@ cdef bytes contact_key(const unsigned char *p, const Uri *uri):
     cdef int32_t i
     cdef unsigned char c
     cdef unsigned char key[8]
+    cdef char host[2 * MOST_HOST]
+    cdef int32_t size
     if (uri.scheme != SCHEME_SIP and uri.scheme != SCHEME_SIPS) or uri.user.end == uri.user.start:
         return None
     for i in range(uri.user.start, uri.user.end):
         h = (h ^ p[i]) * <uint64_t>1099511628211ULL
-    for i in range(uri.host.start, uri.host.end):
-        c = p[i]
-        h = (h ^ (c | 32 if 65 <= c <= 90 else c)) * <uint64_t>1099511628211ULL
+    if p[uri.host.start] == c"[":
+        size = write_host(p, uri.host, host)
+        for i in range(size):
+            h = (h ^ <unsigned char>host[i]) * <uint64_t>1099511628211ULL
+    else:
+        for i in range(uri.host.start, uri.host.end):
+            c = p[i]
+            h = (h ^ (c | 32 if 65 <= c <= 90 else c)) * <uint64_t>1099511628211ULL
     h = (h ^ <uint64_t>(uri.port + 1)) * <uint64_t>1099511628211ULL
     for i in range(8):
         key[i] = (h >> (56 - 8 * i)) & 0xFF

@@ -25,6 +25,13 @@ cdef int parse_uri_at(const unsigned char *p, int32_t start, int32_t end, Uri *u
 # What may stand in a Request-URI of a URI that is read: without its headers and its `method` (RFC 3261 §16.6 step 2,
 # §19.1.1 table 1). The same object where nothing goes, and where it is no SIP URI.
 cdef bytes as_request_uri(bytes uri)
+# A host to compare by: lower-case, an IPv6 reference as the one text of its address (RFC 5954 §4.2, RFC 5952), with its
+# brackets. Writes at most its length and MOST_HOST, returns the length.
+cdef enum:
+    MOST_HOST = 48
+cdef Py_ssize_t write_host(const unsigned char *p, Span host, char *out) noexcept
+# The same without brackets.
+cdef bytes plain_host(const unsigned char *p, Span host)
 # RFC 3261 §19.1.4
 cdef bint uris_equal(const unsigned char *p, const Uri *a, const unsigned char *q, const Uri *b) noexcept
 # The canonical AOR (RFC 3261 §10.3 step 5): sip:user@host, user canonically escaped, host lower-case, no

@@ -22,6 +22,11 @@ from ._grammar cimport (
 
 from .errors import ParseError
 
+cdef extern from "arpa/inet.h" nogil:
+    int AF_INET6
+    const char *inet_ntop(int family, const void *source, char *target, unsigned int size)
+    int inet_pton(int family, const char *source, void *target)
+
 cdef const char *DIGITS = b"0123456789ABCDEF"
 cdef const char *SEPARATORS = b"-.()"       # the visual separators of RFC 3966 §3
 # Beyond so many parameters or headers two URIs are equal only byte by byte: comparing each with each is quadratic.
@@ -193,6 +198,50 @@ cdef bytes as_request_uri(bytes uri):
     return b"".join(kept)
 
 
+# Hosts
+
+cdef bint is_reference(const unsigned char *p, Span host, unsigned char *ip) noexcept:
+    cdef char text[MOST_HOST]
+    cdef int32_t size = host.end - host.start - 2
+    if size < 2 or size >= MOST_HOST or p[host.start] != c'[' or p[host.end - 1] != c']':
+        return False
+    memcpy(text, p + host.start + 1, size)
+    text[size] = 0
+    return inet_pton(AF_INET6, text, ip) == 1
+
+
+cdef Py_ssize_t write_host(const unsigned char *p, Span host, char *out) noexcept:
+    cdef unsigned char ip[16]
+    cdef Py_ssize_t size
+    if host.end <= host.start or p[host.start] != c'[' or not is_reference(p, host, ip):
+        return write_lower(p, host, out)
+    out[0] = c'['
+    inet_ntop(AF_INET6, ip, out + 1, MOST_HOST - 2)
+    size = strlen(out + 1)
+    out[size + 1] = c']'
+    return size + 2
+
+
+cdef bytes plain_host(const unsigned char *p, Span host):
+    cdef char text[320]
+    cdef Py_ssize_t size
+    if host.end - host.start > 260:         # no name has so many (RFC 1035 §2.3.4)
+        return PyBytes_FromStringAndSize(<const char *>p + host.start, host.end - host.start).lower()
+    size = write_host(p, host, text)
+    if size > 2 and text[0] == c'[' and text[size - 1] == c']':
+        return PyBytes_FromStringAndSize(text + 1, size - 2)
+    return PyBytes_FromStringAndSize(text, size)
+
+
+cdef bint same_host_text(const unsigned char *p, Span a, const unsigned char *q, Span b) noexcept:
+    cdef unsigned char left[16]
+    cdef unsigned char right[16]
+    if a.end > a.start and b.end > b.start and p[a.start] == c'[' and q[b.start] == c'[' and (
+            is_reference(p, a, left) and is_reference(q, b, right)):
+        return memcmp(left, right, 16) == 0
+    return same_text(p, a, q, b, True)
+
+
 # Comparison (RFC 3261 §19.1.4)
 
 cdef struct Pair:
@@ -338,7 +387,7 @@ cdef bint uris_equal(const unsigned char *p, const Uri *a, const unsigned char *
     # A password may be there and empty; a span of zeros says that there is none.
     return (a.port == b.port and (a.password.end == 0) == (b.password.end == 0)
             and same_text(p, a.user, q, b.user, False) and same_text(p, a.password, q, b.password, False)
-            and same_text(p, a.host, q, b.host, True) and pairs_equal(p, a, q, b))
+            and same_host_text(p, a.host, q, b.host) and pairs_equal(p, a, q, b))
 
 
 # The canonical address of record
@@ -398,7 +447,7 @@ cdef Py_ssize_t write_tel(const unsigned char *p, const Uri *uri, char *out) noe
 cdef bytes canonical_aor(const unsigned char *p, const Uri *uri):
     cdef char ordinary[512]
     cdef char *out = ordinary
-    cdef Py_ssize_t n, most = 3 * (<Py_ssize_t>uri.all.end - uri.all.start) + 32
+    cdef Py_ssize_t n, most = 3 * (<Py_ssize_t>uri.all.end - uri.all.start) + 32 + MOST_HOST
     if uri.scheme == SCHEME_OTHER:
         return PyBytes_FromStringAndSize(<const char *>p + uri.all.start, uri.all.end - uri.all.start)
     if most > 512:
@@ -417,7 +466,7 @@ cdef bytes canonical_aor(const unsigned char *p, const Uri *uri):
             n += write_user(p, uri.user, out + n)
             out[n] = c'@'
             n += 1
-        n += write_lower(p, uri.host, out + n)
+        n += write_host(p, uri.host, out + n)
     try:
         return PyBytes_FromStringAndSize(out, n)
     finally:

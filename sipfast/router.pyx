@@ -10,7 +10,7 @@ checked, or the request is forged. In a Request-URI a user part that is no token
 
 import cython
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
 from ._flow cimport Flow
 from ._parser cimport (
@@ -25,20 +25,8 @@ from ._parser cimport (
     find_param,
 )
 from ._token cimport TOKEN_BOTH, TOKEN_CALLEE, TOKEN_NONE, TOKEN_PATH, Token, Tokens
+from ._uri cimport plain_host
 from .upstream cimport Group, Upstreams
-
-
-cdef bytes lowered(const unsigned char *p, Span span):
-    # The host in lower case and without the brackets of an IPv6 reference.
-    cdef int start = span.start, end = span.end, i
-    if end - start >= 2 and p[start] == b"[" and p[end - 1] == b"]":
-        start += 1
-        end -= 1
-    cdef bytes out = PyBytes_FromStringAndSize(NULL, end - start)
-    cdef char *q = PyBytes_AS_STRING(out)
-    for i in range(end - start):
-        q[i] = p[start + i] | 32 if 65 <= p[start + i] <= 90 else p[start + i]
-    return out
 
 
 cdef bint same_host(const unsigned char *p, Span span, bytes host) noexcept:
@@ -56,6 +44,15 @@ cdef bint same_host(const unsigned char *p, Span span, bytes host) noexcept:
     return True
 
 
+# A domain or address of the configuration, as `plain_host` would write it; IPv6 with or without brackets.
+cdef bytes as_host(bytes text):
+    cdef Span span = Span(0, 0)
+    if text.count(b":") > 1 and not text.startswith(b"["):
+        text = b"[" + text + b"]"
+    span.end = <int>PyBytes_GET_SIZE(text)
+    return plain_host(<const unsigned char *>PyBytes_AS_STRING(text), span)
+
+
 cdef bint routed_by_us(RoutePlan *plan) noexcept:
     return plan.own > 0 or plan.from_strict
 
@@ -66,11 +63,11 @@ cdef class Router:
     def __init__(self, domains, own, ports, Upstreams upstreams not None, groups, Group default_group, bint any_domain,
                  Tokens tokens not None):
         self.tokens = tokens
-        self.domains = frozenset(domains)
-        self.own_set = frozenset(own)
+        self.domains = frozenset([as_host(domain) for domain in domains])
+        self.own_set = frozenset([as_host(host) for host in own])
         self.ports = frozenset(ports)
         self.upstreams = upstreams
-        self.groups = dict(groups)
+        self.groups = {as_host(domain): group for domain, group in groups.items()}
         self.default_group = default_group
         self.any_domain = any_domain
         self.last_domain = b""
@@ -86,7 +83,7 @@ cdef class Router:
             return True
         if PyBytes_GET_SIZE(self.last_domain) and same_host(p, uri.host, self.last_domain):
             return True
-        cdef bytes host = lowered(p, uri.host)
+        cdef bytes host = plain_host(p, uri.host)
         if host in self.domains:
             self.last_domain = host
             return True
@@ -103,7 +100,7 @@ cdef class Router:
             return False
         if PyBytes_GET_SIZE(self.last_self) and same_host(p, uri.host, self.last_self):
             return True
-        cdef bytes host = lowered(p, uri.host)
+        cdef bytes host = plain_host(p, uri.host)
         if host in self.own_set or host in self.domains:
             self.last_self = host
             return True
@@ -118,7 +115,7 @@ cdef class Router:
 
     cdef Group upstream_of(self, const unsigned char *p, const Uri *uri):
         if self.groups:
-            group = self.groups.get(lowered(p, uri.host))
+            group = self.groups.get(plain_host(p, uri.host))
             if group is not None:
                 return group
         return self.default_group

@@ -338,3 +338,14 @@ def test_any_bytes_are_survived(a, b):
             assert result == same_uri(second, first)
             assert same_uri(first, first)
             assert aor(aor(first)) == aor(first)
+
+
+# IPv6 hosts are addresses (RFC 5954 §4.2)
+
+
+@pytest.mark.parametrize("other", ["[2001:DB8:0:0:0:0:0:1]", "[2001:db8:0::1]", "[2001:0db8::0001]", "[2001:db8::0.0.0.1]"])
+def test_an_ipv6_host_is_compared_as_an_address(other: str) -> None:
+    uri, same = b"sip:bob@[2001:db8::1]:5070", f"sip:bob@{other}:5070".encode()
+    assert same_uri(uri, same)
+    assert aor(same) == aor(uri) == b"sip:bob@[2001:db8::1]"
+    assert not same_uri(uri, same.replace(b"1]", b"2]"))
