@@ -82,6 +82,7 @@ cdef enum Header:
     H_TIMESTAMP
     H_ORGANIZATION
     H_PRIORITY
+    H_MAX_BREADTH
     HEADER_COUNT        # one past the last id
 
 cdef struct Field:

@@ -80,7 +80,7 @@ cdef dict NAMES = {
     "www-authenticate": H_WWW_AUTHENTICATE, "proxy-authenticate": H_PROXY_AUTHENTICATE,
     "p-asserted-identity": H_P_ASSERTED_IDENTITY, "session-expires": H_SESSION_EXPIRES, "min-se": H_MIN_SE,
     "sip-etag": H_SIP_ETAG, "sip-if-match": H_SIP_IF_MATCH, "timestamp": H_TIMESTAMP,
-    "organization": H_ORGANIZATION, "priority": H_PRIORITY,
+    "organization": H_ORGANIZATION, "priority": H_PRIORITY, "max-breadth": H_MAX_BREADTH,
 }
 # RFC 3261 §7.3.3; o u RFC 6665, r RFC 3515, b RFC 3892, x RFC 4028
 cdef dict COMPACT_NAMES = {

@@ -83,8 +83,11 @@ cdef class Proxy(Timed):
     cdef int stop_timer_c(self, Branch branch) noexcept
     cdef uint32_t loop_value(self, Message request) noexcept
     cdef bint is_loop(self, Message request) except -1
-    cdef bytes top_lines(self, Message request, Flow came, Target target, bytes branch, bytes extra)
-    cdef bytes rewrite(self, Message request, Flow came, Target target, bytes branch, RoutePlan *plan, bytes extra)
+    cdef int64_t breadth_of(self, Message request) noexcept
+    cdef bytes top_lines(self, Message request, Flow came, Target target, bytes branch, int64_t breadth, bytes extra)
+    # `breadth`: the branch's share of Max-Breadth (RFC 5393 §5.3), -1 to leave it as it is.
+    cdef bytes rewrite(self, Message request, Flow came, Target target, bytes branch, RoutePlan *plan, int64_t breadth,
+                       bytes extra)
     cdef ResponseContext forward(self, ServerTransaction server, Message request, Flow flow, list targets,
                                  RoutePlan *plan, bytes extra, Group group, bytes caller, bytes callee, int64_t now)
     # More branches of the same request.

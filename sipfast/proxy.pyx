@@ -14,6 +14,7 @@ from ._branch cimport hex16
 from ._flow cimport Flow, Sink, Target
 from ._parser cimport (
     Cursor,
+    H_MAX_BREADTH,
     H_MAX_FORWARDS,
     H_PROXY_AUTHENTICATE,
     H_REASON,
@@ -52,6 +53,12 @@ cdef tuple HOPS_LEFT = (b"", *(b"%d" % left for left in range(255)))
 
 # RFC 3326 §3.1: a phone that is not to log a missed call.
 cdef bytes ELSEWHERE = b'Reason: SIP;cause=200;text="Call completed elsewhere"\r\n'
+
+# RFC 5393 §5.3: how many branches a request may have at once, wherever they fork.
+cdef enum:
+    MAX_BREADTH = 60
+    UNTOUCHED = -1
+cdef tuple BREADTH_LINES = tuple([b"Max-Breadth: %d\r\n" % share for share in range(MAX_BREADTH + 1)])
 
 
 cdef long contexts = 0
@@ -521,11 +528,13 @@ cdef class Proxy(Timed):
         cdef Span value
         cdef Via via
         cdef uint32_t loop, here = 0
-        cdef bint computed = False, top = True
-        if request.fields[<int>request.first[<int>H_VIA]].next == -1 and request.via.all.end == request.fields[
-                <int>request.first[<int>H_VIA]].value.end:
-            # One Via only: from the sender itself, which cannot be us.
-            return False
+        cdef bint computed = False
+        cdef bint alone = request.fields[<int>request.first[<int>H_VIA]].next == -1 and request.via.all.end == request.fields[
+            <int>request.first[<int>H_VIA]].value.end
+        if alone:
+            # One Via only: from the sender itself. Where that is us, it is a request that we made, and it came back at once.
+            return self.transactions.is_own_branch(request.p + request.via.branch.start,
+                                                   request.via.branch.end - request.via.branch.start, &loop)
         request.cursor(H_VIA, &cursor)
         while request.next_value(&cursor, &value):
             if request.parse_via(value, &via) != 1 or via.branch.end == via.branch.start:
@@ -541,7 +550,11 @@ cdef class Proxy(Timed):
                 return True
         return False
 
-    cdef bytes top_lines(self, Message request, Flow came, Target target, bytes branch, bytes extra):
+    cdef int64_t breadth_of(self, Message request) noexcept:
+        cdef int64_t breadth = request.number(H_MAX_BREADTH)
+        return breadth if breadth >= 0 else MAX_BREADTH      # RFC 5393 §5.3.3
+
+    cdef bytes top_lines(self, Message request, Flow came, Target target, bytes branch, int64_t breadth, bytes extra):
         cdef Flow out = target.flow
         cdef bytes record_route
         cdef Pieces lines
@@ -551,6 +564,8 @@ cdef class Proxy(Timed):
         add(&lines, b"\r\n")
         if request.max_forwards == -1:        # §16.6 step 3
             add(&lines, b"Max-Forwards: 70\r\n")
+        if breadth != UNTOUCHED and not request.has(H_MAX_BREADTH):
+            add(&lines, <bytes>BREADTH_LINES[breadth])
         if target.route is not None:
             add(&lines, b"Route: ")
             add(&lines, target.route)
@@ -562,7 +577,8 @@ cdef class Proxy(Timed):
         add(&lines, extra)
         return joined(&lines)
 
-    cdef bytes rewrite(self, Message request, Flow came, Target target, bytes branch, RoutePlan *plan, bytes extra):
+    cdef bytes rewrite(self, Message request, Flow came, Target target, bytes branch, RoutePlan *plan, int64_t breadth,
+                       bytes extra):
         """The request as it goes to one target: §16.6 in the order of its bytes."""
         cdef Edits edits = self.edits
         cdef bytes uri = target.uri, route = b""
@@ -587,7 +603,9 @@ cdef class Proxy(Timed):
         if request.max_forwards != -1:        # §16.6 step 3
             edits.replace(request.value_of(H_MAX_FORWARDS).start, request.value_of(H_MAX_FORWARDS).end,
                           <bytes>HOPS_LEFT[request.max_forwards])
-        edits.replace(top, top, self.top_lines(request, came, target, branch, extra))
+        if breadth != UNTOUCHED and request.has(H_MAX_BREADTH) and breadth != request.number(H_MAX_BREADTH):
+            edits.replace(request.value_of(H_MAX_BREADTH).start, request.value_of(H_MAX_BREADTH).end, b"%d" % breadth)
+        edits.replace(top, top, self.top_lines(request, came, target, branch, breadth, extra))
         note_received(edits, request, came)
         return edits.apply(request)
 
@@ -617,6 +635,11 @@ cdef class Proxy(Timed):
         cdef Target target
         cdef Branch branch, last = context.first
         cdef bint reachable = False
+        cdef int64_t breadth = self.breadth_of(request)
+        cdef int count = <int>len(targets), place = 0
+        if count > breadth:                   # RFC 5393 §5.3.3: nothing waits here for its turn, so it cannot be forked
+            context.consider(None, 440)
+            return False
         while last is not None and last.next is not None:
             last = last.next
         branch = last
@@ -636,7 +659,9 @@ cdef class Proxy(Timed):
                 context.lose(branch)
             else:
                 mark = self.transactions.new_branch(loop)
-                data = self.rewrite(request, context.flow, target, mark, plan, extra)
+                data = self.rewrite(request, context.flow, target, mark, plan,
+                                    breadth // count + (place < breadth % count), extra)
+                place += 1
                 if PyBytes_GET_SIZE(data) > MAX_SIZE:
                     self.transactions.release_branch(mark)
                     branch.done = True
@@ -670,7 +695,8 @@ cdef class Proxy(Timed):
         if target.flow is None:
             return 0
         self.forwarded += 1
-        return self.sink.send(self.rewrite(ack, flow, target, branch, plan, b""), target.flow)
+        return self.sink.send(self.rewrite(ack, flow, target, branch, plan, UNTOUCHED, b""),
+                              target.flow)
 
     cdef int forward_stray(self, Message response, const Via *below, Flow back, int64_t now) except -1:
         cdef tuple key = (response.text(response.call_id), response.text(below.branch))

@@ -1,0 +1,49 @@
+"""RFC 5393: loops that are seen, and forks that cannot grow."""
+
+from __future__ import annotations
+
+import pytest
+from calling import forked, pair
+
+
+@pytest.mark.parametrize(("given", "forwarded"), [(None, "60"), ("60", "60"), ("7", "7"), ("200", "200"), ("1", "1")])
+@pytest.mark.parametrize("method", ["INVITE", "MESSAGE"])
+def test_max_breadth_is_added_and_kept(method: str, given: str | None, forwarded: str) -> None:
+    """§5.3.3"""
+    scene, alice, bob = pair()
+    alice.ask(method, "sip:bob@example.com", headers=[("Max-Breadth", given)] if given else [])
+    scene.run()
+    assert bob.take(method).lines("max-breadth") == [forwarded]
+
+
+@pytest.mark.parametrize(
+    ("given", "shares"), [(None, [20, 20, 20]), ("60", [20, 20, 20]), ("8", [2, 3, 3]), ("3", [1, 1, 1])],
+)  # fmt: skip
+def test_max_breadth_is_shared_out_between_branches(given: str | None, shares: list[int]) -> None:
+    """§5.3.3: the sum of the branches is no more than what came."""
+    scene, alice, phones = forked(3)
+    alice.ask("INVITE", "sip:bob@example.com", headers=[("Max-Breadth", given)] if given else [])
+    scene.run()
+    assert sorted(int(phone.take("INVITE").first("max-breadth")) for phone in phones) == shares
+
+
+@pytest.mark.parametrize(("phones", "given"), [(3, "2"), (1, "0"), (3, "0")])
+def test_a_breadth_that_is_too_small_is_440(phones: int, given: str) -> None:
+    """§5.3.3, §6.2"""
+    scene, alice, bobs = forked(phones)
+    alice.ask("INVITE", "sip:bob@example.com", headers=[("Max-Breadth", given)])
+    scene.run()
+    assert alice.take("INVITE", 440).to_tag
+    assert not any(bob.inbox for bob in bobs)
+
+
+def test_what_we_made_ourselves_is_a_loop() -> None:
+    """§16.3 step 4: it has one Via only, which is ours."""
+    scene, alice, bob = pair()
+    alice.ask("INVITE", "sip:bob@example.com")
+    scene.run()
+    ours = bob.take("INVITE").all("via")[0]
+    alice.ask("MESSAGE", "sip:bob@example.com", via=ours)
+    scene.run()
+    assert not bob.count("MESSAGE")
+    assert scene.server.engine.counters()["loops"] == 1
