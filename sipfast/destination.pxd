@@ -18,6 +18,7 @@ cdef class Destination:
     cdef int64_t plain_until             # dialogs with Record-Route values from before there were tokens pass until then
     # What the last refusal says to people: whole header lines.
     cdef bytes why
+    cdef bint unserved                   # the last refusal is of a domain that the configuration does not name
 
     # 0 where the request may go on, else the status to refuse it with. Costs no look into the store for what is addressed
     # to our users or carries our token.
@@ -33,6 +34,8 @@ cdef class Destination:
     # Other targets in place of `tried`, Members of the group; None where there are none.
     cdef list stand_in(self, Message request, Uri *uri, Group group, list tried, int64_t now)
 
+    # What `find` finds, whether or not it may go there.
+    cdef list ways(self, Message request, Flow flow, RoutePlan *plan, Uri *uri, bint in_dialog, int64_t now)
     cdef list by_token(self, Message request, RoutePlan *plan, int64_t now)
     cdef list contact(self, Message request, Uri *uri, int64_t now)
     cdef bint trusts(self, Flow flow) noexcept

@@ -16,8 +16,8 @@ import cython
 
 from libc.stdint cimport int64_t
 
-from ._flow cimport Flow, Target, make_target
-from ._parser cimport M_PUBLISH, M_REGISTER, M_SUBSCRIBE, Message, Uri, canonical_aor
+from ._flow cimport TRANSPORT_TLS, TRANSPORT_WSS, Flow, Target, make_target
+from ._parser cimport M_PUBLISH, M_REGISTER, M_SUBSCRIBE, SCHEME_SIPS, Message, Uri, canonical_aor
 from ._records cimport contact_key
 from ._token cimport TOKEN_NONE
 from .location cimport Location
@@ -60,6 +60,7 @@ cdef class Destination:
     cdef int admit(self, Message request, Flow flow, RoutePlan *plan, Uri *uri, bint in_dialog, int64_t now) except -1:
         cdef bytes host
         self.status = 0
+        self.unserved = False
         if plan.token.kind != TOKEN_NONE:
             return 0
         if plan.left == 0 and (self.router.is_self(request.p, uri) or self.router.is_served(request.p, uri)):
@@ -72,6 +73,7 @@ cdef class Destination:
         if plan.left == 0 and self.router.names_us(request.p, uri):
             return 0                        # a token, a Contact that a peer was given, or a user that is not here
         if not self.is_known(request, flow, now):
+            self.unserved = True
             return self.refuse(403, host, b"Neither a domain of this server, nor are you registered here")
         if in_dialog and routed_by_us(plan) and now < self.plain_until:
             return 0                        # from before there were tokens
@@ -81,9 +83,24 @@ cdef class Destination:
             return 0
         if self.contact(request, uri, now) or self.status:
             return self.status
+        self.unserved = True
         return self.refuse(403, host, b"Not a domain of this server; domains, upstream and peer say which are")
 
     cdef list find(self, Message request, Flow flow, RoutePlan *plan, Uri *uri, bint in_dialog, int64_t now):
+        cdef list targets = self.ways(request, flow, plan, uri, in_dialog, now), secured
+        cdef Target target
+        if uri.scheme != SCHEME_SIPS or self.status:
+            return targets
+        # RFC 3261 §26.2.2: a sips request goes by hops that are secured, or not at all.
+        secured = [target for target in targets if (<Target>target).flow is not None and (
+            (<Target>target).flow.transport in (TRANSPORT_TLS, TRANSPORT_WSS))]
+        if not secured:
+            # RFC 5630 §5.3: 480 with this Warning, not 416, which would have the caller try sip: by itself.
+            self.status = 480
+            self.why = b'Warning: 380 %b "SIPS Not Allowed"\r\n' % request.text(uri.host)
+        return secured
+
+    cdef list ways(self, Message request, Flow flow, RoutePlan *plan, Uri *uri, bint in_dialog, int64_t now):
         cdef Uri next_uri
         cdef Group group
         cdef list targets
@@ -111,7 +128,12 @@ cdef class Destination:
         if group is not None and not self.router.is_upstream(flow):
             return self.stand_in(request, uri, group, [], now)
         if not self.router.is_served(request.p, uri):
-            return self.contact(request, uri, now)
+            targets = self.contact(request, uri, now)
+            if not targets and not self.status:
+                # RFC 3261 §21.4.5: our address, but no domain of ours.
+                self.refuse(404, request.text(uri.host), b"An address of this server, not a domain of it; see domains")
+                self.unserved = True
+            return targets
         return self.location.targets(canonical_aor(request.p, uri), now)
 
     cdef list stand_in(self, Message request, Uri *uri, Group group, list tried, int64_t now):

@@ -46,6 +46,7 @@ cdef class Engine(Receiver):
     cdef uint64_t secret
     cdef ServerTransaction current       # of the request being handled
     cdef bint local_callers
+    cdef int64_t remark_at               # the next refusal of a domain may be logged again
     cdef int64_t complain_at             # the next failure of the store may be logged again
     # Of several workers
     cdef int worker, workers
@@ -81,6 +82,7 @@ cdef class Engine(Receiver):
     cdef int cut_off(self, ServerTransaction server, Message request, Flow flow, bytes caller, bytes callee,
                      int64_t now) except -1
     cdef bytes path_lines(self, Message request, Flow flow)
+    cdef int remark(self, Message request, Uri *uri, int64_t now) except -1
     cdef int to_self(self, ServerTransaction server, Message request, Flow flow, int64_t now) except -1
     cdef int respond(self, ServerTransaction server, Message request, Flow flow, int status, bytes extra,
                      int64_t now) except -1

@@ -30,6 +30,8 @@ from ._parser cimport (
     M_INVITE,
     M_NOTIFY,
     M_OPTIONS,
+    M_OTHER,
+    M_PUBLISH,
     M_REGISTER,
     MAX_FIELDS,
     Message,
@@ -88,6 +90,7 @@ cdef enum:
     MOST_QUOTED = 4096           # bytes: of what could not be delivered, all that another worker needs
 
 cdef bytes ALLOW = b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, NOTIFY, REFER, MESSAGE, SUBSCRIBE, INFO, PRACK, UPDATE\r\n"
+cdef bytes SELF_ALLOW = b"Allow: ACK, CANCEL, NOTIFY, OPTIONS, REGISTER\r\n"        # at the server's own address
 cdef bytes CAPABILITIES = ALLOW + b"Accept: application/sdp, message/sipfrag\r\nSupported: path\r\n"
 
 
@@ -445,7 +448,7 @@ cdef class Engine(Receiver):
             return self.reject(request, flow, 403, b"")
         if plan.from_strict and request.parse_uri(plan.last, &uri) != 1:
             return self.reject(request, flow, 400, b"")
-        if method == M_OPTIONS and plan.left == 0 and self.router.is_self(request.p, &uri):
+        if method == M_OPTIONS and not in_dialog and plan.left == 0 and self.router.is_self(request.p, &uri):
             return self.options(request, flow)
         if method == M_REGISTER and plan.left == 0 and self.router.upstream_of(request.p, &uri) is None and (
                 self.router.is_served(request.p, &uri) or self.router.is_self(request.p, &uri)):
@@ -458,6 +461,8 @@ cdef class Engine(Receiver):
                                unsupported_line(request, H_PROXY_REQUIRE) if problem == 420 else b"")
         problem = self.destination.admit(request, flow, &plan, &uri, in_dialog, now)
         if problem:
+            if self.destination.unserved:
+                self.remark(request, &uri, now)
             return self.reject(request, flow, problem, self.destination.why)
         if method == M_NOTIFY and self.hops and plan.left == 0 and self.router.is_self(request.p, &uri):
             home = (<object>self.redial).home(request.text(request.call_id))
@@ -483,8 +488,8 @@ cdef class Engine(Receiver):
             return 483
         if request.count > MAX_FIELDS - MOST_LINES:
             return 513                        # with our lines on top the next hop, if it is like us, would not take it
-        if request.has(H_PROXY_REQUIRE):
-            return 420
+        if request.has(H_PROXY_REQUIRE) and unsupported_line(request, H_PROXY_REQUIRE):
+            return 420                        # an empty one asks for nothing
         if self.proxy.is_loop(request):
             return 482
         return 0
@@ -553,6 +558,11 @@ cdef class Engine(Receiver):
         if plan.left == 0 and plan.token.kind == TOKEN_NONE and self.router.is_self(request.p, uri) and (
                 request.method != M_REGISTER or self.router.upstream_of(request.p, uri) is None):
             return self.to_self(server, request, flow, now)
+        if (request.method == M_PUBLISH and not in_dialog and plan.left == 0 and plan.token.kind == TOKEN_NONE
+                and not self.router.any_domain and self.router.is_served(request.p, uri)
+                and self.router.upstream_of(request.p, uri) is None):
+            # RFC 3903 §6 step 2: nobody here keeps anybody's state, and a phone would not be asked for its own.
+            return self.respond(server, request, flow, 489, b"", now)
         if (request.method == M_INVITE and not in_dialog and plan.left == 0 and plan.token.kind == TOKEN_NONE
                 and self.router.is_served(request.p, uri)):
             callee = canonical_aor(request.p, uri)
@@ -560,6 +570,8 @@ cdef class Engine(Receiver):
                 caller = canonical_aor(request.p, &request.sender.uri)
         targets = self.destination.find(request, flow, plan, uri, in_dialog, now)
         if self.destination.status:
+            if self.destination.unserved:
+                self.remark(request, uri, now)
             return self.respond(server, request, flow, self.destination.status, self.destination.why, now)
         if not targets:
             if self.destination.dead is not None:
@@ -620,15 +632,32 @@ cdef class Engine(Receiver):
             lines += b"Supported: path\r\n"
         return lines
 
+    cdef int remark(self, Message request, Uri *uri, int64_t now) except -1:
+        # Once in a while: anybody may ask for anything.
+        if now >= self.remark_at:
+            self.remark_at = now + COMPLAIN_EVERY
+            log.warning("domain-not-served", extra={"sip": {
+                "host": request.text(uri.host).decode("ascii", "replace"), "method": request.text(request.method_name).decode("ascii"),
+                "keys": "domains, [[upstream]], [[peer]]"}})
+        return 0
+
     cdef int to_self(self, ServerTransaction server, Message request, Flow flow, int64_t now) except -1:
+        # Nobody lives at the server's own address.
         cdef int status
-        if request.method == M_NOTIFY:
+        cdef bytes extra = unsupported_line(request, H_REQUIRE)
+        if request.method == M_OTHER:
+            status, extra = 501, SELF_ALLOW   # §21.5.2
+        elif request.method != M_NOTIFY and request.target.tag.end > request.target.tag.start:
+            status, extra = 481, b""          # §12.2.2
+        elif request.method != M_NOTIFY and request.method != M_OPTIONS:
+            status, extra = 405, SELF_ALLOW   # §8.2.1
+        elif extra:
+            status = 420                      # §8.2.2.3
+        elif request.method == M_NOTIFY:
             status = self.redial.notify(request, now)
-        elif request.method == M_OPTIONS:
-            status = 200
         else:
-            status = 405                      # nobody lives at the server's own address
-        return self.respond(server, request, flow, status, ALLOW if status == 405 else b"", now)
+            status = 200
+        return self.respond(server, request, flow, status, extra, now)
 
     cdef int respond(self, ServerTransaction server, Message request, Flow flow, int status, bytes extra,
                      int64_t now) except -1:
