@@ -533,8 +533,11 @@ cdef class Proxy(Timed):
             <int>request.first[<int>H_VIA]].value.end
         if alone:
             # One Via only: from the sender itself. Where that is us, it is a request that we made, and it came back at once.
-            return self.transactions.is_own_branch(request.p + request.via.branch.start,
-                                                   request.via.branch.end - request.via.branch.start, &loop)
+            if not self.transactions.is_own_branch(request.p + request.via.branch.start,
+                                                   request.via.branch.end - request.via.branch.start, &loop):
+                return False
+            self.looped += 1
+            return True
         request.cursor(H_VIA, &cursor)
         while request.next_value(&cursor, &value):
             if request.parse_via(value, &via) != 1 or via.branch.end == via.branch.start:
