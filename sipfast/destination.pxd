@@ -36,6 +36,7 @@ cdef class Destination:
 
     # What `find` finds, whether or not it may go there.
     cdef list ways(self, Message request, Flow flow, RoutePlan *plan, Uri *uri, bint in_dialog, int64_t now)
+    cdef list bound(self, bytes aor, set seen, int64_t now)
     cdef list by_token(self, Message request, RoutePlan *plan, int64_t now)
     cdef list contact(self, Message request, Uri *uri, int64_t now)
     cdef bint trusts(self, Flow flow) noexcept

@@ -14,10 +14,11 @@ Everything else is 403, and says why.
 
 import cython
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
 
 from ._flow cimport TRANSPORT_TLS, TRANSPORT_WSS, Flow, Target, make_target
-from ._parser cimport M_PUBLISH, M_REGISTER, M_SUBSCRIBE, SCHEME_SIPS, Message, Uri, canonical_aor
+from ._parser cimport M_PUBLISH, M_REGISTER, M_SUBSCRIBE, SCHEME_SIPS, Message, Uri, canonical_aor, parse_uri_at
 from ._records cimport contact_key
 from ._token cimport TOKEN_NONE
 from .location cimport Location
@@ -25,6 +26,9 @@ from .outbound cimport Outbound, answer_flow
 from .peers cimport RIGHT_RELAY, Peers
 from .router cimport RoutePlan, Router, routed_by_us
 from .upstream cimport Group, Member
+
+cdef enum:
+    MOST_USERS = 8          # that one call may be led on to, by bindings that name users
 
 
 cdef bint goes_to_phones(Message request) noexcept:
@@ -134,7 +138,32 @@ cdef class Destination:
                 self.refuse(404, request.text(uri.host), b"An address of this server, not a domain of it; see domains")
                 self.unserved = True
             return targets
-        return self.location.targets(canonical_aor(request.p, uri), now)
+        return self.bound(canonical_aor(request.p, uri), None, now)
+
+    # RFC 3261 §16.5: a binding that names another user of ours stands for that user's bindings.
+    cdef list bound(self, bytes aor, set seen, int64_t now):
+        cdef list targets = self.location.targets(aor, now), found = []
+        cdef Target target
+        cdef Uri uri
+        cdef bytes contact, other
+        cdef bint names = False
+        if self.router.any_domain:
+            return targets
+        for target in targets:
+            contact = target.uri
+            if parse_uri_at(<const unsigned char *>PyBytes_AS_STRING(contact), 0, <int>PyBytes_GET_SIZE(contact), &uri) == 1 and (
+                    uri.user.end > uri.user.start
+                    and self.router.is_served(<const unsigned char *>PyBytes_AS_STRING(contact), &uri)):
+                other = canonical_aor(<const unsigned char *>PyBytes_AS_STRING(contact), &uri)
+                if other != aor:              # its own name is that of a phone that knows no address of its own
+                    names = True
+                    seen = {aor} if seen is None else seen
+                    if other not in seen and len(seen) < MOST_USERS:
+                        seen.add(other)
+                        found += self.bound(other, seen, now)
+                    continue
+            found.append(target)
+        return found if names else targets
 
     cdef list stand_in(self, Message request, Uri *uri, Group group, list tried, int64_t now):
         # RFC 3263 §4.3: the next address. With none up, what is for a phone goes straight to it, where it is known.

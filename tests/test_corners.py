@@ -142,3 +142,25 @@ def test_a_subscribe_and_unknown_methods_go_to_the_phone(method: str) -> None:
     bob.answer(bob.take(method), 200)
     scene.run()
     alice.take(method, 200)
+
+
+# Bindings that name users (RFC 3261 §16.5)
+
+
+def test_a_binding_that_names_another_user_leads_to_that_users_phone() -> None:
+    scene, alice, bob = pair()
+    bob.bind("carol", ["<sip:bob@example.com>"])
+    scene.run()
+    alice.ask("INVITE", "sip:carol@example.com")
+    scene.run()
+    assert bob.take("INVITE").uri == f"sip:bob@{literal(bob.address)}"
+
+
+def test_users_that_name_each_other_are_480() -> None:
+    scene, alice, _ = pair()
+    alice.bind("dave", ["<sip:carol@example.com>"])
+    alice.bind("carol", ["<sip:dave@example.com>"])
+    scene.run()
+    alice.ask("INVITE", "sip:carol@example.com")
+    scene.run()
+    alice.take("INVITE", 480)
