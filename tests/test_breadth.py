@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 from calling import forked, pair
+from scene import SERVER, Scene
+from sipwire import literal
 
 
 @pytest.mark.parametrize(("given", "forwarded"), [(None, "60"), ("60", "60"), ("7", "7"), ("200", "200"), ("1", "1")])
@@ -47,3 +49,30 @@ def test_what_we_made_ourselves_is_a_loop() -> None:
     scene.run()
     assert not bob.count("MESSAGE")
     assert scene.server.engine.counters()["loops"] == 1
+
+
+def test_sixteen_bindings_that_lead_back_do_not_grow() -> None:
+    """One call to 16 bindings, each of which comes back to the server as a call to the same user: not 16 to the power of n."""
+    scene = Scene()
+    alice, mirror = scene.peer("alice"), scene.peer("mirror")
+    for i in range(0, 16, 8):
+        mirror.bind("bob", [f"<sip:bob@{literal(mirror.address)};n={i + j}>" for j in range(8)])
+        scene.run()
+    mirror.inbox.clear()
+    returned = 0
+
+    def back() -> None:
+        nonlocal returned
+        for message in list(mirror.inbox):
+            mirror.inbox.remove(message)
+            if message.method == "INVITE" and not message.status:
+                returned += 1
+                via = f"Via: SIP/2.0/UDP {literal(mirror.address)};branch={mirror.token('z9hG4bK')}\r\n".encode()
+                line, _, rest = message.raw.partition(b"\r\n")
+                mirror.transmit(b"INVITE sip:bob@example.com;n=%d SIP/2.0\r\n" % returned + via + rest, SERVER)
+
+    alice.ask("INVITE", "sip:bob@example.com")
+    for _ in range(20):
+        scene.run(20)
+        back()
+    assert 0 < returned <= 60
