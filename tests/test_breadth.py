@@ -52,7 +52,7 @@ def test_what_we_made_ourselves_is_a_loop() -> None:
 
 
 def test_sixteen_bindings_that_lead_back_do_not_grow() -> None:
-    """One call to 16 bindings, each of which comes back to the server as a call to the same user: not 16 to the power of n."""
+    """One call to 16 bindings, each of which comes back as a call to the same user: not 16 to the power of n."""
     scene = Scene()
     alice, mirror = scene.peer("alice"), scene.peer("mirror")
     for i in range(0, 16, 8):
@@ -68,7 +68,7 @@ def test_sixteen_bindings_that_lead_back_do_not_grow() -> None:
             if message.method == "INVITE" and not message.status:
                 returned += 1
                 via = f"Via: SIP/2.0/UDP {literal(mirror.address)};branch={mirror.token('z9hG4bK')}\r\n".encode()
-                line, _, rest = message.raw.partition(b"\r\n")
+                rest = message.raw.partition(b"\r\n")[2]
                 mirror.transmit(b"INVITE sip:bob@example.com;n=%d SIP/2.0\r\n" % returned + via + rest, SERVER)
 
     alice.ask("INVITE", "sip:bob@example.com")
