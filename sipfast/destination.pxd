@@ -41,5 +41,6 @@ cdef class Destination:
     cdef list contact(self, Message request, Uri *uri, int64_t now)
     cdef bint trusts(self, Flow flow) noexcept
     cdef bint is_known(self, Message request, Flow flow, int64_t now) except -1
+    cdef Group upstream_for(self, Message request, Uri *uri)
     cdef bint is_user_of_ours(self, Message request, Uri *uri) except -1
     cdef int refuse(self, int status, bytes agent, bytes text) except -1

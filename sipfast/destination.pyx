@@ -83,7 +83,7 @@ cdef class Destination:
             return 0                        # from before there were tokens
         if plan.left:
             return self.refuse(403, host, b"A Route that leads away from here, without a token of this server")
-        if self.router.upstream_of(request.p, uri) is not None:
+        if self.upstream_for(request, uri) is not None:
             return 0
         if self.contact(request, uri, now) or self.status:
             return self.status
@@ -133,7 +133,12 @@ cdef class Destination:
             return self.stand_in(request, uri, group, [], now)
         if not self.router.is_served(request.p, uri):
             targets = self.contact(request, uri, now)
-            if not targets and not self.status:
+            if targets or self.status:
+                return targets
+            group = None if self.router.names_us(request.p, uri) else self.upstream_for(request, uri)
+            if group is not None:
+                return self.stand_in(request, uri, group, [], now)
+            if not targets:
                 # RFC 3261 §21.4.5: our address, but no domain of ours.
                 self.refuse(404, request.text(uri.host), b"An address of this server, not a domain of it; see domains")
                 self.unserved = True
@@ -216,6 +221,11 @@ cdef class Destination:
         if self.location.ambiguous:
             self.refuse(485, request.text(uri.host), b"Several users have this Contact, and To names none of them")
         return []
+
+    # The upstream that a domain which is not ours goes to: its own, else the one that has let the sender register.
+    cdef Group upstream_for(self, Message request, Uri *uri):
+        cdef Group group = self.router.upstream_of(request.p, uri)
+        return group if group is not None else self.router.upstream_of(request.p, &request.sender.uri)
 
     cdef bint is_user_of_ours(self, Message request, Uri *uri) except -1:
         return uri.user.end > uri.user.start and not self.router.any_domain and self.router.is_served(request.p, uri)

@@ -120,11 +120,23 @@ def test_a_call_passes_through_both_ways() -> None:
     assert watch_of(scene) is None
 
 
-def test_what_is_not_of_the_domain_is_not_relayed() -> None:
-    scene, _, alice, _ = stage()
-    call = alice.call("sip:x@other.example")
-    scene.network.wait(lambda: call.over)
-    assert call.status == 403
+def test_a_foreign_domain_goes_to_the_upstream_that_let_the_caller_register() -> None:
+    scene, upstream, alice, _ = stage()
+    alice.call("sip:x@other.example")
+    scene.run(200)
+    sent = [event.data for event in scene.network.trace if event.source == "server" and event.target == upstream.name]
+    assert any(data.startswith(b"INVITE sip:x@other.example ") for data in sent)
+
+
+def test_nobody_else_is_relayed_to_a_foreign_domain() -> None:
+    """Who is not registered by the flow that he sends from, whatever his From says."""
+    scene, upstream, alice, _ = stage()
+    stranger = scene.peer("stranger")
+    stranger.ask("INVITE", "sip:x@other.example", sender=f"<{alice.aor}>;tag=1")
+    scene.run(200)
+    answer = stranger.take("INVITE", 403)
+    assert answer.first("warning").startswith("399 ")
+    assert not [event for event in scene.network.trace if event.target == upstream.name and b"other.example" in event.data]
 
 
 @pytest.mark.parametrize("on_invite", ["486", "603"])
