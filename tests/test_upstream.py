@@ -7,7 +7,7 @@ import pytest
 from calling import token_of
 from phone import Call, Phone
 from scene import SERVER, Scene
-from sipwire import literal, uri_of
+from sipwire import Sip, literal, uri_of
 from upstream import Upstream
 
 from sipfast._flow import Flow
@@ -118,6 +118,23 @@ def test_a_call_passes_through_both_ways() -> None:
     assert call.was_answered, scene.network.ladder()
     assert [other.state for other in bob.calls] == ["ended"]
     assert watch_of(scene) is None
+
+
+USUAL = 800  # bytes: the INVITE that the benchmarks of the parser take, too; with an audio offer
+
+
+def test_a_usual_invite_through_us_and_the_upstream_fits_a_datagram() -> None:
+    """RFC 3261 §18.1.1: from 1,300 bytes on it would have to go by TCP. It passes us twice, and the upstream once."""
+    scene, upstream, alice, bob = stage()
+    upstream.record_route = True
+    come_back(scene, bob)
+    alice.call("bob")
+    scene.run(1_000)
+    invites = [event for event in scene.network.trace if event.data.startswith(b"INVITE ")]
+    first = next(event.data for event in invites if event.source == "alice")
+    last = next(event.data for event in invites if event.target == "bob")
+    assert len(Sip(last).all("record-route")) == 3
+    assert USUAL + len(last) - len(first) < 1_300, len(last) - len(first)
 
 
 def test_a_foreign_domain_goes_to_the_upstream_that_let_the_caller_register() -> None:
