@@ -25,6 +25,9 @@ cdef int64_t MALFORMED_EXPIRES  # seconds: what such an interval counts as (RFC 
 cdef int64_t read_seconds(const unsigned char *p, Span span) noexcept
 # 1, or -1 where the value is malformed.
 cdef int read_contact(Message message, Span value, Wanted *wanted) noexcept
+# Say what interval a Contact asks for where it has none of its own: that of the Expires header, else `fallback` (RFC 3261
+# §10.3 step 7).
+cdef int settle_interval(Message request, Wanted *wanted, int64_t fallback) noexcept
 # The parameters to list again: all but expires and q, as they came.
 cdef bytes other_params(Message message, const Wanted *wanted)
 # All Path values in one (RFC 3327 §4: each is a name-addr), None where one is malformed.
@@ -38,6 +41,9 @@ cdef Py_ssize_t find_instance(list bindings, bytes instance, int64_t reg_id) exc
 # A records.Binding of a Contact in a message, for a REGISTER.
 cdef object make_binding(Message message, const Wanted *wanted, int64_t seconds, Message request, bytes path, bytes flow,
                          int64_t now)
+
+# The records.Move of a phone that has come back by another flow, or None.
+cdef object move_between(object former, object binding, bytes aor, int64_t expires)
 
 cdef enum:
     ROOM = 4096                 # for a listing on the C stack

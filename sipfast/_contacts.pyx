@@ -10,11 +10,11 @@ from libc.stdio cimport snprintf
 from libc.string cimport memcmp
 
 from ._grammar cimport C_TOKEN, is_digit, read_param, span_is, unfold
-from ._parser cimport H_PATH, Address, Cursor, Message, Span, Uri, parse_uri_at, uris_equal
+from ._parser cimport H_EXPIRES, H_PATH, Address, Cursor, Message, Span, Uri, parse_uri_at, uris_equal
 from ._records cimport Entry, piece_of
 from ._writer cimport put, put_number
 
-from .records import Binding
+from .records import Binding, Move
 
 cdef int64_t MALFORMED_EXPIRES = 3600
 cdef int64_t MOST_EXPIRES = 0xFFFFFFFF      # RFC 3261 §10.2: what is larger counts as this
@@ -84,6 +84,14 @@ cdef int read_contact(Message message, Span value, Wanted *wanted) noexcept:
     if wanted.instance.end == wanted.instance.start or wanted.reg_id > MOST_REG_ID:
         wanted.reg_id = 0                   # RFC 5626 §6: without an instance it means nothing; §4.2: up to 2^31 - 1
     return 1
+
+
+cdef int settle_interval(Message request, Wanted *wanted, int64_t fallback) noexcept:
+    if wanted.expires == -1:
+        wanted.expires = read_seconds(request.p, request.value_of(H_EXPIRES)) if request.has(H_EXPIRES) else fallback
+    if wanted.expires == MALFORMED:
+        wanted.expires = MALFORMED_EXPIRES
+    return 0
 
 
 cdef bytes other_params(Message message, const Wanted *wanted):
@@ -160,6 +168,13 @@ cdef object make_binding(Message message, const Wanted *wanted, int64_t seconds,
     return Binding(message.text(wanted.address.uri.all), now + 1000 * seconds, request.text(request.call_id),
                    request.cseq.number, wanted.q, other_params(message, wanted), path, flow,
                    message.text(wanted.instance), now, wanted.reg_id, branch_of(request))
+
+
+cdef object move_between(object former, object binding, bytes aor, int64_t expires):
+    # A way by Path is an edge proxy's, which others share, and does not move with a phone.
+    if not former.flow or not binding.flow or former.flow == binding.flow or former.path or binding.path:
+        return None
+    return Move(former.flow, binding.flow, aor, former.contact, expires)
 
 
 # ---- the answer

@@ -9,6 +9,7 @@ from ._flow cimport Flow
 from ._parser cimport H_CONTACT, H_EXPIRES, Address, Cursor, Message, Span, as_request_uri
 from ._records cimport Piece, StoredWatch, bytes_of, piece_in
 from ._transaction cimport ClientTransaction, Handler, TransactionLayer
+from ._writer cimport warning_line
 
 from ._parser import parse_address
 from .errors import ParseError
@@ -129,9 +130,8 @@ def offer(StoredWatch watch not None, int64_t now):
         warning(callee, b"Automatic redial is on for %d s: your phone rings when the callee is back" % seconds)))
 
 
-# RFC 3261 §20.43, code 399: miscellaneous, for a person to read.
 def warning(bytes callee not None, bytes text not None):
-    return b"".join((b"Warning: 399 ", callee.rpartition(b"@")[2], b' "', text, b'"\r\n'))
+    return warning_line(callee.rpartition(b"@")[2], text)
 
 
 # ---- INVITE and NOTIFY

@@ -51,5 +51,8 @@ cdef bytes make_ack(Message invite, Message response)
 # CANCEL for our INVITE as sent (RFC 3261 §9.1). `extra`: whole header lines, each ending in CRLF, or b"".
 cdef bytes make_cancel(Message invite, bytes extra)
 
+# A Warning with code 399, miscellaneous, for a person to read (RFC 3261 §20.43). The text has no quotes.
+cdef bytes warning_line(bytes agent, bytes text)
+
 # To tag of a stateless UAS (RFC 3261 §8.2.7): derived from the request, the same for its retransmissions; 16 hex digits.
 cdef bytes stateless_tag(Message request, uint64_t secret)

@@ -468,6 +468,10 @@ cdef int drop_first_values(Edits edits, Message message, int header, int count) 
     return 0
 
 
+cdef bytes warning_line(bytes agent, bytes text):
+    return b'Warning: 399 %b "%b"\r\n' % (agent, text)
+
+
 # Of a malformed request what can be read counts, which is the same for its retransmissions.
 cdef bytes stateless_tag(Message request, uint64_t secret):
     cdef Secret key

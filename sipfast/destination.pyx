@@ -21,6 +21,7 @@ from ._flow cimport TRANSPORT_TLS, TRANSPORT_WSS, Flow, Target, make_target
 from ._parser cimport M_PUBLISH, M_REGISTER, M_SUBSCRIBE, SCHEME_SIPS, Message, Uri, canonical_aor, parse_uri_at
 from ._records cimport contact_key
 from ._token cimport TOKEN_NONE
+from ._writer cimport warning_line
 from .location cimport Location
 from .outbound cimport Outbound, answer_flow
 from .peers cimport RIGHT_RELAY, Peers
@@ -49,8 +50,7 @@ cdef class Destination:
         self.why = b""
 
     cdef int refuse(self, int status, bytes agent, bytes text) except -1:
-        # RFC 3261 §20.43, code 399: miscellaneous, for a person to read.
-        self.why = b'Warning: 399 %b "%b"\r\n' % (agent, text)
+        self.why = warning_line(agent, text)
         self.status = status
         return status
 
@@ -138,10 +138,9 @@ cdef class Destination:
             group = None if self.router.names_us(request.p, uri) else self.upstream_for(request, uri)
             if group is not None:
                 return self.stand_in(request, uri, group, [], now)
-            if not targets:
-                # RFC 3261 §21.4.5: our address, but no domain of ours.
-                self.refuse(404, request.text(uri.host), b"An address of this server, not a domain of it; see domains")
-                self.unserved = True
+            # RFC 3261 §21.4.5: our address, but no domain of ours.
+            self.refuse(404, request.text(uri.host), b"An address of this server, not a domain of it; see domains")
+            self.unserved = True
             return targets
         return self.bound(canonical_aor(request.p, uri), None, now)
 

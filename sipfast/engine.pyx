@@ -742,7 +742,7 @@ cdef class Engine(Receiver):
             return
         aor = canonical_aor(request.p, &request.target.uri)
         try:
-            self.learning.learn(request, response, flow, aor, None, now)
+            self.learning.learn(request, response, flow, aor, now)
             self.moved(self.learning.moves)
             if self.learning.newly_bound:
                 self.redial.callee_bound(aor, now)

@@ -13,10 +13,10 @@ cdef class Learning:
     cdef int64_t default_expires         # seconds
     cdef int64_t longest_call            # ms
     # The upstream's registrar has answered 200 to a REGISTER that came to us by `flow`: store the bindings that it lists, or
-    # has granted without listing them. `given`: the Contact URI that we gave it in place of the phone's, else None.
+    # has granted without listing them.
     # Bindings that were ours already keep their own flow and Path; a listed contact that the request did not name and we
     # do not know gets no flow. Call-ID and CSeq are the request's. Calls store.put_known.
-    cdef int learn(self, Message request, Message response, Flow flow, bytes aor, bytes given, int64_t now) except -1
+    cdef int learn(self, Message request, Message response, Flow flow, bytes aor, int64_t now) except -1
     cdef list named(self, Message request, Flow flow, int64_t now)
-    cdef list listed(self, Message request, Message response, list named, list live, bytes given, int64_t now)
+    cdef list listed(self, Message request, Message response, list named, list live, int64_t now)
     cdef int note_moves(self, bytes aor, list live, list bindings, int64_t now) except -1

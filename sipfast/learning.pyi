@@ -13,7 +13,5 @@ class Learning:
     moves: list[Move]
     def __init__(self, settings: config.Registrar, location: Location, longest_call: int = 7_200_000) -> None:
         """`longest_call`: ms that a phone's move to another flow is kept for the calls that it is in."""
-    def learn_from(
-        self, request: Message, response: Message, flow: Flow, aor: bytes, now: int, *, given: bytes | None = None
-    ) -> None:
-        """Store what an upstream registrar's 200 to `request` lists or grants; `given`: the Contact that it was shown."""
+    def learn_from(self, request: Message, response: Message, flow: Flow, aor: bytes, now: int) -> None:
+        """Store what an upstream registrar's 200 to `request` lists or grants."""

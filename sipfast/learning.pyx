@@ -13,15 +13,14 @@ from libc.stdint cimport int32_t, int64_t
 import cython
 
 from ._contacts cimport (
-    MALFORMED, MALFORMED_EXPIRES, Wanted, find, find_instance, make_binding, read_contact, read_path, read_seconds,
+    MALFORMED, MALFORMED_EXPIRES, Wanted, find, find_instance, make_binding, move_between, read_contact, read_path,
+    read_seconds, settle_interval,
 )
 from ._flow cimport Flow
 from ._parser cimport H_CONTACT, H_EXPIRES, Cursor, Message, Span, Uri, parse_uri_at
 from .location cimport Location
 
 from msgspec.structs import replace
-
-from .records import Move
 
 cdef enum:
     MOST_LEARNED = 256          # contacts of one message that learning compares with each other
@@ -44,7 +43,7 @@ cdef class Learning:
         self.longest_call = longest_call
         self.moves = []
 
-    cdef int learn(self, Message request, Message response, Flow flow, bytes aor, bytes given, int64_t now) except -1:
+    cdef int learn(self, Message request, Message response, Flow flow, bytes aor, int64_t now) except -1:
         cdef object binding, store = self.location.store
         cdef bytes call_id = request.text(request.call_id)
         cdef int64_t cseq = request.cseq.number, theirs
@@ -61,7 +60,7 @@ cdef class Learning:
             if binding.call_id == call_id and theirs > cseq and now < <int64_t>binding.updated + OVERTAKEN:
                 return 0                    # the answer to a later REGISTER of this phone has come before
         named = self.named(request, flow, now)
-        bindings = self.listed(request, response, named, live, given, now)
+        bindings = self.listed(request, response, named, live, now)
         self.note_moves(aor, live, bindings, now)
         store.put_bindings(aor, bindings)
         # A query or a removal that finds bindings which we had not heard of is no registration.
@@ -75,23 +74,17 @@ cdef class Learning:
         cdef Wanted wanted
         cdef bytes path = read_path(request) or b""
         cdef list found = []
-        cdef int64_t seconds
         request.cursor(H_CONTACT, &cursor)
         while len(found) < MOST_LEARNED and request.next_value(&cursor, &value):
             if read_contact(request, value, &wanted) != 1:
                 continue
-            seconds = wanted.expires
-            if seconds == -1:
-                seconds = read_seconds(request.p, request.value_of(H_EXPIRES)) if request.has(H_EXPIRES) else (
-                    self.default_expires)
-            if seconds == MALFORMED:
-                seconds = MALFORMED_EXPIRES
+            settle_interval(request, &wanted, self.default_expires)
             way = flow if path else self.location.way(request, flow, &wanted.address.uri, True)
-            found.append(make_binding(request, &wanted, seconds, request, path, (<Flow>way).pack(), now))
+            found.append(make_binding(request, &wanted, wanted.expires, request, path, (<Flow>way).pack(), now))
         return found
 
     # The upstream's list as bindings. What the request named is reached by its flow, what we knew as before.
-    cdef list listed(self, Message request, Message response, list named, list live, bytes given, int64_t now):
+    cdef list listed(self, Message request, Message response, list named, list live, int64_t now):
         cdef Cursor cursor
         cdef Span value
         cdef Wanted wanted
@@ -112,17 +105,14 @@ cdef class Learning:
             seconds = wanted.expires if wanted.expires != -1 else fallback
             binding = make_binding(response, &wanted, max(seconds, 0), request, b"", b"", now)
             index = find(named, response.p, &wanted.address.uri)
-            if index < 0 and given is not None and user_of(binding.contact) == user_of(given) and left:
-                index = named.index(left[0])
             if index >= 0:
                 former = named[index]
                 if former in left:
                     left.remove(former)
                 if seconds <= 0:            # not said, not readable, or that it was granted for no time: what was asked
                     binding = replace(binding, expires=former.expires)
-                found.append(replace(binding, contact=former.contact if given is not None else binding.contact,
-                                     path=former.path, flow=former.flow, instance=binding.instance or former.instance,
-                                     reg_id=former.reg_id))
+                found.append(replace(binding, path=former.path, flow=former.flow,
+                                     instance=binding.instance or former.instance, reg_id=former.reg_id))
                 continue
             if seconds < 0:
                 binding = replace(binding, expires=now + 1000 * (MALFORMED_EXPIRES if seconds == MALFORMED else (
@@ -152,8 +142,9 @@ cdef class Learning:
             for former in live:
                 if former.contact != binding.contact and not (index >= 0 and former is live[index]):
                     continue
-                if former.flow and binding.flow and former.flow != binding.flow and not former.path and not binding.path:
-                    self.moves.append(Move(former.flow, binding.flow, aor, former.contact, now + self.longest_call))
+                move = move_between(former, binding, aor, now + self.longest_call)
+                if move is not None:
+                    self.moves.append(move)
         for move in self.moves:
             self.location.store.put_move(move)
         return 0
@@ -161,8 +152,8 @@ cdef class Learning:
     # ---- the Python face
 
     def learn_from(self, Message request not None, Message response not None, Flow flow not None, bytes aor not None,
-                   int64_t now, *, bytes given=None):
-        self.learn(request, response, flow, aor, given, now)
+                   int64_t now):
+        self.learn(request, response, flow, aor, now)
 
 
 cdef bint has_live(list bindings, int64_t now) except -1:

@@ -40,6 +40,7 @@ cdef class Location:
     cdef Flow flow_to(self, const unsigned char *p, const Uri *uri)
     cdef Flow _path_flow(self, Piece path, Flow registered)
     cdef bint _is_at(self, const unsigned char *p, const Uri *uri, Flow flow) noexcept
+    cdef bint _is_peer(self, const unsigned char *p, const Uri *uri)
     cdef int _address_of(self, const unsigned char *p, const Uri *uri, unsigned char *ip)
     cdef Flow _registered_by(self, Piece packed)
     cdef int _listener(self, int family) except -2

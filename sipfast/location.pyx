@@ -150,7 +150,6 @@ cdef class Location:
     # RFC 3327 §5.4: by way of the proxy that is nearest to us.
     cdef Flow _path_flow(self, Piece path, Flow registered):
         cdef Uri uri
-        cdef unsigned char ip[16]
         cdef const unsigned char *p = <const unsigned char *>path.text
         if first_path_uri(path, &uri) != 1:
             return registered
@@ -158,9 +157,7 @@ cdef class Location:
             return self.flow_to(p, &uri)
         if self._is_at(p, &uri, registered):
             return flow_beside(registered, registered.ip, DEFAULT_PORT if uri.port == -1 else uri.port)
-        if self._address_of(p, &uri, ip) and self.peers.rights_of(ip, self._address_of(p, &uri, ip)) & RIGHT_PATH:
-            return self.flow_to(p, &uri)
-        return registered
+        return self.flow_to(p, &uri) if self._is_peer(p, &uri) else registered
 
     cdef bint _is_at(self, const unsigned char *p, const Uri *uri, Flow flow) noexcept:
         cdef unsigned char ip[16]
@@ -170,24 +167,20 @@ cdef class Location:
     # ---- the way to a phone that registers
 
     cdef Flow way(self, Message request, Flow came, const Uri *contact, bint alone):
-        cdef unsigned char ip[16]
-        cdef int family
         if self._is_at(request.p, contact, came):
             # RFC 3581 §4: what has rport is reached by the port that it sends from. Of several Contacts each has its own.
             if request.via.has_rport and alone:
                 return came
             return flow_beside(came, came.ip, DEFAULT_PORT if contact.port == -1 else contact.port)
-        family = self._address_of(request.p, contact, ip)
-        if family and self.peers.rights_of(ip, family) & RIGHT_PATH:
-            return self.flow_to(request.p, contact)
-        return came
+        return self.flow_to(request.p, contact) if self._is_peer(request.p, contact) else came
 
     cdef bint is_trusted(self, const unsigned char *p, const Uri *uri, Flow came):
+        return self._is_at(p, uri, came) or self._is_peer(p, uri)
+
+    # Whether it is at an upstream, or at a peer that may be followed to.
+    cdef bint _is_peer(self, const unsigned char *p, const Uri *uri):
         cdef unsigned char ip[16]
-        cdef int family
-        if self._is_at(p, uri, came):
-            return True
-        family = self._address_of(p, uri, ip)
+        cdef int family = self._address_of(p, uri, ip)
         return family != 0 and self.peers.rights_of(ip, family) & RIGHT_PATH != 0
 
     cdef bint is_trusted_path(self, bytes path, Flow came):

@@ -28,7 +28,6 @@ cdef class Registrar:
     cdef bytes update(self, Message request, Flow flow, bytes path, bytes aor, int64_t now)
     cdef bint is_reachable(self, Message request, Flow flow, const Wanted *wanted) except -1
     cdef int count(self, Message request) noexcept
-    cdef int settle_interval(self, Message request, Wanted *wanted) noexcept
     cdef int drop_former(self, bytes aor, list live, object binding, int64_t now) except -1
     cdef int take_place(self, bytes aor, object former, object binding, int64_t now) except -1
     cdef bytes refuse(self, Message request, Flow flow, int status, bytes extra)

@@ -31,16 +31,14 @@ from libc.string cimport memcmp
 import cython
 
 from ._contacts cimport (
-    MALFORMED, MALFORMED_EXPIRES, ROOM, Wanted, branch_of, contact_line, contact_lines, date_line, find, find_instance,
-    make_binding, other_params, read_contact, read_path, read_seconds, room_for,
+    MALFORMED, ROOM, Wanted, branch_of, contact_line, contact_lines, date_line, find, find_instance, make_binding,
+    move_between, other_params, read_contact, read_path, read_seconds, room_for, settle_interval,
 )
 from ._flow cimport MOST_PACKED, Flow, flow_beside, unpacked
 from ._parser cimport H_CONTACT, H_EXPIRES, H_SUPPORTED, SCHEME_SIP, SCHEME_SIPS, Cursor, Message, Span
 from ._records cimport Entry, contact_key_beside, piece_of, read_entry, write_entry
-from ._writer cimport make_response, stateless_tag
+from ._writer cimport make_response, stateless_tag, warning_line
 from .location cimport Location
-
-from .records import Move
 
 cdef enum:
     REBOOT_AFTER = 5_000        # ms: T4, the longest that a message stays in the network (RFC 3261 §17.1.2.2)
@@ -95,7 +93,7 @@ cdef class Registrar:
         if not request.has(H_CONTACT):
             return self.accept(request, flow, path, self.location.lookup(aor, now), now)
         if path and not self.location.is_trusted_path(path, flow):
-            return self.refuse(request, flow, 403, warning(aor, b"The Path leads to a host that no peer with the right path has"))
+            return self.refuse(request, flow, 403, warning_line(domain_of(aor), b"The Path leads to a host that no peer with the right path has"))
         request.cursor(H_CONTACT, &cursor)
         if not request.next_value(&cursor, &value):
             return self.refuse(request, flow, 400, b"")
@@ -120,7 +118,7 @@ cdef class Registrar:
         cdef int size
         if read_contact(request, value, &wanted) < 0:
             return None
-        self.settle_interval(request, &wanted)
+        settle_interval(request, &wanted, self.default_expires)
         if 0 < wanted.expires < self.min_expires:
             return self.refuse_brief(request, flow)
         contact = wanted.address.uri.all
@@ -195,9 +193,9 @@ cdef class Registrar:
         if adding == MALFORMED:
             return self.refuse(request, flow, 400, b"")
         if adding == TOO_MANY:
-            return self.refuse(request, flow, 400, warning(aor, b"More Contacts than the %d of max_contacts" % self.max_contacts))
+            return self.refuse(request, flow, 400, warning_line(domain_of(aor), b"More Contacts than the %d of max_contacts" % self.max_contacts))
         if adding == SEVERAL_FLOWS:
-            return self.refuse(request, flow, 400, warning(aor, b"A Contact with a reg-id beside another one"))
+            return self.refuse(request, flow, 400, warning_line(domain_of(aor), b"A Contact with a reg-id beside another one"))
         alone = adding <= 1
         store.for_update()
         live = [binding for binding in store.bindings(aor) if binding.expires > now]
@@ -205,11 +203,11 @@ cdef class Registrar:
         request.cursor(H_CONTACT, &cursor)
         while request.next_value(&cursor, &value):
             read_contact(request, value, &wanted)
-            self.settle_interval(request, &wanted)
+            settle_interval(request, &wanted, self.default_expires)
             if 0 < wanted.expires < self.min_expires:
                 return self.refuse_brief(request, flow)
             if wanted.expires and not alone and not path and not self.is_reachable(request, flow, &wanted):
-                return self.refuse(request, flow, 403, warning(aor, b"Several Contacts, and one at a host that is not yours"))
+                return self.refuse(request, flow, 403, warning_line(domain_of(aor), b"Several Contacts, and one at a host that is not yours"))
             packed = (flow if path else self.location.way(request, flow, &wanted.address.uri, alone)).pack()
             instance = request.text(wanted.instance)
             index = find(live, request.p, &wanted.address.uri)
@@ -271,21 +269,13 @@ cdef class Registrar:
                 return TOO_MANY
             if read_contact(request, value, &wanted) < 0:
                 return MALFORMED
-            self.settle_interval(request, &wanted)
+            settle_interval(request, &wanted, self.default_expires)
             if wanted.expires:
                 adding += 1
                 with_reg_id |= wanted.reg_id != 0
         if adding > self.max_contacts:
             return TOO_MANY
         return SEVERAL_FLOWS if with_reg_id and adding > 1 else adding
-
-    cdef int settle_interval(self, Message request, Wanted *wanted) noexcept:
-        if wanted.expires == -1:
-            wanted.expires = read_seconds(request.p, request.value_of(H_EXPIRES)) if request.has(H_EXPIRES) else (
-                self.default_expires)
-        if wanted.expires == MALFORMED:
-            wanted.expires = MALFORMED_EXPIRES
-        return 0
 
     # RFC 5626 §6: of one instance and reg-id there is one binding.
     cdef int drop_former(self, bytes aor, list live, object binding, int64_t now) except -1:
@@ -298,9 +288,9 @@ cdef class Registrar:
         return 0
 
     cdef int take_place(self, bytes aor, object former, object binding, int64_t now) except -1:
-        # A way by Path is an edge proxy's, which others share, and does not move with a phone.
-        if former.flow and binding.flow and former.flow != binding.flow and not former.path and not binding.path:
-            self.moves.append(Move(former.flow, binding.flow, aor, former.contact, now + self.longest_call))
+        move = move_between(former, binding, aor, now + self.longest_call)
+        if move is not None:
+            self.moves.append(move)
         return 0
 
     # ---- responses
@@ -365,6 +355,5 @@ def by_age(binding):
     return binding.updated
 
 
-# RFC 3261 §20.43, code 399: miscellaneous, for a person to read.
-cdef bytes warning(bytes aor, bytes text):
-    return b'Warning: 399 %b "%b"\r\n' % (aor.rpartition(b"@")[2], text)
+cdef bytes domain_of(bytes aor):
+    return aor.rpartition(b"@")[2]
