@@ -64,7 +64,7 @@ cdef class Engine(Receiver):
     cdef int hand(self, int worker, Message message, Flow flow, int hops) except -1
     cdef int told_of_upstream(self, bytes body, int64_t now) except -1
     cdef int deliver(self) except -1
-    cdef int moved(self, list moves) except -1
+    cdef int moved(self, list moves, int64_t now) except -1
     cdef int undelivered(self, Flow flow, bytes data, int64_t now) except -1
     cdef int request(self, Message request, Flow flow, int64_t now) except -1
     cdef int response(self, Message response, Flow flow, int64_t now) except -1

@@ -111,17 +111,21 @@ cdef class Outbox(Sink):
 cdef class Housekeeping(Timed):
     # Removes what has expired from the store, a little at a time.
     cdef object store
+    cdef Outbound outbound
     cdef Wheel wheel
 
     cpdef int expired(self, int kind, object payload, int64_t now) except -1:
         self.wheel.schedule(now + SWEEP_INTERVAL, self, SWEEP)
         self.store.sweep_bindings(now, SWEEP_RECORDS)
+        for move in self.outbound.expire(now):
+            self.store.delete_move(move)
         return 0
 
 
-cdef Housekeeping make_housekeeping(store, Wheel wheel):
+cdef Housekeeping make_housekeeping(store, Outbound outbound, Wheel wheel):
     cdef Housekeeping housekeeping = Housekeeping.__new__(Housekeeping)
     housekeeping.store = store
+    housekeeping.outbound = outbound
     housekeeping.wheel = wheel
     return housekeeping
 
@@ -169,7 +173,7 @@ cdef class Engine(Receiver):
         upgraded = self.store.upgraded_at()
         self.destination = Destination(self.router, self.location, self.outbound, self.peers,
                                        upgraded + round(config.redial.max_talk * 1000) if upgraded else 0)
-        self.load_moves(now)
+        self.load_moves()
         self.transactions = TransactionLayer(config.timers, self.wheel, self.outbox, int.from_bytes(key, "big"),
                                              self.worker)
         longest_call = round(config.redial.max_talk * 1000)
@@ -190,7 +194,7 @@ cdef class Engine(Receiver):
             self.redial = SharedRedial(config.redial, self.store, self.wheel, self.location, referrer,
                                        worker=self.worker, workers=self.workers, post=self._post, resumed=self.resumed)
         if self.worker == 0:                  # one sweeps for all
-            self.housekeeping = make_housekeeping(self.store, self.wheel)
+            self.housekeeping = make_housekeeping(self.store, self.outbound, self.wheel)
             self.wheel.schedule(now + SWEEP_INTERVAL, self.housekeeping, SWEEP)
         self.proxy.started = now
         self.redial.start(now)
@@ -357,16 +361,15 @@ cdef class Engine(Receiver):
 
     # ---- phones whose flow has changed
 
-    def load_moves(self, int64_t now):
-        """Take up the moves that the store has, and remove those that no call can need any more."""
-        for move in self.store.moves():
-            if move.expires > now:
-                self.outbound.moved(move)
-            elif self.worker == 0:
-                self.store.delete_move(move)
+    def load_moves(self):
+        """Take up the moves that the store has, in the order that they were made."""
+        for move in sorted(self.store.moves(), key=by_expiry):
+            self.outbound.moved(move)
 
-    cdef int moved(self, list moves) except -1:
+    cdef int moved(self, list moves, int64_t now) except -1:
         cdef int worker
+        if self.worker:
+            self.outbound.expire(now)         # worker 0 has the store forget them
         for move in moves:
             self.outbound.moved(move)
             for worker in range(self.workers):
@@ -519,7 +522,7 @@ cdef class Engine(Receiver):
         self.promises.append((len(self.outbox.data), request, flow, None))
         self.outbox.send(response, answer_flow(request, flow))
         if self.registrar.moves:
-            self.moved(self.registrar.moves)
+            self.moved(self.registrar.moves, now)
         if self.registrar.newly_bound:
             self.redial.callee_bound(aor, now)
         return 0
@@ -743,7 +746,7 @@ cdef class Engine(Receiver):
         aor = canonical_aor(request.p, &request.target.uri)
         try:
             self.learning.learn(request, response, flow, aor, now)
-            self.moved(self.learning.moves)
+            self.moved(self.learning.moves, now)
             if self.learning.newly_bound:
                 self.redial.callee_bound(aor, now)
         except StoreError as error:
@@ -823,6 +826,11 @@ cdef class Engine(Receiver):
         out.update(self.transactions.counters())
         out.update(self.redial.counters())
         return out
+
+
+def by_expiry(move):
+    """Sort key of moves: all are kept for the same time, so the order of their ends is that of their beginnings."""
+    return move.expires
 
 
 cdef bytes unsupported_line(Message request, int header):

@@ -10,7 +10,8 @@ cdef class Outbound:
     cdef readonly Tokens tokens
     cdef list heads, tails               # of each listener: what stands around the token in its Record-Route line
     cdef list sent_by
-    cdef dict moves                      # Address of a flow (address_of) -> list of records.Move
+    cdef dict moves                      # address of a flow (address_of) -> tuple of records.Move
+    cdef list dropped                    # records.Move that are still in the store
     # The Record-Route line or lines of a request that came by one flow and leaves by another (RFC 3261 §16.6 step 4): one
     # value where both share a listener, else one for each side (RFC 5658).
     cdef bytes record_route(self, Message request, Flow came, Flow out)
@@ -21,7 +22,10 @@ cdef class Outbound:
     cdef Flow way(self, const Token *token, int end, Message request, int64_t now)
     # Take note of a move, for as long as it says.
     cpdef int moved(self, move) except -1
-    cdef int forget(self, bytes place, bytes aor) except -1
+    # Give up what no call can need any more; returns that, and what else was dropped since, for the store to forget.
+    cpdef list expire(self, int64_t now)
+    cdef int drop(self, move) except -1
+    cdef bint has(self, move) except -1
     cdef char *put_line(self, char *to, int kind, Flow first, Flow second, uint32_t digest) noexcept
     cdef Flow follow(self, Flow flow, const Token *token, Message request, int64_t now)
 

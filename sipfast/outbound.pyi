@@ -10,3 +10,5 @@ class Outbound:
     def __init__(self, tokens: Tokens, sent_by: list[bytes]) -> None: ...
     def moved(self, move: Move) -> int:
         """From now on what was reached by one flow is reached by another, for one AOR and until the move's end."""
+    def expire(self, now: int) -> list[Move]:
+        """Give up moves that have ended by `now` (ms since the epoch); those that the store may forget."""

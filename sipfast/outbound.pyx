@@ -43,6 +43,13 @@ cdef bytes address_of(Flow flow):
     return PyBytes_FromStringAndSize(<char *>key, 6 if flow.family == 4 else 18)
 
 
+# The address that a move leads away from; None where its flow cannot be read.
+cdef bytes place_of(move):
+    cdef bytes packed = move.old
+    cdef Flow old = unpacked(<const unsigned char *>PyBytes_AS_STRING(packed), PyBytes_GET_SIZE(packed))
+    return None if old is None else address_of(old)
+
+
 @cython.final
 cdef class Outbound:
 
@@ -52,6 +59,7 @@ cdef class Outbound:
         self.heads = [b"Record-Route: <sip:"] * len(sent_by)
         self.tails = [b"@" + ours + b";lr>\r\n" for ours in sent_by]
         self.moves = {}
+        self.dropped = []
 
     cdef bytes record_route(self, Message request, Flow came, Flow out):
         cdef char lines[ROOM]
@@ -112,26 +120,47 @@ cdef class Outbound:
         return flow
 
     cpdef int moved(self, move) except -1:
-        cdef bytes packed = move.old, place
-        cdef Flow old = unpacked(<const unsigned char *>PyBytes_AS_STRING(packed), PyBytes_GET_SIZE(packed))
-        if old is None:
+        cdef bytes packed, place = place_of(move)
+        if place is None:
             return 0
-        place = address_of(old)
         # It may come back to where it was: what led away from the new place ends there.
         packed = move.new
         new = unpacked(<const unsigned char *>PyBytes_AS_STRING(packed), PyBytes_GET_SIZE(packed))
         if new is not None:
-            self.forget(address_of(new), move.aor)
-        self.forget(place, move.aor)
-        self.moves[place] = (*self.moves.get(place, ()), move)
-        if len(self.moves) > MOST_MOVES:
-            del self.moves[next(iter(self.moves))]
+            for former in self.moves.get(address_of(new), ()):
+                if former.aor == move.aor:
+                    self.drop(former)
+        kept = [former for former in self.moves.pop(place, ()) if former.aor != move.aor]
+        self.moves[place] = (*kept, move)   # at the end: the dictionary is in the order of the last ones' expiry
+        while len(self.moves) > MOST_MOVES:
+            for former in self.moves[next(iter(self.moves))]:
+                self.drop(former)
         return 0
 
-    cdef int forget(self, bytes place, bytes aor) except -1:
-        kept = tuple([move for move in self.moves.get(place, ()) if move.aor != aor])
+    cdef int drop(self, move) except -1:
+        cdef bytes place = place_of(move)
+        kept = tuple([other for other in self.moves.get(place, ()) if other is not move])
         if kept:
             self.moves[place] = kept
         else:
             self.moves.pop(place, None)
+        self.dropped.append(move)
         return 0
+
+    cpdef list expire(self, int64_t now):
+        cdef list gone
+        while self.moves:
+            last = self.moves[next(iter(self.moves))]
+            if last[len(last) - 1].expires > now:
+                break
+            for move in last:
+                self.drop(move)
+        gone, self.dropped = self.dropped, []
+        # What has taken the place of one that was dropped has its key in the store.
+        return [move for move in gone if not self.has(move)]
+
+    cdef bint has(self, move) except -1:
+        for other in self.moves.get(place_of(move), ()):
+            if other.aor == move.aor:
+                return True
+        return False
