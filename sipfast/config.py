@@ -106,6 +106,9 @@ class Upstream(Section, frozen=True):
     """How long an address may let requests wait without a word, even a 100, until it counts as down."""
     probe_interval: Annotated[float, msgspec.Meta(ge=0.1, le=3600)] = 5.0
     """Between the OPTIONS that ask an address which is down whether it is back; also the Retry-After of a 503."""
+    contact: Literal["phone", "token"] = "phone"
+    """What it sees as the Contact of a phone that registers: the phone's own, and a Path through this server; or an address
+    of this server with a token that leads to the phone, and no Path, for servers that ignore Path or rewrite Contacts."""
 
     @property
     def uris(self) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t
 from ._flow cimport Flow
 from ._parser cimport Message, Uri
 from .location cimport Location
+from .mid_registrar cimport MidRegistrar
 from .outbound cimport Outbound
 from .peers cimport Peers
 from .router cimport RoutePlan, Router
@@ -14,6 +15,7 @@ cdef class Destination:
     cdef Router router
     cdef Location location
     cdef Outbound outbound
+    cdef MidRegistrar mid_registrar
     cdef Peers peers
     cdef int64_t plain_until             # dialogs with Record-Route values from before there were tokens pass until then
     # What the last refusal says to people: whole header lines.
@@ -38,6 +40,7 @@ cdef class Destination:
     cdef list ways(self, Message request, Flow flow, RoutePlan *plan, Uri *uri, bint in_dialog, int64_t now)
     cdef list bound(self, bytes aor, set seen, int64_t now)
     cdef list by_token(self, Message request, RoutePlan *plan, int64_t now)
+    cdef list behind_token(self, Message request, RoutePlan *plan, int64_t now)
     cdef list contact(self, Message request, Uri *uri, int64_t now)
     cdef bint trusts(self, Flow flow) noexcept
     cdef bint is_known(self, Message request, Flow flow, int64_t now) except -1

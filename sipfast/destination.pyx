@@ -2,7 +2,8 @@
 
 The server is nobody's relay. A request goes on
 
-- by a flow token of ours: in a Route (our Path or Record-Route has come back), whatever the Request-URI says;
+- by a flow token of ours: in a Route (our Path or Record-Route has come back), whatever the Request-URI says; or in the
+  Request-URI, where an upstream was given one for a phone's Contact;
 - to a user that we serve: to the upstream of the domain, or to the user's bindings, also where that upstream is down;
 - to the Contact of a binding, by that binding's flow: attended transfer does so, and upstreams that ignore Path. Two homes
   may have the same addresses in them: among several bindings it is the one of the AOR in To, else nobody can tell (485);
@@ -23,6 +24,7 @@ from ._records cimport contact_key
 from ._token cimport TOKEN_NONE
 from ._writer cimport warning_line
 from .location cimport Location
+from .mid_registrar cimport MidRegistrar
 from .outbound cimport Outbound, answer_flow
 from .peers cimport RIGHT_RELAY, Peers
 from .router cimport RoutePlan, Router, routed_by_us
@@ -40,11 +42,12 @@ cdef bint goes_to_phones(Message request) noexcept:
 @cython.final
 cdef class Destination:
 
-    def __init__(self, Router router not None, Location location not None, Outbound outbound not None, Peers peers not None,
-                 int64_t plain_until):
+    def __init__(self, Router router not None, Location location not None, Outbound outbound not None,
+                 MidRegistrar mid_registrar not None, Peers peers not None, int64_t plain_until):
         self.router = router
         self.location = location
         self.outbound = outbound
+        self.mid_registrar = mid_registrar
         self.peers = peers
         self.plain_until = plain_until
         self.why = b""
@@ -112,6 +115,8 @@ cdef class Destination:
         cdef bint trusted
         self.status = 0
         self.group = self.dead = None
+        if plan.in_contact:
+            return self.behind_token(request, plan, now)
         if plan.token.kind != TOKEN_NONE:
             return self.by_token(request, plan, now)
         if plan.left:
@@ -197,6 +202,14 @@ cdef class Destination:
         target = make_target(None, None, flow)
         target.by_token = True
         return [target]
+
+    # The phones for whose Contact the token stands in the Request-URI.
+    cdef list behind_token(self, Message request, RoutePlan *plan, int64_t now):
+        cdef list targets = self.mid_registrar.targets(&plan.token, request, now)
+        if not targets:
+            self.refuse(self.mid_registrar.status, request.text(request.uri.host),
+                        b"No phone is registered any more by the way that this token names")
+        return targets
 
     # The binding that a Contact is of, as targets; [] where there is none, or where `status` says that it cannot be told.
     cdef list contact(self, Message request, Uri *uri, int64_t now):

@@ -9,13 +9,14 @@ from ._wheel cimport Wheel
 from .destination cimport Destination
 from .learning cimport Learning
 from .location cimport Location
+from .mid_registrar cimport MidRegistrar
 from .outbound cimport Outbound
 from .peers cimport Peers
 from .proxy cimport Proxy, ResponseContext
 from .redial cimport Redial
 from .registrar cimport Registrar
 from .router cimport RoutePlan, Router
-from .upstream cimport Upstreams
+from .upstream cimport Group, Upstreams
 
 # What leaves at the next commit, in order.
 cdef class Outbox(Sink):
@@ -34,6 +35,7 @@ cdef class Engine(Receiver):
     cdef Router router
     cdef Peers peers
     cdef readonly Outbound outbound
+    cdef MidRegistrar mid_registrar
     cdef Destination destination
     cdef tuple listeners, domains
     cdef dict hosts
@@ -79,6 +81,8 @@ cdef class Engine(Receiver):
                         int64_t now) except -1
     cdef int dispatch(self, ServerTransaction server, Message request, Flow flow, RoutePlan *plan, Uri *uri,
                       bint in_dialog, int64_t now) except -1
+    cdef int forward_register(self, ServerTransaction server, Message request, Flow flow, list targets, RoutePlan *plan,
+                              Group group, int64_t now) except -1
     cdef int cut_off(self, ServerTransaction server, Message request, Flow flow, bytes caller, bytes callee,
                      int64_t now) except -1
     cdef bytes path_lines(self, Message request, Flow flow)

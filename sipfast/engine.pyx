@@ -58,6 +58,7 @@ from ._writer cimport make_response, stateless_tag
 from .destination cimport Destination
 from .learning cimport Learning
 from .location cimport Location
+from .mid_registrar cimport MidRegistrar
 from .outbound cimport Outbound, answer_flow
 from .peers cimport Peers
 from .proxy cimport Proxy, ResponseContext
@@ -170,8 +171,9 @@ cdef class Engine(Receiver):
         self.outbound = Outbound(Tokens(key, self.listeners), self.sent_by)
         self.router = make_router(config, self.listeners, self.domains, self.location, self.outbound.tokens, self.hosts)
         self.upstreams = self.router.upstreams
+        self.mid_registrar = MidRegistrar(self.location, self.outbound)
         upgraded = self.store.upgraded_at()
-        self.destination = Destination(self.router, self.location, self.outbound, self.peers,
+        self.destination = Destination(self.router, self.location, self.outbound, self.mid_registrar, self.peers,
                                        upgraded + round(config.redial.max_talk * 1000) if upgraded else 0)
         self.load_moves()
         self.transactions = TransactionLayer(config.timers, self.wheel, self.outbox, int.from_bytes(key, "big"),
@@ -555,7 +557,7 @@ cdef class Engine(Receiver):
 
     cdef int dispatch(self, ServerTransaction server, Message request, Flow flow, RoutePlan *plan, Uri *uri,
                       bint in_dialog, int64_t now) except -1:
-        cdef bytes caller = None, callee = None, extra = b""
+        cdef bytes caller = None, callee = None
         cdef list targets
         cdef Group group
         if plan.left == 0 and plan.token.kind == TOKEN_NONE and self.router.is_self(request.p, uri) and (
@@ -582,10 +584,24 @@ cdef class Engine(Receiver):
             return self.unbound(server, request, flow, caller, callee, now)
         group = self.destination.group        # what follows may ask for another destination
         if request.method == M_REGISTER:
-            extra = self.path_lines(request, flow)
+            return self.forward_register(server, request, flow, targets, plan, group, now)
         if caller is not None:
             self._started(request, caller, callee, now)
-        self.proxy.forward(server, request, flow, targets, plan, extra, group, caller, callee, now)
+        self.proxy.forward(server, request, flow, targets, plan, b"", group, caller, callee, now)
+        return 0
+
+    cdef int forward_register(self, ServerTransaction server, Message request, Flow flow, list targets, RoutePlan *plan,
+                              Group group, int64_t now) except -1:
+        cdef ResponseContext context
+        cdef Message hidden
+        if group is None or not group.by_token:
+            self.proxy.forward(server, request, flow, targets, plan, self.path_lines(request, flow), group, None, None, now)
+            return 0
+        hidden = self.mid_registrar.hidden(request, flow, canonical_aor(request.p, &request.target.uri), now)
+        if hidden.error:                      # our URIs are longer than its Contacts
+            return self.respond(server, request, flow, hidden.error, b"", now)
+        context = self.proxy.forward(server, hidden, flow, targets, plan, b"", group, None, None, now)
+        context.original = request
         return 0
 
     cdef int cut_off(self, ServerTransaction server, Message request, Flow flow, bytes caller, bytes callee,
@@ -617,7 +633,8 @@ cdef class Engine(Receiver):
         context.group = self.destination.group
         self.rerouted += 1
         return self.proxy.fork(context, targets, &plan,
-                               self.path_lines(request, context.flow) if request.method == M_REGISTER else b"", now)
+                               self.path_lines(request, context.flow) if (
+                                   request.method == M_REGISTER and context.original is None) else b"", now)
 
     cdef bytes path_lines(self, Message request, Flow flow):
         # RFC 3327 §5.2: requests for the phone come back through us. A phone that does not say that it knows Path
@@ -739,18 +756,22 @@ cdef class Engine(Receiver):
         # With a binding known to us, a 480 is the phone's own word (RFC 3261 §21.4.18): it is there, and declines.
         return status == 480 and not self.location.is_bound(callee, now)
 
-    def _registered(self, Message request, Message response, Flow flow, int64_t now):
-        cdef bytes aor
-        if not self.router.is_served(request.p, &request.target.uri):
-            return
-        aor = canonical_aor(request.p, &request.target.uri)
+    def _registered(self, ResponseContext context, Message response, int64_t now):
+        cdef Message request = context.request if context.original is None else context.original
+        cdef bytes aor = canonical_aor(request.p, &request.target.uri)
         try:
-            self.learning.learn(request, response, flow, aor, now)
+            if context.original is not None:
+                response = self.mid_registrar.restored(request, response, context.flow, aor, now)
+                self.mid_registrar.remember(aor)
+            if not self.router.is_served(request.p, &request.target.uri):
+                return response
+            self.learning.learn(request, response, context.flow, aor, now)
             self.moved(self.learning.moves, now)
             if self.learning.newly_bound:
                 self.redial.callee_bound(aor, now)
         except StoreError as error:
             self._store_failed(error, now)
+        return response
 
     # ---- responses
 
@@ -892,4 +913,4 @@ def make_group(upstream, Location location, hosts, known):
             if flow not in known:
                 known[flow] = Member(flow, round(upstream.timeout * 1000), round(upstream.probe_interval * 1000))
             members.append(known[flow])
-    return Group(dict.fromkeys(members))
+    return Group(dict.fromkeys(members), upstream.contact == "token")

@@ -30,6 +30,7 @@ cdef class ResponseContext(Waiter):
     cdef Proxy proxy
     cdef readonly ServerTransaction server
     cdef readonly Message request
+    cdef Message original                # a REGISTER as its phone has sent it, where `request` differs; else None
     cdef readonly Flow flow
     cdef Branch first
     cdef Message best

@@ -224,7 +224,7 @@ cdef class ResponseContext(Waiter):
                 self.server.respond(self.proxy.upward(response), response.status, now)
             return 0
         if request.method == M_REGISTER and self.proxy.on_registered is not None:
-            self.proxy.on_registered(request, response, self.flow, now)
+            response = self.proxy.on_registered(self, response, now)
         if self.caller is not None:
             self.proxy.on_answered(self.caller, self.callee, request.text(request.call_id), now)
         self.server.respond(self.proxy.upward(response), response.status, now)
@@ -238,6 +238,7 @@ cdef class ResponseContext(Waiter):
         # The final response was given. What lingers, for half a minute, passes on 2xx and needs none of this.
         self.final_sent = True
         self.request = None
+        self.original = None
         self.flow = None
         self.best = None
         self.known_answer = None
@@ -455,7 +456,7 @@ cdef class Proxy(Timed):
     `on_answered(caller, callee, call_id, now)`: an INVITE with known AORs got its first 2xx.
     `on_final(context, status, now) -> bool`: it will get this non-2xx final response; True: it was answered otherwise.
     `on_ended(call_id, now)`: a BYE was answered, or never will be.
-    `on_registered(request, response, flow, now)`: an upstream registrar accepted a REGISTER.
+    `on_registered(context, response, now) -> Message`: an upstream registrar accepted a REGISTER; what its phone gets.
     `on_lost(context, now) -> bool`: an address of its upstream does not serve it; True: it has other branches now.
     """
 

@@ -16,6 +16,7 @@ cdef struct RoutePlan:
     Span last_value         # that whole value
     Token token             # of the last Route value (or Request-URI) that names us; kind TOKEN_NONE where it has none
     int end                 # which end of it the request goes to
+    bint in_contact         # it stands in the Request-URI, for a phone's Contact
 
 cdef enum:
     PLAN_MALFORMED = -2
@@ -43,6 +44,7 @@ cdef class Router:
     cdef bint is_upstream(self, Flow flow) noexcept
     # Fill `plan`: 1, 0 where there is no Route, PLAN_MALFORMED, or PLAN_FORGED where a value of ours has not our token.
     cdef int plan(self, Message request, RoutePlan *plan) except -1
+    cdef int read_contact(self, Message request, RoutePlan *plan) except -1
     cdef int direct(self, Message request, RoutePlan *plan) noexcept
 
 # Whether our Record-Route value is in a Route or, from a strict router, in the Request-URI (RFC 3261 §16.4).

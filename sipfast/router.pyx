@@ -24,7 +24,7 @@ from ._parser cimport (
     Uri,
     find_param,
 )
-from ._token cimport TOKEN_BOTH, TOKEN_CALLEE, TOKEN_NONE, TOKEN_PATH, Token, Tokens
+from ._token cimport TOKEN_BOTH, TOKEN_CALLEE, TOKEN_NONE, TOKEN_PATH, Token, Tokens, looks_like_token
 from ._uri cimport plain_host
 from .upstream cimport Group, Upstreams
 
@@ -133,7 +133,9 @@ cdef class Router:
         plan.from_strict = plan.next_is_strict = False
         plan.token.kind = TOKEN_NONE
         plan.end = 0
+        plan.in_contact = False
         if not request.has(H_ROUTE):
+            self.read_contact(request, plan)
             return 0
         # RFC 3261 §16.4: our own Record-Route value stands in the Request-URI, so a strict router sent this.
         if self.names_us(request.p, &request.uri) and find_param(request.p, request.uri.params, "lr", &unused) == 1:
@@ -169,7 +171,17 @@ cdef class Router:
             plan.left -= 1
         if plan.token.kind != TOKEN_NONE and plan.token.kind != TOKEN_PATH:
             return self.direct(request, plan)
+        if plan.token.kind == TOKEN_NONE and plan.left == 0 and not strict:
+            self.read_contact(request, plan)
         return 1
+
+    cdef int read_contact(self, Message request, RoutePlan *plan) except -1:
+        cdef Token token
+        if looks_like_token(request.p, request.uri.user) and self.names_us(request.p, &request.uri) and (
+                self.tokens.read(request.p, request.uri.user, &token) and token.kind == TOKEN_PATH):
+            plan.token = token
+            plan.in_contact = True
+        return 0
 
     # Which end of a call's token the request goes to: its From tag says which side it is from.
     cdef int direct(self, Message request, RoutePlan *plan) noexcept:

@@ -47,6 +47,7 @@ cdef class Member(Handler):
 # What one [[upstream]] of the configuration names: addresses that stand in for each other.
 cdef class Group:
     cdef readonly tuple members
+    cdef readonly bint by_token          # it sees our URI with a token in the place of a phone's Contact
     cdef int current
     # The address that requests go to: the current one for as long as it is up, then the first that is; None: all are down.
     cdef Member choice(self)

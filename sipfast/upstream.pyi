@@ -21,10 +21,14 @@ class Member(Handler):
     def __init__(self, flow: Flow, timeout: int, probe_interval: int) -> None: ...
 
 class Group:
-    """Addresses that stand in for each other, the one to prefer first."""
+    """Addresses that stand in for each other, the one to prefer first.
+
+    `by_token`: they see our URI with a flow token in the place of a phone's Contact.
+    """
 
     members: tuple[Member, ...]
-    def __init__(self, members: Iterable[Member]) -> None: ...
+    by_token: bool
+    def __init__(self, members: Iterable[Member], by_token: bool = False) -> None: ...
 
 class Upstreams(Timed):
     """All of them. `groups` are of Member; one that several groups name is one and the same.

@@ -169,8 +169,9 @@ cdef class Member(Handler):
 @cython.final
 cdef class Group:
 
-    def __init__(self, members):
+    def __init__(self, members, bint by_token=False):
         self.members = tuple(members)
+        self.by_token = by_token
 
     cdef Member choice(self):
         cdef Member member = <Member>self.members[self.current]

@@ -6,6 +6,7 @@ Each is behind a box of its own. The server stands alone or in front of others t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import pytest
 import scene as scenes
@@ -25,6 +26,8 @@ FRONTS: dict[str, dict[str, object] | None] = {
     "Path": {},
     "Path and Record-Route": {"record_route": True},
     "no Path but an outbound proxy": {"follows_path": False, "outbound_proxy": SERVER},
+    "a token in the Contact": {"follows_path": False, "rewrites_contact": True},
+    "a token in the Contact, and Record-Route": {"follows_path": False, "rewrites_contact": True, "record_route": True},
 }
 
 
@@ -84,7 +87,8 @@ BOTH = pytest.mark.parametrize("who", ["alice", "bob"])
 
 def town_of(front: str, *, workers: int = 1, register: bool = True, **nat: object) -> Town:
     kind = FRONTS[front]
-    upstream = () if kind is None else (Behind(uri=f"sip:{literal(BEHIND)}", domains=("example.com",)),)
+    contact: Literal["phone", "token"] = "token" if front.startswith("a token") else "phone"
+    upstream = () if kind is None else (Behind(uri=f"sip:{literal(BEHIND)}", domains=("example.com",), contact=contact),)
     with pytest.MonkeyPatch.context() as patch:
         if workers > 1:
             patch.setattr(scenes, "Server", Cluster)

@@ -56,7 +56,10 @@ ARROWS: dict[str, set[str]] = {
     "router": {"_flow", "_parser", "_token", "_uri", "upstream"},
     # What our Path and Record-Route values say, and where a request goes.
     "outbound": CORE | {"_token"},
-    "destination": CORE | STORE | {"_records", "_token", "location", "outbound", "peers", "router", "upstream"},
+    "mid_registrar": CORE | STORE | {"_contacts", "_token", "location", "outbound"},
+    "destination": CORE
+    | STORE
+    | {"_records", "_token", "location", "mid_registrar", "outbound", "peers", "router", "upstream"},
     # Siblings: the engine wires them, they do not know each other.
     "auth": CORE | STORE | {"location"},
     "_contacts": {"_grammar", "_parser", "_records", "_writer"},
@@ -72,7 +75,7 @@ ARROWS: dict[str, set[str]] = {
     "redial_shared": CORE | STORE | {"_records", "_refer", "location", "redial"},
     "engine": CORE
     | STORE
-    | {"_refer", "_token", "destination", "learning", "location", "outbound", "peers", "upstream"}
+    | {"_refer", "_token", "destination", "learning", "location", "mid_registrar", "outbound", "peers", "upstream"}
     | {"auth", "registrar", "proxy", "redial", "redial_shared", "router"},
     # Transports hand bytes to a receiver and never know what it is made of.
     "_udp_socket": {"_flow"},

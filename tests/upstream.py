@@ -40,6 +40,7 @@ class Upstream(Endpoint):
         self.outbound_proxy: Address | None = None  # the next hop of every request that has no other Route
         self.bindings: dict[str, list[Registered]] = {}
         self.registers: list[Sip] = []  # every REGISTER that came
+        self.answers: list[Sip] = []  # to requests of its own
         self.options_status = 200
         self.options: list[Sip] = []  # every OPTIONS that asked for the server itself
         self.deaf_to: frozenset[str] = frozenset()  # methods that it drops without a word
@@ -130,6 +131,9 @@ class Upstream(Endpoint):
 
     def _pass_back(self, message: Sip) -> None:
         """Take the own Via away, and send by the next (RFC 3261 §16.7 steps 3 and 9)."""
+        if len(message.all("via")) == 1:
+            self.answers.append(message)
+            return
         head, _, body = message.raw.partition(b"\r\n\r\n")
         lines = head.decode("utf-8", "surrogateescape").split("\r\n")
         for i, line in enumerate(lines):
