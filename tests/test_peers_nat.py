@@ -33,13 +33,25 @@ class Street:
     lab: Lab
     town: Town
     behind: int | None  # the port of a Kamailio
+    path: bool = True  # which knows Path
     fleets: list[Fleet] = field(default_factory=list)
     homes: list[Home] = field(default_factory=list)
     server: Server | None = None
 
     def serve(self, config: str = ANY_EXPIRES, workers: int = 1) -> Server:
-        self.server = self.lab.sipfast(config, upstream=self.behind, workers=workers, at=self.town.at)
+        self.server = self._start(config, None, workers)
         return self.server
+
+    def restart(self) -> None:
+        assert self.server is not None
+        self.server.kill()
+        self.server = self._start(ANY_EXPIRES, self.server, 1)
+
+    def _start(self, config: str, like: Server | None, workers: int) -> Server:
+        upstream = self.behind if self.path else None
+        if not self.path:
+            config += f'[[upstream]]\nuri = "sip:{self.town.at.servers}:{self.behind}"\ncontact = "token"\n'
+        return self.lab.sipfast(config, upstream=upstream, like=like, workers=workers, at=self.town.at)
 
     def home(self, *, symmetric: bool = False) -> Home:
         self.homes.append(self.town.home(symmetric=symmetric))
@@ -77,11 +89,12 @@ class Street:
             fleet.close()
 
 
-@pytest.fixture(params=["alone", "before Kamailio"])
+@pytest.fixture(params=["alone", "before Kamailio", "before Kamailio without Path"])
 def street(request: pytest.FixtureRequest, lab: Lab, nat_town: Town) -> Iterator[Street]:
     """Nobody lives there yet, and nobody serves."""
-    behind = lab.kamailio(auth=True, at=nat_town.behind).port if request.param == "before Kamailio" else None
-    it = Street(lab, nat_town, behind)
+    path = "without" not in request.param
+    behind = None if request.param == "alone" else lab.kamailio(auth=True, path=path, at=nat_town.behind).port
+    it = Street(lab, nat_town, behind, path)
     yield it
     it.close()
 
@@ -124,11 +137,10 @@ def test_hold_and_hang_up_from_either_side(street: Street, symmetric: bool, work
 
 
 def test_a_restart_in_the_middle_of_a_call(street: Street):
-    server = street.serve()
+    street.serve()
     alice, bob = street.phone("alice"), street.phone("bob")
     call, other = talk(street, alice, bob)
-    server.kill()
-    street.server = street.lab.sipfast(ANY_EXPIRES, upstream=street.behind, like=server, at=street.town.at)
+    street.restart()
     hold(street, bob, other, call)
     end(street, alice, call, other)
 

@@ -30,7 +30,7 @@ loadmodule "registrar.so"
 {auth_module}
 
 modparam("usrloc", "db_mode", 0)
-modparam("registrar", "use_path", 1)
+modparam("registrar", "use_path", {use_path})
 modparam("registrar", "path_mode", 1)
 modparam("registrar", "path_use_received", 1)
 modparam("registrar", "min_expires", 1)
@@ -94,18 +94,22 @@ NO_AUTH = dict.fromkeys(AUTH, "")
 class Kamailio(Process):
     """Registers and routes one domain; answers `absent` (480 or 404) for whoever is not registered.
 
-    `auth`: asks for a digest of each REGISTER and each request out of a dialog.
+    `auth`: asks for a digest of each REGISTER and each request out of a dialog. Not `path`: it knows no Path, and calls a
+    phone at its Contact.
     """
 
     def __init__(
-        self, folder: Path, number: int, *, port: int, domain: str, absent: int, auth: bool = False, at: Place = HERE
-    ):
+        self, folder: Path, number: int, *, port: int, domain: str, absent: int, auth: bool = False, path: bool = True,
+        at: Place = HERE,
+    ):  # fmt: skip
         self.port = port
         run = folder / f"{number:02}-kamailio"
         run.mkdir()
         configuration = run / "kamailio.cfg"
         configuration.write_text(
-            CONFIGURATION.format(host=at.host, port=port, domain=domain, absent=absent, **(AUTH if auth else NO_AUTH))
+            CONFIGURATION.format(
+                host=at.host, port=port, domain=domain, absent=absent, use_path=int(path), **(AUTH if auth else NO_AUTH)
+            )
         )
         argv = [find("kamailio") or "kamailio", "-f", str(configuration), "-DD", "-E", "-m", "32", "-M", "4"]
         argv += ["-Y", str(run), "-P", str(run / "kamailio.pid")]

@@ -57,11 +57,11 @@ class Lab:
         )
         return self._keep(server).ready()
 
-    def kamailio(self, *, absent: int = 480, auth: bool = False, at: Place = HERE) -> Kamailio:
+    def kamailio(self, *, absent: int = 480, auth: bool = False, path: bool = True, at: Place = HERE) -> Kamailio:
         """A registrar and proxy for the domain that answers."""
         need("kamailio")
         return self._keep(
-            Kamailio(self.folder, self._number, port=at.free_port(), domain=DOMAIN, absent=absent, auth=auth, at=at)
+            Kamailio(self.folder, self._number, port=at.free_port(), domain=DOMAIN, absent=absent, auth=auth, path=path, at=at)
         ).ready()
 
     def baresip(self, user: str, server: int, at: Place = HERE, *, refresh: int = 60) -> Baresip:
