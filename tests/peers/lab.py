@@ -61,7 +61,9 @@ class Lab:
         """A registrar and proxy for the domain that answers."""
         need("kamailio")
         return self._keep(
-            Kamailio(self.folder, self._number, port=at.free_port(), domain=DOMAIN, absent=absent, auth=auth, path=path, at=at)
+            Kamailio(
+                self.folder, self._number, port=at.free_port(), domain=DOMAIN, absent=absent, auth=auth, path=path, at=at
+            )
         ).ready()
 
     def baresip(self, user: str, server: int, at: Place = HERE, *, refresh: int = 60) -> Baresip:
