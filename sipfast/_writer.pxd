@@ -48,6 +48,9 @@ cdef int drop_first_values(Edits edits, Message message, int header, int count) 
 
 # ACK for a non-2xx final response (RFC 3261 §17.1.1.3), from our INVITE as sent, and its response.
 cdef bytes make_ack(Message invite, Message response)
+# The same from the response alone, where the INVITE has died with the process: the Request-URI is To's, and the server
+# transaction finds it by its Via (§17.2.3).
+cdef bytes make_ack_alone(Message response)
 # CANCEL for our INVITE as sent (RFC 3261 §9.1). `extra`: whole header lines, each ending in CRLF, or b"".
 cdef bytes make_cancel(Message invite, bytes extra)
 

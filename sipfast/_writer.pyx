@@ -334,6 +334,12 @@ cdef bytes make_ack(Message invite, Message response):
     return make_hop(invite, response if response.first[<int>H_TO] >= 0 else invite, b"ACK", b"")
 
 
+cdef bytes make_ack_alone(Message response):
+    return b"ACK %b SIP/2.0\r\nVia: %b\r\nMax-Forwards: 70\r\nFrom: %b\r\nTo: %b\r\nCall-ID: %b\r\nCSeq: %d ACK\r\nContent-Length: 0\r\n\r\n" % (
+        response.text(response.target.uri.all), response.text(response.via.all), response.text(response.sender.all),
+        response.text(response.target.all), response.text(response.call_id), response.cseq.number)
+
+
 cdef bytes make_cancel(Message invite, bytes extra):
     return make_hop(invite, invite, b"CANCEL", extra)
 

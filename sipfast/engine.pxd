@@ -36,6 +36,7 @@ cdef class Engine(Receiver):
     cdef Peers peers
     cdef readonly Outbound outbound
     cdef MidRegistrar mid_registrar
+    cdef object memory                   # for Ringing
     cdef Destination destination
     cdef tuple listeners, domains
     cdef dict hosts
@@ -79,6 +80,8 @@ cdef class Engine(Receiver):
     cdef int register(self, Message request, Flow flow, int64_t now) except -1
     cdef int hop_by_hop(self, Message request, Flow flow, RoutePlan *plan, Uri *uri, bint in_dialog,
                         int64_t now) except -1
+    cdef bint forward_former(self, Message request, Flow flow, RoutePlan *plan, Uri *uri, bint in_dialog,
+                             int64_t now) except -1
     cdef int dispatch(self, ServerTransaction server, Message request, Flow flow, RoutePlan *plan, Uri *uri,
                       bint in_dialog, int64_t now) except -1
     cdef int forward_register(self, ServerTransaction server, Message request, Flow flow, list targets, RoutePlan *plan,

@@ -1,6 +1,7 @@
 """Typed face of the compiled engine: bytes in, bytes out, no socket, no clock."""
 
 from collections.abc import Callable, Mapping, Sequence
+from mmap import mmap
 
 from ._flow import Receiver, Sink
 from ._wheel import Wheel
@@ -35,6 +36,7 @@ class Engine(Receiver):
         workers: int = 1,
         bus: Callable[[int, list[bytes]], object] | None = None,
         resumed: bool = False,
+        ringing: bytearray | mmap | None = None,
     ) -> None: ...
     def start(self, now: int) -> None:
         """Load what the store holds; recalls that were in flight go on. Call `commit` afterwards."""

@@ -15,7 +15,7 @@ import cython
 from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from ._flow cimport Flow, Receiver, Sink, Target
+from ._flow cimport Flow, Receiver, Sink, Target, make_target
 from ._parser cimport (
     Cursor,
     Address,
@@ -64,6 +64,7 @@ from .peers cimport Peers
 from .proxy cimport Proxy, ResponseContext
 from .redial cimport Redial
 from .registrar cimport Registrar
+from .ringing cimport Ringing
 from .router cimport PLAN_FORGED, PLAN_MALFORMED, RoutePlan, Router, routed_by_us
 from .upstream cimport Group, Member, Upstreams
 
@@ -81,6 +82,7 @@ cdef enum:
     SWEEP_INTERVAL = 200     # ms
     SWEEP_RECORDS = 400      # half a millisecond, for which all others wait; a million AORs are looked through in under nine minutes
     COMPLAIN_EVERY = 10_000  # ms
+    LEAST_RINGING = 65_536   # bytes
 
 cdef enum:
     FRAME_FAILED = 70            # "F": size of the flow, flow, what could not be delivered by it
@@ -136,12 +138,13 @@ cdef class Engine(Receiver):
     """See _flow.Receiver for the face that transports use; `start` comes first.
 
     `domains` are the domains served, `hosts` gives the addresses of the host names that the configuration mentions.
+    `ringing`: memory that outlives the engine, for what rings (ringing.pyx); a bytearray or a mapped file.
     Of several workers on one store and one set of addresses, each has an engine: `bus(worker, frames)` takes what
     others are to get in `handed`.
     """
 
     def __init__(self, config, store, Sink sink, listeners, *, domains, hosts=None, int worker=0, int workers=1,
-                 bus=None, bint resumed=False):
+                 bus=None, bint resumed=False, ringing=None):
         self.config = config
         self.store = store
         self.sink = sink
@@ -160,6 +163,7 @@ cdef class Engine(Receiver):
         self.workers = workers
         self.bus = bus
         self.resumed = resumed
+        self.memory = bytearray(LEAST_RINGING) if ringing is None else ringing
         self.mail = [[] for _ in range(workers)]
 
     def start(self, int64_t now):
@@ -182,7 +186,8 @@ cdef class Engine(Receiver):
         self.registrar = Registrar(config.registrar, self.location, self.secret, longest_call)
         self.learning = Learning(config.registrar, self.location, longest_call)
         self.proxy = Proxy(self.transactions, self.wheel, self.outbox, self.sent_by, self.outbound, self.secret,
-                           round(config.timers.c * 1000), self.upstreams, on_answered=self._answered,
+                           round(config.timers.c * 1000), self.upstreams,
+                           Ringing(int.from_bytes(key, "big"), self.memory), on_answered=self._answered,
                            on_final=self._final, on_ended=self._ended, on_registered=self._registered,
                            on_lost=self._lost)
         self.upstreams.start(self.transactions, self.wheel, self.sent_by, self.worker,
@@ -540,8 +545,12 @@ cdef class Engine(Receiver):
             # Record-Route is for a 2xx, and has no transaction anywhere.
             return self.hand((self.worker + 1) % self.workers, request, flow, self.hops - 1)
         if request.method == M_CANCEL:
-            # §16.10 would have it forwarded statelessly, but a branch of ours would match nothing downstream.
+            if self.forward_former(request, flow, plan, uri, in_dialog, now):
+                return 0
             return self.answer(request, flow, 481, b"")
+        if (plan.token.kind == TOKEN_NONE and now < self.proxy.started + self.proxy.timer_c
+                and self.forward_former(request, flow, plan, uri, in_dialog, now)):
+            return 0
         if (self.validate(request, uri) or self.destination.admit(request, flow, plan, uri, in_dialog, now)
                 or (plan.token.kind == TOKEN_NONE and self.router.is_self(request.p, uri))):
             self.discarded += 1
@@ -554,6 +563,23 @@ cdef class Engine(Receiver):
             self.discarded += 1
             return 0
         return self.proxy.forward_ack(request, flow, <Target>targets[0], plan)
+
+    cdef bint forward_former(self, Message request, Flow flow, RoutePlan *plan, Uri *uri, bint in_dialog,
+                             int64_t now) except -1:
+        # RFC 3261 §16.10, §16.11: a CANCEL, or the ACK of a refusal, whose INVITE was forwarded before a restart goes where
+        # that went, with its branch. Whether there was such an INVITE.
+        cdef list branches = self.proxy.ringing.branches(self.proxy.ringing.key_of(request, &request.via), now), targets
+        cdef Target target, found
+        if not branches or request.max_forwards == 0:
+            return False
+        targets = self.destination.find(request, flow, plan, uri, in_dialog, now)
+        for branch, way in branches:
+            found = make_target(None, None, way)
+            for target in targets:
+                if target.flow is not None and target.flow.same_peer(way):
+                    found = target
+            self.proxy.forward_former(request, flow, found, plan, branch)
+        return True
 
     cdef int dispatch(self, ServerTransaction server, Message request, Flow flow, RoutePlan *plan, Uri *uri,
                       bint in_dialog, int64_t now) except -1:
@@ -790,8 +816,8 @@ cdef class Engine(Receiver):
         """A response that matches no transaction.
 
         RFC 6026 §8 has a proxy drop it, for fear of forwarding what it never asked for. One case is known to be ours: the
-        branch carries our keyed check, so the INVITE was forwarded before a restart; its callee is ringing or has
-        answered, and the caller must hear of it.
+        INVITE was forwarded before a restart, for the Via below ours (Ringing); its callee is ringing or has answered,
+        and the caller must hear of it.
         """
         cdef uint32_t loop
         cdef Cursor cursor
@@ -800,7 +826,7 @@ cdef class Engine(Receiver):
         cdef Flow back
         cdef bytes caller, callee
         self.strays += 1
-        if response.cseq.method != M_INVITE or response.status <= 100:
+        if response.status <= 100 or (response.cseq.method != M_INVITE and response.cseq.method != M_CANCEL):
             return 0
         if not self.transactions.is_own_branch(response.p + response.via.branch.start,
                                                response.via.branch.end - response.via.branch.start, &loop):
@@ -810,8 +836,10 @@ cdef class Engine(Receiver):
         if not response.next_value(&cursor, &value) or response.parse_via(value, &via) != 1:
             return 0
         back = self.via_flow(response, &via)
-        if back is None:
+        if back is None or self.proxy.ringing.way(response, &via, now) is None:
             return 0
+        if response.cseq.method == M_CANCEL:      # a former INVITE's, which we have passed on
+            return self.proxy.pass_back(response, back)
         if 200 <= response.status < 300 and self.router.is_served(response.p, &response.target.uri):
             caller = canonical_aor(response.p, &response.sender.uri)
             callee = canonical_aor(response.p, &response.target.uri)

@@ -8,6 +8,7 @@ from ._transaction cimport ClientTransaction, Handler, ServerTransaction, Transa
 from ._wheel cimport Timed, Wheel
 from ._writer cimport Edits
 from .outbound cimport Outbound
+from .ringing cimport Ringing
 from .router cimport RoutePlan
 from .upstream cimport Member, Group, Upstreams, Waiter
 
@@ -19,6 +20,8 @@ cdef class Branch:
     cdef Flow place         # where it was sent; None: nowhere
     cdef Member member      # of an upstream, where it leads there
     cdef uint64_t timer_c
+    cdef int64_t taken_at       # of an INVITE: where it is taken down in Proxy.ringing, or -1
+    cdef int number          # among those of its INVITE
     cdef Branch next        # of the same context; None: the last
     cdef bint done
     cdef bint given_up       # another branch has taken its place; only a 2xx to INVITE is still of use
@@ -29,6 +32,9 @@ cdef class Branch:
 cdef class ResponseContext(Waiter):
     cdef Proxy proxy
     cdef readonly ServerTransaction server
+    cdef uint64_t key                    # of an INVITE in Proxy.ringing
+    cdef int taken_down                  # branches that are there
+    cdef list former                     # those of them that are from before a restart, as Ringing.branches; or None
     cdef readonly Message request
     cdef Message original                # a REGISTER as its phone has sent it, where `request` differs; else None
     cdef readonly Flow flow
@@ -51,10 +57,12 @@ cdef class ResponseContext(Waiter):
     cdef bint goes_on(self, int64_t now) except -1
     cdef int lose(self, Branch branch) except -1
     cdef int cancel_pending(self, bytes why, int64_t now) except -1
+    # The branch is of use for so many ms to a server that begins anew.
+    cdef void keep(self, Branch branch, int64_t until) noexcept
     cdef bytes with_challenges(self, Message best)
     cdef tuple known_key                 # in proxy.known
     cdef Message known_answer            # the 482 that waits for a better one
-    cdef bint is_known_from_before(self, Branch branch, int64_t now) noexcept
+    cdef bint is_known_from_before(self, Branch branch) except -1
     cdef int wait_for_former(self, Branch branch, Message response, int64_t now) except -1
     cdef int take_stray(self, Message response, int64_t now) except -1
     cdef int silence(self) noexcept
@@ -74,8 +82,8 @@ cdef class Proxy(Timed):
     cdef int64_t timer_c
     cdef object on_answered, on_final, on_ended, on_registered, on_lost
     cdef Upstreams upstreams
+    cdef Ringing ringing
     cdef public int64_t started          # when this process began to serve
-    cdef set rung                        # keys of `known` whose phones have sent a 1xx since the start
     cdef dict known                      # Call-ID and caller's branch -> ResponseContext with a branch that is `known`
     cdef readonly long forwarded
     cdef readonly long looped
@@ -95,5 +103,10 @@ cdef class Proxy(Timed):
     cdef bint fork(self, ResponseContext context, list targets, RoutePlan *plan, bytes extra, int64_t now) except -1
     cdef Branch add_branch(self, ResponseContext context, Branch last)
     cdef int forward_ack(self, Message ack, Flow flow, Target target, RoutePlan *plan) except -1
-    # A response with a branch that we made before a restart, and the Via below ours; `back` is where that leads.
+    cdef int take_down(self, ResponseContext context, Branch branch, bytes mark, int64_t now) except -1
+    # CANCEL or ACK for an INVITE of before a restart, by its branch (RFC 3261 §16.10, §16.11): no transaction is left.
+    cdef int forward_former(self, Message request, Flow flow, Target target, RoutePlan *plan, bytes branch) except -1
+    cdef int pass_back(self, Message response, Flow back) except -1
+    cdef int cancel_former(self, ResponseContext context, Message cancel, int64_t now) except -1
+    # A response to an INVITE of before a restart (Ringing.way knows it); `back` is where the Via below ours leads.
     cdef int forward_stray(self, Message response, const Via *below, Flow back, int64_t now) except -1

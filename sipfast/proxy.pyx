@@ -9,9 +9,10 @@ import cython
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.string cimport memset
 
 from ._branch cimport hex16
-from ._flow cimport Flow, Sink, Target
+from ._flow cimport Flow, Sink, Target, make_target
 from ._parser cimport (
     Cursor,
     H_MAX_BREADTH,
@@ -34,16 +35,15 @@ from ._parser cimport (
 )
 from ._transaction cimport OUTCOME_UNREACHABLE, ClientTransaction, Handler, ServerTransaction, TransactionLayer
 from ._wheel cimport Timed, Wheel
-from ._writer cimport Edits, drop_first_values, drop_top_via, make_response, note_received, put
+from ._writer cimport Edits, drop_first_values, drop_top_via, make_ack_alone, make_response, note_received, put
 from .outbound cimport Outbound
+from .ringing cimport Ringing
 from .router cimport RoutePlan
 from .upstream cimport Group, Upstreams, Waiter
 
 cdef enum:
     TIMER_C = 1
-    FORMER = 10_000         # ms: how long a 482 waits for the answer to the INVITE from before a restart
     MOST_REASON = 1_000     # bytes: a CANCEL may not be larger than its INVITE could have been
-    MOST_RUNG = 10_000      # calls whose phones are known to ring since before the restart
 
 # §16.7 step 6: within 4xx these tell the caller what to change, so they win; a timeout tells it least.
 cdef tuple TELLING = (401, 407, 415, 420, 484)
@@ -148,10 +148,12 @@ cdef class ResponseContext(Waiter):
             if branch.timer_c:                # §16.7 step 2
                 self.proxy.wheel.cancel(branch.timer_c)
                 branch.timer_c = self.proxy.wheel.schedule(now + self.proxy.timer_c, self.proxy, TIMER_C, branch)
+            self.keep(branch, now + self.proxy.timer_c)
             if not self.final_sent:
                 self.server.respond(self.proxy.upward(response), status, now)
             return 0
-        if status == 482 and self.is_known_from_before(branch, now):
+        self.keep(branch, now + 64 * self.proxy.transactions.t1 if status < 300 else 0)
+        if status == 482 and self.is_known_from_before(branch):
             return self.wait_for_former(branch, response, now)
         self.proxy.stop_timer_c(branch)
         branch.done = True
@@ -164,32 +166,24 @@ cdef class ResponseContext(Waiter):
             self.cancel_pending(b"", now)
         return self.settle(now)
 
-    cdef bint is_known_from_before(self, Branch branch, int64_t now) noexcept:
-        # The caller's INVITE came to this process for the first time, straight from the caller, and yet the phone has it
-        # by another way (§8.2.2.2): forwarded by us before a restart, which the caller did not notice. What the phone
-        # answers to that one comes as a stray; telling the caller 482 would only make it deaf to it. An INVITE comes again
-        # for 64*T1, so no later one can be from before; and a phone with two Contacts has its copy from ourselves.
-        cdef Message request = self.request
-        cdef Branch other = self.first
-        cdef int first
-        if self.final_sent or not self.server.invite or now >= self.proxy.started + 64 * self.proxy.transactions.t1:
+    cdef bint is_known_from_before(self, Branch branch) except -1:
+        # The phone has it by another way (§8.2.2.2): forwarded by us before a restart, which the caller did not notice. What
+        # the phone answers to that one comes as a stray; telling the caller 482 would only make it deaf to it.
+        cdef Flow way
+        if self.final_sent or self.former is None:
             return False
-        while other is not None:
-            if other is not branch and other.place is not None and other.place.same_peer(branch.place):
-                return False
-            other = other.next
-        first = request.first[<int>H_VIA]
-        return request.fields[first].next == -1 and request.via.all.end == request.fields[first].value.end
+        for mark, way in self.former:
+            if way is not None and branch.place is not None and way.same_peer(branch.place):
+                return True
+        return False
 
     cdef int wait_for_former(self, Branch branch, Message response, int64_t now) except -1:
-        # Not for long, unless the phone is known to ring: §16.7 wants a final response passed on.
         branch.known = True
         self.known_answer = response
         self.known_key = (self.request.text(self.request.call_id), self.request.text(self.request.via.branch))
         self.proxy.known[self.known_key] = self
         self.proxy.stop_timer_c(branch)
-        branch.timer_c = self.proxy.wheel.schedule(
-            now + (self.proxy.timer_c if self.known_key in self.proxy.rung else FORMER), self.proxy, TIMER_C, branch)
+        branch.timer_c = self.proxy.wheel.schedule(now + self.proxy.timer_c, self.proxy, TIMER_C, branch)
         return 0
 
     cdef int take_stray(self, Message response, int64_t now) except -1:
@@ -242,6 +236,7 @@ cdef class ResponseContext(Waiter):
         self.flow = None
         self.best = None
         self.known_answer = None
+        self.former = None
         self.challenges = None
         self.caller = None
         self.callee = None
@@ -255,6 +250,7 @@ cdef class ResponseContext(Waiter):
         if branch is None or self.server is None:
             return 0
         self.proxy.stop_timer_c(branch)
+        self.keep(branch, 0)
         if branch.member is not None:
             branch.member.miss(transaction, status, now)
         if branch.done:
@@ -287,6 +283,8 @@ cdef class ResponseContext(Waiter):
 
     cpdef int on_cancel(self, ServerTransaction transaction, Message cancel, int64_t now) except -1:
         self.cancelled = True
+        if self.known_key is not None:
+            self.proxy.cancel_former(self, cancel, now)
         self.cancel_pending(reason_lines(cancel), now)      # §16.10
         return self.settle(now)
 
@@ -321,6 +319,9 @@ cdef class ResponseContext(Waiter):
             self.best_status = status
         return 0
 
+    cdef void keep(self, Branch branch, int64_t until) noexcept:
+        self.proxy.ringing.keep(branch.taken_at, self.key, branch.number, until)
+
     cdef list tried(self):
         cdef Branch branch = self.first
         cdef list found = []
@@ -350,7 +351,7 @@ cdef class ResponseContext(Waiter):
             return 0
         branch = self.first
         while branch is not None:
-            if branch.known and not branch.done:    # what could be cancelled is not ours any more
+            if branch.known and not branch.done:    # on_cancel has seen to what rings since before the restart
                 self.proxy.stop_timer_c(branch)
                 branch.done = True
                 self.consider(None, 487)
@@ -461,7 +462,7 @@ cdef class Proxy(Timed):
     """
 
     def __init__(self, TransactionLayer transactions, Wheel wheel, Sink sink, list sent_by, Outbound outbound, uint64_t secret,
-                 int64_t timer_c, Upstreams upstreams, *, on_answered=None, on_final=None, on_ended=None,
+                 int64_t timer_c, Upstreams upstreams, Ringing ringing, *, on_answered=None, on_final=None, on_ended=None,
                  on_registered=None, on_lost=None):
         self.transactions = transactions
         self.wheel = wheel
@@ -477,8 +478,8 @@ cdef class Proxy(Timed):
         self.on_registered = on_registered
         self.on_lost = on_lost
         self.upstreams = upstreams
+        self.ringing = ringing
         self.known = {}
-        self.rung = set()
 
     cdef bytes upward(self, Message response):
         # §16.7 step 3
@@ -680,12 +681,14 @@ cdef class Proxy(Timed):
                 reachable = True
                 if context.server.invite:
                     branch.timer_c = self.wheel.schedule(now + self.timer_c, self, TIMER_C, branch)
+                    self.take_down(context, branch, mark, now)
             branch = branch.next
         return reachable
 
     cdef Branch add_branch(self, ResponseContext context, Branch last):
         cdef Branch branch = Branch.__new__(Branch)
         branch.context = context
+        branch.taken_at = -1
         if last is None:
             context.first = branch
         else:
@@ -702,15 +705,56 @@ cdef class Proxy(Timed):
         return self.sink.send(self.rewrite(ack, flow, target, branch, plan, UNTOUCHED, b""),
                               target.flow)
 
+    # ---- INVITEs of before a restart
+
+    cdef int take_down(self, ResponseContext context, Branch branch, bytes mark, int64_t now) except -1:
+        if context.taken_down == 0:
+            context.key = self.ringing.key_of(context.request, &context.request.via)
+            if now < self.started + 64 * self.transactions.t1:      # it may be one that comes again after a restart
+                context.former = self.ringing.branches(context.key, now) or None
+                context.taken_down = <int>len(context.former) if context.former is not None else 0
+        branch.number = context.taken_down
+        context.taken_down += 1
+        branch.taken_at = self.ringing.note(context.key, branch.number, mark, branch.place, now + self.timer_c, now)
+        return 0
+
+    cdef int forward_former(self, Message request, Flow flow, Target target, RoutePlan *plan, bytes branch) except -1:
+        self.forwarded += 1
+        return self.sink.send(self.rewrite(request, flow, target, branch, plan, UNTOUCHED, b""), target.flow)
+
+    cdef int cancel_former(self, ResponseContext context, Message cancel, int64_t now) except -1:
+        # The caller's INVITE came again, so its CANCEL finds that one, and the phone rings for the one before.
+        cdef Branch branch
+        cdef RoutePlan plan
+        memset(&plan, 0, sizeof(plan))
+        for mark, way in context.former:
+            branch = context.first
+            while branch is not None:
+                if branch.known and not branch.done and branch.place.same_peer(way):
+                    self.forward_former(cancel, context.flow, make_target(None, None, way), &plan, mark)
+                    break
+                branch = branch.next
+        return 0
+
     cdef int forward_stray(self, Message response, const Via *below, Flow back, int64_t now) except -1:
+        cdef Flow way
         cdef tuple key = (response.text(response.call_id), response.text(below.branch))
         cdef ResponseContext context = self.known.get(key)
+        cdef list branches
+        if context is not None and response.status >= 300:
+            way = self.ringing.way(response, below, now)
+            self.sink.send(make_ack_alone(response), way)
         if context is not None and context.server is not None:
             return context.take_stray(response, now)
-        if response.status < 200 and now < self.started + 64 * self.transactions.t1 and len(self.rung) < MOST_RUNG:
-            self.rung.add(key)
-        if response.status >= 300:            # it would have to be acknowledged by us, hop by hop
-            return 0
+        # §16.11: as a proxy without state. The caller acknowledges what comes, and that goes the way of the INVITE. Of
+        # several phones one may still answer: what another says ends the call only where it was cancelled or declined.
+        if 300 <= response.status < 600 and response.status != 487:
+            branches = self.ringing.branches(self.ringing.key_of(response, below), now)
+            if len(branches) > 1:
+                return 0
+        return self.pass_back(response, back)
+
+    cdef int pass_back(self, Message response, Flow back) except -1:
         return self.sink.send(self.upward(response), back)
 
 

@@ -64,7 +64,7 @@ class Cluster(Server):
         listener = Listener(transport="UDP", host=host, port=port, sent_by=literal(self.address).encode())
         engine = self.kind(
             self.config, self.store, Out(), [listener], domains=self.domains, hosts=self.hosts,
-            worker=number, workers=self.workers, bus=bus, resumed=resumed,
+            worker=number, workers=self.workers, bus=bus, resumed=resumed, ringing=self.ringing,
         )  # fmt: skip
         engine.start(now)
         return engine

@@ -331,6 +331,7 @@ class Server(Endpoint):
         self.domains, self.hosts = list(domains), dict(hosts or {})
         self.crashes = list(crashes)
         self.reopen = reopen  # what a new process does with the store that the old one left
+        self.ringing = bytearray(1 << 16)  # what the kernel keeps of a process that has died
         self.taken = self.given = self.restarts = 0
         self.engine: Any = None
         self.up_at = 0  # while down: when it comes back
@@ -355,8 +356,9 @@ class Server(Endpoint):
         listener = Listener(transport="UDP", host=host, port=port, sent_by=literal(self.address).encode())
         self._sink = Out()
         self.engine = self.kind(
-            self.config, self.store, self._sink, [listener], domains=self.domains, hosts=self.hosts
-        )
+            self.config, self.store, self._sink, [listener], domains=self.domains, hosts=self.hosts,
+            ringing=self.ringing,
+        )  # fmt: skip
         self.engine.start(now)
         self._commit(now)
 

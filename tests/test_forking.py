@@ -410,7 +410,7 @@ def test_a_cancel_after_the_answer_changes_nothing() -> None:
 
 
 def test_a_cancel_of_nothing_is_481_or_passed_on() -> None:
-    """§16.10 passes it on statelessly; a server that never forwards statelessly says 481 (§9.2)."""
+    """§16.10 passes it on statelessly; where it would match nothing it is 481 (§9.2)."""
     scene, alice, bob = pair()
     alice.ask("CANCEL", "sip:bob@example.com")
     scene.run()
@@ -466,17 +466,36 @@ def test_a_phone_that_declines_after_a_restart_is_heard() -> None:
 
 
 def test_a_call_is_cancelled_after_a_restart() -> None:
-    scene, alice, _, sent, _ = restarted()
+    scene, alice, bob, sent, first = restarted()
     alice.cancel(sent)
     scene.run()
     assert alice.got() == ["200", "487"]
+    assert bob.take("CANCEL").branch == first.branch        # §9.2: of the INVITE that he rings for
+    bob.answer(first, 487)
+    scene.run()
+    assert bob.take("ACK").branch == first.branch
+    assert not bob.inbox
 
 
 def test_a_phone_that_is_silent_after_a_restart_is_given_up() -> None:
-    """§16.7: its 482 is passed on, after a while"""
+    """§16.7: its 482 is passed on, once Timer C says that there is no answer."""
     scene, alice, _, _, _ = restarted()
-    scene.run(11_000)
-    assert alice.got()[:1] == ["482"]
+    scene.run(180_000)
+    assert alice.got() == []
+    scene.run(2_000)
+    assert alice.got()[0] == "482"
+
+
+def test_a_482_after_a_start_is_passed_on_at_once() -> None:
+    """§16.7 step 5, where the INVITE was not forwarded before."""
+    scene, alice, bob = pair()
+    scene.server.crash(scene.now, 10)
+    scene.run()
+    alice.ask("INVITE", "sip:bob@example.com")
+    scene.run()
+    bob.answer(bob.take("INVITE"), 482)
+    scene.run()
+    assert alice.got()[-1] == "482"
 
 
 @pytest.mark.parametrize("early", [False, True], ids=["after its 482", "before its 482"])

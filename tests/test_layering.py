@@ -65,7 +65,8 @@ ARROWS: dict[str, set[str]] = {
     "_contacts": {"_grammar", "_parser", "_records", "_writer"},
     "registrar": CORE | STORE | {"_contacts", "_records", "location"},
     "learning": CORE | STORE | {"_contacts", "location"},
-    "proxy": CORE | {"_branch", "outbound", "router", "upstream"},
+    "ringing": {"_branch", "_flow", "_parser"},
+    "proxy": CORE | {"_branch", "outbound", "ringing", "router", "upstream"},
     "redial": CORE | STORE | {"_records", "_refer", "_watchlist", "location"},
     # What redial is made of, besides; nobody else knows it, but that the engine gives it transactions to send by.
     "_watchlist": STORE | {"_records", "_waiting", "_wheel"},
@@ -76,7 +77,7 @@ ARROWS: dict[str, set[str]] = {
     "engine": CORE
     | STORE
     | {"_refer", "_token", "destination", "learning", "location", "mid_registrar", "outbound", "peers", "upstream"}
-    | {"auth", "registrar", "proxy", "redial", "redial_shared", "router"},
+    | {"auth", "registrar", "proxy", "redial", "redial_shared", "ringing", "router"},
     # Transports hand bytes to a receiver and never know what it is made of.
     "_udp_socket": {"_flow"},
     "_udp": {"_flow", "_udp_socket", "engine"},

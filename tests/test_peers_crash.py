@@ -121,3 +121,25 @@ def test_killed_in_the_middle_of_a_thousand_recalls(town: tuple[Town, Callable[[
     phones.run(phones.done, 90, "every caller was called back")
     assert phones.recalls_answered() == [1] * MANY
     phones.run(lambda: server.watches() == [], 10, "no watch is left")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_caller_hangs_up_on_a_phone_that_rings_since_before_the_crash(lab: Lab, workers: int):
+    server = lab.sipfast(workers=workers)
+    fleets = [Fleet(name, 1, server.port, DOMAIN) for name in ("alice", "bob")]
+    try:
+        alice, bob = (next(iter(fleet)) for fleet in fleets)
+        bob.ring_time = 60_000
+        for phone in (alice, bob):
+            phone.register()
+        run(fleets, lambda: alice.registered and bob.registered, 10, "both are registered")
+        call = alice.call(bob.user)
+        run(fleets, lambda: call.state == "ringing", 10, "bob rings")
+        server.kill()
+        lab.sipfast(like=server, workers=workers)
+        alice.hang_up(call)
+        run(fleets, lambda: call.over and bob.calls[-1].over, 10, "alice and bob's phone know that it is over")
+        assert (call.status, bob.calls[-1].status) == (487, 487)
+    finally:
+        for fleet in fleets:
+            fleet.close()

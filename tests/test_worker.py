@@ -446,3 +446,19 @@ def test_a_wrong_number_of_workers_is_one_line(count, tmp_path):
     line = one_line(sipfast_command("serve", "--listen", "udp:127.0.0.1:0", "--workers", count, folder=tmp_path), 2)
     assert "--workers" in line
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_rings_is_kept_in_memory_where_the_disk_has_no_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A mapped page that the disk has no room for would end the process (SIGBUS)."""
+    settings = config.Config(store=config.Storage(data=str(tmp_path)))
+    memory = worker.open_ringing(settings)
+    assert len(memory) == (tmp_path / "ringing").stat().st_size == (tmp_path / "ringing").stat().st_blocks * 512
+
+    def full(*of: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    assert isinstance(worker.open_ringing(settings), bytearray)
+    assert [record.message for record in caplog.records] == ["ringing-not-kept"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import mmap
 import os
 import signal
 import socket
@@ -34,6 +35,8 @@ from .bus import Bus
 log = logging.getLogger(__name__)
 
 WILDCARDS = ("0.0.0.0", "::")
+RINGING = "ringing"
+RINGING_SIZE = 8 << 20  # bytes: 65,536 branches of INVITEs
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,7 +88,9 @@ async def _serve(config: Config, announce: Callable[[str], object]) -> None:
         hosts = upstream_hosts(config, listeners)
         store = open_store(config, exclusive=True)
         stack.callback(store.close)
-        engine = Engine(config, store, transport, listeners, domains=domains, hosts=hosts)
+        engine = Engine(
+            config, store, transport, listeners, domains=domains, hosts=hosts, ringing=open_ringing(config)
+        )
 
         def begun() -> None:
             log.info("started", extra={"sip": {"version": __version__, "process": os.getpid()}})
@@ -117,6 +122,7 @@ async def _serve_with_others(config: Config, place: Place, ready: Callable[[], o
             workers=place.count,
             bus=bus.post,
             resumed=place.resumed,
+            ringing=open_ringing(config),
         )
         complaints = Complaints(log)
 
@@ -178,6 +184,24 @@ def open_store(config: Config, *, exclusive: bool) -> LmdbStore:
     if store.upgraded is not None:
         log.warning("store-upgraded", extra={"sip": {"data": config.store.data, "copy": str(store.upgraded)}})
     return store
+
+
+def open_ringing(config: Config) -> mmap.mmap | bytearray:
+    """The memory for INVITEs that may still ring, a file beside the store that all workers map.
+
+    Without room on the disk it is memory of this process, and what rings while it dies cannot be cancelled.
+    """
+    path = Path(config.store.data) / RINGING
+    try:
+        opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.posix_fallocate(opened, 0, RINGING_SIZE)  # a mapped page that the disk has no room for is a SIGBUS
+            return mmap.mmap(opened, RINGING_SIZE)
+        finally:
+            os.close(opened)
+    except OSError as error:
+        log.warning("ringing-not-kept", extra={"sip": {"file": str(path), "error": error.strerror or str(error)}})
+        return bytearray(RINGING_SIZE)
 
 
 def served_domains(config: Config, listeners: Sequence[Listener]) -> list[str]:

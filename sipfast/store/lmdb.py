@@ -79,7 +79,7 @@ DAMAGED = (
 )
 COPY = "data.format-1.mdb"  # what a store was before it was brought up to date
 COPYING = "copying"  # where that is made
-OURS = {"data.mdb", "lock.mdb", "server.lock", "lost+found", COPY, COPYING}  # what a data directory may hold
+OURS = {"data.mdb", "lock.mdb", "server.lock", "ringing", "lost+found", COPY, COPYING}  # what a data directory may hold
 
 _places: set[Path] = set()  # what is open in this process
 

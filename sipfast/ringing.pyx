@@ -1,0 +1,131 @@
+"""INVITEs that were forwarded and may still ring, in memory that outlives the process.
+
+What a transaction knows dies with the server, and phones that ring do not. A caller that hangs up then sends a CANCEL that
+matches nothing, and only the branch of our own INVITE would stop the phone (RFC 3261 §9.2); an answer of the phone's has
+that branch, and must not be believed because of it alone, since anybody may have seen it. So each branch of an INVITE is
+taken down here: a hundred bytes in a file that is mapped into memory. The kernel keeps them over the death of the process,
+and no call waits for a disk. What a power failure takes of it is of no more use anyway.
+
+Workers share the memory without a lock. Each place has a keyed check over what stands in it, so one that two have written at
+once, or that came from elsewhere, counts as empty. A branch may be in four places, by its key; among those the one that is
+of use for the shortest time is given up.
+"""
+
+import cython
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memcpy
+
+from ._branch cimport BRANCH_SIZE, Hash, Secret, end_hash64, mix_bytes, mix_number, start_hash
+from ._flow cimport MOST_PACKED, Flow, unpacked
+from ._parser cimport Message, Via
+
+cdef enum:
+    PLACES = 4                  # of a set
+    MOST_BRANCHES = 64          # of one INVITE that are looked for
+    PURPOSE_KEY = 0x72696e6b
+    PURPOSE_CHECK = 0x72696e63
+    ROOM = 128
+
+cdef uint64_t NEXT = <uint64_t>0x9E3779B97F4A7C15ULL      # from the key of one branch to that of the next
+
+
+@cython.final
+cdef class Ringing:
+
+    def __init__(self, secret, memory):
+        self.secret = Secret(<uint64_t>(secret & 0xffffffffffffffff), <uint64_t>(secret >> 64 & 0xffffffffffffffff))
+        self.memory = memory
+        self.sets = 1
+        while self.sets * 2 * PLACES * ROOM <= self.memory.shape[0]:
+            self.sets *= 2
+        if sizeof(Entry) > ROOM or self.memory.shape[0] < PLACES * ROOM:
+            raise ValueError(f"{self.memory.shape[0]} bytes hold no set of {PLACES} places of {ROOM} bytes")
+
+    cdef uint64_t key_of(self, Message message, const Via *via) noexcept:
+        cdef Hash h
+        start_hash(&h, &self.secret, PURPOSE_KEY)
+        mix_bytes(&h, message.p + via.branch.start, via.branch.end - via.branch.start)
+        mix_bytes(&h, message.p + via.host.start, via.host.end - via.host.start)
+        mix_bytes(&h, message.p + message.call_id.start, message.call_id.end - message.call_id.start)
+        mix_number(&h, <uint64_t>(via.port + 1) << 32 | message.cseq.number)
+        return end_hash64(&h) | 1             # never 0
+
+    cdef int64_t note(self, uint64_t key, int n, bytes branch, Flow flow, int64_t until, int64_t now) except -2:
+        cdef Entry *entry
+        cdef Entry *best = NULL
+        cdef int i
+        cdef int64_t first, place = -1
+        if PyBytes_GET_SIZE(branch) != BRANCH_SIZE:
+            return -1
+        key += <uint64_t>n * NEXT
+        first = <int64_t>(key % <uint64_t>self.sets) * PLACES
+        for i in range(PLACES):
+            entry = self.at(first + i)
+            if best == NULL or entry.key == key or entry.until < best.until:
+                best = entry
+                place = first + i
+                if entry.key == key:
+                    break
+        best.key = key
+        best.until = until
+        best.size = flow.pack_into(best.flow)
+        memcpy(best.branch, PyBytes_AS_STRING(branch), BRANCH_SIZE)
+        best.check = self.check_of(best)
+        return place
+
+    cdef inline Entry *at(self, int64_t place) noexcept:
+        return <Entry *>(&self.memory[place * ROOM])
+
+    cdef uint64_t check_of(self, const Entry *entry) noexcept:
+        cdef Hash h
+        start_hash(&h, &self.secret, PURPOSE_CHECK)
+        mix_number(&h, entry.key)
+        mix_bytes(&h, entry.flow, min(entry.size, <int>MOST_PACKED))
+        mix_bytes(&h, <const unsigned char *>entry.branch, BRANCH_SIZE)
+        return end_hash64(&h)
+
+    cdef void keep(self, int64_t place, uint64_t key, int n, int64_t until) noexcept:
+        if place >= 0 and self.at(place).key == key + <uint64_t>n * NEXT:
+            self.at(place).until = until
+
+    cdef int64_t find(self, uint64_t key, int64_t now) noexcept:
+        cdef Entry *entry
+        cdef int i
+        cdef int64_t first = <int64_t>(key % <uint64_t>self.sets) * PLACES
+        for i in range(PLACES):
+            entry = self.at(first + i)
+            if entry.key == key and entry.until > now and entry.check == self.check_of(entry):
+                return first + i
+        return -1
+
+    cdef Flow way(self, Message response, const Via *below, int64_t now):
+        cdef bytes mark = response.text(response.via.branch)
+        for branch, way in self.branches(self.key_of(response, below), now):
+            if branch == mark:
+                return way
+        return None
+
+    cdef list branches(self, uint64_t key, int64_t now):
+        cdef list found = []
+        cdef Entry *entry
+        cdef int64_t place
+        cdef int n
+        for n in range(MOST_BRANCHES):
+            place = self.find(key + <uint64_t>n * NEXT, now)
+            if place >= 0:
+                entry = self.at(place)
+                found.append((PyBytes_FromStringAndSize(entry.branch, BRANCH_SIZE), unpacked(entry.flow, entry.size)))
+            elif not found and n >= PLACES:
+                break                         # neither its first branches
+        return found
+
+    # ---- the Python face, for tests
+
+    def add(self, Message invite not None, int number, bytes branch not None, Flow flow not None, int64_t until,
+            int64_t now):
+        self.note(self.key_of(invite, &invite.via), number, branch, flow, until, now)
+
+    def of(self, Message message not None, int64_t now):
+        return self.branches(self.key_of(message, &message.via), now)
