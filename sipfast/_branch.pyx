@@ -22,10 +22,15 @@ import cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp, memcpy, memset
 
 cdef const char *PREFIX = b"z9hG4bKsf"
 cdef const char *DIGITS = b"0123456789abcdef"
+
+cdef unsigned char[256] VALUES      # of the digits; 255 for anything else
+memset(VALUES, 255, 256)
+for _i in range(16):
+    VALUES[<unsigned char>DIGITS[_i]] = _i
 
 cdef enum:
     PREFIX_SIZE = 9
@@ -83,7 +88,11 @@ cdef inline void mix_text(Hash *h, const unsigned char *p, Py_ssize_t size, uint
         at += 8
     word = 0
     if at < size:
-        memcpy(&word, p + at, size - at)
+        if size >= 8:                            # what has been mixed in already is shifted out
+            memcpy(&word, p + size - 8, 8)
+            word >>= 8 * (8 - (size - at))
+        else:
+            memcpy(&word, p, size)
         word |= fold >> (8 * (8 - (size - at)))
     mix_word(h, word | <uint64_t>size << 56)     # SipHash's own last word
 
@@ -98,13 +107,17 @@ cdef void mix_number(Hash *h, uint64_t number) noexcept:
 
 
 cdef void mix_bytes(Hash *h, const unsigned char *p, Py_ssize_t size) noexcept:
-    mix_word(h, size)
-    mix_text(h, p, size, 0)
+    cdef Hash own = h[0]        # nothing that p might point into: it stays in registers
+    mix_word(&own, size)
+    mix_text(&own, p, size, 0)
+    h[0] = own
 
 
 cdef void mix_token(Hash *h, const unsigned char *p, Py_ssize_t size) noexcept:
-    mix_word(h, size)
-    mix_text(h, p, size, <uint64_t>0x2020202020202020)
+    cdef Hash own = h[0]        # nothing that p might point into: it stays in registers
+    mix_word(&own, size)
+    mix_text(&own, p, size, <uint64_t>0x2020202020202020)
+    h[0] = own
 
 
 cdef uint64_t end_hash64(Hash *h) noexcept:
@@ -141,16 +154,14 @@ cdef inline char *write_hex(char *out, uint64_t number, int digits) noexcept:
 
 cdef inline uint64_t read_hex(const unsigned char *p, int digits, bint *good) noexcept:
     cdef uint64_t number = 0
-    cdef unsigned char c
+    cdef unsigned char value, seen = 0
     cdef int i
     for i in range(digits):
-        c = p[i]
-        if 48 <= c <= 57:
-            number = number << 4 | (c - 48)
-        elif 97 <= c <= 102:
-            number = number << 4 | (c - 87)
-        else:
-            good[0] = False
+        value = VALUES[p[i]]
+        seen |= value
+        number = number << 4 | value
+    if seen > 15:
+        good[0] = False
     return number
 
 

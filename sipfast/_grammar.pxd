@@ -1,6 +1,13 @@
 # The basic rules of RFC 3261 §25.1, for the modules that read messages, headers and URIs.
 
-from libc.stdint cimport int32_t, int64_t, uint16_t
+from libc.stdint cimport int32_t, int64_t, uint16_t, uint64_t
+
+# Eight bytes of 1: a byte times this is that byte eight times.
+cdef extern from *:
+    """
+    #define ONES 0x0101010101010101ULL
+    """
+    const uint64_t ONES
 
 cdef struct Span:
     int32_t start
@@ -18,6 +25,7 @@ cdef enum CharClass:
     C_VALUE = 128       # of an unquoted value of a header parameter
     C_RESERVED = 256    # RFC 2396 §2.2: differs from its own escape
     C_CALL_ID = 512
+    C_LIST = 1024       # what matters between the values of a list: the comma, and what may hold one
 
 cdef uint16_t CLASS[256]
 cdef signed char HEX[256]       # the value of a hex digit, or -1

@@ -21,6 +21,7 @@ cdef void fill_classes():
         (unreserved + b"[]/:&+$", C_PARAM),
         (unreserved + b"[]/?:+$", C_HEADER),
         (b";/?:@&=+$,", C_RESERVED),
+        (b',"<', C_LIST),
     ):
         for c in members:
             CLASS[c] |= <uint16_t>bit
@@ -57,20 +58,21 @@ cdef int32_t value_end(const unsigned char *p, int32_t i, int32_t end) noexcept:
     """The comma that ends a list value, or end: not one in a quoted string or in angle brackets."""
     cdef int32_t j
     cdef const unsigned char *close
-    while i < end and p[i] != c',':
+    while True:
+        while i < end and not CLASS[p[i]] & C_LIST:
+            i += 1
+        if i >= end or p[i] == c',':
+            return i
         if p[i] == c'"':
             j = quoted_end(p, i, end)
             if j < 0:
                 return end
             i = j
-        elif p[i] == c'<':
+        else:
             close = <const unsigned char *>memchr(p + i, c'>', end - i)
             if close == NULL:
                 return end
             i = <int32_t>(close - p) + 1
-        else:
-            i += 1
-    return i
 
 
 cdef int32_t comment_end(const unsigned char *p, int32_t i, int32_t end) noexcept:
@@ -238,7 +240,9 @@ cdef int find_param(const unsigned char *p, Span params, const char *name, Span 
 cdef bint span_is(const unsigned char *p, Span span, const char *text) noexcept:
     cdef int32_t i = span.start
     while i < span.end:
-        if text[0] == 0 or lower(p[i]) != lower(<unsigned char>text[0]):
+        if text[0] == 0:
+            return False
+        if p[i] != <unsigned char>text[0] and lower(p[i]) != lower(<unsigned char>text[0]):
             return False
         text += 1
         i += 1

@@ -28,7 +28,8 @@ from libc.string cimport memchr, memcmp, memcpy, memset
 import cython
 
 from ._grammar cimport (
-    C_CALL_ID, C_TOKEN, CLASS, is_digit, make_span, piece, skip_space, token_end, trim, unfold, value_end, whole_number,
+    C_CALL_ID, C_TOKEN, CLASS, ONES, is_digit, make_span, piece, skip_space, token_end, trim, unfold, value_end,
+    whole_number,
 )
 from ._values cimport read_address, read_via, tail_end
 
@@ -45,12 +46,6 @@ cdef enum:
     INLINE_FIELDS = 40
     LONGEST_NAME = 19
     MAX_DELTA = 0xFFFFFFFF      # RFC 3261 §20.19
-
-cdef extern from *:
-    """
-    #define ONES 0x0101010101010101ULL
-    """
-    const uint64_t ONES
 
 
 cdef const char *NOTHING = b""
@@ -123,21 +118,41 @@ cdef int fill_names() except -1:
 fill_names()
 
 
+cdef inline bint is_spelled(const unsigned char *name, const unsigned char *known, int32_t n) noexcept:
+    """Whether a name is a lower-case one of the same length, two at least: eight letters at a time, the last ones twice."""
+    cdef uint64_t a = 0, b = 0
+    cdef int32_t i = 0
+    while i + 8 <= n:
+        memcpy(&a, name + i, 8)
+        memcpy(&b, known + i, 8)
+        if a | 0x20 * ONES != b:
+            return False
+        i += 8
+    if i == n:
+        return True
+    if n >= 8:
+        memcpy(&a, name + n - 8, 8)
+        memcpy(&b, known + n - 8, 8)
+        return a | 0x20 * ONES == b
+    a = b = 0
+    if n >= 4:
+        memcpy(&a, name, 4)
+        memcpy(<unsigned char *>&a + 4, name + n - 4, 4)
+        memcpy(&b, known, 4)
+        memcpy(<unsigned char *>&b + 4, known + n - 4, 4)
+        return a | 0x20 * ONES == b
+    return name[0] | 32 == known[0] and name[1] | 32 == known[1] and name[n - 1] | 32 == known[n - 1]
+
+
 cdef inline int header_id(const unsigned char *name, int32_t n) noexcept:
     """The Header of a name, or H_OTHER. Setting bit 5 is enough for any case, since names are tokens."""
     cdef const Known *known
-    cdef int32_t i
     if n == 1:
         return COMPACT[name[0]]
     if n > LONGEST_NAME or n < 2:
         return H_OTHER
     known = &KNOWN[name_hash(name, n)]
-    if known.length != n:
-        return H_OTHER
-    for i in range(n):
-        if name[i] | 32 != known.name[i]:
-            return H_OTHER
-    return known.id
+    return known.id if known.length == n and is_spelled(name, known.name, n) else H_OTHER
 
 
 cdef int method_id(const unsigned char *p, Span name) noexcept:

@@ -23,7 +23,7 @@ import cython
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int32_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memchr, memcmp, memcpy, memset
 
 from ._branch cimport Hash, end_hash64, mix_bytes, mix_number, mix_token, start_hash
 from ._flow cimport TRANSPORT_UDP, Flow, make_flow
@@ -88,35 +88,60 @@ cdef int unescape(unsigned char *to, const unsigned char *p, Span user) noexcept
 # ---- base64url, without padding
 
 cdef int encode(char *to, const unsigned char *data, int size) noexcept:
-    cdef unsigned int bits = 0
-    cdef int held = 0, i, n = 0
-    for i in range(size):
-        bits = bits << 8 | data[i]
-        held += 8
-        while held >= 6:
-            held -= 6
-            to[n] = ALPHABET[(bits >> held) & 63]
-            n += 1
-    if held:
-        to[n] = ALPHABET[(bits << (6 - held)) & 63]
-        n += 1
-    return n
+    cdef const char *letters = ALPHABET
+    cdef unsigned int bits
+    cdef int i = 0, n = 0
+    while i + 3 <= size:                # 24 bits are four characters
+        bits = <unsigned int>data[i] << 16 | <unsigned int>data[i + 1] << 8 | data[i + 2]
+        to[n] = letters[bits >> 18]
+        to[n + 1] = letters[bits >> 12 & 63]
+        to[n + 2] = letters[bits >> 6 & 63]
+        to[n + 3] = letters[bits & 63]
+        i += 3
+        n += 4
+    if i == size:
+        return n
+    bits = <unsigned int>data[i] << 16
+    if i + 1 < size:
+        bits |= <unsigned int>data[i + 1] << 8
+    to[n] = letters[bits >> 18]
+    to[n + 1] = letters[bits >> 12 & 63]
+    if i + 1 == size:
+        return n + 2
+    to[n + 2] = letters[bits >> 6 & 63]
+    return n + 3
 
 
 # The bytes written, or -1: another character, or bits that encode() would not have set, so each token has one spelling.
 cdef int decode(unsigned char *to, const unsigned char *text, int size) noexcept:
-    cdef unsigned int bits = 0
-    cdef int held = 0, i, n = 0
-    for i in range(size):
-        if VALUES[text[i]] == 255:
-            return -1
-        bits = bits << 6 | VALUES[text[i]]
-        held += 6
-        if held >= 8:
-            held -= 8
-            to[n] = (bits >> held) & 255
+    cdef unsigned int bits
+    cdef unsigned char seen = 0
+    cdef int i = 0, n = 0, rest = size & 3
+    if rest == 1:
+        return -1
+    while i + 4 <= size:
+        seen |= VALUES[text[i]] | VALUES[text[i + 1]] | VALUES[text[i + 2]] | VALUES[text[i + 3]]
+        bits = (<unsigned int>VALUES[text[i]] << 18 | <unsigned int>VALUES[text[i + 1]] << 12
+                | <unsigned int>VALUES[text[i + 2]] << 6 | VALUES[text[i + 3]])
+        to[n] = bits >> 16 & 255
+        to[n + 1] = bits >> 8 & 255
+        to[n + 2] = bits & 255
+        i += 4
+        n += 3
+    if rest:
+        seen |= VALUES[text[i]] | VALUES[text[i + 1]]
+        bits = <unsigned int>VALUES[text[i]] << 18 | <unsigned int>VALUES[text[i + 1]] << 12
+        if rest == 3:
+            seen |= VALUES[text[i + 2]]
+            bits |= <unsigned int>VALUES[text[i + 2]] << 6
+        to[n] = bits >> 16 & 255
+        n += 1
+        if rest == 3:
+            to[n] = bits >> 8 & 255
             n += 1
-    return -1 if held >= 6 or bits & ((1 << held) - 1) else n
+        if bits & (0xFFFF if rest == 2 else 0xFF):
+            return -1
+    return -1 if seen > 63 else n
 
 
 # ---- one end
@@ -252,15 +277,18 @@ cdef class Tokens:
         return PREFIX_SIZE + encode(to + PREFIX_SIZE, data, min(size + MOST_CHECK, room))
 
     cdef bint read(self, const unsigned char *p, Span user, Token *token) noexcept:
-        cdef unsigned char text[MOST_TOKEN]
+        cdef const unsigned char *text = p + user.start
+        cdef unsigned char plain[MOST_TOKEN]
         cdef unsigned char data[ROOM6 + 2]
         cdef unsigned char check[MOST_CHECK]
         cdef const unsigned char *at = data + 1
         cdef const unsigned char *last
-        cdef int size, width, room, checked
+        cdef int size = user.end - user.start, width, room, checked
         token.kind = TOKEN_NONE
-        size = unescape(text, p, user)
-        if not looks_like_token(text, Span(0, size)):
+        if memchr(text, c'%', size) != NULL:
+            size = unescape(plain, p, user)
+            text = plain
+        if size > MOST_TOKEN or not looks_like_token(text, Span(0, size)):
             return False
         size = decode(data, text + PREFIX_SIZE, size - PREFIX_SIZE)
         if size < 1 + 6 + DIGEST + LEAST_CHECK:

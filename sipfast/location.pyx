@@ -21,7 +21,6 @@ from ._records cimport Entry, Piece, bytes_of, piece_in, read_entry
 from .peers cimport RIGHT_PATH, Peers
 
 cdef extern from "arpa/inet.h" nogil:
-    int AF_INET
     int AF_INET6
     int inet_pton(int family, const char *source, void *target)
 
@@ -35,6 +34,26 @@ def by_preference(binding):
     return -binding.q, -binding.updated
 
 
+# Four numbers up to 255 without leading zeros, as inet_pton has it.
+cdef bint read_ipv4(const unsigned char *p, int32_t size, unsigned char *ip) noexcept:
+    cdef int32_t i = 0, start
+    cdef int part, value
+    for part in range(4):
+        start = i
+        value = 0
+        while i < size and i - start < 3 and <unsigned char>(p[i] - 48) < 10:
+            value = value * 10 + (p[i] - 48)
+            i += 1
+        if i == start or value > 255 or (p[start] == c'0' and i - start > 1):
+            return False
+        ip[part] = <unsigned char>value
+        if part < 3:
+            if i == size or p[i] != c'.':
+                return False
+            i += 1
+    return i == size
+
+
 # 4 or 6 for an IP literal (IPv6 with or without brackets), with its address; 0 for anything else.
 cdef int read_literal(const unsigned char *p, Span host, unsigned char *ip) noexcept:
     cdef char text[LONGEST_LITERAL]
@@ -45,15 +64,13 @@ cdef int read_literal(const unsigned char *p, Span host, unsigned char *ip) noex
         size -= 2
     if size <= 0 or size >= LONGEST_LITERAL:
         return 0
+    if read_ipv4(p, size, ip):
+        return 4
+    if memchr(p, c':', size) == NULL or memchr(p, 0, size) != NULL:
+        return 0
     memcpy(text, p, size)
     text[size] = 0
-    if memchr(text, 0, size) != NULL:
-        return 0
-    if inet_pton(AF_INET, text, ip) == 1:
-        return 4
-    if inet_pton(AF_INET6, text, ip) == 1:
-        return 6
-    return 0
+    return 6 if inet_pton(AF_INET6, text, ip) == 1 else 0
 
 
 # RFC 3261 §19.1.1: maddr overrides the host.

@@ -9,7 +9,7 @@ import cython
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from ._branch cimport hex16
 from ._flow cimport Flow, Sink, Target, make_target
@@ -509,20 +509,20 @@ cdef class Proxy(Timed):
         return branch.context.settle(now)
 
     cdef uint32_t loop_value(self, Message request) noexcept:
-        # §16.6 step 8: what routing depends on. FNV-1a with our secret; 32 bits of it go into the branch.
-        cdef uint64_t h = <uint64_t>14695981039346656037ULL ^ self.secret
+        # §16.6 step 8: what routing depends on, hashed with our secret; 32 bits of it go into the branch.
+        cdef uint64_t h = self.secret
         cdef const unsigned char *p = request.p
         cdef int field
         h = mix(h, p, request.request_uri)
         h = mix(h, p, request.sender.tag)
         h = mix(h, p, request.target.tag)
         h = mix(h, p, request.call_id)
-        h = (h ^ request.cseq.number) * <uint64_t>1099511628211ULL
+        h = mix_word(h, request.cseq.number)
         field = request.first[<int>H_ROUTE]
         while field != -1:
             h = mix(h, p, request.fields[field].value)
             field = request.fields[field].next
-        return <uint32_t>(h ^ (h >> 32))
+        return <uint32_t>h
 
     cdef bint is_loop(self, Message request) except -1:
         # §16.3 step 4: one of the Vias is ours, and nothing that routing depends on has changed since.
@@ -697,7 +697,7 @@ cdef class Proxy(Timed):
 
     cdef int forward_ack(self, Message ack, Flow flow, Target target, RoutePlan *plan) except -1:
         # §16.11: an ACK for a 2xx is forwarded without a transaction; the branch is a function of the incoming one.
-        cdef uint64_t h = mix(<uint64_t>14695981039346656037ULL ^ self.secret, ack.p, ack.via.all)
+        cdef uint64_t h = mix(self.secret, ack.p, ack.via.all)
         cdef bytes branch = b"z9hG4bKack" + hex16(h)
         if target.flow is None:
             return 0
@@ -758,8 +758,25 @@ cdef class Proxy(Timed):
         return self.sink.send(self.upward(response), back)
 
 
+cdef inline uint64_t mix_word(uint64_t h, uint64_t word) noexcept:
+    # Multiplying carries a bit upwards only, so the upper half comes down each time.
+    h = (h ^ word) * <uint64_t>0x9E3779B97F4A7C15ULL
+    return h ^ (h >> 32)
+
+
+# A Route with a flow token is long, and a multiplication waits for the one before: eight bytes each.
 cdef inline uint64_t mix(uint64_t h, const unsigned char *p, Span span) noexcept:
-    cdef int32_t i
-    for i in range(span.start, span.end):
-        h = (h ^ p[i]) * <uint64_t>1099511628211ULL
-    return (h ^ 0xFF) * <uint64_t>1099511628211ULL
+    cdef Py_ssize_t size = span.end - span.start
+    cdef uint64_t word
+    p += span.start
+    h = mix_word(h, size)
+    while size >= 8:
+        memcpy(&word, p, 8)
+        h = mix_word(h, word)
+        p += 8
+        size -= 8
+    word = 0
+    while size:
+        size -= 1
+        word = word << 8 | p[size]
+    return mix_word(h, word)

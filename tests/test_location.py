@@ -152,6 +152,13 @@ RESOLVED: dict[str, tuple[str, Flow | None]] = {
     "no URI": ("192.0.2.1", None),
     "empty": ("", None),
     "not an address": ("sip:192.0.2.256", None),
+    "zeros": ("sip:10.0.0.0", Flow("10.0.0.0", 5060)),
+    "a leading zero": ("sip:192.0.02.1", None),
+    "three numbers": ("sip:192.0.2", None),
+    "five numbers": ("sip:192.0.2.1.1", None),
+    "four digits": ("sip:192.0.2.1000", None),
+    "a number and a letter": ("sip:192.0.2.1a", None),
+    "an IPv4 address as IPv6": ("sip:[::ffff:192.0.2.1]", Flow("::ffff:192.0.2.1", 5060, local=2)),
     "very long": ("sip:" + "x" * 70_000, None),
 }
 

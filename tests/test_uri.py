@@ -309,6 +309,12 @@ def test_users_are_the_same_only_if_their_characters_are(user, other, host):
     assert same == (aor(f"sip:{user}@{host}".encode()) == aor(f"sip:{other}@{host}".encode()))
 
 
+@pytest.mark.parametrize("size", range(1, 26))
+def test_hosts_are_in_small_letters_whatever_their_length(size):
+    host = "AZaz09-MxYb.QR_stUvWX1zZaE"[:size]
+    assert aor(b"sip:Bob@" + host.encode()) == b"sip:Bob@" + host.lower().encode()
+
+
 @given(any_uri)
 def test_the_canonical_aor_is_its_own(uri):
     canonical = aor(uri)
