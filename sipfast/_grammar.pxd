@@ -19,7 +19,7 @@ cdef enum CharClass:
     C_TOKEN = 2
     C_USER = 4
     C_PASSWORD = 8
-    C_HOST = 16
+    C_HOST = 16         # of a host name without its dots
     C_PARAM = 32        # of a URI parameter
     C_HEADER = 64       # of a URI header
     C_VALUE = 128       # of an unquoted value of a header parameter

@@ -17,7 +17,7 @@ cdef void fill_classes():
         (alphanum + b"-.!%*_+`'~", C_TOKEN),
         (unreserved + b"&=+$,;?/#", C_USER),
         (unreserved + b"&=+$,", C_PASSWORD),
-        (alphanum + b"-._", C_HOST),
+        (alphanum + b"-_", C_HOST),
         (unreserved + b"[]/:&+$", C_PARAM),
         (unreserved + b"[]/?:+$", C_HEADER),
         (b";/?:@&=+$,", C_RESERVED),
@@ -151,7 +151,7 @@ cdef bint is_ipv6(const unsigned char *p, int32_t i, int32_t end) noexcept:
 
 
 cdef int32_t host_end(const unsigned char *p, int32_t i, int32_t end) noexcept:
-    cdef int32_t start = i
+    cdef int32_t start = i, label
     cdef const unsigned char *close
     if i >= end:
         return -1
@@ -160,8 +160,13 @@ cdef int32_t host_end(const unsigned char *p, int32_t i, int32_t end) noexcept:
         if close == NULL or not is_ipv6(p, i + 1, <int32_t>(close - p)):
             return -1
         return <int32_t>(close - p) + 1
-    while i < end and CLASS[p[i]] & C_HOST:
-        if p[i] == c'.' and (i == start or p[i - 1] == c'.'):
+    while True:
+        label = i
+        while i < end and CLASS[p[i]] & C_HOST:
+            i += 1
+        if i == end or p[i] != c'.':
+            break
+        if i == label:
             return -1
         i += 1
     if i == start or p[start] == c'-':
