@@ -187,7 +187,7 @@ cdef class Engine(Receiver):
         self.learning = Learning(config.registrar, self.location, longest_call)
         self.proxy = Proxy(self.transactions, self.wheel, self.outbox, self.sent_by, self.outbound, self.secret,
                            round(config.timers.c * 1000), self.upstreams,
-                           Ringing(int.from_bytes(key, "big"), self.memory), on_answered=self._answered,
+                           Ringing(int.from_bytes(key[8:16], "big"), self.memory), on_answered=self._answered,
                            on_final=self._final, on_ended=self._ended, on_registered=self._registered,
                            on_lost=self._lost)
         self.upstreams.start(self.transactions, self.wheel, self.sent_by, self.worker,

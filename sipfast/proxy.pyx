@@ -9,9 +9,9 @@ import cython
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
-from ._branch cimport hex16
+from ._branch cimport fold_bytes, fold_number, hex16
 from ._flow cimport Flow, Sink, Target, make_target
 from ._parser cimport (
     Cursor,
@@ -513,14 +513,14 @@ cdef class Proxy(Timed):
         cdef uint64_t h = self.secret
         cdef const unsigned char *p = request.p
         cdef int field
-        h = mix(h, p, request.request_uri)
-        h = mix(h, p, request.sender.tag)
-        h = mix(h, p, request.target.tag)
-        h = mix(h, p, request.call_id)
-        h = mix_word(h, request.cseq.number)
+        h = fold_span(h, p, request.request_uri)
+        h = fold_span(h, p, request.sender.tag)
+        h = fold_span(h, p, request.target.tag)
+        h = fold_span(h, p, request.call_id)
+        h = fold_number(h, request.cseq.number)
         field = request.first[<int>H_ROUTE]
         while field != -1:
-            h = mix(h, p, request.fields[field].value)
+            h = fold_span(h, p, request.fields[field].value)
             field = request.fields[field].next
         return <uint32_t>h
 
@@ -697,7 +697,7 @@ cdef class Proxy(Timed):
 
     cdef int forward_ack(self, Message ack, Flow flow, Target target, RoutePlan *plan) except -1:
         # §16.11: an ACK for a 2xx is forwarded without a transaction; the branch is a function of the incoming one.
-        cdef uint64_t h = mix(self.secret, ack.p, ack.via.all)
+        cdef uint64_t h = fold_span(self.secret, ack.p, ack.via.all)
         cdef bytes branch = b"z9hG4bKack" + hex16(h)
         if target.flow is None:
             return 0
@@ -758,25 +758,5 @@ cdef class Proxy(Timed):
         return self.sink.send(self.upward(response), back)
 
 
-cdef inline uint64_t mix_word(uint64_t h, uint64_t word) noexcept:
-    # Multiplying carries a bit upwards only, so the upper half comes down each time.
-    h = (h ^ word) * <uint64_t>0x9E3779B97F4A7C15ULL
-    return h ^ (h >> 32)
-
-
-# A Route with a flow token is long, and a multiplication waits for the one before: eight bytes each.
-cdef inline uint64_t mix(uint64_t h, const unsigned char *p, Span span) noexcept:
-    cdef Py_ssize_t size = span.end - span.start
-    cdef uint64_t word
-    p += span.start
-    h = mix_word(h, size)
-    while size >= 8:
-        memcpy(&word, p, 8)
-        h = mix_word(h, word)
-        p += 8
-        size -= 8
-    word = 0
-    while size:
-        size -= 1
-        word = word << 8 | p[size]
-    return mix_word(h, word)
+cdef inline uint64_t fold_span(uint64_t h, const unsigned char *p, Span span) noexcept:
+    return fold_bytes(h, p + span.start, span.end - span.start)

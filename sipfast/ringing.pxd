@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t, uint64_t
 
-from ._branch cimport BRANCH_SIZE, Secret
+from ._branch cimport BRANCH_SIZE
 from ._flow cimport MOST_PACKED, Flow
 from ._parser cimport Message, Via
 
@@ -16,7 +16,7 @@ cdef struct Entry:
     char branch[BRANCH_SIZE]
 
 cdef class Ringing:
-    cdef Secret secret
+    cdef uint64_t secret
     cdef unsigned char[::1] memory
     cdef int64_t sets                    # of places; a power of two
     # What tells an INVITE, its CANCEL, the ACK of its refusal and its responses from all others: the caller's Via (ours is

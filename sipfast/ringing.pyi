@@ -9,7 +9,7 @@ from ._parser import Message
 class Ringing:
     """Branches of INVITEs, in a bytearray or a mapped file that all workers share.
 
-    `secret`: 128 bits. ValueError where the memory holds no set of places.
+    `secret`: 64 bits. ValueError where the memory holds no set of places.
     """
 
     def __init__(self, secret: int, memory: bytearray | mmap) -> None: ...

@@ -17,15 +17,13 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 
-from ._branch cimport BRANCH_SIZE, Hash, Secret, end_hash64, mix_bytes, mix_number, start_hash
+from ._branch cimport BRANCH_SIZE, fold_bytes, fold_number
 from ._flow cimport MOST_PACKED, Flow, unpacked
 from ._parser cimport Message, Via
 
 cdef enum:
     PLACES = 4                  # of a set
     MOST_BRANCHES = 64          # of one INVITE that are looked for
-    PURPOSE_KEY = 0x72696e6b
-    PURPOSE_CHECK = 0x72696e63
     ROOM = 128
 
 cdef uint64_t NEXT = <uint64_t>0x9E3779B97F4A7C15ULL      # from the key of one branch to that of the next
@@ -34,8 +32,8 @@ cdef uint64_t NEXT = <uint64_t>0x9E3779B97F4A7C15ULL      # from the key of one 
 @cython.final
 cdef class Ringing:
 
-    def __init__(self, secret, memory):
-        self.secret = Secret(<uint64_t>(secret & 0xffffffffffffffff), <uint64_t>(secret >> 64 & 0xffffffffffffffff))
+    def __init__(self, uint64_t secret, memory):
+        self.secret = secret
         self.memory = memory
         self.sets = 1
         while self.sets * 2 * PLACES * ROOM <= self.memory.shape[0]:
@@ -44,13 +42,10 @@ cdef class Ringing:
             raise ValueError(f"{self.memory.shape[0]} bytes hold no set of {PLACES} places of {ROOM} bytes")
 
     cdef uint64_t key_of(self, Message message, const Via *via) noexcept:
-        cdef Hash h
-        start_hash(&h, &self.secret, PURPOSE_KEY)
-        mix_bytes(&h, message.p + via.branch.start, via.branch.end - via.branch.start)
-        mix_bytes(&h, message.p + via.host.start, via.host.end - via.host.start)
-        mix_bytes(&h, message.p + message.call_id.start, message.call_id.end - message.call_id.start)
-        mix_number(&h, <uint64_t>(via.port + 1) << 32 | message.cseq.number)
-        return end_hash64(&h) | 1             # never 0
+        cdef uint64_t h = fold_bytes(self.secret, message.p + via.branch.start, via.branch.end - via.branch.start)
+        h = fold_bytes(h, message.p + via.host.start, via.host.end - via.host.start)
+        h = fold_bytes(h, message.p + message.call_id.start, message.call_id.end - message.call_id.start)
+        return fold_number(h, <uint64_t>(via.port + 1) << 32 | message.cseq.number) | 1      # never 0
 
     cdef int64_t note(self, uint64_t key, int n, bytes branch, Flow flow, int64_t until, int64_t now) except -2:
         cdef Entry *entry
@@ -79,12 +74,8 @@ cdef class Ringing:
         return <Entry *>(&self.memory[place * ROOM])
 
     cdef uint64_t check_of(self, const Entry *entry) noexcept:
-        cdef Hash h
-        start_hash(&h, &self.secret, PURPOSE_CHECK)
-        mix_number(&h, entry.key)
-        mix_bytes(&h, entry.flow, min(entry.size, <int>MOST_PACKED))
-        mix_bytes(&h, <const unsigned char *>entry.branch, BRANCH_SIZE)
-        return end_hash64(&h)
+        cdef uint64_t h = fold_bytes(self.secret ^ entry.key, entry.flow, min(entry.size, <int>MOST_PACKED))
+        return fold_bytes(h, entry.branch, BRANCH_SIZE)
 
     cdef void keep(self, int64_t place, uint64_t key, int n, int64_t until) noexcept:
         if place >= 0 and self.at(place).key == key + <uint64_t>n * NEXT:
