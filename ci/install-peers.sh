@@ -1,13 +1,13 @@
 #!/bin/sh
 # Installs what the tests talk to, as Debian packages: SIPp, Kamailio with its presence modules, the softphones baresip,
-# linphonec and Twinkle, and the programs that make a NAT in a network namespace.
+# linphonec and Twinkle, the programs that make a NAT in a network namespace, and the one that sets a clock.
 # Where it may not or cannot, it says so in one line, and the tests concerned are skipped; with CI=true that is an error.
 set -eu
 
 PATH=$PATH:/usr/sbin:/sbin
 missing=
 for pair in sipp:sip-tester kamailio:kamailio baresip:baresip-core linphonec:linphone-cli twinkle:twinkle \
-    ip:iproute2 nft:nftables conntrack:conntrack; do
+    ip:iproute2 nft:nftables conntrack:conntrack faketime:faketime; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair#*:}"
 done
 # These are no command: one of them tells whether they are there.

@@ -6,7 +6,7 @@ from ._flow cimport Flow, Receiver, Sink
 from ._udp_socket cimport UdpSocket, iovec, mmsghdr, sockaddr_in6
 
 cdef class Clock:
-    cdef int64_t offset                 # ns from CLOCK_MONOTONIC to the epoch
+    cdef readonly int64_t zero          # when this boot began by this clock, ms since the epoch
     cpdef int64_t now(self) noexcept    # ms since the epoch
 
 cdef class UdpTransport(Sink):

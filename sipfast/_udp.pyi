@@ -12,9 +12,13 @@ def interface_addresses() -> list[str]:
 
 @final
 class Clock:
-    """Whole milliseconds since the epoch, by the wall clock of the moment of making it. Never goes back."""
+    """Whole milliseconds since the epoch: the time since the machine's boot, added to `zero`. Never goes back.
 
-    def __init__(self) -> None: ...
+    Without a `zero` it agrees with the machine's clock at the moment of making it.
+    """
+
+    zero: int
+    def __init__(self, zero: int | None = ...) -> None: ...
     def now(self) -> int: ...
 
 @final

@@ -64,10 +64,16 @@ cdef extern from *:
     #else
     static const unsigned char *local_address(struct msghdr *m) { return NULL; }
     #endif
+    /* Nobody sets it; on Linux it counts the time that the machine sleeps, too. */
+    #ifdef CLOCK_BOOTTIME
+    #define SINCE_BOOT CLOCK_BOOTTIME
+    #else
+    #define SINCE_BOOT CLOCK_MONOTONIC
+    #endif
     """
     const unsigned char *local_address(msghdr *message) noexcept
     const int MSG_TRUNC, IFF_UP
-    const int CLOCK_REALTIME, CLOCK_MONOTONIC
+    const int CLOCK_REALTIME, SINCE_BOOT
     struct timespec:
         long tv_sec
         long tv_nsec
@@ -133,11 +139,11 @@ cdef int64_t nanoseconds(int clock) noexcept nogil:
 @cython.final
 cdef class Clock:
 
-    def __cinit__(self):
-        self.offset = nanoseconds(CLOCK_REALTIME) - nanoseconds(CLOCK_MONOTONIC)
+    def __cinit__(self, zero=None):
+        self.zero = (nanoseconds(CLOCK_REALTIME) - nanoseconds(SINCE_BOOT)) // 1_000_000 if zero is None else zero
 
     cpdef int64_t now(self) noexcept:
-        return (nanoseconds(CLOCK_MONOTONIC) + self.offset) // 1_000_000
+        return nanoseconds(SINCE_BOOT) // 1_000_000 + self.zero
 
 
 @cython.final

@@ -10,7 +10,7 @@ A callee is mostly waited for by one caller, so a dict of several is made only w
 
 from libc.stdint cimport int64_t, uint64_t
 
-from ._wheel cimport Timed, Wheel
+from ._wheel cimport LONGEST, Timed, Wheel
 
 
 cdef class Waiting:
@@ -25,7 +25,8 @@ cdef class Waiting:
 
     cpdef hold(self, tuple pair, int64_t when):
         cdef object handle = self.timers.get(pair)
-        cdef uint64_t timer = self.wheel.schedule(when, self.owner, self.kind, pair)
+        # Farther away than a timer can be: its owner looks again when it fires.
+        cdef uint64_t timer = self.wheel.schedule(min(when, self.wheel.now + LONGEST), self.owner, self.kind, pair)
         self.timers[pair] = timer
         if handle is not None:
             self.wheel.cancel(<uint64_t>handle)

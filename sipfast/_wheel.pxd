@@ -9,6 +9,7 @@ cdef class Timed:
 
 cdef enum:
     TOGETHER = 64       # cancelled timers that are unlinked together
+    LONGEST = 1_036_800_000 # ms that a timer may be away: 12 days
 
 cdef struct Link:
     uint32_t next

@@ -45,7 +45,6 @@ cdef enum:
     SENTINELS = 1026        # sentinels are the first links; those of the slots by level, then by slot
     FIRST_CAPACITY = 64
     NO_PLACE = 0x7fffffff
-    LONGEST = 1_036_800_000 # ms: 12 days
 
 
 cdef class Timed:

@@ -11,7 +11,6 @@ import logging
 import os
 import re
 import sys
-import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -142,9 +141,10 @@ def serve(arguments: argparse.Namespace) -> int:
         "log_level": arguments.log_level,
     }
     config = load(arguments.config, {key: value for key, value in flags.items() if value is not None})
-    from .server import logs, supervisor
+    from .server import logs, signals, supervisor
 
     logs.setup(config.log_level)
+    signals.take_over("stopped", process=os.getpid(), served=False)
     try:
         supervisor.serve(config, announce)
     except SipFastError:
@@ -174,8 +174,8 @@ def upstream_flag(text: str) -> dict[str, Any]:
 def list_watches(arguments: argparse.Namespace) -> int:
     """Print the watches that still run."""
     config = configuration(arguments)
-    now = wall_clock()
     with opened(config) as store:
+        now, ahead = now_and_ahead(store)
         watches = [watch for watch in store.each_watch() if watch.expires_at > now]
     if arguments.json:
         return print_json(
@@ -184,12 +184,12 @@ def list_watches(arguments: argparse.Namespace) -> int:
                 "caller": text_of(watch.caller),
                 "mode": watch.mode,
                 "state": watch.state,
-                "armed_at": iso(watch.armed_at),
-                "expires_at": iso(watch.expires_at),
+                "armed_at": iso(watch.armed_at + ahead),
+                "expires_at": iso(watch.expires_at + ahead),
                 "remaining": (watch.expires_at - now) // 1000,
                 "attempts": watch.attempts,
                 "last_result": watch.last_result,
-                "recalled_at": iso(watch.recalled_at) if watch.recalled_at else None,
+                "recalled_at": iso(watch.recalled_at + ahead) if watch.recalled_at else None,
                 "contact": text_of(watch.contact),
                 "call_id": text_of(watch.call_id),
             }
@@ -203,8 +203,8 @@ def list_watches(arguments: argparse.Namespace) -> int:
                 person(watch.caller),
                 watch.mode,
                 watch.state,
-                local(watch.armed_at),
-                until(watch.expires_at, now),
+                local(watch.armed_at + ahead),
+                until(watch.expires_at, now, ahead),
                 str(watch.attempts),
                 watch.last_result,
             )
@@ -230,8 +230,8 @@ def cancel_watch(arguments: argparse.Namespace) -> int:
 def list_bindings(arguments: argparse.Namespace) -> int:
     """Print the bindings that have not expired."""
     config = configuration(arguments)
-    now = wall_clock()
     with opened(config) as store:
+        now, ahead = now_and_ahead(store)
         rows = [
             (owner, binding)
             for owner, bindings in store.each_bindings()
@@ -243,7 +243,7 @@ def list_bindings(arguments: argparse.Namespace) -> int:
             {
                 "aor": text_of(owner),
                 "contact": text_of(binding.contact),
-                "expires_at": iso(binding.expires),
+                "expires_at": iso(binding.expires + ahead),
                 "remaining": (binding.expires - now) // 1000,
                 "q": binding.q / 1000,
                 "path": text_of(binding.path),
@@ -260,7 +260,7 @@ def list_bindings(arguments: argparse.Namespace) -> int:
             (
                 person(owner),
                 text_of(binding.contact),
-                until(binding.expires, now),
+                until(binding.expires, now, ahead),
                 f"{binding.q / 1000:g}",
                 source(binding.flow),
             )
@@ -377,9 +377,11 @@ def silence() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def wall_clock() -> int:
-    """Milliseconds since the epoch."""
-    return time.time_ns() // 1_000_000
+def now_and_ahead(store: Any) -> tuple[int, int]:
+    """The store's time, in which its records are, and how many ms the machine's clock is ahead of it: people are shown that."""
+    from .server import clock
+
+    return clock.now_and_ahead(store)
 
 
 def iso(at: int) -> str:
@@ -392,9 +394,9 @@ def local(at: int) -> str:
     return datetime.fromtimestamp(at // 1000, UTC).astimezone().isoformat(sep=" ")
 
 
-def until(at: int, now: int) -> str:
+def until(at: int, now: int, ahead: int) -> str:
     """A time to come, and how far off it is."""
-    return f"{local(at)} (in {duration((at - now) // 1000)})"
+    return f"{local(at + ahead)} (in {duration((at - now) // 1000)})"
 
 
 def duration(seconds: int) -> str:

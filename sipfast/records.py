@@ -14,7 +14,7 @@ import msgspec
 
 from .errors import StoreCorrupt
 
-VERSION = 1  # of watches, talks and moves
+VERSION = 1  # of watches, talks, moves and the anchor
 BINDINGS_VERSION = 2  # 1: Binding.flow was the REGISTER's own, and a Contact at its address was followed instead
 
 ARMED = "armed"  # waiting for the callee
@@ -81,6 +81,14 @@ class Move(msgspec.Struct, array_like=True, frozen=True, gc=False):
     expires: int  # ms since the epoch: no call lasts longer
 
 
+class Anchor(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What ties all other times of the store to the machine's time since its boot (server/clock.py)."""
+
+    boot: str  # the kernel's id of that boot; "" where it gives none
+    zero: int  # when that boot began, ms since the epoch
+    latest: int  # the latest time that is known to have come
+
+
 class _Versioned(msgspec.Struct, array_like=True, frozen=True, gc=False):
     version: int
 
@@ -106,12 +114,18 @@ class _Move(msgspec.Struct, array_like=True, frozen=True, gc=False):
     move: Move
 
 
+class _Anchor(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    version: int
+    anchor: Anchor
+
+
 _encode = msgspec.msgpack.Encoder().encode
 _versioned = msgspec.msgpack.Decoder(_Versioned)
 _bindings = msgspec.msgpack.Decoder(_Bindings)
 _watch = msgspec.msgpack.Decoder(_Watch)
 _talk = msgspec.msgpack.Decoder(_Talk)
 _move = msgspec.msgpack.Decoder(_Move)
+_anchor = msgspec.msgpack.Decoder(_Anchor)
 
 
 def encode_bindings(aor: bytes, bindings: tuple[Binding, ...]) -> bytes:
@@ -182,6 +196,21 @@ def decode_move(stored: bytes) -> Move:
         _refuse(stored, "move", error)
     _check(record.version, "move")
     return record.move
+
+
+def encode_anchor(anchor: Anchor) -> bytes:
+    """The stored form of the anchor."""
+    return _encode(_Anchor(VERSION, anchor))
+
+
+def decode_anchor(stored: bytes) -> Anchor:
+    """Raises StoreCorrupt."""
+    try:
+        record = _anchor.decode(stored)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        _refuse(stored, "clock", error)
+    _check(record.version, "clock")
+    return record.anchor
 
 
 def _check(version: int, kind: str, wanted: int = VERSION) -> None:

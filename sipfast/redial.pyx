@@ -32,7 +32,7 @@ from ._records cimport (
 from ._refer cimport Referrer, contact_of, expires_of, fragment_of
 from ._transaction cimport OUTCOME_UNREACHABLE, ClientTransaction, Handler
 from ._watchlist cimport EXPIRE, REWRITE, REWRITE_AFTER, Watchlist
-from ._wheel cimport Wheel
+from ._wheel cimport LONGEST, Wheel
 from .location cimport Location
 
 from ._refer import offer, warning
@@ -628,7 +628,7 @@ cdef class Redial(Watchlist):
         handle = self._pauses.pop(callee, 0)
         if handle:
             self._wheel.cancel(handle)
-        self._pauses[callee] = self._wheel.schedule(max(when, now), self, kind, callee)
+        self._pauses[callee] = self._wheel.schedule(min(max(when, now), self._wheel.now + LONGEST), self, kind, callee)
 
     # ---- what is held in memory
 
@@ -648,4 +648,6 @@ cdef class Redial(Watchlist):
 
     cpdef _know(self, talk, int64_t now):
         self._talks[talk.call_id] = talk.callee
-        self._wheel.schedule(max(<int64_t>talk.since + self._max_talk, now), self, TALK, talk.call_id)
+        # No talk has begun in the future, whatever a clock has said.
+        when = max(min(<int64_t>talk.since, now) + min(self._max_talk, <int64_t>LONGEST), now)
+        self._wheel.schedule(when, self, TALK, talk.call_id)

@@ -89,12 +89,18 @@ ARROWS: dict[str, set[str]] = {
     "server": set(),
     "server.logs": set(),
     "server.bus": {"_udp_socket"},
-    "server.worker": TRANSPORTS | STORES | {"engine", "_flow", "server.bus"},
+    "server.clock": STORE | {"_udp"},
+    "server.signals": set(),
+    "server.worker": TRANSPORTS | STORES | {"engine", "_flow", "server.bus", "server.clock", "server.signals"},
     "server.admin": STORES,
-    "server.supervisor": {"server.worker", "server.admin", "server.bus", "transport.udp"},
+    "server.supervisor": {
+        "server.worker", "server.admin", "server.bus", "server.clock", "server.signals", "transport.udp",
+    },
     # It starts the server as a process of its own and talks to it over the network only.
     "demo": {"_parser"},
-    "cli": STORES | {"_flow", "_uri", "server", "server.logs", "server.worker", "server.supervisor", "server.admin", "demo"},
+    "cli": STORES
+    | {"_flow", "_uri", "server", "server.clock", "server.signals", "server.logs"}
+    | {"server.worker", "server.supervisor", "server.admin", "demo"},
     "__main__": {"cli"},
     "": set(),
 }

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sipfast._records import changed_contacts
-from sipfast.records import RECALLING, Binding, Move, Talk, Watch, encode_bindings, encode_watch
+from sipfast.records import RECALLING, Anchor, Binding, Move, Talk, Watch, encode_bindings, encode_watch
 from sipfast.store.lmdb import LmdbStore
 from sipfast.store.memory import MemoryStore
 from sipfast.store.protocol import Store
@@ -643,6 +643,17 @@ def test_any_run_of_changes_leaves_what_a_plain_model_says(
 
 
 # ---------------------------------------------------------------- the whole
+
+
+def test_the_anchor_is_what_was_put_last_and_goes_with_its_batch(store: Store) -> None:
+    assert store.anchor() is None
+    first, second = Anchor("a", 1, 2), Anchor("b", 3, 4)
+    store.put_anchor(first)
+    store.commit()
+    store.put_anchor(second)
+    assert store.anchor() == second
+    store.abort()
+    assert store.anchor() == first
 
 
 def test_the_secret_stays_and_is_nobody_elses(back_end: BackEnd, store: Store, tmp_path: Path) -> None:

@@ -648,11 +648,22 @@ def test_the_clock_is_the_wall_clock_and_never_goes_back():
 
 
 def test_a_clock_does_not_follow_the_wall_clock_when_that_is_set():
-    """What it adds to its start is CLOCK_MONOTONIC, which nobody sets."""
+    """What it adds to its start is CLOCK_BOOTTIME, which nobody sets."""
     clock = Clock()
     wall, steady = clock.now(), time.monotonic_ns()
     time.sleep(0.02)
     assert abs((clock.now() - wall) - (time.monotonic_ns() - steady) / 1e6) <= 2
+
+
+def test_clocks_of_one_zero_agree_to_the_millisecond():
+    """Workers and the command line compare what they write with what others wrote."""
+    one, other = Clock(1_700_000_000_000), Clock(1_700_000_000_000)
+    for _ in range(1000):
+        assert 0 <= other.now() - one.now() <= 1
+    assert one.zero == 1_700_000_000_000
+    passed = time.clock_gettime_ns(clock_id) // 1_000_000 if (clock_id := getattr(time, "CLOCK_BOOTTIME", 0)) else 0
+    if passed:
+        assert 0 <= one.now() - passed - one.zero < 1000
 
 
 # Opening

@@ -25,19 +25,19 @@ from .. import __version__
 from ..config import MOST_WORKERS, Config, Listener
 from ..errors import ConfigError, SipFastError, StoreError
 from ..transport.udp import listener_for, open_shared
-from . import bus, worker
+from . import bus, clock, signals, worker
 
 log = logging.getLogger(__name__)
 
 CAN_SHARE = platform.system() == "Linux"
-SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
+SIGNALS = {*signals.ALL, signal.SIGCHLD}
 HEALTHY = 5.0  # seconds: who lives so long did not die of its start
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0  # seconds before a worker that died at once is started again; doubles
 GRACE = 10.0  # seconds that workers have to end
 
 
 def serve(config: Config, announce: Callable[[str], object]) -> None:
-    """Serve until SIGTERM or SIGINT, with as many workers as configured; a single one is this process itself.
+    """Serve until SIGTERM, SIGINT or SIGQUIT, with as many workers as configured; a single one is this process itself.
 
     `announce` gets one line for people that says what is served, once it is. Raises ConfigError, TransportError or
     StoreError where it cannot begin.
@@ -58,18 +58,21 @@ def serve(config: Config, announce: Callable[[str], object]) -> None:
         domains = worker.served_domains(config, listeners)
         hosts = worker.upstream_hosts(config, listeners)
         # Whatever is wrong with the store is found here, and once.
-        lock = worker.open_store(config, exclusive=True).leave_to_others()
+        store = worker.open_store(config, exclusive=True)
+        stack.callback(store.close)
+        zero = clock.begin(store).zero
+        lock = store.leave_to_others()
         stack.callback(os.close, lock)
         by_worker = [[each[number] for each in sockets] for number in range(count)]
-        supervisor = Supervisor(config, by_worker, listeners, domains, hosts)
+        supervisor = Supervisor(config, by_worker, listeners, domains, hosts, zero)
         stack.callback(supervisor.close)
         stack.callback(signal.pthread_sigmask, signal.SIG_SETMASK, signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS))
         supervisor.start()
         event = {"version": __version__, "process": os.getpid(), "workers": count}
         log.info("started", extra={"sip": event})
         announce(f"{worker.describe(config, listeners, domains)}; {count} workers")
-        supervisor.watch()
-        log.info("stopped", extra={"sip": {"workers": count, "restarts": supervisor.restarts}})
+        why = supervisor.watch()
+        log.info("stopped", extra={"sip": {"by": why, "workers": count, "restarts": supervisor.restarts}})
 
 
 def cores() -> int:
@@ -87,7 +90,9 @@ class Supervisor:
         listeners: list[Listener],
         domains: list[str],
         hosts: dict[str, list[str]],
+        zero: int,
     ) -> None:
+        self._zero = zero
         self._config = config
         self._sockets = sockets
         self._listeners = listeners
@@ -120,8 +125,8 @@ class Supervisor:
             self._end()
             raise StoreError("a worker could not start: see the log above")
 
-    def watch(self) -> None:
-        """Start again who dies, until SIGTERM or SIGINT; then end all."""
+    def watch(self) -> str:
+        """Start again who dies, until a signal asks for the end; then end all. Returns that signal's name."""
         while True:
             now = time.monotonic()
             for number, due in [*self._due.items()]:
@@ -130,10 +135,12 @@ class Supervisor:
                     self._spawn(number, resumed=True)
             pause = min(self._due.values(), default=now + 3600.0) - now
             caught = signal.sigtimedwait(SIGNALS, max(pause, 0.0))
-            if caught is not None and caught.si_signo in (signal.SIGTERM, signal.SIGINT):
-                break
+            if caught is not None and caught.si_signo in signals.ENDING:
+                self._end()
+                return signals.name(caught.si_signo)
+            if caught is not None and caught.si_signo in signals.IGNORED:
+                signals.ignored(caught.si_signo)
             self._bury()
-        self._end()
 
     def close(self) -> None:
         """Close the channels. The sockets are the caller's."""
@@ -156,6 +163,7 @@ class Supervisor:
         """In the forked process: be a worker until the end."""
         status = 1
         try:
+            signals.take_over("worker-stopped", worker=number, process=os.getpid(), served=False)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             os.close(self._lifeline[1])
             if self._ready[0] >= 0:
@@ -172,6 +180,7 @@ class Supervisor:
                 listeners=self._listeners,
                 domains=self._domains,
                 hosts=self._hosts,
+                zero=self._zero,
                 reader=self._channels[number][0],
                 writers=[writer for _, writer in self._channels],
                 lifeline=self._lifeline[0],
@@ -181,7 +190,7 @@ class Supervisor:
             status = 0
         except SipFastError as error:
             log.error("worker-failed", extra={"sip": {"worker": number, "reason": str(error)}})
-        except KeyboardInterrupt:
+        except SystemExit:  # told to end before it served
             status = 0
         except BaseException:
             log.critical("worker-crashed", exc_info=True, extra={"sip": {"worker": number}})

@@ -12,9 +12,7 @@ import gc
 import logging
 import mmap
 import os
-import signal
 import socket
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -30,10 +28,12 @@ from ..errors import ConfigError, StoreError
 from ..store.lmdb import LmdbStore
 from ..store.protocol import Store
 from ..transport.udp import Complaints, listener_for, open_socket, primary_address, resolve_all
+from . import clock, signals
 from .bus import Bus
 
 log = logging.getLogger(__name__)
 
+TIME_KEPT_EVERY = 5.0  # seconds, where something was written
 WILDCARDS = ("0.0.0.0", "::")
 RINGING = "ringing"
 RINGING_SIZE = 8 << 20  # bytes: 65,536 branches of INVITEs
@@ -52,6 +52,8 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     """Where this worker reads what the others hand over."""
     writers: Sequence[socket.socket]
     """Where each worker, by number, is written to."""
+    zero: int
+    """The clock's (clock.py): all workers have the same time."""
     lifeline: int
     """Ends when the supervisor does."""
     resumed: bool
@@ -78,16 +80,18 @@ def serve_with_others(config: Config, place: Place, ready: Callable[[], object])
 
 async def _serve(config: Config, announce: Callable[[str], object]) -> None:
     with ExitStack() as stack:
-        transport = UdpTransport(asyncio.get_running_loop(), Clock(), Complaints(log))
-        stack.callback(transport.close)
         sockets = [open_socket(listen) for listen in config.listen]
         for opened in sockets:
-            transport.add(opened)
+            stack.callback(opened.close)
         listeners = [listener_for(opened, config.advertise) for opened in sockets]
         domains = served_domains(config, listeners)
         hosts = upstream_hosts(config, listeners)
         store = open_store(config, exclusive=True)
         stack.callback(store.close)
+        transport = UdpTransport(asyncio.get_running_loop(), clock.begin(store), Complaints(log))
+        stack.callback(transport.close)
+        for opened in sockets:
+            transport.add(opened)
         engine = Engine(
             config, store, transport, listeners, domains=domains, hosts=hosts, ringing=open_ringing(config)
         )
@@ -96,15 +100,15 @@ async def _serve(config: Config, announce: Callable[[str], object]) -> None:
             log.info("started", extra={"sip": {"version": __version__, "process": os.getpid()}})
             announce(describe(config, listeners, domains))
 
-        await run(config, store, transport, engine, begun)
-        log.info("stopped", extra={"sip": transport.counters() | engine.counters()})
+        why = await run(config, store, transport, engine, begun)
+        log.info("stopped", extra={"sip": {"by": why} | transport.counters() | engine.counters()})
         engine.close()
 
 
 async def _serve_with_others(config: Config, place: Place, ready: Callable[[], object]) -> None:
     loop = asyncio.get_running_loop()
     with ExitStack() as stack:
-        transport = UdpTransport(loop, Clock(), Complaints(log))
+        transport = UdpTransport(loop, Clock(place.zero), Complaints(log))
         stack.callback(transport.close)
         for opened in place.sockets:
             transport.add(opened)
@@ -139,9 +143,9 @@ async def _serve_with_others(config: Config, place: Place, ready: Callable[[], o
             log.log(logging.INFO if place.resumed else logging.DEBUG, "worker-started", extra={"sip": event})
             ready()
 
-        await run(config, store, transport, engine, begun, place.lifeline)
+        why = await run(config, store, transport, engine, begun, place.lifeline)
         counters = transport.counters() | engine.counters() | bus.counters()
-        log.info("worker-stopped", extra={"sip": {"worker": place.number} | counters})
+        log.info("worker-stopped", extra={"sip": {"worker": place.number, "by": why} | counters})
         engine.close()
 
 
@@ -152,24 +156,32 @@ async def run(
     engine: Engine,
     begun: Callable[[], object],
     lifeline: int = -1,
-) -> None:
-    """Start the engine, serve until the end is asked for, and finish what is due."""
+) -> str:
+    """Start the engine, serve until the end is asked for, and finish what is due. Returns what asked: a signal's name."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
+    asked: list[str] = []
+
+    def end(by: str) -> None:
+        asked.append(by)
+        ended.set()
+
     engine.start(transport.clock.now())
     gc.collect()
     gc.freeze()  # what is there now stays: collections need not look at it again
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ended.set)
+    signals.listen(loop, end)
     if lifeline >= 0:
-        loop.add_reader(lifeline, ended.set)
+        loop.add_reader(lifeline, end, "supervisor gone")
     transport.start(engine)
     begun()
+    timekeeper = loop.create_task(keep_time(store, transport.clock, ended))
     await keep_flushed(store, config, ended)
+    await timekeeper
     if lifeline >= 0:
         loop.remove_reader(lifeline)
     transport.stop()
     transport.advance()
+    return asked[0]
 
 
 def open_store(config: Config, *, exclusive: bool) -> LmdbStore:
@@ -179,7 +191,7 @@ def open_store(config: Config, *, exclusive: bool) -> LmdbStore:
         durability=config.store.durability,
         map_size_gib=config.store.map_size,
         exclusive=exclusive,
-        now=time.time_ns() // 1_000_000,
+        now=clock.machine_time(),  # of a format that has no anchor yet
     )
     if store.upgraded is not None:
         log.warning("store-upgraded", extra={"sip": {"data": config.store.data, "copy": str(store.upgraded)}})
@@ -252,6 +264,23 @@ def describe(config: Config, listeners: Sequence[Listener], domains: Sequence[st
         + (f"upstream{';'.join(behind)}; " if behind else "")
         + ("redial on" if config.redial.enabled else "redial off")
     )
+
+
+async def keep_time(store: Store, own: Clock, ended: asyncio.Event) -> None:
+    """Until the end, and then once more, note in the store how late it is (clock.py)."""
+    noted = store.writes
+    while True:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(ended.wait(), TIME_KEPT_EVERY)
+        if store.writes != noted or ended.is_set():
+            try:
+                clock.keep(store, own)
+            except StoreError as error:
+                store.abort()
+                log.error("clock-not-kept", extra={"sip": {"reason": str(error)}})
+            noted = store.writes
+        if ended.is_set():
+            return
 
 
 async def keep_flushed(store: Store, config: Config, ended: asyncio.Event) -> None:

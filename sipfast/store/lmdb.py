@@ -14,6 +14,7 @@ own, for each read (half a microsecond), so nothing stale is ever kept and no ol
     contacts  key aor            empty, or the AOR where the key is shortened: who has had a binding with a Contact
     meta      "format"           the number of this layout; of a newer one nothing is read or written
               "secret"           16 random bytes
+              "clock"            record of the anchor (server/clock.py). A program that does not know it takes no harm
               "upgraded"         when it was brought up from an earlier format, ms since the epoch; absent where never
 
 LMDB's keys are at most 511 bytes long, so in keys an AOR of 255 bytes or more is replaced by its beginning and a digest,
@@ -49,14 +50,17 @@ from .._batch import key_of as _key
 from .._records import changed_contacts
 from ..errors import StoreCorrupt, StoreError, StoreUnavailable
 from ..records import (
+    Anchor,
     Binding,
     Move,
     Talk,
     Watch,
+    decode_anchor,
     decode_bindings,
     decode_move,
     decode_talk,
     decode_watch,
+    encode_anchor,
     encode_bindings,
     encode_move,
     encode_talk,
@@ -271,6 +275,15 @@ class LmdbStore(Batch):
     def upgraded_at(self) -> int:
         """When the store was brought up from an earlier format; 0 where it was made in this one."""
         return int(self._get(b"upgraded", self._meta) or b"0")
+
+    def anchor(self) -> Anchor | None:
+        """What ties the times in the store to the machine's; None where no server has left one."""
+        stored = self._get(b"clock", self._meta)
+        return None if stored is None else self._read(decode_anchor, stored)
+
+    def put_anchor(self, anchor: Anchor) -> None:
+        """Replace it."""
+        self._put(b"clock", encode_anchor(anchor), self._meta)
 
     def secret(self) -> bytes:
         """16 random bytes, made when the store was."""

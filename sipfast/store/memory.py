@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 from .._records import changed_contacts
-from ..records import Binding, Move, Talk, Watch, decode_bindings, decode_watch, encode_bindings, encode_watch
+from ..records import Anchor, Binding, Move, Talk, Watch, decode_bindings, decode_watch, encode_bindings, encode_watch
 
 _ABSENT: Any = object()
 
@@ -29,6 +29,7 @@ class MemoryStore:
         self._talks: dict[bytes, Talk] = {}
         self._moves: dict[bytes, Move] = {}
         self._contacts: dict[bytes, tuple[bytes, ...]] = {}
+        self._anchor: dict[bytes, Anchor] = {}
         self.upgraded = 0  # what upgraded_at says, for tests
         self._journal: list[tuple[dict[bytes, Any] | None, bytes, bytes, Any]] = []
         self._sweep: Iterator[bytes] = iter(())
@@ -202,6 +203,14 @@ class MemoryStore:
     def upgraded_at(self) -> int:
         """0: what has no past has no earlier format."""
         return self.upgraded
+
+    def anchor(self) -> Anchor | None:
+        """What ties the times in the store to the machine's."""
+        return self._anchor.get(b"")
+
+    def put_anchor(self, anchor: Anchor) -> None:
+        """Replace it."""
+        self._put(self._anchor, b"", anchor)
 
     def secret(self) -> bytes:
         """16 random bytes, the same as long as this object lives."""

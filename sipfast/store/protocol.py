@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from ..records import Binding, Move, Talk, Watch
+from ..records import Anchor, Binding, Move, Talk, Watch
 
 
 class Store(Protocol):
@@ -161,6 +161,14 @@ class Store(Protocol):
     # The whole
     def upgraded_at(self) -> int:
         """When the store was brought up from an earlier format, ms since the epoch; 0 where it was made in this one."""
+        ...
+
+    def anchor(self) -> Anchor | None:
+        """What ties the times in the store to the machine's (server/clock.py); None where no server has left one."""
+        ...
+
+    def put_anchor(self, anchor: Anchor) -> None:
+        """Replace it."""
         ...
 
     def secret(self) -> bytes:
