@@ -378,7 +378,7 @@ def silence() -> None:
 
 
 def now_and_ahead(store: Any) -> tuple[int, int]:
-    """The store's time, in which its records are, and how many ms the machine's clock is ahead of it: people are shown that."""
+    """The store's time, and how many ms the machine's clock, which people are shown, is ahead of it."""
     from .server import clock
 
     return clock.now_and_ahead(store)

@@ -54,6 +54,7 @@ cdef class Redial(Watchlist):
     cpdef unavailable(self, Message request, Flow flow, bytes caller, bytes callee, bint allowed, int64_t now)
     cpdef _arm(self, Message request, Flow flow, tuple pair, int64_t expires_at, int64_t now)
     cpdef bint cancel(self, bytes caller, bytes callee, int64_t now) except *
+    cdef _call_off(self, tuple pair, int64_t now)
     cpdef callee_bound(self, bytes callee, int64_t now)
     cpdef _bound(self, bytes callee, int64_t now)
     cpdef call_started(self, bytes caller, bytes callee, Message request, int64_t now)

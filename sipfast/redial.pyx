@@ -206,6 +206,8 @@ cdef class Redial(Watchlist):
             self._pause(pair[0], now + self._retry, RETRY, now)
         else:
             self._adopt(watch, pair, now)
+            if is_recalling(watch):
+                self._wheel.schedule(now + self._retry, self, RESUME, pair)
 
     def counters(self):
         """Watches and recalls, counted since the start."""
@@ -285,7 +287,24 @@ cdef class Redial(Watchlist):
         if not self._remove((callee, caller), "cancelled by the caller"):
             return False
         self._counts["cancelled"] += 1
+        self._call_off((callee, caller), now)
         return True
+
+    cdef _call_off(self, tuple pair, int64_t now):
+        """The watch of a recall is gone: its REFER leaves no more, and where the call has not begun it is the next one's turn."""
+        cdef Recall recall = self._recalls.get(pair)
+        if recall is None:
+            return
+        if recall.refer is not None:
+            recall.refer.abandon()
+            recall.refer = None
+        if recall.call_id:
+            return
+        del self._recalls[pair]
+        self._stop(recall)
+        recall.over = True
+        self._release(recall)
+        self._recall(pair[0], now)
 
     # ---- what the engine saw
 
@@ -612,7 +631,9 @@ cdef class Redial(Watchlist):
         cdef StoredWatch watch = self._watch(pair)
         if recall is None or recall.call_id or watch is None or not is_recalling(watch):
             return
-        self._refer(recall, watch, now)
+        # As with a new claim: it leaves after the commit, if nothing in the batch has ended the watch.
+        recall.claimed = watch
+        self._claimed.append(recall)
 
     cpdef _late(self, Recall recall, int64_t when):
         self._stop(recall)

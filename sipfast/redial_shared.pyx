@@ -395,6 +395,7 @@ cdef class SharedRedial(Redial):
         watch = self._watch(pair)
         if watch is None:
             self._untime(pair)
+            self._call_off(pair, now)
             return
         self._time(pair, watch.at.expires_at)
         if is_armed(watch) and self._location.is_bound(pair[0], now):

@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from glob import glob
 from pathlib import Path
 
 import pytest
@@ -122,8 +121,7 @@ class Machine(Place):
 
 
 def faketime() -> str:
-    found = glob("/usr/lib/*/faketime/libfaketimeMT.so.1")
-    return found[0] if found else ""
+    return next((str(path) for path in Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")), "")
 
 
 def may_boot() -> bool:
