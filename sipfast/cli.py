@@ -93,6 +93,12 @@ def command_line() -> Parser:
     listing(commands, "watches", "who waits for whom", list_watches, "cancel", ("CALLEE", "CALLER"), cancel_watch)
     listing(commands, "bindings", "who is registered", list_bindings, "remove", ("AOR", "[CONTACT]"), remove_bindings)
 
+    command = commands.add_parser("backup", help="copy the store to a file, while the server runs", allow_abbrev=False)
+    command.add_argument("file", metavar="FILE", type=Path, help="where to; replaced where it is a backup")
+    command.add_argument("--data", metavar="DIR", help="the server's data directory")
+    command.add_argument("--config", metavar="FILE", type=Path, help="the server's configuration")
+    command.set_defaults(run=backup)
+
     command = commands.add_parser("check-config", help="check a configuration file and show what it comes to")
     command.add_argument("file", metavar="FILE", type=Path)
     command.set_defaults(run=check_config)
@@ -292,6 +298,15 @@ def remove_bindings(arguments: argparse.Namespace) -> int:
         store.put_bindings(owner, kept)
         store.commit()
     print(f"removed: {len(stored) - len(kept)} of {person(owner)}, {len(kept)} left")
+    return DONE
+
+
+def backup(arguments: argparse.Namespace) -> int:
+    """Copy the store, as it is at this moment, to a file."""
+    config = configuration(arguments)
+    with opened(config) as store:
+        size = store.backup(arguments.file)
+    print(f"{arguments.file}: {size} bytes, a copy of {config.store.data}; as data.mdb in an empty directory it is a store")
     return DONE
 
 

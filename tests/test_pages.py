@@ -11,6 +11,7 @@ from pathlib import Path
 import lmdb
 import pytest
 
+from sipfast.errors import StoreCorrupt
 from sipfast.records import Binding, Watch
 from sipfast.store import pages
 from sipfast.store.lmdb import LmdbStore
@@ -119,23 +120,28 @@ def pages_of(data: bytes, kind: int) -> list[int]:
     return [n for n in range(2, len(data) // SIZE) if struct.unpack_from("=QHH", data, n * SIZE)[::2] == (n, kind)]
 
 
-def found(path: Path, data: bytes) -> str:
+def found(path: Path, data: bytes) -> list[str]:
     """What is wrong with a file; LMDB itself only reads its meta pages."""
     (path / "data.mdb").write_bytes(data)
     env = lmdb.open(str(path), max_dbs=8, map_size=1 << 30)
     with env.begin() as txn:
-        wrong = pages.damage(path / "data.mdb", txn.id())
+        wrong = pages.damages(path / "data.mdb", txn.id())
     env.close()
     return wrong
 
 
+def kind_of(wrong: list[str]) -> str:
+    """What the first damage is, without what it hits."""
+    return wrong[0].partition(":")[0] if wrong else ""
+
+
 def test_a_leaf_in_the_place_of_another_is_found(path: Path, sound: bytes) -> None:
-    assert found(path, sound) == ""
+    assert found(path, sound) == []
     results = []
     leaves = pages_of(sound, 2)
     for one, other in list(pairwise(leaves))[::5]:
         page = sound[other * SIZE : other * SIZE + SIZE]
-        results.append((one, found(path, sound[: one * SIZE] + page + sound[one * SIZE + SIZE :])))
+        results.append((one, kind_of(found(path, sound[: one * SIZE] + page + sound[one * SIZE + SIZE :]))))
     assert {f"page {one} is not what it should be" for one, _ in results} >= {wrong for _, wrong in results if wrong}
     assert sum(wrong != "" for _, wrong in results) > len(results) / 2, "the rest are free pages"
 
@@ -146,7 +152,8 @@ def test_a_page_that_is_used_twice_is_found(path: Path, sound: bytes) -> None:
         first, second = struct.unpack_from("=HH", sound, branch * SIZE + 16)
         data = bytearray(sound)
         data[branch * SIZE + second : branch * SIZE + second + 6] = sound[branch * SIZE + first : branch * SIZE + first + 6]
-        results.add(found(path, bytes(data))[-10:])
+        wrong = [kind_of([each]) for each in found(path, bytes(data))]
+        results.add(next((each[-10:] for each in wrong if "twice" in each), "".join(wrong)))
     assert "used twice" in results
     assert results <= {"used twice", ""}, "the rest are free pages"
 
@@ -155,10 +162,68 @@ def test_a_snapshot_that_a_busy_writer_has_overtaken_is_told_from_a_damaged_one(
     store = LmdbStore(path)
     with store._env.begin() as txn:
         transaction = txn.id()
-        assert pages.damage(path / "data.mdb", transaction) == ""
+        assert pages.damages(path / "data.mdb", transaction) == []
         for n in range(2):
             store.put_watch(watch(n, "z"))
             store.commit()
-        assert pages.damage(path / "data.mdb", transaction) == pages.OVERTAKEN
-        assert pages.damage(path / "data.mdb", transaction + 2) == ""
+        assert pages.damages(path / "data.mdb", transaction) == [pages.OVERTAKEN]
+        assert pages.damages(path / "data.mdb", transaction + 2) == []
     store.close()
+
+
+def leaves_of_watches(data: bytes) -> list[int]:
+    """Leaf pages whose first key is a pair of callee and caller."""
+    found = []
+    for number in pages_of(data, 2):
+        (first,) = struct.unpack_from("=H", data, number * SIZE + 16)
+        key = data[number * SIZE + first + 8 : number * SIZE + first + 8 + 30]
+        if key.startswith(b"sip:b") and b"\0" in key:
+            found.append(number)
+    return found
+
+
+def test_all_damage_is_told_of_and_what_it_hits(path: Path, sound: bytes) -> None:
+    """Not the first one only, and by the records that are on the page."""
+    data = bytearray(sound)
+    hit = [number for number in leaves_of_watches(sound) if found(path, spoilt(sound, number))][:3]
+    assert len(hit) == 3
+    for number in hit:
+        data[number * SIZE : number * SIZE + SIZE] = bytes(SIZE)
+    wrong = found(path, bytes(data))
+    for number in hit:
+        (told,) = [each for each in wrong if each.startswith(f"page {number} ")]
+        name, _, key = told.partition(": ")[2].partition(" from ")
+        assert name in ("watches", "callers"), told
+        assert not key or key.startswith("sip:"), told
+    with pytest.raises(StoreCorrupt, match=f"page {hit[0]} .*page {hit[1]} |page {hit[1]} .*page {hit[0]} "):
+        LmdbStore(path)
+
+
+def spoilt(data: bytes, number: int) -> bytes:
+    return data[: number * SIZE] + bytes(SIZE) + data[number * SIZE + SIZE :]
+
+
+def test_keys_out_of_order_are_found(path: Path, sound: bytes) -> None:
+    """A record under another's key: LMDB finds neither."""
+    results = set()
+    for number in pages_of(sound, 2):
+        data = bytearray(sound)
+        data[number * SIZE + 16 : number * SIZE + 20] = sound[number * SIZE + 18 : number * SIZE + 20] + sound[
+            number * SIZE + 16 : number * SIZE + 18
+        ]
+        results.add(kind_of(found(path, bytes(data))).partition(" has ")[2])
+    assert "keys that are not in order" in results
+    assert results <= {"keys that are not in order", "", "nodes that overlap, or a gap", "wrong bounds", "a node outside"}
+
+
+@pytest.mark.parametrize("change", [1, 5], ids=["a size", "a key's size"])
+def test_nodes_that_overlap_are_found(path: Path, sound: bytes, change: int) -> None:
+    told = 0
+    leaves = leaves_of_watches(sound)
+    for number in leaves:
+        (first,) = struct.unpack_from("=H", sound, number * SIZE + 16)
+        data = bytearray(sound)
+        data[number * SIZE + first + change - 1] ^= 2
+        told += bool(found(path, bytes(data)))
+    live = sum(bool(found(path, spoilt(sound, number))) for number in leaves)
+    assert told == live > 0

@@ -9,7 +9,7 @@ import scene as scenes
 from cluster import Cluster
 from network import Crash
 from phone import Phone
-from redialing import armed, arm, come_back, final_of, refer_names, refers, watch_of
+from redialing import arm, armed, come_back, final_of, refer_names, refers, watch_of
 from scene import Scene
 from test_workers import owner_of, phone
 

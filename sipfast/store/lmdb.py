@@ -74,6 +74,8 @@ DATABASES = ("bindings", "watches", "callers", "known", "talks", "moves", "conta
 NEW_SINCE_1 = ("moves", "contacts")
 MAX_READERS = 512  # snapshots at one moment, of all processes
 SECRET_SIZE = 16
+MOST_DAMAGES = 20  # that are told of
+USED = b"used\n"  # in server.lock, after the process: there has been a store here
 DAMAGED = (
     lmdb.CorruptedError,
     lmdb.InvalidError,
@@ -124,6 +126,7 @@ class LmdbStore(Batch):
         self._lock = -1
         self._env: Any = None
         self._place: Path | None = None
+        self._used = False  # what the lock file says
         self._now = now
         self._exclusive = exclusive
         self.upgraded: Path | None = None
@@ -131,6 +134,8 @@ class LmdbStore(Batch):
             self._prepare_directory(exclusive)
             self._take_place()
             self._open()
+            if exclusive and not self._used:
+                os.pwrite(self._lock, USED, os.fstat(self._lock).st_size)
         except BaseException:
             self._release()
             raise
@@ -393,15 +398,27 @@ class LmdbStore(Batch):
             if exclusive:
                 self._lock = os.open(self.path / "server.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._used = USED in os.pread(self._lock, 64, 0)
+                self._refuse_emptied()
                 os.truncate(self._lock, 0)
-                os.write(self._lock, b"%d\n" % os.getpid())
+                os.pwrite(self._lock, b"%d\n" % os.getpid() + USED * self._used, 0)
         except BlockingIOError as error:
-            owner = os.read(self._lock, 20).decode("ascii", "replace").strip() or "unknown"
+            owner = os.read(self._lock, 20).partition(b"\n")[0].decode("ascii", "replace").strip() or "unknown"
             raise StoreUnavailable(
                 f"{self.path}: in use by another server (process {owner}): stop it, or choose another data directory"
             ) from error
         except OSError as error:
             raise StoreUnavailable(f"{self.path}: {error.strerror}: give this user a directory that it can write") from error
+
+    def _refuse_emptied(self) -> None:
+        """What was a store at the last start is not begun anew in silence: all that was acknowledged would be gone."""
+        data = self.path / "data.mdb"
+        if self._used and not (data.exists() and data.stat().st_size):
+            state = "empty" if data.exists() else "gone"
+            raise StoreCorrupt(
+                f"{self.path}: data.mdb is {state}, and it was not at the last start: restore it from a copy, or remove "
+                "server.lock to begin anew"
+            )
 
     def _take_place(self) -> None:
         """Opened twice in one process, an environment loses its locks when either is closed; older LMDBs let it happen."""
@@ -442,11 +459,13 @@ class LmdbStore(Batch):
     def _check_pages(self) -> None:
         for _ in range(10):  # a busy writer may overwrite the roots of a snapshot, never its pages
             with self._env.begin() as txn:
-                wrong = pages.damage(self.path / "data.mdb", txn.id())
-            if wrong != pages.OVERTAKEN:
+                wrong = pages.damages(self.path / "data.mdb", txn.id())
+            if wrong != [pages.OVERTAKEN]:
                 break
-        if wrong and wrong != pages.OVERTAKEN:
-            raise StoreCorrupt(f"{self.path}: the store is damaged ({wrong}): restore it from a copy, or move it away")
+        if wrong and wrong != [pages.OVERTAKEN]:
+            more = f"; and {len(wrong) - MOST_DAMAGES} more" if len(wrong) > MOST_DAMAGES else ""
+            said = "; ".join(wrong[:MOST_DAMAGES]) + more
+            raise StoreCorrupt(f"{self.path}: the store is damaged ({said}): restore it from a copy, or move it away")
 
     def _upgrade(self) -> None:
         """Bring a store of the former format up to date, all or nothing, and keep a copy of what it was."""
@@ -501,6 +520,41 @@ class LmdbStore(Batch):
                 f"{self.path}: has format 1 and cannot be copied before it is brought up to date: {reason}"
             ) from error
         return copy
+
+    def backup(self, file: Path) -> int:
+        """Write a copy of what is committed now to a file, beside servers at work; returns its bytes.
+
+        It has its name once it is whole and on the disk; a former backup of that name is replaced. Raises StoreUnavailable.
+        """
+        part = file.with_name(file.name + ".part")
+        try:
+            if file.exists() and not pages.is_lmdb(file):
+                raise StoreUnavailable(f"{file}: is there and no backup: choose another name")
+            part.unlink(missing_ok=True)  # of an attempt that did not end
+            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                self._env.copyfd(descriptor, compact=True)
+                os.fsync(descriptor)
+                size = os.fstat(descriptor).st_size
+            finally:
+                os.close(descriptor)
+            part.replace(file)
+            self._settle(file.parent)
+        except (OSError, lmdb.Error) as error:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+            reason = getattr(error, "strerror", None) or str(error)
+            raise StoreUnavailable(f"{file}: the copy cannot be written: {reason}") from error
+        return size
+
+    @staticmethod
+    def _settle(folder: Path) -> None:
+        """Names of new files are on the disk once their directory is."""
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
     def _open_databases(self, txn: Any) -> None:
         """Open the named databases, or make them where the environment is new."""
