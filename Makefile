@@ -11,7 +11,7 @@ SOURCES := $(wildcard sipfast/*.pyx sipfast/*.pxd)
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test lint bench bench-modules bench-gate dist clean
+.PHONY: help build run test crash lint bench bench-modules bench-gate dist clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -25,6 +25,9 @@ run: build ## start the server on UDP 5060 (ARGS="..." for sipfast serve)
 test: build ## all tests; installs the SIP programs that they talk to, where it may
 	ci/install-peers.sh
 	$(BIN)/python -m pytest $(ARGS)
+
+crash: build ## kill the server for five minutes, and see that nothing is lost or done twice (ARGS="--seconds 60 --seed 1")
+	cd tests && PYTHONPATH=.. ../$(BIN)/python -m crash $(ARGS)
 
 lint: build ## ruff and mypy
 	$(BIN)/ruff check $(wildcard sipfast tests benchmarks ci setup.py)

@@ -403,7 +403,11 @@ cdef class Redial(Watchlist):
         callee = self._talks.pop(call_id, None)
         if callee is not None and self._taken.get(callee) == call_id:
             del self._taken[callee]
-            self._keep_talk(callee, None)
+            try:
+                self._keep_talk(callee, None)
+            except StoreError:  # it is over all the same
+                self._pause(callee, now + self._retry, RETRY, now)
+                raise
             self._recall(callee, now)
 
     cpdef int notify(self, Message request, int64_t now) except -1:

@@ -29,6 +29,7 @@ from zlib import crc32
 import msgspec
 
 from ._refer import offer
+from .errors import StoreError
 from .records import ARMED, Talk
 from .redial import GUARD, RECALL
 
@@ -302,14 +303,19 @@ cdef class SharedRedial(Redial):
         if callee is None:
             self._remember(call_id)
             return
-        self._store.for_update()
-        talk = self._store.talk(callee)
-        if talk is not None and talk.call_id == call_id:
-            self._keep_talk(callee, None)
-        if self._is_mine(callee):
-            self._over(callee, call_id, now)
-        else:
-            self._tell(ENDED, (callee, b""), call_id)
+        try:
+            self._store.for_update()
+            talk = self._store.talk(callee)
+            if talk is not None and talk.call_id == call_id:
+                self._keep_talk(callee, None)
+        except StoreError:
+            self._talked[callee] = None
+            raise
+        finally:  # it is over, whether that can be written or not
+            if self._is_mine(callee):
+                self._over(callee, call_id, now)
+            else:
+                self._tell(ENDED, (callee, b""), call_id)
 
     cdef _over(self, bytes callee, bytes call_id, int64_t now):
         if self._taken.get(callee) == call_id:

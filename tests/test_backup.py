@@ -128,7 +128,7 @@ def test_backups_of_a_server_at_work_are_whole_and_hold_what_was_acknowledged_be
 def test_a_data_file_that_was_emptied_is_not_begun_anew_in_silence(data: Path, how: str) -> None:
     for _ in range(2):
         (data / "data.mdb").write_bytes(b"") if how == "emptied" else (data / "data.mdb").unlink(missing_ok=True)
-        with pytest.raises(StoreCorrupt, match="remove server.lock to begin anew"):
+        with pytest.raises(StoreCorrupt, match=r"remove server\.lock to begin anew"):
             LmdbStore(data, exclusive=True)
         line = one_line(sipfast_command("serve", "--listen", "udp:127.0.0.1:0", "--data", data, "--workers", 1), 2)
         assert line.startswith(f"sipfast: {data}: data.mdb is {'empty' if how == 'emptied' else 'gone'}")

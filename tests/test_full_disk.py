@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from redialing import armed, come_back, refers, watch_of
+import scene as scenes
+from cluster import Cluster
+from redialing import arm, armed, come_back, refers, stage, watch_of
 
 from sipfast.errors import StoreUnavailable
 from sipfast.store.memory import MemoryStore
@@ -107,3 +109,31 @@ def test_a_recall_whose_claim_cannot_be_written_is_made_later() -> None:
     scene.network.wait(lambda: len(alice.calls) == 2 and alice.calls[1].was_answered, 60_000)
     scene.run(5_000)
     assert watch_of(scene) is None and len(refers(scene)) == 2
+
+
+@pytest.mark.parametrize("full_for", [100, 30_000])
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_a_call_that_ends_while_the_disk_is_full_keeps_nobody_waiting(
+    workers: int, full_for: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its end cannot be written, and is known all the same."""
+    if workers > 1:
+        monkeypatch.setattr(scenes, "Server", Cluster)
+        monkeypatch.setattr(Cluster, "workers", workers)
+    scene, alice, bob = stage(store=FullStore())
+    carol = scene.phone("carol")
+    alice.talk_time = 5_000
+    for caller in (alice, carol):
+        arm(scene, caller)
+        scene.run(1_000)
+    come_back(scene, bob)
+    scene.network.wait(lambda: alice.calls[-1].was_answered)
+    scene.run(1_000)
+    scene.store.full = True
+    scene.network.wait(lambda: alice.calls[-1].over and bob.calls[0].over)
+    scene.run(full_for)
+    scene.store.full = False
+    scene.network.wait(lambda: carol.calls[-1].recalled and carol.calls[-1].was_answered, 60_000)
+    carol.hang_up(carol.calls[-1])
+    scene.run(10_000)
+    assert list(scene.store.each_talk()) == []

@@ -2,8 +2,8 @@
 
 LMDB has no checksums. It follows what a page says: a page that is not what it should be can end the process, and so
 does one past the end of a truncated file. `damages` walks all pages that can be reached and sees that each is there once,
-is the one that it says it is, has its nodes inside, side by side and without a gap, and its keys in order and between those of
-its neighbours; so a damaged file is refused with a message that names what is hit.
+is the one that it says it is, has its nodes inside, side by side and without a gap, and its keys in order and between
+those of its neighbours; so a damaged file is refused with a message that names what is hit.
 It takes some seconds for a gigabyte, and looks neither into records nor at pages that are free: a record that can be
 read, but is not what was written, is not found.
 
