@@ -33,7 +33,6 @@ def play(folder: Path, *, seed: int, seconds: float, callers: int, kills: int, w
                 print(f"  {workers} worker{'s' * (workers > 1)}, epoch {number} "
                       f"({time.monotonic() - began:.0f} s): {figures(town.counts)}", flush=True)
             if town.wrong:
-                print("\n".join(town.wrong), flush=True)
                 break
         if not town.wrong:
             damage(town, die, 20 if seconds > 60 else 5)
@@ -41,13 +40,16 @@ def play(folder: Path, *, seed: int, seconds: float, callers: int, kills: int, w
         town.lost([str(failure)])
     finally:
         town.close()
+    if show and town.wrong:
+        print("\n".join(town.wrong), flush=True)
     return town
 
 
 def figures(counts: Counter[str]) -> str:
     """The counts in one line."""
     order = ("kills", "stops", "ends", "full disks", "steps", "boots", "damaged", "refused", "acknowledged", "recalled")
-    return ", ".join(f"{counts[name]} {name}" for name in (*order, "lost", "twice") if counts[name] or name in ("lost", "twice"))
+    always = ("lost", "twice")
+    return ", ".join(f"{counts[name]} {name}" for name in (*order, *always) if counts[name] or name in always)
 
 
 def main() -> int:
@@ -75,7 +77,7 @@ def main() -> int:
         wrong += town.wrong
     print(f"crash: {figures(counts)}")
     if wrong:
-        print("\n".join(wrong), f"crash: again with --seed {chosen.seed}; data and logs are in {folder}", sep="\n", file=sys.stderr)
+        print(f"crash: again with --seed {chosen.seed}; data and logs are in {folder}", file=sys.stderr)
         return 1
     shutil.rmtree(folder)
     return 0

@@ -15,13 +15,14 @@ from peers.phones import now
 from .town import Town
 
 DAY = 86_400_000
+WRITTEN_AGAIN = 3_000  # ms after there is room again, by which all is written
 STEPS = (-400 * DAY, -13 * DAY, -3 * 3_600_000, -60_000, 60_000, 3 * 3_600_000, 400 * DAY)
 
 
 def kill_all(town: Town, die: random.Random) -> None:
     """kill -9 of the server with all of its workers."""
     town.server.kill()
-    town.counts["kills"] += 1
+    _killed(town)
     town.restart()
 
 
@@ -32,7 +33,7 @@ def kill_supervisor(town: Town, die: random.Random) -> None:
         return
     os.kill(town.server.pid, signal.SIGKILL)
     town.server.wait(5)
-    town.counts["kills"] += 1
+    _killed(town)
     town.restart()
 
 
@@ -45,7 +46,7 @@ def kill_worker(town: Town, die: random.Random) -> None:
     if workers:
         with suppress(ProcessLookupError):
             os.kill(die.choice(workers), signal.SIGKILL)
-            town.counts["kills"] += 1
+            _killed(town)
 
 
 def stop_and_go(town: Town, die: random.Random) -> None:
@@ -79,13 +80,20 @@ def full_disk(town: Town, die: random.Random) -> None:
     town.live(lambda: False, die.uniform(0.1, 0.5), "")
     town.counts["full disks"] += 1
     if die.random() < 0.5:
-        # A call that was answered meanwhile is a call; that it ends its watch could not be written by anybody.
-        town.unwritten.append((began, now()))
+        town.full = (began, now())
         kill_all(town, die)
         return
     for process in town.family():
         with suppress(ProcessLookupError, PermissionError):
             resource.prlimit(process, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    town.full = (began, now())
+
+
+def _killed(town: Town) -> None:
+    """Count it. Of a call that was answered while the disk was full it may not be written yet that it ended its watch."""
+    town.counts["kills"] += 1
+    if now() < town.full[1] + WRITTEN_AGAIN:
+        town.unwritten.append(town.full)
 
 
 def step(town: Town, die: random.Random) -> None:
@@ -97,7 +105,7 @@ def step(town: Town, die: random.Random) -> None:
 def boot(town: Town, die: random.Random) -> None:
     """kill -9, and the machine comes back with a clock that says anything up to the right time."""
     town.server.kill()
-    town.counts["kills"] += 1
+    _killed(town)
     town.counts["boots"] += 1
     town.machine.boot()
     town.machine.set(min(die.choice(STEPS), 0))

@@ -132,6 +132,7 @@ class Town:
         self.port = HERE.free_port()
         self.counts: Counter[str] = Counter()
         self.wrong: list[str] = []
+        self.full = (0, 0)  # when the disk was full last
         self.unwritten: list[tuple[int, int]] = []
         self._started = 0
         self.server = self._serve()
