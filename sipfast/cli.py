@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from . import __version__
-from .config import Config, load, settings
+from .config import Config, Source, load, settings
 from .errors import ConfigError, ParseError, SipFastError, StoreError, TransportError
+from .printable import printable, text_of
 
 log = logging.getLogger("sipfast.cli")
 
@@ -31,7 +32,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print it and exit with status 2."""
-        self.exit(WRONG, f"{self.prog}: {message}; see {self.prog} --help\n")
+        self.exit(WRONG, f"{self.prog}: {printable(message)}; see {self.prog} --help\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -87,6 +88,12 @@ def command_line() -> Parser:
         help="a SIP server behind this one, and by commas others that stand in for it; DOMAIN=sip:... for one domain only",
     )
     command.add_argument("--workers", metavar="N", type=int, help="processes that serve together (0: one a core)")
+    command.add_argument(
+        "--default-period",
+        metavar="SECONDS",
+        type=int,
+        help="offer redial for so long to every call to somebody who is not there (0: only where its Expires asks for it)",
+    )
     command.add_argument("--log-level", metavar="LEVEL", help="debug, info, warning or error (info)")
     command.set_defaults(run=serve)
 
@@ -145,14 +152,18 @@ def serve(arguments: argparse.Namespace) -> int:
         "upstream": [upstream_flag(text) for text in arguments.upstream] if arguments.upstream else None,
         "workers": arguments.workers,
         "log_level": arguments.log_level,
+        "redial.default_period": arguments.default_period,
     }
-    config = load(arguments.config, {key: value for key, value in flags.items() if value is not None})
+    given = {key: value for key, value in flags.items() if value is not None}
+    config = load(arguments.config, given)
     from .server import logs, signals, supervisor
 
     logs.setup(config.log_level)
     signals.take_over("stopped", process=os.getpid(), served=False)
     try:
         supervisor.serve(config, announce)
+    except ConfigError as error:  # what only shows at the start: a name that cannot be resolved
+        raise ConfigError(Source(arguments.config, given).blame(error.key, error.reason)) from None
     except SipFastError:
         raise
     except Exception:
@@ -316,8 +327,7 @@ def check_config(arguments: argparse.Namespace) -> int:
     defaults = dict(settings(Config()))
     rows = []
     for key, value in settings(config):
-        shown = json.dumps(value, ensure_ascii=False)
-        rows.append((key, printable(shown), "" if defaults.get(key) == value else "set"))
+        rows.append((key, as_json(value), "" if defaults.get(key) == value else "set"))
     print(f"{arguments.file}: good")
     return print_table(("key", "value", ""), rows, "")
 
@@ -361,18 +371,6 @@ def aor(text: str) -> bytes:
 def person(address: bytes) -> str:
     """An AOR as people write it."""
     return text_of(address).removeprefix("sip:")
-
-
-def text_of(wire: bytes) -> str:
-    """Wire bytes as text that cannot drive a terminal."""
-    return printable(wire.decode("utf-8", "backslashreplace"))
-
-
-def printable(text: str) -> str:
-    """Text with what is not printable as escapes."""
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def source(packed: bytes) -> str:
@@ -431,7 +429,7 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], empty: str
     if not rows:
         print(empty)
         return DONE
-    lines = [header, *rows]
+    lines = [header, *([printable(cell) for cell in row] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     for line in lines:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
@@ -440,6 +438,12 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], empty: str
 
 def print_json(rows: Iterable[dict[str, Any]]) -> int:
     """All rows as one JSON array, a row a line."""
-    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    lines = [as_json(row) for row in rows]
     print("[" + ",\n ".join(lines) + "]")
     return DONE
+
+
+def as_json(value: object) -> str:
+    """JSON with escapes, which a reader takes back, for all that is not printable; json.dumps leaves C1 controls alone."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if text.isprintable() else "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)

@@ -12,7 +12,7 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -90,8 +90,8 @@ class Storage(Section, frozen=True):
     "power": fsync before the answer, survives a power cut, too."""
     flush_interval: Positive = 1.0
     """With "process": the longest time until what is committed is on the disk."""
-    map_size: Annotated[int, msgspec.Meta(ge=1)] = 64
-    """Most that the store may grow to, in GiB of address space (not of memory)."""
+    map_size: Annotated[int, msgspec.Meta(ge=1, le=65_536)] = 64
+    """Most that the store may grow to, in GiB of address space (not of memory), of which a process has 128 TiB."""
 
 
 class Upstream(Section, frozen=True):
@@ -172,6 +172,7 @@ FLAGS = {
     "upstream": "--upstream",
     "workers": "--workers",
     "log_level": "--log-level",
+    "redial.default_period": "--default-period",
 }
 DEFAULT_PORT = 5060  # RFC 3261 §19.1.2
 
@@ -194,7 +195,9 @@ def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Confi
         place = tree.setdefault(section, {}) if section else tree
         if isinstance(place, dict):  # otherwise the conversion says what is wrong with it
             place[name] = value
-    source = _Source(path, frozenset(overrides or ()))
+    if isinstance(tree.get("log_level"), str):
+        tree["log_level"] = tree["log_level"].lower()
+    source = Source(path, overrides or ())
     try:
         config = msgspec.convert(tree, Config)
     except msgspec.ValidationError as error:
@@ -259,12 +262,12 @@ def settings(config: Config) -> Iterator[tuple[str, Any]]:
     return _settings("", config)
 
 
-class _Source:
-    """Where the keys come from, to put the blame."""
+class Source:
+    """Where the keys come from, to put the blame: a file, and the keys that flags have overridden."""
 
-    def __init__(self, path: Path | None, overridden: frozenset[str]) -> None:
+    def __init__(self, path: Path | None, overridden: Iterable[str]) -> None:
         self.path = path
-        self.overridden = overridden
+        self.overridden = frozenset(overridden)
 
     def blame(self, key: str, reason: str) -> str:
         """One line: file or flag, key, what is wrong with it."""
@@ -276,7 +279,7 @@ class _Source:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8"))
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))  # some editors put a byte order mark in front
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the configuration: {error.strerror}") from None
     except UnicodeDecodeError as error:
@@ -285,7 +288,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: not TOML: {error}") from None
 
 
-def _explain(message: str, tree: dict[str, Any], source: _Source) -> str:
+def _explain(message: str, tree: dict[str, Any], source: Source) -> str:
     """A line for people out of msgspec's message, the value found, and the type that the key has."""
     match = _MSGSPEC_PATH.fullmatch(message)
     what, path = (match["what"], match["path"]) if match else (message, "")

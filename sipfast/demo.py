@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TextIO
 
 from ._parser import Message, parse, parse_address
+from .printable import printable, text_of
 
 HOST = "127.0.0.1"
 DOMAIN = "example.test"
@@ -92,15 +93,15 @@ class Ladder:
 def title(message: Message) -> str:
     """Method, or status and phrase, as the ladder shows it."""
     if message.is_request:
-        return message.method
-    return f"{message.status} {message.reason.partition(',')[0]}"[: COLUMN - 6]
+        return printable(message.method)[: COLUMN - 6]
+    return printable(f"{message.status} {message.reason.partition(',')[0]}")[: COLUMN - 6]
 
 
 def note(message: Message) -> str:
     """The header that tells most about a message."""
     kind = message.method if message.is_request else f"{message.status} {message.method}"
     name = TELLING.get(kind)
-    value = header(message, name) if name else ""
+    value = text_of(message.header(name) or b"") if name else ""
     return f"{name}: {value}" if value else ""
 
 
@@ -209,7 +210,8 @@ class Stage:
                 if got == kind:
                     return message
                 if message.status >= 300:
-                    raise MissingError(f"{phone.user} should have got {kind}, and got {got}: {message.reason}")
+                    told = printable(f"{got}: {message.reason}")
+                    raise MissingError(f"{phone.user} should have got {kind}, and got {told}")
             self.let_pass(left)
         raise MissingError(f"{phone.user} got no {kind} within {PATIENCE:g} s")
 
@@ -338,7 +340,7 @@ def served() -> Iterator[int]:
                 while not answers(port):
                     if server.poll() is not None or time.monotonic() > end:
                         log.seek(0)
-                        told = log.read()[-500:].decode(errors="replace").strip()
+                        told = log.read()[-500:].decode(errors="replace").strip()  # log lines are printable
                         raise MissingError(f"the server did not come up: {told or 'it said nothing'}")
                 yield port
             finally:
@@ -379,8 +381,11 @@ def answers(port: int) -> bool:
 
 def run(argv: Sequence[str], out: TextIO | None = None) -> int:
     """Play the demonstration. 0 only where the whole redial really happened, 1 where something was missing."""
-    parser = argparse.ArgumentParser(prog="sipfast demo", description="Play one redial on loopback and show it.")
-    parser.parse_args(argv)
+    description = "Play one redial on loopback and show it."
+    parser = argparse.ArgumentParser(prog="sipfast demo", description=description, allow_abbrev=False)
+    _, unknown = parser.parse_known_args(argv)
+    if unknown:
+        parser.exit(2, f"{parser.prog}: unrecognized arguments: {' '.join(unknown)}; see {parser.prog} --help\n")
     out = out or sys.stdout
     ladder = Ladder(out, colour=out.isatty() and "NO_COLOR" not in os.environ)
     try:

@@ -49,4 +49,12 @@ class StoreCorrupt(StoreError):
 
 
 class ConfigError(SipFastError):
-    """A wrong key, type or range in the configuration or on the command line."""
+    """A wrong key, type or range in the configuration or on the command line.
+
+    `key` is the dotted key where whoever raises it does not know whether a flag or a file has set it; else "".
+    """
+
+    def __init__(self, reason: str, key: str = "") -> None:
+        super().__init__(f"{key}: {reason}" if key else reason)
+        self.reason = reason
+        self.key = key

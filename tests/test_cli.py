@@ -14,7 +14,8 @@ from command import ROOT, environment, one_line, sipfast_command
 
 import sipfast
 from sipfast._flow import Flow
-from sipfast.cli import duration, printable
+from sipfast.cli import duration
+from sipfast.printable import printable
 from sipfast.records import Binding, Watch
 from sipfast.store.lmdb import LmdbStore
 
@@ -84,6 +85,17 @@ USAGE = {
     "upstream": (["serve", "--upstream", "192.0.2.1:5060"], "--upstream: "),
     "two upstreams for everything": (["serve", "--upstream", "sip:a", "--upstream", "sip:b"], "--upstream: "),
     "one of several upstream addresses": (["serve", "--upstream", "a.example=sip:a,b"], "--upstream: 'b' is not sip:"),
+    "a host that cannot be resolved": (
+        ["serve", "--listen", "udp:no-such-host.invalid:0", "--workers", "1"],
+        "--listen: cannot resolve 'no-such-host.invalid'",
+    ),
+    "the same with several workers": (
+        ["serve", "--listen", "udp:no-such-host.invalid:0", "--workers", "2"],
+        "--listen: cannot resolve 'no-such-host.invalid'",
+    ),
+    "default period": (["serve", "--default-period", "-1"], "--default-period: -1 is not a whole number of at least 0"),
+    "flag of demo": (["demo", "--nonsense", "x"], "demo: unrecognized arguments: --nonsense x"),
+    "unknown command with an escape": (["\x1b[2J"], r"\x1b[2J"),
     "log level": (["serve", "--log-level", "loud"], '--log-level: "loud" is not one of'),
     "no such file": (["serve", "--config", "missing.toml"], "missing.toml: cannot read the configuration"),
     "no such file to check": (["check-config", "missing.toml"], "missing.toml: cannot read the configuration"),
@@ -120,6 +132,23 @@ def test_check_config_says_what_is_wrong_in_one_line(tmp_path):
     path.write_text("[redial]\nmin_perod = 300\n")
     line = one_line(sipfast_command("check-config", path), 2)
     assert line == f"sipfast: {path}: redial.min_perod: unknown key; did you mean min_period?"
+
+
+def test_a_file_is_blamed_for_a_host_that_cannot_be_resolved(tmp_path):
+    path = tmp_path / "sipfast.toml"
+    path.write_text('listen = ["udp:127.0.0.1:0", "udp:no-such-host.invalid:0"]\n')
+    line = one_line(sipfast_command("serve", "--config", path, folder=tmp_path), 2)
+    assert line.startswith(f"sipfast: {path}: listen[1]: cannot resolve 'no-such-host.invalid'")
+
+
+@pytest.mark.parametrize(("gib", "status"), [(65_536, 0), (65_537, 2), (10**12, 2)])
+def test_a_map_size_that_no_process_can_have_is_refused(tmp_path, gib, status):
+    """A process has an address space of 128 TiB (47 bits)."""
+    path = tmp_path / "sipfast.toml"
+    path.write_text(f"[store]\nmap_size = {gib}\n")
+    done = sipfast_command("check-config", path)
+    assert done.returncode == status
+    assert status == 0 or "store.map_size: " in one_line(done, 2)
 
 
 # watches
@@ -165,6 +194,23 @@ def test_watches_as_json(data, arguments):
     assert 3500 <= first["remaining"] <= 3540
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", first["armed_at"])
     assert second["recalled_at"] == second["armed_at"]
+
+
+HOSTILE = "\x1b]0;owned\x07 \x9b2J \x7f \u202e"
+
+
+def test_what_a_phone_said_cannot_drive_the_terminal(tmp_path):
+    """Its reason phrase is the last result."""
+    store = LmdbStore(tmp_path / "data")
+    store.put_watch(Watch(BOB, ALICE, now(), now() + HOUR, b"c", b"sip:alice@192.0.2.1", last_result=HOSTILE))
+    store.commit()
+    store.close()
+    table = sipfast_command("watches", "--data", tmp_path / "data").stdout
+    rows = sipfast_command("watches", "--json", "--data", tmp_path / "data").stdout
+    for text in (table, rows):
+        assert text.replace("\n", "").isprintable()
+    assert r"\x1b]0;owned\x07 \x9b2J \x7f \u202e" in table
+    assert json.loads(rows)[0]["last_result"] == HOSTILE  # a program reads what it was
 
 
 def test_an_empty_list_says_so(tmp_path):

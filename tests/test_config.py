@@ -23,6 +23,8 @@ GOOD = {
         {"upstream[0].uri": ("sip:10.0.0.5", "sip:10.0.0.6:5070"), "upstream[0].timeout": 2.5},
     ),
     "an hour is the most that min_expires may be": ("[registrar]\nmin_expires = 3600", {}),
+    "a byte order mark": ('\ufeffadvertise = "sip.example"', {"advertise": "sip.example"}),
+    "a level in capitals": ('log_level = "WARNING"', {"log_level": "warning"}),
     "domains": ('domains = ["example.com", "192.0.2.1", "[2001:db8::1]", "pbx_1.local"]', {}),
 }
 
@@ -41,6 +43,7 @@ BAD = {
     "table for a list of tables": ("[upstream]", "upstream: {} is not a list of tables"),
     "choice": ('[redial]\norder = "seriel"', 'redial.order: "seriel" is not one of "'),
     "below its range": ("[redial]\nmin_period = 0", "redial.min_period: 0 is not a whole number of"),
+    "more than an address space": ("[store]\nmap_size = 65537", "store.map_size: 65537 is not a whole number of at"),
     "above its range": ("[registrar]\nmin_expires = 3601", "registrar.min_expires: 3601 is not a whole"),
     "not above its limit": ("[store]\nflush_interval = 0", "store.flush_interval: 0 is not a number above 0"),
     "infinite": ("[store]\nflush_interval = inf", "store.flush_interval: inf is not a number of seconds"),

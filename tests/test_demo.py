@@ -71,7 +71,20 @@ def test_colour_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch):
     assert "\x1b[" not in plain.getvalue()
 
 
-def test_wrong_arguments():
+def test_nothing_from_the_wire_drives_the_terminal():
+    out = io.StringIO()
+    ladder = demo.Ladder(out, colour=False)
+    for start in ("SIP/2.0 480 \x1b[2J\x9b2J", "SIP/2.0 200 \x1b]0;owned\x07"):
+        lines = [start, "Via: SIP/2.0/UDP h;branch=z9hG4bKx", "From: <sip:a@h>;tag=1", "To: <sip:b@h>;tag=2"]
+        lines += ["Call-ID: c", "CSeq: 1 REGISTER", "Contact: <sip:\x1b[31m@h>", "Call-Info: <x\x1b[31m>", "", ""]
+        ladder.arrow(True, False, demo.parse("\r\n".join(lines).encode()))
+    text = out.getvalue()
+    assert "480" in text and "200" in text
+    assert text.replace("\n", "").isprintable()
+
+
+def test_wrong_arguments(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit) as stopped:
         demo.run(["--nonsense"])
     assert stopped.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1

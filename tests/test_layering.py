@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "sipfast"
 
-LEAVES = {"errors", "config", "records", "metrics"}
+LEAVES = {"errors", "config", "records", "metrics", "printable"}
 CORE = {"_flow", "_uri", "_parser", "_wheel", "_writer", "_transaction"}
 STORE = {"store.protocol"}
 STORES = {"store", "store.protocol", "store.memory", "store.lmdb", "store.redis", "store.upgrade"}
@@ -26,6 +26,7 @@ ARROWS: dict[str, set[str]] = {
     "config": set(),
     "records": set(),
     "metrics": set(),
+    "printable": set(),
     "_records": {"_uri"},
     "_batch": set(),
     "_flow": set(),
@@ -105,7 +106,7 @@ ARROWS: dict[str, set[str]] = {
     "": set(),
 }
 
-OURS_OF_LEAVES = {"config": {"errors"}, "records": {"errors"}, "metrics": {"errors"}, "errors": set()}
+OURS_OF_LEAVES = {"config": {"errors"}, "records": {"errors"}, "metrics": {"errors"}, "errors": set(), "printable": set()}
 
 # The core does no I/O and reads no clock.
 DEVICES = {"asyncio", "socket", "select", "selectors", "time", "datetime", "uvloop", "signal", "subprocess"}

@@ -24,7 +24,7 @@ from typing import NoReturn
 from .. import __version__
 from ..config import MOST_WORKERS, Config, Listener
 from ..errors import ConfigError, SipFastError, StoreError
-from ..transport.udp import listener_for, open_shared
+from ..transport.udp import listener_for
 from . import bus, clock, signals, worker
 
 log = logging.getLogger(__name__)
@@ -50,8 +50,8 @@ def serve(config: Config, announce: Callable[[str], object]) -> None:
         raise ConfigError(f"workers: only Linux spreads datagrams over the sockets of {count} workers; use 1")
     with ExitStack() as stack:
         sockets = []
-        for listen in config.listen:
-            sockets.append(open_shared(listen, count))
+        for index in range(len(config.listen)):
+            sockets.append(worker.open_listener(config, index, count))
             for opened in sockets[-1]:
                 stack.callback(opened.close)
         listeners = [listener_for(each[0], config.advertise) for each in sockets]

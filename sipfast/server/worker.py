@@ -27,7 +27,7 @@ from ..engine import Engine
 from ..errors import ConfigError, StoreError
 from ..store.lmdb import LmdbStore
 from ..store.protocol import Store
-from ..transport.udp import Complaints, listener_for, open_socket, primary_address, resolve_all
+from ..transport.udp import Complaints, listener_for, open_shared, open_socket, primary_address, resolve_all
 from . import clock, signals
 from .bus import Bus
 
@@ -80,7 +80,7 @@ def serve_with_others(config: Config, place: Place, ready: Callable[[], object])
 
 async def _serve(config: Config, announce: Callable[[str], object]) -> None:
     with ExitStack() as stack:
-        sockets = [open_socket(listen) for listen in config.listen]
+        sockets = [open_listener(config, index)[0] for index in range(len(config.listen))]
         for opened in sockets:
             stack.callback(opened.close)
         listeners = [listener_for(opened, config.advertise) for opened in sockets]
@@ -214,6 +214,15 @@ def open_ringing(config: Config) -> mmap.mmap | bytearray:
     except OSError as error:
         log.warning("ringing-not-kept", extra={"sip": {"file": str(path), "error": error.strerror or str(error)}})
         return bytearray(RINGING_SIZE)
+
+
+def open_listener(config: Config, index: int, count: int = 1) -> list[socket.socket]:
+    """The sockets of `listen[index]`, one for each worker. Raises TransportError, or ConfigError, naming the key."""
+    listen = config.listen[index]
+    try:
+        return [open_socket(listen)] if count == 1 else open_shared(listen, count)
+    except ConfigError as error:
+        raise ConfigError(error.reason, f"listen[{index}]") from None
 
 
 def served_domains(config: Config, listeners: Sequence[Listener]) -> list[str]:
