@@ -19,8 +19,8 @@ help: ## list the targets
 
 build: $(VENV)/.built ## virtual environment, compiled modules, editable install
 
-run: build ## start the server on UDP 5060 (ARGS="..." for sipfast serve)
-	$(BIN)/sipfast serve $(ARGS)
+run: build ## start the server on UDP 5060, and say what to do with it (ARGS="..." for sipfast serve)
+	@$(BIN)/sipfast serve --hints $(ARGS)
 
 test: build ## all tests; installs the SIP programs that they talk to, where it may
 	ci/install-peers.sh

@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
@@ -95,6 +96,7 @@ def command_line() -> Parser:
         help="offer redial for so long to every call to somebody who is not there (0: only where its Expires asks for it)",
     )
     command.add_argument("--log-level", metavar="LEVEL", help="debug, info, warning or error (info)")
+    command.add_argument("--hints", action="store_true", help="say how to stop it and what to try (so on a terminal)")
     command.set_defaults(run=serve)
 
     listing(commands, "watches", "who waits for whom", list_watches, "cancel", ("CALLEE", "CALLER"), cancel_watch)
@@ -158,10 +160,11 @@ def serve(arguments: argparse.Namespace) -> int:
     config = load(arguments.config, given)
     from .server import logs, signals, supervisor
 
+    hints = start_hints(config) if arguments.hints or sys.stdout.isatty() else ""
     logs.setup(config.log_level)
     signals.take_over("stopped", process=os.getpid(), served=False)
     try:
-        supervisor.serve(config, announce)
+        supervisor.serve(config, lambda line: announce(line + hints))
     except ConfigError as error:  # what only shows at the start: a name that cannot be resolved
         raise ConfigError(Source(arguments.config, given).blame(error.key, error.reason)) from None
     except SipFastError:
@@ -178,6 +181,36 @@ def announce(line: str) -> None:
         print(line, flush=True)
     except OSError:
         silence()
+
+
+def start_hints(config: Config) -> str:
+    """What somebody who sees the server for the first time wants to know."""
+    program = sys.argv[0] if Path(sys.argv[0]).name == OWN_PROGRAM else OWN_PROGRAM
+    where = "" if config.store.data == Config().store.data else f" --data {shlex.quote(config.store.data)}"
+    redial = config.redial
+    if not redial.enabled:
+        asks = "Redial is off (redial.enabled)."
+    elif redial.default_period:
+        asks = f"Redial: whoever calls somebody that is not there is called back, for {duration(redial.default_period)}."
+    else:
+        asks = (
+            f"Redial: only for calls with an Expires of {redial.min_period} or more, and phones send none; "
+            "--default-period 3600 is for every call."
+        )
+    lines = [
+        "",
+        f"Stop it by Ctrl-C. What it knows stays in {Path(config.store.data).absolute()} and is there at the next start.",
+        asks,
+        "Try it: let two phones register here, by any user name and password. And in another terminal:",
+    ]
+    commands = {
+        "demo": "a whole redial, with a server and two phones of its own",
+        f"bindings list{where}": "who is registered",
+        f"watches list{where}": "who waits for whom",
+    }
+    width = max(map(len, commands))
+    lines += [f"  {program} {command.ljust(width)}  {what}" for command, what in commands.items()]
+    return "\n".join(printable(line) for line in lines)
 
 
 def upstream_flag(text: str) -> dict[str, Any]:
