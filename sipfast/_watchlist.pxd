@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t, uint64_t
 from ._records cimport StoredWatch, WatchEntry
 from ._waiting cimport Waiting
 from ._wheel cimport Timed, Wheel
+from .events cimport Events
 
 cdef enum:
     # Timer kinds
@@ -16,6 +17,7 @@ cdef enum:
 cdef class Watchlist(Timed):
     cdef public object _settings, _store
     cdef public Wheel _wheel
+    cdef Events _events
     cdef bint _enabled
     cdef Waiting _waiting                # pairs with the timers of their watches
     # Written since the last commit: None is a removal
@@ -33,7 +35,7 @@ cdef class Watchlist(Timed):
     cpdef bint _may_arm(self, bytes caller, bytes callee) except *
     cdef StoredWatch _changed(self, const WatchEntry *entry, tuple pair)
     cpdef _put(self, tuple pair, bytes record, bint new=*)
-    cpdef bint _remove(self, tuple pair, str reason) except *
+    cpdef bint _remove(self, tuple pair, str reason, str answer=*, str result=*) except *
     cdef _wrote(self, tuple pair, bytes record)
     cpdef _keep_talk(self, bytes callee, talk)
     cpdef _write_again(self, int64_t now)

@@ -1,6 +1,7 @@
 from . import config
 from ._records import StoredWatch
 from ._wheel import Timed, Wheel
+from .events import Events
 from .records import Talk
 from .store.protocol import Store
 
@@ -14,7 +15,7 @@ class Watchlist(Timed):
     _wheel: Wheel
     _touched: dict[Pair, bytes | None]
     _lost: dict[Pair, bytes | None]
-    def __init__(self, settings: config.Redial, store: Store, wheel: Wheel) -> None: ...
+    def __init__(self, settings: config.Redial, store: Store, wheel: Wheel, events: Events | None = None) -> None: ...
     def _watch(self, pair: Pair) -> StoredWatch | None:
         """The pair's watch, as it is or is to be written again."""
 
@@ -31,7 +32,7 @@ class Watchlist(Timed):
         """Whether the limits leave room for one more watch."""
 
     def _put(self, pair: Pair, record: bytes, new: bool = True) -> None: ...
-    def _remove(self, pair: Pair, reason: str) -> bool: ...
+    def _remove(self, pair: Pair, reason: str, answer: str = "", result: str = "") -> bool: ...
     def _keep_talk(self, callee: bytes, talk: Talk | None) -> None: ...
     def _write_again(self, now: int) -> None:
         """Write what has happened, and was lost with a batch."""

@@ -7,18 +7,14 @@ Nearly every REGISTER and every call is of people for whom nobody waits, and non
 for whom is known from memory (`_waiting.pyx`).
 """
 
-import logging
-
 from libc.stdint cimport int64_t
 
 from ._records cimport StoredWatch, WatchEntry, bytes_of, same_piece, stored_watch, written_watch
 from ._waiting cimport Waiting
 from ._wheel cimport Timed, Wheel
+from .events cimport ENDED, Events
 
 from .errors import StoreCorrupt
-
-log = logging.getLogger("sipfast.redial")
-
 
 def by_age(StoredWatch watch):
     return watch.at.armed_at, bytes_of(watch.at.caller)
@@ -27,7 +23,8 @@ def by_age(StoredWatch watch):
 cdef class Watchlist(Timed):
     """Watches and talks: read, written, noted, and written again."""
 
-    def __init__(self, settings, store, Wheel wheel):
+    def __init__(self, settings, store, Wheel wheel, Events events=None):
+        self._events = events or Events(wheel)
         self._settings = settings
         self._store = store
         self._wheel = wheel
@@ -100,13 +97,14 @@ cdef class Watchlist(Timed):
         self._wrote(pair, record)
         self._store.put_watch_record(pair[0], pair[1], record, new)
 
-    cpdef bint _remove(self, tuple pair, str reason) except *:
+    cpdef bint _remove(self, tuple pair, str reason, str answer="", str result="") except *:
+        """`answer`: what the caller's phone said to the last REFER, `result`: what came of it where the caller says so."""
         self._untime(pair)
         self._wrote(pair, None)
         if not self._store.delete_watch(pair[0], pair[1]):
             return False
-        if log.isEnabledFor(logging.DEBUG):
-            log.debug("watch-ended", extra={"sip": {"callee": pair[0], "caller": pair[1], "reason": reason}})
+        if not result and self._events.wants(ENDED):
+            self._events.add("watch-ended", {"callee": pair[0], "caller": pair[1], "reason": reason})
         return True
 
     cdef _wrote(self, tuple pair, bytes record):

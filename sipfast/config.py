@@ -139,6 +139,8 @@ class Config(Section, frozen=True):
     workers: Annotated[int, msgspec.Meta(ge=0, le=MOST_WORKERS)] = 0
     """Processes that serve together; 0: one for each core that this process may use."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_registrations: bool = True
+    """A line for each AOR that gets its first binding, or loses its last one."""
     timers: Timers = Timers()
     registrar: Registrar = Registrar()
     redial: Redial = Redial()

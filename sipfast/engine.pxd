@@ -7,6 +7,7 @@ from ._parser cimport Message, Uri, Via
 from ._transaction cimport ServerTransaction, TransactionLayer
 from ._wheel cimport Wheel
 from .destination cimport Destination
+from .events cimport Events
 from .learning cimport Learning
 from .location cimport Location
 from .mid_registrar cimport MidRegistrar
@@ -26,6 +27,8 @@ cdef class Outbox(Sink):
 cdef class Engine(Receiver):
     cdef readonly object store
     cdef readonly Redial redial
+    cdef Events events
+    cdef bint registrations              # are told, too
     cdef readonly Wheel wheel
     cdef readonly Location location
     cdef TransactionLayer transactions
@@ -49,6 +52,7 @@ cdef class Engine(Receiver):
     cdef uint64_t secret
     cdef ServerTransaction current       # of the request being handled
     cdef bint local_callers
+    cdef Message remarked                # has been logged
     cdef int64_t remark_at               # the next refusal of a domain may be logged again
     cdef int64_t complain_at             # the next failure of the store may be logged again
     # Of several workers
@@ -91,6 +95,12 @@ cdef class Engine(Receiver):
     cdef bytes path_lines(self, Message request, Flow flow)
     cdef int remark(self, Message request, Uri *uri, int64_t now) except -1
     cdef int to_self(self, ServerTransaction server, Message request, Flow flow, int64_t now) except -1
+    # For people: an AOR got its first binding or lost its last one; a call that failed armed nothing; a request was refused.
+    cdef int registered(self, bytes aor, Flow flow, int64_t now) except -1
+    cdef int gone(self, bytes aor, str why) except -1
+    cdef int unwatched(self, ResponseContext context, int status) except -1
+    cdef int not_watched(self, bytes caller, bytes callee, str why) except -1
+    cdef int refused(self, Message request, Flow flow, int status, bytes extra) except -1
     cdef int respond(self, ServerTransaction server, Message request, Flow flow, int status, bytes extra,
                      int64_t now) except -1
     cdef int unbound(self, ServerTransaction server, Message request, Flow flow, bytes caller, bytes callee,

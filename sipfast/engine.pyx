@@ -48,6 +48,7 @@ from ._parser cimport (
 from ._refer cimport make_referrer
 from ._token cimport TOKEN_NONE
 from ._transaction cimport (
+    OUTCOME_UNREACHABLE,
     VERDICT_NEW,
     VERDICT_UNMATCHED,
     ServerTransaction,
@@ -56,6 +57,7 @@ from ._transaction cimport (
 from ._wheel cimport Timed, Wheel
 from ._writer cimport make_response, stateless_tag
 from .destination cimport Destination
+from .events cimport GONE, NOT_ARMED, REGISTERED, Events
 from .learning cimport Learning
 from .location cimport Location
 from .mid_registrar cimport MidRegistrar
@@ -116,17 +118,22 @@ cdef class Housekeeping(Timed):
     cdef object store
     cdef Outbound outbound
     cdef Wheel wheel
+    cdef Engine engine
 
     cpdef int expired(self, int kind, object payload, int64_t now) except -1:
         self.wheel.schedule(now + SWEEP_INTERVAL, self, SWEEP)
-        self.store.sweep_bindings(now, SWEEP_RECORDS)
+        cdef list gone = []
+        self.store.sweep_bindings(now, SWEEP_RECORDS, gone)
+        for aor in gone:
+            self.engine.gone(aor, "its registration ran out")
         for move in self.outbound.expire(now):
             self.store.delete_move(move)
         return 0
 
 
-cdef Housekeeping make_housekeeping(store, Outbound outbound, Wheel wheel):
+cdef Housekeeping make_housekeeping(Engine engine, store, Outbound outbound, Wheel wheel):
     cdef Housekeeping housekeeping = Housekeeping.__new__(Housekeeping)
+    housekeeping.engine = engine
     housekeeping.store = store
     housekeeping.outbound = outbound
     housekeeping.wheel = wheel
@@ -158,6 +165,7 @@ cdef class Engine(Receiver):
         self.peers = Peers(config.peer, upstream_addresses(config, hosts))
         self.location = Location(store, [listener.family for listener in listeners],
                                  {name: addresses[0] for name, addresses in hosts.items()}, self.peers)
+        self.registrations = config.log_registrations
         self.local_callers = config.redial.callers == "local"
         self.worker = worker
         self.workers = workers
@@ -172,6 +180,7 @@ cdef class Engine(Receiver):
         key = self.store.secret()
         self.secret = <uint64_t>int.from_bytes(key[:8], "big")
         self.wheel = Wheel(now)
+        self.events = Events(self.wheel)
         self.outbound = Outbound(Tokens(key, self.listeners), self.sent_by)
         self.router = make_router(config, self.listeners, self.domains, self.location, self.outbound.tokens, self.hosts)
         self.upstreams = self.router.upstreams
@@ -196,12 +205,13 @@ cdef class Engine(Receiver):
             self._post_upstream(b"%d" % self.worker, -1)
         referrer = make_referrer(self.transactions, self.sent_by, os.urandom(16))
         if self.workers == 1:
-            self.redial = Redial(config.redial, self.store, self.wheel, self.location, referrer)
+            self.redial = Redial(config.redial, self.store, self.wheel, self.location, referrer, self.events)
         else:
             self.redial = SharedRedial(config.redial, self.store, self.wheel, self.location, referrer,
-                                       worker=self.worker, workers=self.workers, post=self._post, resumed=self.resumed)
+                                       worker=self.worker, workers=self.workers, post=self._post, resumed=self.resumed,
+                                       events=self.events)
         if self.worker == 0:                  # one sweeps for all
-            self.housekeeping = make_housekeeping(self.store, self.outbound, self.wheel)
+            self.housekeeping = make_housekeeping(self, self.store, self.outbound, self.wheel)
             self.wheel.schedule(now + SWEEP_INTERVAL, self.housekeeping, SWEEP)
         self.proxy.started = now
         self.redial.start(now)
@@ -228,7 +238,7 @@ cdef class Engine(Receiver):
             self.keepalives += 1              # RFC 5626 §4.4.1 and what phones behind a NAT send
             return 0
         message = parse_message(data)
-        self.current = None
+        self.current = self.remarked = None
         try:
             if message.error:
                 return self.refuse(message, flow)
@@ -296,6 +306,8 @@ cdef class Engine(Receiver):
             while self.redial.committed(now):
                 self.store.commit()
             self.transactions.settle()
+            if self.events.waiting:
+                self.events.tell()
         except StoreError as error:
             self._store_failed(error, now)
         self.promises.clear()
@@ -316,6 +328,7 @@ cdef class Engine(Receiver):
     def _store_failed(self, error, int64_t now):
         # All of the batch's writes are lost: take back the answers that promised them.
         self.failed_commits += 1
+        self.events.drop()
         if now >= self.complain_at:           # a full disk fails every batch
             self.complain_at = now + COMPLAIN_EVERY
             log.error("store-failed", extra={"sip": {"error": str(error), "failures": self.failed_commits}})
@@ -431,6 +444,8 @@ cdef class Engine(Receiver):
 
     cdef int answer(self, Message request, Flow flow, int status, bytes extra) except -1:
         self.stateless += 1
+        if status >= 400:
+            self.refused(request, flow, status, extra)
         return self.outbox.send(
             make_response(request, status, flow, stateless_tag(request, self.secret), extra, None, b""),
             answer_flow(request, flow))
@@ -531,7 +546,12 @@ cdef class Engine(Receiver):
         if self.registrar.moves:
             self.moved(self.registrar.moves, now)
         if self.registrar.newly_bound:
+            self.registered(aor, flow, now)
             self.redial.callee_bound(aor, now)
+        elif self.registrar.newly_unbound:
+            self.gone(aor, "its phone has logged out")
+        elif self.registrar.refused:
+            self.refused(request, flow, self.registrar.refused, b"")
         return 0
 
     cdef int hop_by_hop(self, Message request, Flow flow, RoutePlan *plan, Uri *uri, bint in_dialog,
@@ -636,6 +656,7 @@ cdef class Engine(Receiver):
         if caller is not None:
             self._started(request, caller, callee, now)
             self.redial.call_failed(caller, callee, request.text(request.call_id), 503, now)
+            self.not_watched(caller, callee, "the upstream is down")
         return self.respond(server, request, flow, 503, self.destination.dead.retry_after(), now)
 
     def _lost(self, ResponseContext context, int64_t now):
@@ -682,6 +703,7 @@ cdef class Engine(Receiver):
         # Once in a while: anybody may ask for anything.
         if now >= self.remark_at:
             self.remark_at = now + COMPLAIN_EVERY
+            self.remarked = request
             log.warning("domain-not-served", extra={"sip": {
                 "host": request.text(uri.host).decode("ascii", "replace"), "method": request.text(request.method_name).decode("ascii"),
                 "keys": "domains, [[upstream]], [[peer]]"}})
@@ -707,7 +729,53 @@ cdef class Engine(Receiver):
 
     cdef int respond(self, ServerTransaction server, Message request, Flow flow, int status, bytes extra,
                      int64_t now) except -1:
+        if status >= 400:
+            self.refused(request, flow, status, extra)
         return server.respond(make_response(request, status, flow, server.tag(), extra, None, b""), status, now)
+
+    # ---- what people are told (events.pyx)
+
+    cdef int registered(self, bytes aor, Flow flow, int64_t now) except -1:
+        if self.registrations and self.events.wants(REGISTERED):
+            binding = self.location.lookup(aor, now)[0]
+            self.events.add("registered", {"aor": aor, "contact": binding.contact, "peer": peer_of(flow),
+                                           "seconds": (<int64_t>binding.expires - now) // 1000})
+        return 0
+
+    cdef int gone(self, bytes aor, str why) except -1:
+        if self.registrations and self.events.wants(GONE):
+            self.events.add("gone", {"aor": aor, "why": why})
+        return 0
+
+    cdef int unwatched(self, ResponseContext context, int status) except -1:
+        cdef str why = None
+        if context.best_status == OUTCOME_UNREACHABLE:
+            why = "the callee's phone is registered, and cannot be reached"
+        elif status == 404 and context.group is not None:
+            why = "the upstream says 404, and the callee has never been seen registered"
+        elif status == 480:
+            why = "the callee's phone is registered, and says 480 itself"
+        elif status == 486 or status == 600:
+            why = "the callee is busy, which is not watched"
+        elif status == 408:
+            why = "the callee does not answer, which is not watched"
+        if why is not None and self.events.wants(NOT_ARMED) and not self.redial.is_recalling(
+                context.caller, context.callee):
+            self.events.add("call-not-watched", {"callee": context.callee, "caller": context.caller, "why": why})
+        return 0
+
+    cdef int not_watched(self, bytes caller, bytes callee, str why) except -1:
+        if self.events.wants(NOT_ARMED):
+            self.events.add("call-not-watched", {"callee": callee, "caller": caller, "why": why})
+        return 0
+
+    cdef int refused(self, Message request, Flow flow, int status, bytes extra) except -1:
+        cdef str why = ""
+        if self.remarked is request:          # that line says more
+            return 0
+        if extra and b'"' in extra:           # of a Warning
+            why = extra.split(b'"')[1].decode("utf-8", "replace")
+        return self.events.refused(status, request.method, request.text(request.method_name), peer_of(flow), why)
 
     # ---- redial's wires
 
@@ -717,6 +785,8 @@ cdef class Engine(Receiver):
         cdef object offer = None
         if caller is not None:
             offer = self.redial.unavailable(request, flow, caller, callee, self.is_local(request), now)
+        elif callee is not None:
+            self.not_watched(canonical_aor(request.p, &request.sender.uri), callee, "it comes from the upstream")
         return self.not_here(server, request, flow, offer, now)
 
     cdef bint is_local(self, Message request) except -1:
@@ -770,6 +840,7 @@ cdef class Engine(Receiver):
                 self.not_here(context.server, context.request, context.flow, offer, now)
                 return True
             return False
+        self.unwatched(context, status)
         self.redial.call_failed(context.caller, context.callee, context.request.text(context.request.call_id),
                                 status, now)
         return False
@@ -777,6 +848,8 @@ cdef class Engine(Receiver):
     cdef bint is_absent(self, bytes callee, int status, int64_t now) except -1:
         # Whether the upstream's answer means that the callee is not logged in.
         if status == 404 and self.store.is_known(callee):
+            if self.location.is_bound(callee, now):
+                self.gone(callee, "its upstream says 404")
             self.store.put_bindings(callee, ())   # what we had learned is out of date: the next REGISTER is a return
             return True
         # With a binding known to us, a 480 is the phone's own word (RFC 3261 §21.4.18): it is there, and declines.
@@ -793,7 +866,10 @@ cdef class Engine(Receiver):
                 return response
             self.learning.learn(request, response, context.flow, aor, now)
             self.moved(self.learning.moves, now)
+            if self.learning.newly_unbound:
+                self.gone(aor, "its phone has logged out")
             if self.learning.newly_bound:
+                self.registered(aor, context.flow, now)
                 self.redial.callee_bound(aor, now)
         except StoreError as error:
             self._store_failed(error, now)
@@ -875,6 +951,10 @@ cdef class Engine(Receiver):
         out.update(self.transactions.counters())
         out.update(self.redial.counters())
         return out
+
+
+cdef bytes peer_of(Flow flow):
+    return (b"[%b]:%d" if flow.family == 6 else b"%b:%d") % (flow.host_text(), flow.port)
 
 
 def by_expiry(move):

@@ -9,6 +9,7 @@ from .location cimport Location
 cdef class Learning:
     cdef Location location
     cdef readonly bint newly_bound       # the last learn() took an AOR from unbound to bound
+    cdef readonly bint newly_unbound     # ... or from bound to unbound
     cdef readonly list moves             # records.Move of phones whose flow the last learn() has changed
     cdef int64_t default_expires         # seconds
     cdef int64_t longest_call            # ms

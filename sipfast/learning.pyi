@@ -10,6 +10,7 @@ class Learning:
     """Keeps the bindings that a registrar behind us has granted in the store."""
 
     newly_bound: bool
+    newly_unbound: bool
     moves: list[Move]
     def __init__(self, settings: config.Registrar, location: Location, longest_call: int = 7_200_000) -> None:
         """`longest_call`: ms that a phone's move to another flow is kept for the calls that it is in."""

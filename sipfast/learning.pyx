@@ -48,7 +48,7 @@ cdef class Learning:
         cdef bytes call_id = request.text(request.call_id)
         cdef int64_t cseq = request.cseq.number, theirs
         cdef list live, named, bindings
-        self.newly_bound = False
+        self.newly_bound = self.newly_unbound = False
         self.moves = []
         if not 200 <= response.status < 300:
             return 0
@@ -65,6 +65,7 @@ cdef class Learning:
         store.put_bindings(aor, bindings)
         # A query or a removal that finds bindings which we had not heard of is no registration.
         self.newly_bound = not live and len(bindings) > 0 and has_live(named, now)
+        self.newly_unbound = len(live) > 0 and not bindings
         return 0
 
     # What the Contacts of the request ask to be bound as; `expires` is `now` where they ask to be removed.

@@ -29,6 +29,8 @@ cdef class Recall(Handler):
     cdef public uint64_t timer
     cdef ClientTransaction refer         # until it is answered
     cdef public bint over
+    cdef str answer                      # of the phone to the REFER, for people
+    cdef int64_t attempt
     # Where several workers share the recalls, see redial_shared.pyx
     cdef public int worker               # the other one that the call goes through
     cdef public bint waited              # for the notice that the call has started
@@ -71,6 +73,8 @@ cdef class Redial(Watchlist):
     cdef _claim_due(self, bytes callee, list watches, int64_t now)
     cdef bint _claim(self, StoredWatch watch, tuple pair, int64_t now) except *
     cpdef _adopt(self, StoredWatch watch, tuple pair, int64_t now)
+    cdef _not_armed(self, bytes caller, bytes callee, str why)
+    cdef _recalled(self, Recall recall, str answer)
     cdef _refer(self, Recall recall, StoredWatch watch, int64_t now)
     cdef refer_answered(self, Recall recall, int status, Message response, int64_t now)
     cpdef _come_to_nothing(self, Recall recall, str result, int64_t now)

@@ -12,6 +12,7 @@ from ._transaction import ClientTransaction, Handler
 from ._watchlist import Pair as Pair
 from ._watchlist import Watchlist
 from ._wheel import Wheel
+from .events import Events
 from .location import Location
 from .records import Talk
 from .store.protocol import Store
@@ -53,7 +54,13 @@ class Redial(Watchlist):
     _armed: set[Pair]
     _counts: dict[str, int]
     def __init__(
-        self, settings: config.Redial, store: Store, wheel: Wheel, location: Location, referrer: Referrer
+        self,
+        settings: config.Redial,
+        store: Store,
+        wheel: Wheel,
+        location: Location,
+        referrer: Referrer,
+        events: Events | None = None,
     ) -> None: ...
     def start(self, now: int) -> None:
         """Take up what the store holds: run timers on, drop what ran out, resume recalls that were in flight."""

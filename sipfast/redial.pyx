@@ -20,8 +20,6 @@ after the claim that it stands for was committed (`committed`), so a crash can r
 repeated one has the Call-ID, tag and CSeq of the first, so a phone that knows it answers 482 (RFC 3261 §8.2.2.2).
 """
 
-import logging
-
 from libc.stdint cimport int64_t, uint64_t
 
 from ._flow cimport MOST_PACKED, Flow
@@ -33,13 +31,12 @@ from ._refer cimport Referrer, contact_of, expires_of, fragment_of
 from ._transaction cimport OUTCOME_UNREACHABLE, ClientTransaction, Handler
 from ._watchlist cimport EXPIRE, REWRITE, REWRITE_AFTER, Watchlist
 from ._wheel cimport LONGEST, Wheel
+from .events cimport ARMED as EVENT_ARMED, ENDED, NOT_ARMED, RECALL as EVENT_RECALL, RECALL_FAILED, Events
 from .location cimport Location
 
 from ._refer import offer, warning
 from .errors import StoreError
 from .records import ARMED, CALLING, NOT_LOGGED_IN, RECALLING, Binding, Talk
-
-log = logging.getLogger("sipfast.redial")
 
 # Timer kinds, besides those of Watchlist
 GUARD = 2  # payload: callee
@@ -81,6 +78,7 @@ cdef class Recall(Handler):
         self.refer_call_id = refer_call_id
         self.call_id = b""
         self.worker = -1
+        self.answer = ""
 
     cpdef int on_response(self, ClientTransaction transaction, Message response, int64_t now) except -1:
         """A response to the REFER."""
@@ -101,8 +99,8 @@ cdef class Recall(Handler):
 cdef class Redial(Watchlist):
     """Arms, claims, expires and cancels watches, and recalls callers. Driven by the engine; all times are ms."""
 
-    def __init__(self, settings, store, Wheel wheel, Location location, Referrer referrer):
-        Watchlist.__init__(self, settings, store, wheel)
+    def __init__(self, settings, store, Wheel wheel, Location location, Referrer referrer, Events events=None):
+        Watchlist.__init__(self, settings, store, wheel, events)
         self._location = location
         self._referrer = referrer
         self._serial = settings.order == "serial"
@@ -223,12 +221,18 @@ cdef class Redial(Watchlist):
 
         `allowed`: the caller is of a domain whose users may arm.
         """
-        cdef int64_t period = expires_of(request)
+        cdef int64_t period = expires_of(request), asked
         cdef Recall recall
         if period == 0:
-            return (None, warning(callee, b"Automatic redial is off")) if self.cancel(caller, callee, now) else None
-        if not self._enabled or not allowed or caller == callee:
-            return None
+            if self.cancel(caller, callee, now):
+                return None, warning(callee, b"Automatic redial is off")
+            return self._not_armed(caller, callee, "its Expires is 0: it asks for none")
+        if not self._enabled:
+            return self._not_armed(caller, callee, "redial is off (redial.enabled)")
+        if not allowed:
+            return self._not_armed(caller, callee, "its caller is of no domain served here (redial.callers)")
+        if caller == callee:
+            return self._not_armed(caller, callee, "its caller calls itself")
         pair = (callee, caller)
         recall = self._recalls.get(pair)
         if recall is not None:
@@ -238,9 +242,12 @@ cdef class Redial(Watchlist):
             watch = self._watch(pair)
             return offer(watch, now) if watch is not None else None
         if period < <int64_t>self._settings.min_period:
-            period = self._settings.default_period
+            asked, period = period, self._settings.default_period
             if period == 0:
-                return None
+                return self._not_armed(
+                    caller, callee, ("it has no Expires" if asked < 0 else
+                                     f"its Expires is {asked}, less than redial.min_period")
+                    + ", and redial.default_period is 0")
         period = min(period, <int64_t>self._settings.max_period)
         watch = self._arm(request, flow, pair, now + period * 1000, now)
         return offer(watch, now) if watch is not None else None
@@ -253,7 +260,9 @@ cdef class Redial(Watchlist):
         self._store.for_update()
         before = self._watch(pair)
         if before is None and not self._may_arm(caller, callee):
-            return None
+            full = self._store.count_by_caller(caller) >= self._settings.per_caller
+            return self._not_armed(caller, callee, "its caller has redial.per_caller watches" if full else
+                                   "its callee has redial.per_callee watches")
         contact, instance = contact_of(request, flow)
         ours = self._binding_of(self._location.lookup(caller, now), contact, instance)
         if ours is not None:
@@ -278,9 +287,15 @@ cdef class Redial(Watchlist):
         self._put(pair, watch.record, before is None)
         self._time(pair, expires_at)
         self._counts["armed" if before is None else "renewed"] += 1
-        if log.isEnabledFor(logging.DEBUG):
-            log.debug("watch-armed", extra={"sip": {"callee": callee, "caller": caller, "expires_at": expires_at}})
+        if self._events.wants(EVENT_ARMED):
+            self._events.add("watch-armed", {"callee": callee, "caller": caller, "seconds": (expires_at - now) // 1000,
+                                             "renewed": before is not None})
         return watch
+
+    cdef _not_armed(self, bytes caller, bytes callee, str why):
+        """Tell why a call that found nobody armed nothing. None."""
+        if self._events.wants(NOT_ARMED):
+            self._events.add("call-not-watched", {"callee": callee, "caller": caller, "why": why})
 
     cpdef bint cancel(self, bytes caller, bytes callee, int64_t now) except *:
         """The caller no longer wants to be recalled. Whether there was a watch."""
@@ -373,7 +388,7 @@ cdef class Redial(Watchlist):
 
     cpdef _answered(self, tuple pair, bytes call_id, int64_t now):
         cdef Recall recall = self._recalls.pop(pair, None)
-        if self._remove(pair, "answered"):
+        if self._remove(pair, "answered", recall.answer if recall is not None else ""):
             self._counts["completed"] += 1
         if recall is None:
             return
@@ -512,20 +527,29 @@ cdef class Redial(Watchlist):
             self._come_to_nothing(recall, "caller's address cannot be resolved", now)
             return
         self._late(recall, now + self._refer_timeout)
+        recall.attempt = watch.at.attempts
         recall.refer = self._referrer.refer(watch, target.contact, target.path, flow, recall, now)
-        if log.isEnabledFor(logging.DEBUG):
-            log.debug("recall", extra={"sip": {"callee": recall.pair[0], "caller": recall.pair[1],
-                                               "attempt": watch.at.attempts}})
+
+    cdef _recalled(self, Recall recall, str answer):
+        """The caller's phone has answered the REFER, or has not."""
+        recall.answer = answer
+        if self._events.wants(EVENT_RECALL):
+            self._events.add("recall", {"callee": recall.pair[0], "caller": recall.pair[1], "attempt": recall.attempt,
+                                        "answer": answer})
 
     cdef refer_answered(self, Recall recall, int status, Message response, int64_t now):
         """The REFER got a final response; None: none came, and why is `status`, 408 or OUTCOME_UNREACHABLE."""
         if recall.over:
             return
+        if response is not None:
+            self._recalled(recall, f"{status} {(<object>response).reason}"[:MOST_RESULT])
+        else:
+            self._recalled(recall, "cannot be reached" if status == OUTCOME_UNREACHABLE else "none")
         if status == 482 or 200 <= status < 300:
             # 482: the phone has this very REFER already, from before a restart.
             if not recall.call_id:
                 self._late(recall, now + self._recall_timeout)
-            if self._settings.end_on == "refer" and self._remove(recall.pair, "REFER accepted"):
+            if self._settings.end_on == "refer" and self._remove(recall.pair, "REFER accepted", recall.answer):
                 self._counts["completed"] += 1
             return
         if recall.call_id:
@@ -549,17 +573,22 @@ cdef class Redial(Watchlist):
             # A phone that comes back later must not ring for an attempt that was given up.
             recall.refer.abandon()
             recall.refer = None
+            self._recalled(recall, "none")
         self._counts["recall_failures"] += 1
         self._store.for_update()
         watch = self._watch(recall.pair)
         if watch is not None:
             if watch.at.attempts >= <int64_t>self._settings.attempts:
-                self._remove(recall.pair, "attempts used up")
+                self._remove(recall.pair, "attempts used up", recall.answer, result)
                 self._counts["given_up"] += 1
-                callee, caller = recall.pair
-                log.info("redial-given-up", extra={"sip": {
-                    "callee": callee, "caller": caller, "attempts": watch.at.attempts, "result": result}})
+                if self._events.wants(ENDED):
+                    self._events.add("redial-given-up", {"callee": recall.pair[0], "caller": recall.pair[1],
+                                                         "attempts": watch.at.attempts, "result": result})
             else:
+                if self._events.wants(RECALL_FAILED):
+                    self._events.add("recall-failed", {
+                        "callee": recall.pair[0], "caller": recall.pair[1], "attempt": watch.at.attempts,
+                        "of": self._settings.attempts, "result": result, "again_in": self._retry / 1000})
                 text = result.encode()
                 entry = watch.at
                 entry.state = piece_in(armed)

@@ -7,6 +7,7 @@ import msgspec
 from . import config
 from ._refer import Referrer
 from ._wheel import Wheel
+from .events import Events
 from .location import Location
 from .redial import Redial
 from .store.protocol import Store
@@ -58,6 +59,7 @@ class SharedRedial(Redial):
         workers: int,
         post: Callable[[int, bytes], None],
         resumed: bool = False,
+        events: Events | None = None,
     ) -> None: ...
     def owner(self, callee: bytes) -> int:
         """The worker that a callee belongs to."""

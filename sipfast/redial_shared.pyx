@@ -14,8 +14,6 @@ as after any restart, those of others for what it may have committed without tel
 others tell it of the calls that they are proxying for its recalls, and take up what they had from the dead one.
 """
 
-import logging
-
 from libc.stdint cimport int64_t, uint32_t
 
 from ._flow cimport Flow
@@ -32,8 +30,6 @@ from ._refer import offer
 from .errors import StoreError
 from .records import ARMED, Talk
 from .redial import GUARD, RECALL
-
-log = logging.getLogger("sipfast.redial")
 
 # Kinds of notices
 LOOK = 1  # the watch was armed, renewed or removed
@@ -74,8 +70,8 @@ cdef class SharedRedial(Redial):
     """
 
     def __init__(self, settings, store, wheel, location, referrer, *, int worker, int workers, post,
-                 bint resumed=False):
-        Redial.__init__(self, settings, store, wheel, location, referrer)
+                 bint resumed=False, events=None):
+        Redial.__init__(self, settings, store, wheel, location, referrer, events)
         self._worker = worker
         self._workers = workers
         self._post = post

@@ -10,6 +10,8 @@ from .location cimport Location
 cdef class Registrar:
     cdef Location location
     cdef readonly bint newly_bound       # the last register() took an AOR from unbound to bound
+    cdef readonly bint newly_unbound     # ... or from bound to unbound
+    cdef readonly int refused            # its status, where it was refused
     cdef readonly list moves             # records.Move of phones whose flow the last register() has changed
     cdef int64_t longest_call            # ms
     cdef bint replaces                   # what is too much takes the place of the oldest

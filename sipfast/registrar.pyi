@@ -10,6 +10,8 @@ class Registrar:
     """Answers REGISTER and keeps the bindings in the store."""
 
     newly_bound: bool
+    newly_unbound: bool
+    refused: int
     moves: list[Move]
     def __init__(
         self, settings: config.Registrar, location: Location, secret: int, longest_call: int = 7_200_000

@@ -76,7 +76,7 @@ cdef class Registrar:
         self.default_expires = min(max(settings.default_expires, settings.min_expires), settings.max_expires)
         self.max_contacts = settings.max_contacts
         self.replaces = settings.when_full == "replace"
-        self.newly_bound = False
+        self.newly_bound = self.newly_unbound = False
         self.moves = []
         self.date_second = -1
         self.date_line = b""
@@ -85,7 +85,8 @@ cdef class Registrar:
         cdef Cursor cursor
         cdef Span value, unused
         cdef bytes path = read_path(request), answer
-        self.newly_bound = False
+        self.newly_bound = self.newly_unbound = False
+        self.refused = 0
         if self.moves:
             self.moves = []
         if path is None:
@@ -130,6 +131,7 @@ cdef class Registrar:
                     &entry, request, contact, packed, size):
                 return None
             if wanted.expires == 0:
+                self.newly_unbound = True
                 store.put_bindings(aor, ())
                 return self.list_bindings(request, flow, path, self.date(now))
         elif wanted.expires == 0:
@@ -173,6 +175,7 @@ cdef class Registrar:
             if (binding.expires > now and binding.call_id == call_id and <int64_t>binding.cseq >= cseq
                     and not has_started_anew(binding, way_of(binding, request, flow), b"", now)):
                 return self.refuse(request, flow, 500, b"")
+            self.newly_unbound |= <int64_t>binding.expires > now
         store.put_bindings(aor, ())
         return self.accept(request, flow, path, [], now)
 
@@ -247,6 +250,7 @@ cdef class Registrar:
         if changed:
             store.put_bindings(aor, live)
         self.newly_bound = before == 0 and len(live) > 0
+        self.newly_unbound = before > 0 and len(live) == 0
         return self.accept(request, flow, path, live, now)
 
     # Whether a Contact is at a host that may be followed (`Location`). No request is ever sent to what is no SIP URI.
@@ -297,6 +301,8 @@ cdef class Registrar:
 
     cdef bytes refuse(self, Message request, Flow flow, int status, bytes extra):
         self.moves = []                     # nothing of the request is done
+        self.newly_unbound = False
+        self.refused = status
         return make_response(request, status, flow, stateless_tag(request, self.secret), extra, None, b"")
 
     cdef bytes refuse_brief(self, Message request, Flow flow):

@@ -51,6 +51,8 @@ ARROWS: dict[str, set[str]] = {
     "_token": {"_branch", "_flow", "_grammar", "_parser", "_uri"},
     "peers": {"_flow"},
     "location": CORE | STORE | {"_records", "peers"},
+    # What people are told of.
+    "events": {"_wheel"},
     # Which of an upstream's addresses answer.
     "upstream": CORE,
     # Whose a request is, and its Route set: it decides, and calls nobody.
@@ -68,16 +70,16 @@ ARROWS: dict[str, set[str]] = {
     "learning": CORE | STORE | {"_contacts", "location"},
     "ringing": {"_branch", "_flow", "_parser"},
     "proxy": CORE | {"_branch", "outbound", "ringing", "router", "upstream"},
-    "redial": CORE | STORE | {"_records", "_refer", "_watchlist", "location"},
+    "redial": CORE | STORE | {"_records", "_refer", "_watchlist", "events", "location"},
     # What redial is made of, besides; nobody else knows it, but that the engine gives it transactions to send by.
-    "_watchlist": STORE | {"_records", "_waiting", "_wheel"},
+    "_watchlist": STORE | {"_records", "_waiting", "_wheel", "events"},
     "_waiting": {"_wheel"},
     "_refer": CORE | {"_branch", "_records"},
     # The same by several workers: it adds who owns what, and changes nothing of what redial does.
-    "redial_shared": CORE | STORE | {"_records", "_refer", "location", "redial"},
+    "redial_shared": CORE | STORE | {"_records", "_refer", "events", "location", "redial"},
     "engine": CORE
     | STORE
-    | {"_refer", "_token", "destination", "learning", "location", "mid_registrar", "outbound", "peers", "upstream"}
+    | {"_refer", "_token", "destination", "events", "learning", "location", "mid_registrar", "outbound", "peers", "upstream"}
     | {"auth", "registrar", "proxy", "redial", "redial_shared", "ringing", "router"},
     # Transports hand bytes to a receiver and never know what it is made of.
     "_udp_socket": {"_flow"},

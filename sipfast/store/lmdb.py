@@ -162,19 +162,21 @@ class LmdbStore(Batch):
         """Every AOR with its bindings, in the order of keys, from one snapshot."""
         return (self._read(decode_bindings, stored) for stored in self._each(self._bindings))
 
-    def sweep_bindings(self, now: int, limit: int) -> int:
+    def sweep_bindings(self, now: int, limit: int, gone: list[bytes] | None = None) -> int:
         """Remove expired bindings of the next `limit` AORs; returns how many bindings went."""
         expired = [aor for aor, bindings in self._next_bindings(limit) if any(each.expires <= now for each in bindings)]
-        gone = 0
+        count = 0
         if expired:
             self.for_update()
         for aor in expired:
             stored = self.bindings(aor)
             live = [binding for binding in stored if binding.expires > now]
             if len(live) < len(stored):
-                gone += len(stored) - len(live)
+                count += len(stored) - len(live)
                 self.put_bindings(aor, live)
-        return gone
+                if gone is not None and not live:
+                    gone.append(aor)
+        return count
 
     def _next_bindings(self, limit: int) -> list[tuple[bytes, tuple[Binding, ...]]]:
         """Up to `limit` AORs after the position of the sweep, or the first ones where none come after it."""

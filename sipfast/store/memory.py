@@ -69,9 +69,9 @@ class MemoryStore:
         """Every AOR with its bindings, in the order of keys."""
         return (decode_bindings(record) for _, record in sorted(self._bindings.items()))
 
-    def sweep_bindings(self, now: int, limit: int) -> int:
+    def sweep_bindings(self, now: int, limit: int, gone: list[bytes] | None = None) -> int:
         """Remove expired bindings of the next `limit` AORs; returns how many bindings went."""
-        gone = 0
+        count = 0
         batch = list(islice(self._sweep, limit))
         if not batch:
             self._sweep = iter(sorted(self._bindings))
@@ -80,9 +80,11 @@ class MemoryStore:
             stored = self.bindings(aor)
             live = tuple(binding for binding in stored if binding.expires > now)
             if len(live) < len(stored):
-                gone += len(stored) - len(live)
+                count += len(stored) - len(live)
                 self.put_bindings(aor, live)
-        return gone
+                if gone is not None and not live:
+                    gone.append(aor)
+        return count
 
     def aors_of(self, contact: bytes) -> list[bytes]:
         """AORs that have had a binding with the Contact of this key."""

@@ -53,10 +53,11 @@ class Store(Protocol):
         """Every AOR with its bindings, in the order of keys, from one consistent snapshot."""
         ...
 
-    def sweep_bindings(self, now: int, limit: int) -> int:
+    def sweep_bindings(self, now: int, limit: int, gone: list[bytes] | None = None) -> int:
         """Look at up to `limit` AORs from where the last sweep stopped, and remove the bindings with `expires` <= now.
 
-        Returns how many bindings went. The sweep after the one that reached the last AOR begins at the first.
+        Returns how many bindings went; AORs that have none left are appended to `gone`. The sweep after the one that
+        reached the last AOR begins at the first.
         """
         ...
 
