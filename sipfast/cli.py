@@ -108,6 +108,12 @@ def command_line() -> Parser:
     command.add_argument("--config", metavar="FILE", type=Path, help="the server's configuration")
     command.set_defaults(run=backup)
 
+    command = commands.add_parser("stats", help="what the running server has counted", allow_abbrev=False)
+    command.add_argument("--data", metavar="DIR", help="the server's data directory")
+    command.add_argument("--config", metavar="FILE", type=Path, help="the server's configuration")
+    command.add_argument("--json", action="store_true", help="as JSON")
+    command.set_defaults(run=show_stats)
+
     command = commands.add_parser("check-config", help="check a configuration file and show what it comes to")
     command.add_argument("file", metavar="FILE", type=Path)
     command.set_defaults(run=check_config)
@@ -207,6 +213,7 @@ def start_hints(config: Config) -> str:
         "demo": "a whole redial, with a server and two phones of its own",
         f"bindings list{where}": "who is registered",
         f"watches list{where}": "who waits for whom",
+        f"stats{where}": "what the server has counted",
     }
     width = max(map(len, commands))
     lines += [f"  {program} {command.ljust(width)}  {what}" for command, what in commands.items()]
@@ -352,6 +359,33 @@ def backup(arguments: argparse.Namespace) -> int:
         size = store.backup(arguments.file)
     print(f"{arguments.file}: {size} bytes, a copy of {config.store.data}; as data.mdb in an empty directory it is a store")
     return DONE
+
+
+def show_stats(arguments: argparse.Namespace) -> int:
+    """Print what the workers have counted, all together and each."""
+    from .server import admin
+
+    data = configuration(arguments).store.data
+    places = admin.places(data)
+    asked = {place.stem: admin.ask(place) for place in places}
+    workers = [told for told in asked.values() if told is not None]
+    if not workers:
+        return complain(f"{data}: no server runs on this data directory, or none that this user may ask", FAILED)
+    names = dict.fromkeys(name for told in workers for name in told["counters"])
+    total = {name: sum(told["counters"].get(name, 0) for told in workers) for name in names}
+    silent = [number for number, told in asked.items() if told is None]
+    if silent:
+        complain(f"worker {', '.join(silent)} does not answer: what it has counted is missing", FAILED)
+    if arguments.json:
+        print(as_json({"total": total, "workers": workers}))
+        return FAILED if silent else DONE
+    several = workers if len(workers) > 1 else []
+    rows = [("seconds since its start", *[str(told["uptime"]) for told in several or workers])]
+    if several:
+        rows = [(rows[0][0], "", *rows[0][1:])]
+    rows += [(name, str(total[name]), *[str(told["counters"].get(name, 0)) for told in several]) for name in names]
+    print_table(("counter", "total", *[f"worker {told['worker']}" for told in several]), rows, "")
+    return FAILED if silent else DONE
 
 
 def check_config(arguments: argparse.Namespace) -> int:

@@ -94,8 +94,10 @@ ARROWS: dict[str, set[str]] = {
     "server.bus": {"_udp_socket"},
     "server.clock": STORE | {"_udp"},
     "server.signals": set(),
-    "server.worker": TRANSPORTS | STORES | {"engine", "_flow", "server.bus", "server.clock", "server.signals"},
-    "server.admin": STORES,
+    "server.worker": TRANSPORTS
+    | STORES
+    | {"engine", "_flow", "server.admin", "server.bus", "server.clock", "server.signals"},
+    "server.admin": set(),
     "server.supervisor": {
         "server.worker", "server.admin", "server.bus", "server.clock", "server.signals", "transport.udp",
     },

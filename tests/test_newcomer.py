@@ -56,7 +56,7 @@ def test_the_server_says_what_to_do_with_it(tmp_path: Path, flags: list[str], sa
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=tmp_path, env=environment()
     ) as server:
         assert server.stdout is not None
-        told = "".join(server.stdout.readline() for _ in range(7))
+        told = "".join(server.stdout.readline() for _ in range(8))
         server.send_signal(signal.SIGINT)
         told += server.stdout.read()
         assert server.wait(20) == 0

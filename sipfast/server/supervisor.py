@@ -25,7 +25,7 @@ from .. import __version__
 from ..config import MOST_WORKERS, Config, Listener
 from ..errors import ConfigError, SipFastError, StoreError
 from ..transport.udp import listener_for
-from . import bus, clock, signals, worker
+from . import admin, bus, clock, signals, worker
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +63,7 @@ def serve(config: Config, announce: Callable[[str], object]) -> None:
         zero = clock.begin(store).zero
         lock = store.leave_to_others()
         stack.callback(os.close, lock)
+        admin.sweep(config.store.data)
         by_worker = [[each[number] for each in sockets] for number in range(count)]
         supervisor = Supervisor(config, by_worker, listeners, domains, hosts, zero)
         stack.callback(supervisor.close)

@@ -28,7 +28,7 @@ from ..errors import ConfigError, StoreError
 from ..store.lmdb import LmdbStore
 from ..store.protocol import Store
 from ..transport.udp import Complaints, listener_for, open_shared, open_socket, primary_address, resolve_all
-from . import clock, signals
+from . import admin, clock, signals
 from .bus import Bus
 
 log = logging.getLogger(__name__)
@@ -88,6 +88,7 @@ async def _serve(config: Config, announce: Callable[[str], object]) -> None:
         hosts = upstream_hosts(config, listeners)
         store = open_store(config, exclusive=True)
         stack.callback(store.close)
+        admin.sweep(config.store.data)
         transport = UdpTransport(asyncio.get_running_loop(), clock.begin(store), Complaints(log))
         stack.callback(transport.close)
         for opened in sockets:
@@ -96,12 +97,19 @@ async def _serve(config: Config, announce: Callable[[str], object]) -> None:
             config, store, transport, listeners, domains=domains, hosts=hosts, ringing=open_ringing(config)
         )
 
+        def counters() -> dict[str, int]:
+            return transport.counters() | engine.counters()
+
+        asked = admin.Admin(asyncio.get_running_loop(), config.store.data, 0, counters)
+
         def begun() -> None:
+            asked.start()
+            stack.callback(asked.stop)
             log.info("started", extra={"sip": {"version": __version__, "process": os.getpid()}})
             announce(describe(config, listeners, domains))
 
         why = await run(config, store, transport, engine, begun)
-        log.info("stopped", extra={"sip": {"by": why} | transport.counters() | engine.counters()})
+        log.info("stopped", extra={"sip": {"by": why} | counters()})
         engine.close()
 
 
@@ -130,6 +138,11 @@ async def _serve_with_others(config: Config, place: Place, ready: Callable[[], o
         )
         complaints = Complaints(log)
 
+        def counters() -> dict[str, int]:
+            return transport.counters() | engine.counters() | bus.counters()
+
+        asked = admin.Admin(loop, config.store.data, place.number, counters)
+
         def take(frame: bytes) -> None:
             try:
                 engine.handed(frame, transport.clock.now())
@@ -139,13 +152,14 @@ async def _serve_with_others(config: Config, place: Place, ready: Callable[[], o
         def begun() -> None:
             bus.start(take, transport.advance)
             stack.callback(bus.stop)
+            asked.start()
+            stack.callback(asked.stop)
             event = {"worker": place.number, "process": os.getpid()}
             log.log(logging.INFO if place.resumed else logging.DEBUG, "worker-started", extra={"sip": event})
             ready()
 
         why = await run(config, store, transport, engine, begun, place.lifeline)
-        counters = transport.counters() | engine.counters() | bus.counters()
-        log.info("worker-stopped", extra={"sip": {"worker": place.number, "by": why} | counters})
+        log.info("worker-stopped", extra={"sip": {"worker": place.number, "by": why} | counters()})
         engine.close()
 
 

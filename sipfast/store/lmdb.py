@@ -85,7 +85,7 @@ DAMAGED = (
 )
 COPY = "data.format-1.mdb"  # what a store was before it was brought up to date
 COPYING = "copying"  # where that is made
-OURS = {"data.mdb", "lock.mdb", "server.lock", "ringing", "lost+found", COPY, COPYING}  # what a data directory may hold
+OURS = {"data.mdb", "lock.mdb", "server.lock", "ringing", "workers", "lost+found", COPY, COPYING}  # what may be there
 
 _places: set[Path] = set()  # what is open in this process
 
