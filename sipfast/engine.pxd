@@ -103,6 +103,7 @@ cdef class Engine(Receiver):
     cdef int refused(self, Message request, Flow flow, int status, bytes extra) except -1
     cdef int respond(self, ServerTransaction server, Message request, Flow flow, int status, bytes extra,
                      int64_t now) except -1
+    cdef int acknowledged(self, Message ack, int64_t now) except -1
     cdef int unbound(self, ServerTransaction server, Message request, Flow flow, bytes caller, bytes callee,
                      int64_t now) except -1
     cdef bint is_local(self, Message request) except -1

@@ -205,11 +205,12 @@ cdef class Engine(Receiver):
             self._post_upstream(b"%d" % self.worker, -1)
         referrer = make_referrer(self.transactions, self.sent_by, os.urandom(16))
         if self.workers == 1:
-            self.redial = Redial(config.redial, self.store, self.wheel, self.location, referrer, self.events)
+            self.redial = Redial(config.redial, self.store, self.wheel, self.location, referrer, 64 * self.transactions.t1,
+                                 self.events)
         else:
             self.redial = SharedRedial(config.redial, self.store, self.wheel, self.location, referrer,
-                                       worker=self.worker, workers=self.workers, post=self._post, resumed=self.resumed,
-                                       events=self.events)
+                                       64 * self.transactions.t1, worker=self.worker, workers=self.workers,
+                                       post=self._post, resumed=self.resumed, events=self.events)
         if self.worker == 0:                  # one sweeps for all
             self.housekeeping = make_housekeeping(self, self.store, self.outbound, self.wheel)
             self.wheel.schedule(now + SWEEP_INTERVAL, self.housekeeping, SWEEP)
@@ -582,6 +583,8 @@ cdef class Engine(Receiver):
         if not targets:
             self.discarded += 1
             return 0
+        if (<Target>targets[0]).flow is not None:
+            self.acknowledged(request, now)
         return self.proxy.forward_ack(request, flow, <Target>targets[0], plan)
 
     cdef bint forward_former(self, Message request, Flow flow, RoutePlan *plan, Uri *uri, bint in_dialog,
@@ -808,9 +811,16 @@ cdef class Engine(Receiver):
         except StoreError as error:
             self._store_failed(error, now)
 
-    def _ended(self, bytes call_id, int64_t now):
+    cdef int acknowledged(self, Message ack, int64_t now) except -1:
         try:
-            self.redial.call_ended(call_id, now)
+            self.redial.call_acknowledged(ack, now)
+        except StoreError as error:
+            self._store_failed(error, now)
+        return 0
+
+    def _ended(self, Message bye, int64_t now):
+        try:
+            self.redial.call_hung_up(bye, now)
         except StoreError as error:
             self._store_failed(error, now)
 

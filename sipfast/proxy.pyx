@@ -223,7 +223,7 @@ cdef class ResponseContext(Waiter):
             self.proxy.on_answered(self.caller, self.callee, request.text(request.call_id), now)
         self.server.respond(self.proxy.upward(response), response.status, now)
         if request.method == M_BYE and self.proxy.on_ended is not None:
-            self.proxy.on_ended(request.text(request.call_id), now)
+            self.proxy.on_ended(request, now)
         self.cancel_pending(ELSEWHERE if self.server.invite else b"", now)      # §16.7 step 10
         self.shrink(now)
         return 0
@@ -374,7 +374,7 @@ cdef class ResponseContext(Waiter):
         if status == OUTCOME_UNREACHABLE:
             status = self.unreached
         if self.request.method == M_BYE and self.proxy.on_ended is not None:
-            self.proxy.on_ended(self.request.text(self.request.call_id), now)
+            self.proxy.on_ended(self.request, now)
         # Redial may have a better answer to a call: its caller waits for another instead of hearing 480.
         if self.proxy.on_final is None or self.caller is None or not self.proxy.on_final(self, status, now):
             self.give(status, now)
@@ -456,7 +456,7 @@ cdef class Proxy(Timed):
 
     `on_answered(caller, callee, call_id, now)`: an INVITE with known AORs got its first 2xx.
     `on_final(context, status, now) -> bool`: it will get this non-2xx final response; True: it was answered otherwise.
-    `on_ended(call_id, now)`: a BYE was answered, or never will be.
+    `on_ended(bye, now)`: a BYE was answered, or never will be.
     `on_registered(context, response, now) -> Message`: an upstream registrar accepted a REGISTER; what its phone gets.
     `on_lost(context, now) -> bool`: an address of its upstream does not serve it; True: it has other branches now.
     """

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int64_t, uint64_t
 
+from ._answers cimport Answers
 from ._flow cimport Flow
 from ._parser cimport Message
 from ._records cimport StoredWatch
@@ -38,6 +39,8 @@ cdef class Recall(Handler):
 # `cpdef` where the one that inherits, redial_shared, does it in another way, or a test asks.
 cdef class Redial(Watchlist):
     cdef Referrer _referrer
+    cdef Answers _answers
+    cdef int64_t _settled_at             # ms: until then there may be ACKs of calls that were answered before the start
     cdef public Location _location
     cdef bint _serial
     cdef public int64_t _guard, _recall_timeout     # ms
@@ -63,10 +66,17 @@ cdef class Redial(Watchlist):
     cpdef _calls(self, StoredWatch watch)
     cpdef bint is_recalling(self, bytes caller, bytes callee) except *
     cpdef call_answered(self, bytes caller, bytes callee, bytes call_id, int64_t now)
+    cpdef bint _is_known(self, tuple pair) except *
+    cpdef _await_ack(self, tuple pair, bytes call_id, int64_t now)
+    cpdef call_acknowledged(self, Message ack, int64_t now)
+    cdef tuple _call_from_before(self, Message ack, int64_t now)
+    cpdef _connected(self, tuple pair, bytes call_id, int64_t now)
     cpdef _answered(self, tuple pair, bytes call_id, int64_t now)
     cpdef bint _keeps_others_waiting(self, tuple pair) except *
     cpdef _talk(self, tuple pair, bytes call_id, int64_t now)
     cpdef call_failed(self, bytes caller, bytes callee, bytes call_id, int status, int64_t now)
+    cpdef call_hung_up(self, Message bye, int64_t now)
+    cpdef _unconfirmed(self, tuple pair, bytes call_id, int64_t now)
     cpdef call_ended(self, bytes call_id, int64_t now)
     cpdef int notify(self, Message request, int64_t now) except -1
     cpdef _recall(self, bytes callee, int64_t now)

@@ -23,6 +23,7 @@ RECALL: int
 TALK: int
 FORGET: int
 RESUME: int
+NO_ACK: int
 FORGET_AFTER: int
 RESUME_EVERY: int
 
@@ -60,8 +61,11 @@ class Redial(Watchlist):
         wheel: Wheel,
         location: Location,
         referrer: Referrer,
+        patience: int = 32_000,
         events: Events | None = None,
-    ) -> None: ...
+    ) -> None:
+        """`patience`: 64*T1 in ms, for which an ACK is waited for."""
+
     def start(self, now: int) -> None:
         """Take up what the store holds: run timers on, drop what ran out, resume recalls that were in flight."""
 
@@ -98,16 +102,26 @@ class Redial(Watchlist):
         """Whether a recall of the pair is going on."""
 
     def call_answered(self, caller: bytes, callee: bytes, call_id: bytes, now: int) -> None:
-        """An INVITE was answered: the two talk, whoever called."""
+        """An INVITE got a 2xx. With the ACK the two talk, whoever called."""
 
+    def _is_known(self, pair: Pair) -> bool: ...
+    def _await_ack(self, pair: Pair, call_id: bytes, now: int) -> None: ...
+    def call_acknowledged(self, ack: Message, now: int) -> None:
+        """An ACK for a 2xx passes: the two talk."""
+
+    def _connected(self, pair: Pair, call_id: bytes, now: int) -> None: ...
     def _answered(self, pair: Pair, call_id: bytes, now: int) -> None: ...
     def _keeps_others_waiting(self, pair: Pair) -> bool: ...
     def _talk(self, pair: Pair, call_id: bytes, now: int) -> None: ...
     def call_failed(self, caller: bytes, callee: bytes, call_id: bytes, status: int, now: int) -> None:
         """An INVITE got a final response other than 2xx."""
 
+    def call_hung_up(self, bye: Message, now: int) -> None:
+        """A BYE was answered, or never will be: its call is over."""
+
+    def _unconfirmed(self, pair: Pair, call_id: bytes, now: int) -> None: ...
     def call_ended(self, call_id: bytes, now: int) -> None:
-        """A call is over: its BYE was answered. If a recall brought it about, the callee's next watch is due."""
+        """A call is over. If a recall brought it about, the callee's next watch is due."""
 
     def notify(self, request: Message, now: int) -> int:
         """A NOTIFY for the server itself: the status to answer with. It belongs to a REFER of ours or to nothing."""

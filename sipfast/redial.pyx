@@ -10,20 +10,25 @@ A watch is one stored caller-callee pair. Its life::
                  +-----+            +-------------------------------------------+   | the caller's INVITE
                                     ^                                               v
                                     +------------------------------------------ [calling]
-                                      the call got a final response other than 2xx  |
-                                                                                    | 2xx: the watch is removed
+                        the call got a final response other than 2xx, or a 2xx      |
+                        and no ACK came for it                                      | ACK of the 2xx: the watch is removed
       removed as well: period over, Expires: 0, attempts used up, the two talk in any other way
 
 The store holds the truth. In memory there are only timers, the recalls that are going on, and which callee is taken;
 all of it is made anew from the store at a start, and for the pairs that a failed commit touched. A REFER leaves only
 after the claim that it stands for was committed (`committed`), so a crash can repeat a REFER but never lose one; the
 repeated one has the Call-ID, tag and CSeq of the first, so a phone that knows it answers 482 (RFC 3261 §8.2.2.2).
+
+A 2xx alone ends nothing, since it may be lost on its way to a caller who has moved: what counts is the ACK, and the watch
+is removed in the batch that lets it through. Until then the watch is stored as it was, so that a crash loses nothing: the
+callee repeats its 2xx, and the caller its ACK.
 """
 
 from libc.stdint cimport int64_t, uint64_t
 
+from ._answers cimport Answers
 from ._flow cimport MOST_PACKED, Flow
-from ._parser cimport Message
+from ._parser cimport Message, canonical_aor
 from ._records cimport (
     StoredWatch, WatchEntry, bytes_of, piece_in, piece_of, same_piece, stored_watch, written_watch,
 )
@@ -45,6 +50,7 @@ RECALL = 4  # payload: Recall, the REFER or the INVITE is late
 TALK = 5  # payload: Call-ID of the talk
 FORGET = 6  # payload: Call-ID of a REFER
 RESUME = 7  # payload: pair
+NO_ACK = 9  # payload: Call-ID of a call whose 2xx has passed
 
 FORGET_AFTER = 300_000  # ms that NOTIFYs of a finished recall are still known
 ENDED_AT_A_TIME, ENDED_EVERY = 256, 10  # watches that ran out while nobody served are removed so many every so many ms
@@ -99,8 +105,11 @@ cdef class Recall(Handler):
 cdef class Redial(Watchlist):
     """Arms, claims, expires and cancels watches, and recalls callers. Driven by the engine; all times are ms."""
 
-    def __init__(self, settings, store, Wheel wheel, Location location, Referrer referrer, Events events=None):
+    def __init__(self, settings, store, Wheel wheel, Location location, Referrer referrer, int64_t patience=32_000,
+                 Events events=None):
+        """`patience`: 64*T1 in ms, for which an ACK is waited for."""
         Watchlist.__init__(self, settings, store, wheel, events)
+        self._answers = Answers(wheel, self, NO_ACK, patience)
         self._location = location
         self._referrer = referrer
         self._serial = settings.order == "serial"
@@ -128,6 +137,7 @@ cdef class Redial(Watchlist):
         cdef int resume = 0, ended = 0
         if not self._enabled:
             return
+        self._settled_at = now + self._answers.patience
         for talk in self._store.each_talk():
             self._hold(talk, now)
         for watch in self._store.each_watch():
@@ -379,12 +389,51 @@ cdef class Redial(Watchlist):
         return (callee, caller) in self._recalls
 
     cpdef call_answered(self, bytes caller, bytes callee, bytes call_id, int64_t now):
-        """An INVITE was answered: the two talk, whoever called."""
+        """An INVITE got a 2xx. With the ACK the two talk, whoever called."""
+        cdef tuple pair = (callee, caller)
         if not self._waiting.timers and not self._recalls:
             return
-        for pair in ((callee, caller), (caller, callee)):
-            if pair in self._waiting.timers or pair in self._recalls:
-                self._answered(pair, call_id, now)
+        if self._is_known(pair) or self._is_known((caller, callee)):
+            self._await_ack(pair, call_id, now)
+
+    cpdef bint _is_known(self, tuple pair) except *:
+        """Whether somebody waits for a call of the pair."""
+        return pair in self._waiting.timers or pair in self._recalls
+
+    cpdef _await_ack(self, tuple pair, bytes call_id, int64_t now):
+        cdef Recall recall = self._recalls.get(pair)
+        if recall is not None:
+            recall.call_id = call_id
+            self._stop(recall)
+        self._answers.add(call_id, pair, now)
+
+    cpdef call_acknowledged(self, Message ack, int64_t now):
+        """An ACK for a 2xx passes: the two talk."""
+        cdef bytes call_id
+        cdef tuple pair
+        if not self._answers.calls and (not self._recalls or now >= self._settled_at):
+            return
+        call_id = ack.text(ack.call_id)
+        pair = self._answers.take(call_id)
+        if pair is None:
+            pair = self._call_from_before(ack, now)
+        if pair is not None:
+            self._connected(pair, call_id, now)
+
+    cdef tuple _call_from_before(self, Message ack, int64_t now):
+        """The pair of a recalled call that may have been answered before a restart."""
+        cdef bytes caller, callee
+        if not self._enabled or now >= self._settled_at:
+            return None
+        caller = canonical_aor(ack.p, &ack.sender.uri)
+        callee = canonical_aor(ack.p, &ack.target.uri)
+        return (callee, caller) if self.is_recalling(caller, callee) else None
+
+    cpdef _connected(self, tuple pair, bytes call_id, int64_t now):
+        """The pair talk: nobody of them waits for the other any more."""
+        for each in (pair, (pair[1], pair[0])):
+            if self._is_known(each):
+                self._answered(each, call_id, now)
 
     cpdef _answered(self, tuple pair, bytes call_id, int64_t now):
         cdef Recall recall = self._recalls.pop(pair, None)
@@ -413,8 +462,26 @@ cdef class Redial(Watchlist):
         if recall is not None and recall.call_id == call_id:
             self._come_to_nothing(recall, f"call got {status}", now)
 
+    cpdef call_hung_up(self, Message bye, int64_t now):
+        """A BYE was answered, or never will be: its call is over."""
+        cdef bytes call_id = bye.text(bye.call_id)
+        cdef tuple pair
+        if self._answers.calls:
+            pair = self._answers.take(call_id)
+            if pair is not None and canonical_aor(bye.p, &bye.sender.uri) == pair[1]:
+                self._connected(pair, call_id, now)  # who hangs up has its 2xx, and what is lost is the ACK
+            elif pair is not None:
+                self._unconfirmed(pair, call_id, now)  # RFC 3261 §15: the callee has waited for it in vain
+        self.call_ended(call_id, now)
+
+    cpdef _unconfirmed(self, tuple pair, bytes call_id, int64_t now):
+        """No ACK came, so the caller never heard that it was answered: it has to be called again."""
+        cdef Recall recall = self._recalls.get(pair)
+        if recall is not None and recall.call_id == call_id:
+            self._come_to_nothing(recall, "answered, but there was no ACK", now)
+
     cpdef call_ended(self, bytes call_id, int64_t now):
-        """A call is over: its BYE was answered. If a recall brought it about, the callee's next watch is due."""
+        """A call is over. If a recall brought it about, the callee's next watch is due."""
         callee = self._talks.pop(call_id, None)
         if callee is not None and self._taken.get(callee) == call_id:
             del self._taken[callee]
@@ -639,6 +706,10 @@ cdef class Redial(Watchlist):
                 self._refers.pop(payload, None)
             elif kind == TALK:
                 self.call_ended(payload, now)
+            elif kind == NO_ACK:
+                pair = self._answers.take(payload)
+                if pair is not None:
+                    self._unconfirmed(pair, payload, now)
             else:
                 self._pauses.pop(payload, None)
                 self._recall(payload, now)

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int64_t
 
+from ._answers cimport Recent
 from .redial cimport Redial
 
 cdef class SharedRedial(Redial):
@@ -10,8 +11,8 @@ cdef class SharedRedial(Redial):
     cdef bint _resumed
     cdef list _notices                   # (worker, Notice), to leave after the commit
     cdef dict _proxied                   # Call-ID -> pair of another's, of recalled calls that go through here
-    # Call-IDs of calls that have ended, and were no talks as far as known: the latest, and those before them
-    cdef readonly set _early, _earlier   # for tests
+    cdef readonly Recent _ended          # calls that have ended, and were no talks as far as known
+    cdef readonly Recent _acknowledged   # calls whose ACK was not awaited as far as known
 
     cdef int _owner(self, bytes callee) except -1
     cdef bint _is_mine(self, bytes callee) except -1
@@ -19,12 +20,12 @@ cdef class SharedRedial(Redial):
     cdef _tell_all(self, notice)
     cdef _look_back(self, int64_t now)
     cdef _answered_here(self, tuple pair, bytes call_id, int64_t now)
+    cdef _drop_talk(self, bytes callee, bytes call_id)
     cdef _over(self, bytes callee, bytes call_id, int64_t now)
-    cdef _remember(self, bytes call_id)
-    cdef bint _has_ended(self, bytes call_id) except -1
     # What the others saw
     cdef _look(self, tuple pair, int64_t now)
     cdef _started_elsewhere(self, tuple pair, notice)
+    cdef _awaited_elsewhere(self, tuple pair, notice, int64_t now)
     cdef _answered_elsewhere(self, tuple pair, bytes call_id, int64_t now)
     cdef _talk_elsewhere(self, talk, int64_t now)
     cdef _greeted(self, int worker, int64_t now)

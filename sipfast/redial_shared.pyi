@@ -5,6 +5,7 @@ from collections.abc import Callable
 import msgspec
 
 from . import config
+from ._answers import Recent
 from ._refer import Referrer
 from ._wheel import Wheel
 from .events import Events
@@ -21,6 +22,8 @@ ANSWERED: int
 TALK: int
 ENDED: int
 HELLO: int
+AWAITED: int
+UNCONFIRMED: int
 REACH_BACK: int
 COMMIT_AGAIN: int
 EARLY_ENDS: int
@@ -45,8 +48,8 @@ class SharedRedial(Redial):
     `resumed`: it takes the place of a worker that died, while the others went on.
     """
 
-    _early: set[bytes]
-    _earlier: set[bytes]
+    _ended: Recent
+    _acknowledged: Recent
     def __init__(
         self,
         settings: config.Redial,
@@ -54,6 +57,7 @@ class SharedRedial(Redial):
         wheel: Wheel,
         location: Location,
         referrer: Referrer,
+        patience: int = 32_000,
         *,
         worker: int,
         workers: int,

@@ -16,6 +16,7 @@ others tell it of the calls that they are proxying for its recalls, and take up 
 
 from libc.stdint cimport int64_t, uint32_t
 
+from ._answers cimport Recent
 from ._flow cimport Flow
 from ._parser cimport Message
 from ._records cimport StoredWatch
@@ -37,14 +38,16 @@ BOUND = 2  # the callee is bound
 STARTED = 3  # the recalled call is being proxied by the sender
 FAILED = 4  # it got a final response other than 2xx
 GONE = 5  # it found the callee unbound
-ANSWERED = 6  # the two talk; the watch was removed
+ANSWERED = 6  # to all: the ACK of a call's 2xx has passed, so the two talk; the watch was removed
 TALK = 7  # to all: a talk that keeps others waiting was stored
 ENDED = 8  # a talk is over, and was removed
 HELLO = 9  # to all: the sender has started
+AWAITED = 10  # to all: a call's 2xx has passed; its ACK may pass anywhere
+UNCONFIRMED = 11  # to all: and none ever will
 
 REACH_BACK = 300_000  # ms: a dead worker's watches that were armed before it surely are known to their owners
 COMMIT_AGAIN = 200  # ms after a commit that failed
-EARLY_ENDS = 1024  # calls, at the least, whose end may be seen here before the notice of their talk comes
+EARLY_ENDS = 1024  # calls, at the least, whose ACK or end may be seen here before the notice that they matter comes
 
 
 class Notice(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -69,17 +72,17 @@ cdef class SharedRedial(Redial):
     `resumed`: it takes the place of a worker that died, while the others went on.
     """
 
-    def __init__(self, settings, store, wheel, location, referrer, *, int worker, int workers, post,
+    def __init__(self, settings, store, wheel, location, referrer, patience=32_000, *, int worker, int workers, post,
                  bint resumed=False, events=None):
-        Redial.__init__(self, settings, store, wheel, location, referrer, events)
+        Redial.__init__(self, settings, store, wheel, location, referrer, patience, events)
         self._worker = worker
         self._workers = workers
         self._post = post
         self._resumed = resumed
         self._notices = []
         self._proxied = {}
-        self._early = set()
-        self._earlier = set()
+        self._ended = Recent(EARLY_ENDS)
+        self._acknowledged = Recent(EARLY_ENDS)
 
     # ---- who is whose
 
@@ -265,18 +268,42 @@ cdef class SharedRedial(Redial):
         return watch is not None and not is_armed(watch)
 
     cpdef call_answered(self, bytes caller, bytes callee, bytes call_id, int64_t now):
-        """See Redial."""
+        """See Redial. The ACK may come to another worker, by another way than the INVITE did."""
+        cdef tuple pair = (callee, caller)
         if not self._enabled:
             return
-        proxied = self._proxied.pop(call_id, None)
-        for pair in ((callee, caller), (caller, callee)):
-            if self._is_mine(pair[0]):
-                self._answered(pair, call_id, now)
-            elif proxied == pair or self._watch(pair) is not None:
-                self._answered_here(pair, call_id, now)
+        if self._proxied.pop(call_id, None) == pair or self._is_known(pair) or self._is_known((caller, callee)):
+            self._await_ack(pair, call_id, now)
+            self._tell_all(Notice(AWAITED, self._worker, *pair, call_id))
+
+    cpdef bint _is_known(self, tuple pair) except *:
+        return pair in self._recalls or self._watch(pair) is not None
+
+    cpdef call_acknowledged(self, Message ack, int64_t now):
+        """See Redial."""
+        cdef bytes call_id
+        cdef tuple pair
+        if not self._enabled:
+            return
+        call_id = ack.text(ack.call_id)
+        pair = self._answers.take(call_id)
+        if pair is None:
+            pair = self._call_from_before(ack, now)
+        if pair is not None:
+            self._connected(pair, call_id, now)
+        else:
+            self._acknowledged.add(call_id)
+
+    cpdef _connected(self, tuple pair, bytes call_id, int64_t now):
+        for each in (pair, (pair[1], pair[0])):
+            if self._is_mine(each[0]):
+                self._answered(each, call_id, now)
+            elif self._watch(each) is not None:
+                self._answered_here(each, call_id, now)
+        self._tell_all(Notice(ANSWERED, self._worker, *pair, call_id))
 
     cdef _answered_here(self, tuple pair, bytes call_id, int64_t now):
-        """A call for another's callee was answered. With end_on = "refer" only the owner knows whether it was recalled."""
+        """A call for another's callee. With end_on = "refer" only the owner knows whether it was recalled."""
         cdef StoredWatch watch
         self._store.for_update()
         watch = self._watch(pair)
@@ -284,7 +311,15 @@ cdef class SharedRedial(Redial):
             self._counts["completed"] += 1
         if watch is not None and not is_armed(watch) and self._keeps_others_waiting(pair):
             self._talk(pair, call_id, now)
-        self._tell(ANSWERED, pair, call_id)
+
+    cpdef call_hung_up(self, Message bye, int64_t now):
+        """See Redial."""
+        if self._enabled:
+            Redial.call_hung_up(self, bye, now)
+
+    cpdef _unconfirmed(self, tuple pair, bytes call_id, int64_t now):
+        Redial._unconfirmed(self, pair, call_id, now)
+        self._tell_all(Notice(UNCONFIRMED, self._worker, *pair, call_id))
 
     cpdef call_failed(self, bytes caller, bytes callee, bytes call_id, int status, int64_t now):
         """See Redial."""
@@ -297,13 +332,10 @@ cdef class SharedRedial(Redial):
         """See Redial."""
         callee = self._talks.pop(call_id, None)
         if callee is None:
-            self._remember(call_id)
+            self._ended.add(call_id)
             return
         try:
-            self._store.for_update()
-            talk = self._store.talk(callee)
-            if talk is not None and talk.call_id == call_id:
-                self._keep_talk(callee, None)
+            self._drop_talk(callee, call_id)
         except StoreError:
             self._talked[callee] = None
             raise
@@ -313,18 +345,16 @@ cdef class SharedRedial(Redial):
             else:
                 self._tell(ENDED, (callee, b""), call_id)
 
+    cdef _drop_talk(self, bytes callee, bytes call_id):
+        self._store.for_update()
+        talk = self._store.talk(callee)
+        if talk is not None and talk.call_id == call_id:
+            self._keep_talk(callee, None)
+
     cdef _over(self, bytes callee, bytes call_id, int64_t now):
         if self._taken.get(callee) == call_id:
             del self._taken[callee]
             self._recall(callee, now)
-
-    cdef _remember(self, bytes call_id):
-        self._early.add(call_id)
-        if len(self._early) >= EARLY_ENDS:
-            self._early, self._earlier = set(), self._early
-
-    cdef bint _has_ended(self, bytes call_id) except -1:
-        return call_id in self._early or call_id in self._earlier
 
     # ---- what is held here
 
@@ -380,13 +410,23 @@ cdef class SharedRedial(Redial):
             recall = self._recalls.get(pair)
             if recall is not None:
                 self._come_to_nothing(recall, "480 callee gone again", now)
+        elif kind == AWAITED:
+            self._awaited_elsewhere(pair, notice, now)
+        elif kind == UNCONFIRMED:
+            self._answers.take(notice.call_id)
+            Redial._unconfirmed(self, pair, notice.call_id, now)
         elif kind == ANSWERED:
-            self._answered_elsewhere(pair, notice.call_id, now)
+            self._answers.take(notice.call_id)
+            for each in (pair, (pair[1], pair[0])):
+                if self._is_mine(each[0]):
+                    self._answered_elsewhere(each, notice.call_id, now)
         elif kind == TALK:
             self._talk_elsewhere(Talk(*pair, notice.call_id, notice.since), now)
         elif kind == ENDED:
             if self._talks.pop(notice.call_id, None) is None:
-                self._remember(notice.call_id)
+                self._ended.add(notice.call_id)
+            else:
+                self._drop_talk(notice.callee, notice.call_id)  # it may have been stored after the sender had removed it
             self._over(notice.callee, notice.call_id, now)
         elif kind == HELLO:
             self._greeted(notice.sender, now)
@@ -411,6 +451,15 @@ cdef class SharedRedial(Redial):
             recall.worker = notice.sender
             self._stop(recall)
 
+    cdef _awaited_elsewhere(self, tuple pair, notice, int64_t now):
+        cdef Recall recall = self._recalls.get(pair)
+        if recall is not None:
+            recall.worker = notice.sender
+        self._await_ack(pair, notice.call_id, now)
+        if self._acknowledged.has(notice.call_id):  # it was faster than the notice
+            self._answers.take(notice.call_id)
+            self._connected(pair, notice.call_id, now)
+
     cdef _answered_elsewhere(self, tuple pair, bytes call_id, int64_t now):
         cdef Recall recall
         self._untime(pair)
@@ -419,7 +468,7 @@ cdef class SharedRedial(Redial):
             self._stop(recall)
             recall.over = True
             self._release(recall)
-        if self._has_ended(call_id):
+        if self._ended.has(call_id):
             self._recall(pair[0], now)
             return
         talk = self._store.talk(pair[0])
@@ -430,7 +479,7 @@ cdef class SharedRedial(Redial):
 
     cdef _talk_elsewhere(self, talk, int64_t now):
         self._hold(talk, now)
-        if self._has_ended(talk.call_id):
+        if self._ended.has(talk.call_id):
             self.call_ended(talk.call_id, now)
 
     cdef _greeted(self, int worker, int64_t now):
@@ -439,8 +488,10 @@ cdef class SharedRedial(Redial):
         for call_id, pair in self._proxied.items():
             if self._owner(pair[0]) == worker:
                 self._tell(STARTED, pair, call_id)
+        for call_id, pair in self._answers.calls.items():
+            self._notices.append((worker, Notice(AWAITED, self._worker, *pair, call_id)))
         for recall in self._recalls.values():
-            if recall.worker == worker:  # its call went down with it
+            if recall.worker == worker and recall.call_id not in self._answers.calls:  # its call went down with it
                 recall.waited = True
                 self._late(recall, now + self._recall_timeout)
         talks = {talk.call_id: talk for talk in self._store.each_talk()}

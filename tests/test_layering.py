@@ -70,13 +70,14 @@ ARROWS: dict[str, set[str]] = {
     "learning": CORE | STORE | {"_contacts", "location"},
     "ringing": {"_branch", "_flow", "_parser"},
     "proxy": CORE | {"_branch", "outbound", "ringing", "router", "upstream"},
-    "redial": CORE | STORE | {"_records", "_refer", "_watchlist", "events", "location"},
+    "redial": CORE | STORE | {"_answers", "_records", "_refer", "_watchlist", "events", "location"},
     # What redial is made of, besides; nobody else knows it, but that the engine gives it transactions to send by.
     "_watchlist": STORE | {"_records", "_waiting", "_wheel", "events"},
     "_waiting": {"_wheel"},
+    "_answers": {"_wheel"},
     "_refer": CORE | {"_branch", "_records"},
     # The same by several workers: it adds who owns what, and changes nothing of what redial does.
-    "redial_shared": CORE | STORE | {"_records", "_refer", "events", "location", "redial"},
+    "redial_shared": CORE | STORE | {"_answers", "_records", "_refer", "events", "location", "redial"},
     "engine": CORE
     | STORE
     | {"_refer", "_token", "destination", "events", "learning", "location", "mid_registrar", "outbound", "peers", "upstream"}

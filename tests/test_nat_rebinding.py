@@ -127,3 +127,27 @@ def test_redial_of_a_caller_who_has_rebound(town: Town, who: str) -> None:
     town.rebind(town.alice, town.bob)
     phone, mine, yours = (town.alice, call, other) if who == "alice" else (town.bob, other, call)
     town.end(phone, mine, yours)
+
+
+def ringing(town: Town) -> None:
+    """Bob is back, and his phone rings for alice's recall."""
+    town.bob.unregister()
+    town.scene.run(1_000)
+    first = town.alice.call("bob", 3600)
+    town.wait(lambda: first.over, "nobody is there")
+    town.alice.lines = 2
+    town.bob.register()
+    town.wait(lambda: town.bob.calls and town.bob.calls[0].state == "ringing", "bob's phone rings")
+
+
+def test_a_redial_whose_caller_never_heard_the_200_is_not_done(town: Town) -> None:
+    """Answered is a call that both ends know of: the callee had its ACK."""
+    ringing(town)
+    town.rebind(town.alice, register=False)
+    town.wait(lambda: town.bob.calls[0].state != "ringing", "bob picks up")
+    town.scene.run(60_000)
+    assert not town.bob.calls[0].was_answered and town.scene.store.count_watches() == 1
+    town.alice.register()
+    town.wait(lambda: town.scene.store.count_watches() == 0, "the watch has ended", 200_000)
+    town.scene.run()
+    assert town.bob.calls[-1].state == "talking" and town.alice.calls[-1].state == "talking"

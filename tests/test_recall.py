@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import logging
 from itertools import pairwise
+from typing import Any
 
 import msgspec
 import pytest
-from network import Crash
+from network import Crash, Line
+from phone import Phone
 from redialing import (
     ALICE,
     CALL_INFO,
@@ -151,6 +153,72 @@ def test_6_the_watch_ends_when_the_call_is_answered() -> None:
     watch = watch_of(scene)
     assert watch is not None and watch.state == "calling"
     scene.network.wait(lambda: alice.calls[-1].state == "talking")
+    scene.run()  # the ACK is on its way
+    assert watch_of(scene) is None
+
+
+def answered_and_deaf(redial: dict[str, Any] | None = None) -> tuple[Scene, Phone, Phone]:
+    """Bob has answered the recalled call, and what is sent to alice is lost from then on."""
+    scene, alice, bob = armed(redial)
+    come_back(scene, bob)
+    scene.network.wait(lambda: bob.calls and bob.calls[0].state == "ringing")
+    scene.network.remove(alice)
+    scene.network.wait(lambda: bob.calls[0].state == "answered")
+    scene.run()
+    return scene, alice, bob
+
+
+def test_6_a_call_without_an_ack_was_not_answered() -> None:
+    """RFC 3261 §13.3.1.4: the callee gives up after 64*T1. Its phone rings again, for a call that both know of."""
+    scene, alice, bob = answered_and_deaf({"retry_pause": 20.0})
+    watch = watch_of(scene)
+    assert watch is not None and watch.state == "calling"
+    scene.run(31_000)
+    assert watch_of(scene) == watch
+    scene.run(2_000)
+    watch = watch_of(scene)
+    assert watch is not None and (watch.state, watch.last_result) == ("armed", "answered, but there was no ACK")
+    alice.lines = 2
+    scene.network.plug(alice)
+    scene.network.wait(lambda: alice.calls[-1].was_answered and bob.calls[-1].was_answered)
+    assert watch_of(scene) is None and len(bob.calls) == 2
+
+
+@pytest.mark.parametrize("down", [400, 40_000])
+def test_6_a_crash_before_the_ack_loses_nothing(down: int) -> None:
+    scene, alice, bob = answered_and_deaf()
+    alice.lines = 2
+    restart(scene, down)
+    scene.network.plug(alice)
+    scene.network.wait(lambda: alice.calls[-1].was_answered and bob.calls[-1].was_answered, 120_000)
+    scene.run()
+    assert watch_of(scene) is None and len(bob.calls) == (1 if down == 400 else 2)
+
+
+def test_6_an_ack_after_a_crash_ends_the_watch() -> None:
+    """The caller has its 2xx from before, and the callee has no need to repeat it."""
+    scene, alice, bob = armed()
+    come_back(scene, bob)
+    scene.network.wait(lambda: alice.calls[-1].state == "talking")
+    scene.server.crash(scene.now, 1)
+    scene.run()
+    assert bob.calls[0].was_answered and watch_of(scene) is None
+    scene.run(120_000)
+    assert len(bob.calls) == 1
+
+
+def test_6_who_hangs_up_had_its_2xx() -> None:
+    """Its ACK was lost, and no other came before its BYE."""
+    scene, alice, bob = armed()
+    come_back(scene, bob)
+    scene.network.wait(lambda: scene.network.sent(scene.server, "INVITE", 200))
+    scene.network.line = Line(loss=1.0)
+    scene.network.wait(lambda: alice.calls[-1].state == "talking")
+    scene.network.line = Line()
+    assert watch_of(scene) is not None
+    alice.hang_up(alice.calls[-1])
+    scene.network.wait(lambda: bob.calls[0].over)
+    scene.run()
     assert watch_of(scene) is None
 
 
@@ -162,6 +230,7 @@ def test_6_a_call_may_ring_for_longer_than_it_took_to_place_it() -> None:
     watch = watch_of(scene)
     assert watch is not None and (watch.state, watch.attempts) == ("calling", 1)
     scene.network.wait(lambda: alice.calls[-1].was_answered)
+    scene.run()  # the ACK is on its way
     assert len(refers(scene)) == 1 and len(alice.calls) == 2 and watch_of(scene) is None
 
 
@@ -304,6 +373,7 @@ def test_7_a_call_that_finds_bob_busy_is_armed_again(on_invite: str) -> None:
     assert (watch.state, watch.attempts, watch.expires_at) == ("armed", 1, before.expires_at)
     bob.on_invite = "answer"
     scene.network.wait(lambda: alice.calls[-1].was_answered, 65_000)
+    scene.run()  # the ACK is on its way
     assert watch_of(scene) is None and len(refers(scene)) == 2
 
 
@@ -327,6 +397,7 @@ def test_7_a_call_that_finds_bob_gone_is_armed_again_with_its_remaining_life(exp
     scene.run(60_000)
     come_back(scene, bob)  # at the next registration
     scene.network.wait(lambda: alice.calls[-1].was_answered)
+    scene.run()  # the ACK is on its way
     assert watch_of(scene) is None
 
 
@@ -425,6 +496,7 @@ def test_8_alice_calls_bob_by_herself() -> None:
     come_back(scene, bob)
     call = alice.call("bob")
     scene.network.wait(lambda: call.state == "talking")
+    scene.run()  # the ACK is on its way
     assert watch_of(scene) is None
     scene.run(1_200_000)
     assert not refers(scene)
@@ -583,6 +655,7 @@ def test_10_a_recall_in_flight_is_taken_up() -> None:
     watch = watch_of(scene)
     assert watch is not None and watch.attempts == 1
     scene.network.wait(lambda: alice.calls[-1].was_answered)
+    scene.run()  # the ACK is on its way
     assert watch_of(scene) is None and scene.server.restarts == 1
     assert len(bob.calls) == 1
 
@@ -681,4 +754,5 @@ def test_7_the_callee_answers_somebody_else_first() -> None:
     scene.network.wait(lambda: alice.calls[-1].recalled and alice.calls[-1].over)
     assert alice.calls[-1].status == 486 and watch_of(scene) is not None
     scene.network.wait(lambda: alice.calls[-1].was_answered)
+    scene.run()  # the ACK is on its way
     assert watch_of(scene) is None
