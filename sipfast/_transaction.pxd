@@ -93,8 +93,15 @@ cdef enum Verdict:
     VERDICT_MERGED = 2       # §8.2.2.2; the layer has answered 482
     VERDICT_UNMATCHED = 3    # an ACK for a 2xx, or a CANCEL without transaction: the caller decides
 
+# Tells where phones have moved to.
+cdef class Guide:
+    # The flow by which to send now what was to go by `flow`: where its phone is since, or that one itself.
+    cdef Flow follow(self, Flow flow, bytes data, int64_t now)
+
 cdef class TransactionLayer:
     cdef readonly ServerTransaction created
+    cdef readonly ServerTransaction elsewhere      # whose request has come again by another flow, which is its flow since
+    cdef Guide guide                     # what is repeated, and responses to INVITE, go by its word; None: by their flow
     cdef readonly Wheel wheel
     cdef Sink sink
     cdef Secret secret

@@ -90,6 +90,12 @@ cdef class Handler:
         return 0
 
 
+cdef class Guide:
+
+    cdef Flow follow(self, Flow flow, bytes data, int64_t now):
+        return flow
+
+
 @cython.no_gc
 cdef class Transaction(Timed):
 
@@ -198,6 +204,9 @@ cdef class ServerTransaction(Transaction):
                 response = self.data
             if response is not None:
                 layer.retransmissions_sent += not fresh
+                if layer.guide is not None and (self.invite or not fresh):
+                    # While a phone rings, the caller's NAT may have forgotten where it is.
+                    self.flow = layer.guide.follow(self.flow, response, now)
                 self.send(response, now)
         if step.resend or step.end:
             self.start_timers(step.resend, step.end, now)
@@ -243,6 +252,8 @@ cdef class ServerTransaction(Transaction):
         self.data = None
         if layer.created is self:
             layer.created = None
+        if layer.elsewhere is self:
+            layer.elsewhere = None
         index_remove(&layer.by_merge, &self.by_merge)
         if index_remove(&layer.by_key, &self.by_key):
             layer.servers -= 1
@@ -292,6 +303,8 @@ cdef class ClientTransaction(Transaction):
         self.state = step.next
         if step.actions & (SEND | ACK):
             layer.retransmissions_sent += step.actions & SEND != 0
+            if layer.guide is not None:
+                self.flow = layer.guide.follow(self.flow, self.data, now)
             self.send(self.data, now)
         if step.resend or step.end:
             self.start_timers(step.resend, step.end, now)
@@ -336,6 +349,8 @@ cdef class ClientTransaction(Transaction):
 
     cdef int send_cancel(self, int64_t now) except -1:
         cdef TransactionLayer layer = self.layer
+        if layer.guide is not None:
+            self.flow = layer.guide.follow(self.flow, self.data, now)
         cdef ClientTransaction cancel = layer.occupy(make_cancel(self.sent(), self.why), self.slot, self.flow, None)
         self.cancelling = 2
         self.end_timer = layer.wheel.schedule(now + 64 * layer.t1, self, ON_CANCELLED)
@@ -393,7 +408,7 @@ cdef class TransactionLayer:
 
     cdef int receive_request(self, Message request, Flow flow, int64_t now) except -1:
         cdef ServerTransaction found
-        self.created = None
+        self.created = self.elsewhere = None
         if self.finished and now - self.finished_since >= PATIENCE:
             self.settle()
         identify(&self.secret, request, &self.key)
@@ -401,6 +416,10 @@ cdef class TransactionLayer:
             return self.take_ack(request, now)
         found = self.find(request, method_of(request.p, request.method, request.method_name))
         if found is not None:
+            if not found.flow.same_peer(flow):
+                # RFC 3261 §18.2.2: answers go to where the request comes from. Its sender's NAT has forgotten it meanwhile.
+                found.flow = flow
+                self.elsewhere = found
             found.happen(ON_REQUEST, None, now)
             return VERDICT_ABSORBED
         if request.method == M_CANCEL:
@@ -626,7 +645,7 @@ cdef class TransactionLayer:
         cdef ClientTransaction client
         cdef size_t bucket
         cdef uint32_t i
-        self.created = None
+        self.created = self.elsewhere = None
         self.finished.clear()
         for bucket in range(self.by_key.capacity):
             while self.by_key.buckets[bucket] != NULL:

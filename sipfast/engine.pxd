@@ -50,6 +50,7 @@ cdef class Engine(Receiver):
     cdef list sent_by
     cdef list promises                   # (index in the outbox, request, flow, server transaction or None)
     cdef uint64_t secret
+    cdef int64_t longest_call            # ms
     cdef ServerTransaction current       # of the request being handled
     cdef bint local_callers
     cdef Message remarked                # has been logged
@@ -78,6 +79,8 @@ cdef class Engine(Receiver):
     cdef int answer(self, Message request, Flow flow, int status, bytes extra) except -1
     cdef int unavailable(self, Message request, Flow flow, int64_t now) except -1
     cdef int refuse(self, Message message, Flow flow) except -1
+    cdef int register_elsewhere(self, ServerTransaction server, Message request, Flow flow, int64_t now) except -1
+    cdef Flow way_of(self, Message request, Flow flow)
     cdef int reject(self, Message request, Flow flow, int status, bytes extra) except -1
     cdef int validate(self, Message request, Uri *uri) except -1
     cdef int options(self, Message request, Flow flow) except -1

@@ -74,7 +74,7 @@ from ._parser import uri_parts
 from ._token import Tokens
 from .config import in_uri, is_ip, parse_upstream
 from .errors import ConfigError, StoreError
-from .records import decode_move, encode_move
+from .records import Move, decode_move, encode_move
 from .redial_shared import SharedRedial
 
 log = logging.getLogger("sipfast.engine")
@@ -119,11 +119,13 @@ cdef class Housekeeping(Timed):
     cdef Outbound outbound
     cdef Wheel wheel
     cdef Engine engine
+    cdef int64_t longest_call            # ms
 
     cpdef int expired(self, int kind, object payload, int64_t now) except -1:
         self.wheel.schedule(now + SWEEP_INTERVAL, self, SWEEP)
         cdef list gone = []
-        self.store.sweep_bindings(now, SWEEP_RECORDS, gone)
+        # A phone that comes back late still takes its calls along.
+        self.store.sweep_bindings(now, SWEEP_RECORDS, self.longest_call, gone)
         for aor in gone:
             self.engine.gone(aor, "its registration ran out")
         for move in self.outbound.expire(now):
@@ -131,12 +133,13 @@ cdef class Housekeeping(Timed):
         return 0
 
 
-cdef Housekeeping make_housekeeping(Engine engine, store, Outbound outbound, Wheel wheel):
+cdef Housekeeping make_housekeeping(Engine engine, store, Outbound outbound, Wheel wheel, int64_t longest_call):
     cdef Housekeeping housekeeping = Housekeeping.__new__(Housekeeping)
     housekeeping.engine = engine
     housekeeping.store = store
     housekeeping.outbound = outbound
     housekeeping.wheel = wheel
+    housekeeping.longest_call = longest_call
     return housekeeping
 
 
@@ -191,7 +194,8 @@ cdef class Engine(Receiver):
         self.load_moves()
         self.transactions = TransactionLayer(config.timers, self.wheel, self.outbox, int.from_bytes(key, "big"),
                                              self.worker)
-        longest_call = round(config.redial.max_talk * 1000)
+        self.transactions.guide = self.outbound
+        self.longest_call = longest_call = round(config.redial.max_talk * 1000)
         self.registrar = Registrar(config.registrar, self.location, self.secret, longest_call)
         self.learning = Learning(config.registrar, self.location, longest_call)
         self.proxy = Proxy(self.transactions, self.wheel, self.outbox, self.sent_by, self.outbound, self.secret,
@@ -212,7 +216,7 @@ cdef class Engine(Receiver):
                                        64 * self.transactions.t1, worker=self.worker, workers=self.workers,
                                        post=self._post, resumed=self.resumed, events=self.events)
         if self.worker == 0:                  # one sweeps for all
-            self.housekeeping = make_housekeeping(self, self.store, self.outbound, self.wheel)
+            self.housekeeping = make_housekeeping(self, self.store, self.outbound, self.wheel, longest_call)
             self.wheel.schedule(now + SWEEP_INTERVAL, self.housekeeping, SWEEP)
         self.proxy.started = now
         self.redial.start(now)
@@ -496,9 +500,28 @@ cdef class Engine(Receiver):
                 return self.hand(home, request, flow, 0)
         verdict = self.transactions.receive_request(request, answer_flow(request, flow), now)
         if verdict != VERDICT_NEW:
+            if self.transactions.elsewhere is not None and method == M_REGISTER:
+                self.register_elsewhere(self.transactions.elsewhere, request, flow, now)
             return 0
         self.current = self.transactions.created
         return self.dispatch(self.current, request, flow, &plan, &uri, in_dialog, now)
+
+    cdef int register_elsewhere(self, ServerTransaction server, Message request, Flow flow, int64_t now) except -1:
+        # The very same REGISTER by another flow, so its phone is there now. An upstream may have our Path with the old one.
+        cdef ResponseContext context
+        cdef bytes aor = canonical_aor(request.p, &request.target.uri)
+        cdef Flow old
+        if not self.router.is_served(request.p, &request.target.uri):
+            return 0
+        if server.handler is None:            # it has had its 200
+            self.registrar.follow(request, flow, aor, now)
+            return self.moved(self.registrar.moves, now)
+        context = <ResponseContext?>server.handler
+        old = self.way_of(request, context.flow)
+        context.flow = flow
+        move = Move(old.pack(), self.way_of(request, flow).pack(), aor, contact_of(request), now + self.longest_call)
+        self.store.put_move(move)
+        return self.moved([move], now)
 
     cdef int reject(self, Message request, Flow flow, int status, bytes extra) except -1:
         if request.method == M_ACK:
@@ -689,18 +712,17 @@ cdef class Engine(Receiver):
     cdef bytes path_lines(self, Message request, Flow flow):
         # RFC 3327 §5.2: requests for the phone come back through us. A phone that does not say that it knows Path
         # would make a strict registrar refuse; nothing is asked of the phone, so we say it.
-        cdef Cursor cursor
-        cdef Span value
-        cdef Address address
-        cdef Flow way = answer_flow(request, flow)
-        cdef bytes lines
-        request.cursor(H_CONTACT, &cursor)
-        if request.next_value(&cursor, &value) and request.parse_address(value, &address) == 1:
-            way = self.location.way(request, flow, &address.uri, True)
-        lines = self.outbound.path(way, canonical_aor(request.p, &request.target.uri))
+        cdef bytes lines = self.outbound.path(self.way_of(request, flow), canonical_aor(request.p, &request.target.uri))
         if not request.lists_token(H_SUPPORTED, b"path"):
             lines += b"Supported: path\r\n"
         return lines
+
+    cdef Flow way_of(self, Message request, Flow flow):
+        # To the phone that sends a REGISTER.
+        cdef Address address
+        if read_contact(request, &address):
+            return self.location.way(request, flow, &address.uri, True)
+        return answer_flow(request, flow)
 
     cdef int remark(self, Message request, Uri *uri, int64_t now) except -1:
         # Once in a while: anybody may ask for anything.
@@ -965,6 +987,19 @@ cdef class Engine(Receiver):
 
 cdef bytes peer_of(Flow flow):
     return (b"[%b]:%d" if flow.family == 6 else b"%b:%d") % (flow.host_text(), flow.port)
+
+
+# The first Contact.
+cdef bint read_contact(Message request, Address *address) noexcept:
+    cdef Cursor cursor
+    cdef Span value
+    request.cursor(H_CONTACT, &cursor)
+    return request.next_value(&cursor, &value) and request.parse_address(value, address) == 1
+
+
+cdef bytes contact_of(Message request):
+    cdef Address address
+    return request.text(address.uri.all) if read_contact(request, &address) else b""
 
 
 def by_expiry(move):

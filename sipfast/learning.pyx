@@ -61,7 +61,7 @@ cdef class Learning:
                 return 0                    # the answer to a later REGISTER of this phone has come before
         named = self.named(request, flow, now)
         bindings = self.listed(request, response, named, live, now)
-        self.note_moves(aor, live, bindings, now)
+        self.note_moves(aor, list(store.bindings(aor)), bindings, now)      # those that ran out, too
         store.put_bindings(aor, bindings)
         # A query or a removal that finds bindings which we had not heard of is no registration.
         self.newly_bound = not live and len(bindings) > 0 and has_live(named, now)

@@ -5,8 +5,9 @@ from libc.stdint cimport int64_t, uint32_t
 from ._flow cimport Flow
 from ._parser cimport Message
 from ._token cimport Token, Tokens
+from ._transaction cimport Guide
 
-cdef class Outbound:
+cdef class Outbound(Guide):
     cdef readonly Tokens tokens
     cdef list heads, tails               # of each listener: what stands around the token in its Record-Route line
     cdef list sent_by
@@ -27,7 +28,8 @@ cdef class Outbound:
     cdef int drop(self, move) except -1
     cdef bint has(self, move) except -1
     cdef char *put_line(self, char *to, int kind, Flow first, Flow second, uint32_t digest) noexcept
-    cdef Flow follow(self, Flow flow, const Token *token, Message request, int64_t now)
+    # Where the moves of one phone lead. It is known by its AOR, its Contact or a token for it; `token` may be NULL.
+    cdef Flow lead(self, Flow flow, const Token *token, bytes aor, bytes contact, int64_t now)
 
 # RFC 3261 §18.2.2: to the source address and the port of the Via; RFC 3581 §4: to the source port where it has rport.
 cdef Flow answer_flow(Message request, Flow flow)

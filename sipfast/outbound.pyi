@@ -1,9 +1,10 @@
 """Typed face of the compiled module `outbound`: its methods are for compiled modules."""
 
 from ._token import Tokens
+from ._transaction import Guide
 from .records import Move
 
-class Outbound:
+class Outbound(Guide):
     """Writes our Path and Record-Route values, and follows their tokens to where a phone is now (RFC 5626 §5)."""
 
     tokens: Tokens

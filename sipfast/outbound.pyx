@@ -7,7 +7,8 @@ that lead nowhere, or into somebody else's home.
 Route sets are fixed for the life of a dialog, NATs are not. A phone whose address has changed registers from there; from
 then on tokens of its old flow lead to the new one, for as long as a call may last. Such a move counts for requests to that
 phone only (the AOR in To, the Contact in the Request-URI, or the AOR that the token is for): an old address may be
-somebody else's by now.
+somebody else's by now. What transactions send later than at once is led on as well: a BYE that is repeated, the 200 of a
+phone that rang for long.
 """
 
 import cython
@@ -17,7 +18,7 @@ from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memcpy
 
 from ._flow cimport Flow, flow_beside, unpacked
-from ._parser cimport Message, canonical_aor
+from ._parser cimport Message, canonical_aor, parse_message
 from ._token cimport MOST_TOKEN, TOKEN_BOTH, TOKEN_CALLEE, TOKEN_CALLER, TOKEN_PATH, Token, Tokens
 from ._writer cimport put
 
@@ -51,7 +52,7 @@ cdef bytes place_of(move):
 
 
 @cython.final
-cdef class Outbound:
+cdef class Outbound(Guide):
 
     def __init__(self, Tokens tokens not None, list sent_by not None):
         self.tokens = tokens
@@ -100,18 +101,31 @@ cdef class Outbound:
         cdef Flow flow = self.tokens.flow_to(token, end)
         if not self.moves or flow is None:
             return flow
-        return self.follow(flow, token, request, now)
+        return self.lead(flow, token, canonical_aor(request.p, &request.target.uri), request.text(request.request_uri), now)
 
-    cdef Flow follow(self, Flow flow, const Token *token, Message request, int64_t now):
-        cdef bytes aor = canonical_aor(request.p, &request.target.uri)
-        cdef bytes contact = request.text(request.request_uri), packed
+    cdef Flow follow(self, Flow flow, bytes data, int64_t now):
+        cdef Message message
+        cdef Flow there
+        if not self.moves or address_of(flow) not in self.moves:
+            return flow
+        message = parse_message(data)
+        if message.error:
+            return flow
+        if message.status:                    # it goes to who has sent the request
+            there = self.lead(flow, NULL, canonical_aor(message.p, &message.sender.uri), None, now)
+        else:
+            there = self.lead(flow, NULL, canonical_aor(message.p, &message.target.uri), message.text(message.request_uri), now)
+        return there if there.local == flow.local else flow      # the Via names this listener
+
+    cdef Flow lead(self, Flow flow, const Token *token, bytes aor, bytes contact, int64_t now):
+        cdef bytes packed
         cdef Flow there
         cdef int hops
         for hops in range(MOST_HOPS):
             there = None
             for move in self.moves.get(address_of(flow), ()):
                 if move.expires > now and (move.aor == aor or move.contact == contact or (
-                        token.kind == TOKEN_PATH and self.tokens.digest_of_aor(move.aor) == token.digest)):
+                        token != NULL and token.kind == TOKEN_PATH and self.tokens.digest_of_aor(move.aor) == token.digest)):
                     packed = move.new
                     there = unpacked(<const unsigned char *>PyBytes_AS_STRING(packed), PyBytes_GET_SIZE(packed))
             if there is None:

@@ -28,6 +28,8 @@ cdef class Registrar:
     cdef bytes remove_all(self, Message request, Flow flow, Cursor *cursor, bytes path, bytes aor, int64_t now)
     cdef bytes update_one(self, Message request, Flow flow, Span value, bytes path, bytes aor, int64_t now)
     cdef bytes update(self, Message request, Flow flow, bytes path, bytes aor, int64_t now)
+    # Take note of the flow of a REGISTER that has come again; `moves` says what has changed.
+    cdef int follow(self, Message request, Flow flow, bytes aor, int64_t now) except -1
     cdef bint is_reachable(self, Message request, Flow flow, const Wanted *wanted) except -1
     cdef int count(self, Message request) noexcept
     cdef int drop_former(self, bytes aor, list live, object binding, int64_t now) except -1

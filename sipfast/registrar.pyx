@@ -9,7 +9,7 @@ all (§10.3 step 7). Steps 1 to 5 (whose request it is, Require, who may) are th
    (§10.2). A binding is found by comparing URIs (§19.1.4), else by its instance and reg-id (RFC 5626 §6): the same phone
    with a new address takes its old binding's place, and that is no login. With the binding's Call-ID, the same CSeq and
    branch are a retransmission, which without a transaction comes here again: it changes nothing and is answered anew,
-   alike. Any other CSeq that is not higher is answered 500. Yet a phone that has lost its memory begins at 1 again and
+   alike, but that a phone whose NAT has moved it meanwhile is reached by its new flow. Any other CSeq that is not higher is answered 500. Yet a phone that has lost its memory begins at 1 again and
    would be shut out for the life of its binding. So here we depart from step 7: from the same flow or instance, and T4
    after the last refresh, when nothing older can still be under way (§17.1.2.2), it is a phone that has started anew
 8  the 200 lists every binding with what is left of its interval, and the Date
@@ -39,6 +39,8 @@ from ._parser cimport H_CONTACT, H_EXPIRES, H_SUPPORTED, SCHEME_SIP, SCHEME_SIPS
 from ._records cimport Entry, contact_key_beside, piece_of, read_entry, write_entry
 from ._writer cimport make_response, stateless_tag, warning_line
 from .location cimport Location
+
+from msgspec.structs import replace
 
 cdef enum:
     REBOOT_AFTER = 5_000        # ms: T4, the longest that a message stays in the network (RFC 3261 §17.1.2.2)
@@ -117,6 +119,7 @@ cdef class Registrar:
         cdef bytes record, params, key
         cdef Span contact
         cdef int size
+        cdef bint lapsed = False
         if read_contact(request, value, &wanted) < 0:
             return None
         settle_interval(request, &wanted, self.default_expires)
@@ -127,8 +130,10 @@ cdef class Registrar:
         store.for_update()
         record = store.bindings_record(aor)
         if record is not None:
-            if not read_entry(record, aor, &entry) or entry.expires <= now or not prolongs(
-                    &entry, request, contact, packed, size):
+            if not read_entry(record, aor, &entry) or not prolongs(&entry, request, contact, packed, size):
+                return None
+            lapsed = entry.expires <= now
+            if wanted.expires == 0 and lapsed:
                 return None
             if wanted.expires == 0:
                 self.newly_unbound = True
@@ -152,8 +157,8 @@ cdef class Registrar:
         if room_for(&entry) + PyBytes_GET_SIZE(self.date(now)) > ROOM:
             return None
         store.put_bindings_record(aor, write_entry(aor, &entry))
+        self.newly_bound = record is None or lapsed
         if record is None:
-            self.newly_bound = True
             key = contact_key_beside(entry.contact, aor)
             if key is not None:
                 store.put_contact(key, aor)
@@ -186,7 +191,7 @@ cdef class Registrar:
         cdef Wanted wanted
         cdef bytes call_id = request.text(request.call_id), packed, instance
         cdef object binding, store = self.location.store
-        cdef list live, made = []
+        cdef list live, lapsed, made = []
         cdef int64_t cseq = request.cseq.number
         cdef uint32_t branch = branch_of(request)
         cdef Py_ssize_t index, before
@@ -202,6 +207,8 @@ cdef class Registrar:
         alone = adding <= 1
         store.for_update()
         live = [binding for binding in store.bindings(aor) if binding.expires > now]
+        # Kept for as long as a call may last: a phone that comes back takes the calls along that it is in.
+        lapsed = [binding for binding in store.bindings(aor) if now - self.longest_call < binding.expires <= now]
         before = len(live)
         request.cursor(H_CONTACT, &cursor)
         while request.next_value(&cursor, &value):
@@ -236,10 +243,14 @@ cdef class Registrar:
                 live[index] = binding
             else:
                 live.append(binding)
+                index = find(lapsed, request.p, &wanted.address.uri)
+                if index >= 0:
+                    self.take_place(aor, lapsed.pop(index), binding, now)
             if alone:
                 self.drop_former(aor, live, binding, now)
+                self.drop_former(aor, lapsed, binding, now)
         if repeated:
-            self.moves = []
+            self.follow(request, flow, aor, now)
             return self.accept(request, flow, path, self.location.lookup(aor, now), now)
         if len(live) > self.max_contacts and len(live) > before:
             if not self.replaces:
@@ -248,10 +259,41 @@ cdef class Registrar:
         for move in self.moves:
             store.put_move(move)
         if changed:
-            store.put_bindings(aor, live)
+            store.put_bindings(aor, live + lapsed[-self.max_contacts:])
         self.newly_bound = before == 0 and len(live) > 0
         self.newly_unbound = before > 0 and len(live) == 0
         return self.accept(request, flow, path, live, now)
+
+    # The very same REGISTER has come again, perhaps by another flow: that one leads to its phone now.
+    cdef int follow(self, Message request, Flow flow, bytes aor, int64_t now) except -1:
+        cdef Cursor cursor
+        cdef Span value
+        cdef Wanted wanted
+        cdef object store = self.location.store, binding
+        cdef bint alone = self.count(request) <= 1
+        cdef uint32_t branch = branch_of(request)
+        cdef list bindings
+        cdef Py_ssize_t index
+        self.moves = []
+        store.for_update()
+        bindings = list(store.bindings(aor))
+        request.cursor(H_CONTACT, &cursor)
+        while request.next_value(&cursor, &value):
+            if read_contact(request, value, &wanted) < 0:
+                continue
+            index = find(bindings, request.p, &wanted.address.uri)
+            if index < 0:
+                continue
+            binding = bindings[index]
+            if binding.branch == branch and binding.cseq == request.cseq.number and not binding.path and (
+                    binding.call_id == request.text(request.call_id)):
+                bindings[index] = replace(binding, flow=self.location.way(request, flow, &wanted.address.uri, alone).pack())
+                self.take_place(aor, binding, bindings[index], now)
+        if self.moves:
+            for move in self.moves:
+                store.put_move(move)
+            store.put_bindings(aor, bindings)
+        return 0
 
     # Whether a Contact is at a host that may be followed (`Location`). No request is ever sent to what is no SIP URI.
     cdef bint is_reachable(self, Message request, Flow flow, const Wanted *wanted) except -1:

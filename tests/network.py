@@ -203,6 +203,14 @@ class Network:
     def after(self, delay: int, call: Callable[..., None], *args: Any) -> None:
         self.at(self.now + delay, call, *args)
 
+    def have(self, endpoint: Endpoint, delay: int, call: Callable[..., None], *args: Any) -> None:
+        """Have an endpoint do something later, by itself: its timers count from there."""
+        self.after(delay, self._act, endpoint, call, args)
+
+    def _act(self, endpoint: Endpoint, call: Callable[..., None], args: tuple[Any, ...]) -> None:
+        call(*args)
+        self._wake(endpoint)
+
     def _wake(self, endpoint: Endpoint) -> None:
         due = endpoint.deadline()
         if due is None:

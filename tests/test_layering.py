@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent / "sipfast"
 LEAVES = {"errors", "config", "records", "metrics", "printable"}
 CORE = {"_flow", "_uri", "_parser", "_wheel", "_writer", "_transaction"}
 STORE = {"store.protocol"}
-STORES = {"store", "store.protocol", "store.memory", "store.lmdb", "store.redis", "store.upgrade"}
+STORES = {"store", "store.protocol", "store.memory", "store.lmdb", "store.redis", "store.sweep", "store.upgrade"}
 TRANSPORTS = {"_udp", "_udp_socket", "transport", "transport.udp", "transport.stream", "transport.ws", "transport.resolve"}
 
 # Module: what it may import of ours, besides the leaves, which all may.
@@ -43,10 +43,11 @@ ARROWS: dict[str, set[str]] = {
     "_transaction": {"_branch", "_flow", "_index", "_machines", "_matching", "_parser", "_wheel", "_writer"},
     "store": STORES,
     "store.protocol": set(),
-    "store.memory": STORE | {"_records"},
+    "store.sweep": set(),
+    "store.memory": STORE | {"store.sweep", "_records"},
     "store.pages": set(),
     "store.upgrade": {"_flow", "_parser"},
-    "store.lmdb": STORE | {"store.pages", "store.upgrade", "_batch", "_records"},
+    "store.lmdb": STORE | {"store.pages", "store.sweep", "store.upgrade", "_batch", "_records"},
     "store.redis": STORE,
     "_token": {"_branch", "_flow", "_grammar", "_parser", "_uri"},
     "peers": {"_flow"},

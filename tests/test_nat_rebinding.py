@@ -137,7 +137,7 @@ def ringing(town: Town) -> None:
     town.wait(lambda: first.over, "nobody is there")
     town.alice.lines = 2
     town.bob.register()
-    town.wait(lambda: town.bob.calls and town.bob.calls[0].state == "ringing", "bob's phone rings")
+    town.wait(lambda: town.alice.calls[-1].recalled and town.alice.calls[-1].state == "ringing", "bob's phone rings")
 
 
 def test_a_redial_whose_caller_never_heard_the_200_is_not_done(town: Town) -> None:
@@ -151,3 +151,98 @@ def test_a_redial_whose_caller_never_heard_the_200_is_not_done(town: Town) -> No
     town.wait(lambda: town.scene.store.count_watches() == 0, "the watch has ended", 200_000)
     town.scene.run()
     assert town.bob.calls[-1].state == "talking" and town.alice.calls[-1].state == "talking"
+
+
+def test_the_200_follows_a_caller_who_has_rebound_while_it_rang(town: Town) -> None:
+    ringing(town)
+    town.rebind(town.alice)
+    town.wait(lambda: town.bob.calls[0].state == "talking", "the callee has its ACK", 3_000)
+    assert town.scene.store.count_watches() == 0
+    town.end(town.alice, town.alice.calls[-1], town.bob.calls[0])
+
+
+def test_what_is_repeated_follows_a_caller_who_registers_late(town: Town) -> None:
+    """The 200 has gone to where she was, and the callee repeats it."""
+    ringing(town)
+    town.rebind(town.alice, register=False)
+    town.wait(lambda: town.bob.calls[0].state == "answered", "bob picks up")
+    town.scene.run(3_000)
+    town.alice.register()
+    town.wait(lambda: town.bob.calls[0].state == "talking", "the callee has its ACK", 5_000)
+    assert town.scene.store.count_watches() == 0
+
+
+def test_a_refusal_follows_a_caller_who_has_rebound(town: Town) -> None:
+    """RFC 3261 §17.2.1: it is repeated until its ACK is there."""
+    town.bob.on_invite = "silent"
+    call = town.alice.call("bob")
+    town.wait(lambda: town.bob.calls, "bob has the INVITE")
+    town.rebind(town.alice, register=False)
+    ringing = town.bob.calls[0]
+    assert ringing.server is not None
+    ringing.server.answer(603, ringing.local_tag)
+    town.scene.run(1_000)
+    town.alice.register()
+    town.wait(lambda: call.status == 603, "she hears of it", 5_000)
+
+
+def test_a_cancel_follows_a_callee_who_has_rebound(town: Town) -> None:
+    town.bob.on_invite = "ring"
+    call = town.alice.call("bob")
+    town.wait(lambda: call.state == "ringing", "it rings")
+    town.rebind(town.bob)
+    town.alice.hang_up(call)
+    town.wait(lambda: town.bob.calls[0].over and call.status == 487, "it rings no more", 5_000)
+
+
+@BOTH
+def test_a_bye_that_is_repeated_follows_its_phone(town: Town, who: str) -> None:
+    """It was sent in the gap between the NAT's rebinding and the phone's REGISTER."""
+    phone, call, other = town.ends(who)
+    partner = town.partner(phone)
+    town.rebind(partner, register=False)
+    phone.hang_up(call)
+    town.scene.run(1_000)
+    partner.register()
+    town.wait(lambda: other.over and call.answers[-1:] == [("BYE", 200)], "the BYE is there", 5_000)
+
+
+@BOTH
+def test_a_binding_that_ran_out_takes_its_calls_along(town: Town, who: str) -> None:
+    """The phone comes back from another flow when its old binding has expired, for as long as a call may last."""
+    phone, call, other = town.ends(who)
+    town.partner(phone).register(60)
+    town.scene.run(1_000)
+    partner = town.partner(phone)
+    if partner._refresh is not None:
+        partner._refresh.cancel()
+    town.scene.run(70_000)
+    town.rebind(partner)
+    town.end(phone, call, other)
+
+
+def test_a_register_that_comes_again_by_a_new_way(town: Town) -> None:
+    """The NAT forgot its phone before the 200 was there, and the same REGISTER comes again from another port."""
+    nat = town.scene.network.home(town.bob)
+    town.bob.unregister()
+    town.scene.run(1_000)
+    town.bob.register()
+    town.scene.run(1)
+    nat.rebind()
+    town.wait(lambda: town.bob.registered, "a retransmission is answered")
+    call, other = town.talk()
+    town.end(town.alice, call, other)
+
+
+def test_a_register_that_comes_again_after_its_200(town: Town) -> None:
+    """The 200 was on its way when the NAT forgot the phone, and was lost."""
+    nat = town.scene.network.home(town.bob)
+    call, other = town.talk()
+    town.bob.registered = False
+    town.bob.register()
+    town.scene.run(3)
+    nat.rebind()
+    town.wait(lambda: town.bob.registered, "a retransmission is answered")
+    town.end(town.alice, call, other)
+    call, other = town.talk()
+    town.end(town.bob, other, call)

@@ -1,5 +1,5 @@
 """Random schedules with every phone behind a NAT: the redial completes exactly once there, too, over rough lines and with
-restarts. What exactly once means is in test_schedules.py."""
+restarts, and while the NATs rebind. What exactly once means is in test_schedules.py."""
 
 from __future__ import annotations
 
@@ -29,3 +29,9 @@ def test_over_rough_lines(scenario: dict[str, Any]) -> None:
 def test_with_restarts(scenario: dict[str, Any]) -> None:
     for seed in seeds(81_000, 40):
         play(seed, line=ROUGH, crashes=random_crashes(seed, 50), **scenario)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=NAMES)
+def test_while_nats_rebind(scenario: dict[str, Any]) -> None:
+    for seed in seeds(82_000, 40):
+        play(seed, line=ROUGH, rebindings=3, **scenario)

@@ -60,6 +60,7 @@ class Play:
     store: Any = None
     reopen: Any = None
     expires: int = 3600  # of the callee's registration
+    rebindings: int = 0  # how often the NAT of one of the phones forgets it; a moment later it registers again
 
     def run(self) -> Scene:
         # A crash can leave a caller's phone in a dead call, which it gives up after its patience and 64*T1 more: until
@@ -77,12 +78,16 @@ class Play:
             self.scene.phone(f"caller{i}", register=False, talk_time=4_000, patience=40_000) for i in range(self.callers)
         ]
         self.bob = self.scene.phone("bob", register=False, lines=5, ring_time=1_000)
+        if self.rebindings:
+            self.bob.talk_time = 20_000  # a BYE to a phone whose NAT has just forgotten it is lost: then it hangs up itself
         self.told: dict[Phone, Call] = {}
         for phone in self.phones:
             phone.register()
         network.wait(lambda: all(phone.registered for phone in self.phones), 300_000, "the callers to register")
         for phone in self.phones:
             self.arm(phone)
+        for _ in range(self.rebindings):
+            network.after(network.random.randint(0, 15_000), self.rebind, network.random.choice([*self.phones, self.bob]))
         network.run(network.random.randint(0, 5_000))
         self.bob.register(self.expires)
         network.wait(self.settled, 900_000, "every watch to end")
@@ -98,6 +103,12 @@ class Play:
                 self.told[phone] = call
                 return
         raise AssertionError("never told that redial is on")
+
+    def rebind(self, phone: Phone) -> None:
+        network = self.scene.network
+        network.home(phone).rebind()
+        if phone.registered:
+            network.have(phone, network.random.randint(0, 3_000), phone.register, self.expires)
 
     def settled(self) -> bool:
         if self.scene.server.engine is None or self.scene.store.count_watches():

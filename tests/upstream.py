@@ -108,7 +108,7 @@ class Upstream(Endpoint):
         self._forward(message, source, uri, routes)
 
     def _forward(self, message: Sip, source: Address, uri: str, routes: list[str]) -> None:
-        mark = hashlib.sha256(f"{message.branch} {uri}".encode()).hexdigest()[:16]
+        mark = hashlib.sha256(f"{message.branch} {message.uri}".encode()).hexdigest()[:16]
         vias = message.all("via")
         sent_by = host_port(vias[0].partition(" ")[2].partition(";")[0].strip())
         if sent_by != source:

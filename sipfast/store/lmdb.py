@@ -66,6 +66,7 @@ from ..records import (
     encode_talk,
 )
 from . import pages
+from .sweep import Round
 from .upgrade import bindings_from_1
 
 FORMAT = b"2"
@@ -122,6 +123,7 @@ class LmdbStore(Batch):
         self._readonly = readonly
         self._txn: Any = None  # the batch's write transaction
         self._spoiled: StoreError | None = None  # why the batch must fail
+        self._round = Round()
         self._sweep = b""  # key that the last sweep looked at last
         self._lock = -1
         self._env: Any = None
@@ -162,9 +164,13 @@ class LmdbStore(Batch):
         """Every AOR with its bindings, in the order of keys, from one snapshot."""
         return (self._read(decode_bindings, stored) for stored in self._each(self._bindings))
 
-    def sweep_bindings(self, now: int, limit: int, gone: list[bytes] | None = None) -> int:
-        """Remove expired bindings of the next `limit` AORs; returns how many bindings went."""
-        expired = [aor for aor, bindings in self._next_bindings(limit) if any(each.expires <= now for each in bindings)]
+    def sweep_bindings(self, now: int, limit: int, keep: int = 0, gone: list[bytes] | None = None) -> int:
+        """Remove bindings of the next `limit` AORs that have run out `keep` ms ago; returns how many bindings went."""
+        found = self._next_bindings(limit, now)
+        if gone is not None:
+            gone += self._round.ended(found)
+        now -= keep
+        expired = [aor for aor, bindings in found if any(each.expires <= now for each in bindings)]
         count = 0
         if expired:
             self.for_update()
@@ -174,17 +180,18 @@ class LmdbStore(Batch):
             if len(live) < len(stored):
                 count += len(stored) - len(live)
                 self.put_bindings(aor, live)
-                if gone is not None and not live:
-                    gone.append(aor)
         return count
 
-    def _next_bindings(self, limit: int) -> list[tuple[bytes, tuple[Binding, ...]]]:
+    def _next_bindings(self, limit: int, now: int) -> list[tuple[bytes, tuple[Binding, ...]]]:
         """Up to `limit` AORs after the position of the sweep, or the first ones where none come after it."""
         found: list[tuple[bytes, tuple[Binding, ...]]] = []
         try:
             with self._snapshot() as txn:
                 cursor = txn.cursor(self._bindings)
-                there = cursor.set_range(self._sweep + b"\0") or cursor.first()
+                there = cursor.set_range(self._sweep + b"\0")
+                if not there or not self._sweep:
+                    self._round.begin(now)
+                    there = cursor.first()
                 while there and len(found) < limit:
                     self._sweep = cursor.key()
                     found.append(self._read(decode_bindings, cursor.value()))

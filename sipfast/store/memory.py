@@ -12,6 +12,7 @@ from typing import Any
 
 from .._records import changed_contacts
 from ..records import Anchor, Binding, Move, Talk, Watch, decode_bindings, decode_watch, encode_bindings, encode_watch
+from .sweep import Round
 
 _ABSENT: Any = object()
 
@@ -32,6 +33,7 @@ class MemoryStore:
         self._anchor: dict[bytes, Anchor] = {}
         self.upgraded = 0  # what upgraded_at says, for tests
         self._journal: list[tuple[dict[bytes, Any] | None, bytes, bytes, Any]] = []
+        self._round = Round()
         self._sweep: Iterator[bytes] = iter(())
         self._secret = os.urandom(16)
 
@@ -69,21 +71,23 @@ class MemoryStore:
         """Every AOR with its bindings, in the order of keys."""
         return (decode_bindings(record) for _, record in sorted(self._bindings.items()))
 
-    def sweep_bindings(self, now: int, limit: int, gone: list[bytes] | None = None) -> int:
-        """Remove expired bindings of the next `limit` AORs; returns how many bindings went."""
+    def sweep_bindings(self, now: int, limit: int, keep: int = 0, gone: list[bytes] | None = None) -> int:
+        """Remove bindings of the next `limit` AORs that have run out `keep` ms ago; returns how many bindings went."""
         count = 0
         batch = list(islice(self._sweep, limit))
         if not batch:
+            self._round.begin(now)
             self._sweep = iter(sorted(self._bindings))
             batch = list(islice(self._sweep, limit))
+        if gone is not None:
+            gone += self._round.ended([(aor, self.bindings(aor)) for aor in batch])
+        now -= keep
         for aor in batch:
             stored = self.bindings(aor)
             live = tuple(binding for binding in stored if binding.expires > now)
             if len(live) < len(stored):
                 count += len(stored) - len(live)
                 self.put_bindings(aor, live)
-                if gone is not None and not live:
-                    gone.append(aor)
         return count
 
     def aors_of(self, contact: bytes) -> list[bytes]:

@@ -53,11 +53,12 @@ class Store(Protocol):
         """Every AOR with its bindings, in the order of keys, from one consistent snapshot."""
         ...
 
-    def sweep_bindings(self, now: int, limit: int, gone: list[bytes] | None = None) -> int:
-        """Look at up to `limit` AORs from where the last sweep stopped, and remove the bindings with `expires` <= now.
+    def sweep_bindings(self, now: int, limit: int, keep: int = 0, gone: list[bytes] | None = None) -> int:
+        """Look at up to `limit` AORs from where the last sweep stopped, and remove the bindings with `expires` <= now - keep.
 
-        Returns how many bindings went; AORs that have none left are appended to `gone`. The sweep after the one that
-        reached the last AOR begins at the first.
+        Returns how many bindings went. The sweep after the one that reached the last AOR begins at the first, and a new
+        round with it. `gone`: is given the AORs whose last binding has run out between the beginnings of the round before
+        and of this one, so that each is told once.
         """
         ...
 
