@@ -80,6 +80,7 @@ cdef class Engine(Receiver):
     cdef int unavailable(self, Message request, Flow flow, int64_t now) except -1
     cdef int refuse(self, Message message, Flow flow) except -1
     cdef int register_elsewhere(self, ServerTransaction server, Message request, Flow flow, int64_t now) except -1
+    cdef int moved_meanwhile(self, ResponseContext context, Message request, bytes aor, int64_t now) except -1
     cdef Flow way_of(self, Message request, Flow flow)
     cdef int reject(self, Message request, Flow flow, int status, bytes extra) except -1
     cdef int validate(self, Message request, Uri *uri) except -1

@@ -507,19 +507,22 @@ cdef class Engine(Receiver):
         return self.dispatch(self.current, request, flow, &plan, &uri, in_dialog, now)
 
     cdef int register_elsewhere(self, ServerTransaction server, Message request, Flow flow, int64_t now) except -1:
-        # The very same REGISTER by another flow, so its phone is there now. An upstream may have our Path with the old one.
+        # The very same REGISTER by another flow. Anybody could have sent it, so what it says waits for the upstream's word.
         cdef ResponseContext context
-        cdef bytes aor = canonical_aor(request.p, &request.target.uri)
-        cdef Flow old
-        if not self.router.is_served(request.p, &request.target.uri):
-            return 0
-        if server.handler is None:            # it has had its 200
-            self.registrar.follow(request, flow, aor, now)
-            return self.moved(self.registrar.moves, now)
-        context = <ResponseContext?>server.handler
-        old = self.way_of(request, context.flow)
-        context.flow = flow
-        move = Move(old.pack(), self.way_of(request, flow).pack(), aor, contact_of(request), now + self.longest_call)
+        if server.handler is not None:
+            context = <ResponseContext?>server.handler
+            if context.former is None:
+                context.former = context.flow
+            context.flow = flow
+        elif self.router.is_served(request.p, &request.target.uri):
+            self.registrar.follow(request, flow, canonical_aor(request.p, &request.target.uri), now)
+            self.moved(self.registrar.moves, now)
+        return 0
+
+    cdef int moved_meanwhile(self, ResponseContext context, Message request, bytes aor, int64_t now) except -1:
+        # The upstream has our token for the flow that the REGISTER came by at first.
+        cdef Flow old = self.way_of(request, context.former)
+        move = Move(old.pack(), self.way_of(request, context.flow).pack(), aor, contact_of(request), now + self.longest_call)
         self.store.put_move(move)
         return self.moved([move], now)
 
@@ -892,7 +895,8 @@ cdef class Engine(Receiver):
         cdef bytes aor = canonical_aor(request.p, &request.target.uri)
         try:
             if context.original is not None:
-                response = self.mid_registrar.restored(request, response, context.flow, aor, now)
+                response = self.mid_registrar.restored(
+                    request, response, context.flow if context.former is None else context.former, aor, now)
                 self.mid_registrar.remember(aor)
             if not self.router.is_served(request.p, &request.target.uri):
                 return response
@@ -900,6 +904,8 @@ cdef class Engine(Receiver):
             self.moved(self.learning.moves, now)
             if self.learning.newly_unbound:
                 self.gone(aor, "its phone has logged out")
+            if context.former is not None:
+                self.moved_meanwhile(context, request, aor, now)
             if self.learning.newly_bound:
                 self.registered(aor, context.flow, now)
                 self.redial.callee_bound(aor, now)

@@ -9,7 +9,7 @@ from sipwire import Sip, literal, uri_of
 
 from sipfast._flow import Flow
 from sipfast._token import Tokens
-from sipfast.config import Config, Listener, Peer, Redial
+from sipfast.config import Config, Listener, Peer, Redial, Upstream
 from sipfast.outbound import Outbound
 from sipfast.records import Move
 
@@ -180,6 +180,30 @@ def test_the_store_forgets_moves_while_the_server_runs() -> None:
     assert scene.store.moves()
     scene.run(63_000)
     assert scene.store.moves() == []
+
+
+@pytest.mark.parametrize(("status", "count"), [(401, 0), (403, 0), (200, 1)])
+def test_a_register_by_two_flows_moves_nobody_before_the_upstream_has_accepted_it(status: int, count: int) -> None:
+    """The first copy could have anybody's source address, and the second one come from who has forged it."""
+    behind = ("10.0.5.1", 5060)
+    scene = Scene(Config(upstream=(Upstream(uri="sip:10.0.5.1", domains=("example.com",)),)))
+    upstream, bob, other = scene.peer("upstream", behind), scene.peer("bob"), scene.peer("other")
+    rport = "SIP/2.0/UDP 192.168.1.9;rport;branch=z9hG4bK1"
+    aor = "<sip:bob@example.com>"
+    said = {"via": rport, "to": aor, "sender": f"{aor};tag=1", "contact": "<sip:bob@192.168.1.9>"}
+    register = bob.text("REGISTER", "sip:example.com", **said)
+    bob.say(register)
+    scene.run()
+    other.say(register)
+    scene.run()
+    asked = upstream.take("REGISTER")
+    upstream.answer(asked, status, headers=[("Contact", "<sip:bob@192.168.1.9>;expires=60")])
+    scene.run()
+    other.take("REGISTER", status)  # RFC 3261 §18.2.2
+    other.say(register)
+    scene.run()
+    assert len(scene.store.moves()) == count
+    assert [Flow.unpack(each.flow).host for each in scene.store.bindings(BOB)] == [other.address[0]] * count
 
 
 def test_there_and_back_again_is_known_after_a_restart() -> None:
