@@ -174,6 +174,8 @@ cdef object move_between(object former, object binding, bytes aor, int64_t expir
     # A way by Path is an edge proxy's, which others share, and does not move with a phone.
     if not former.flow or not binding.flow or former.flow == binding.flow or former.path or binding.path:
         return None
+    if former.instance and binding.instance and former.instance != binding.instance:
+        return None                         # another phone with the same private address
     return Move(former.flow, binding.flow, aor, former.contact, expires)
 
 
