@@ -511,8 +511,8 @@ cdef class Engine(Receiver):
         cdef ResponseContext context
         if server.handler is not None:
             context = <ResponseContext?>server.handler
-            if context.former is None:
-                context.former = context.flow
+            if context.first_flow is None:
+                context.first_flow = context.flow
             context.flow = flow
         elif self.router.is_served(request.p, &request.target.uri):
             self.registrar.follow(request, flow, canonical_aor(request.p, &request.target.uri), now)
@@ -521,7 +521,7 @@ cdef class Engine(Receiver):
 
     cdef int moved_meanwhile(self, ResponseContext context, Message request, bytes aor, int64_t now) except -1:
         # The upstream has our token for the flow that the REGISTER came by at first.
-        cdef Flow old = self.way_of(request, context.former)
+        cdef Flow old = self.way_of(request, context.first_flow)
         move = Move(old.pack(), self.way_of(request, context.flow).pack(), aor, contact_of(request), now + self.longest_call)
         self.store.put_move(move)
         return self.moved([move], now)
@@ -896,7 +896,7 @@ cdef class Engine(Receiver):
         try:
             if context.original is not None:
                 response = self.mid_registrar.restored(
-                    request, response, context.flow if context.former is None else context.former, aor, now)
+                    request, response, context.flow if context.first_flow is None else context.first_flow, aor, now)
                 self.mid_registrar.remember(aor)
             if not self.router.is_served(request.p, &request.target.uri):
                 return response
@@ -904,7 +904,7 @@ cdef class Engine(Receiver):
             self.moved(self.learning.moves, now)
             if self.learning.newly_unbound:
                 self.gone(aor, "its phone has logged out")
-            if context.former is not None:
+            if context.first_flow is not None:
                 self.moved_meanwhile(context, request, aor, now)
             if self.learning.newly_bound:
                 self.registered(aor, context.flow, now)

@@ -36,7 +36,7 @@ cdef class ResponseContext(Waiter):
     cdef int taken_down                  # branches that are there
     cdef list former                     # those of them that are from before a restart, as Ringing.branches; or None
     cdef readonly Message request
-    cdef Flow former                     # by which it came before it was repeated by `flow`; None where it was not
+    cdef Flow first_flow                 # by which it came before it was repeated by `flow`; None where it was not
     cdef Message original                # a REGISTER as its phone has sent it, where `request` differs; else None
     cdef readonly Flow flow
     cdef Branch first

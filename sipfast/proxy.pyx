@@ -233,7 +233,7 @@ cdef class ResponseContext(Waiter):
         self.final_sent = True
         self.request = None
         self.original = None
-        self.flow = self.former = None
+        self.flow = self.first_flow = None
         self.best = None
         self.known_answer = None
         self.former = None
