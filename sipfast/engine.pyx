@@ -68,14 +68,15 @@ from .redial cimport Redial
 from .registrar cimport Registrar
 from .ringing cimport Ringing
 from .router cimport PLAN_FORGED, PLAN_MALFORMED, RoutePlan, Router, routed_by_us
-from .upstream cimport Group, Member, Upstreams
+from .upstream cimport Group, Upstreams
 
 from ._parser import uri_parts
 from ._token import Tokens
-from .config import in_uri, is_ip, parse_upstream
-from .errors import ConfigError, StoreError
+from .config import is_ip, parse_upstream
+from .errors import StoreError
 from .records import Move, decode_move, encode_move
 from .redial_shared import SharedRedial
+from .upstream import make_group
 
 log = logging.getLogger("sipfast.engine")
 
@@ -203,7 +204,7 @@ cdef class Engine(Receiver):
                            Ringing(int.from_bytes(key[8:16], "big"), self.memory), on_answered=self._answered,
                            on_final=self._final, on_ended=self._ended, on_registered=self._registered,
                            on_lost=self._lost)
-        self.upstreams.start(self.transactions, self.wheel, self.sent_by, self.worker,
+        self.upstreams.start(self.transactions, self.wheel, self.sent_by, self.location.hosts, self.worker,
                              None if self.workers == 1 else self._post_upstream)
         if self.resumed and self.upstreams.members:
             self._post_upstream(b"%d" % self.worker, -1)
@@ -1049,7 +1050,7 @@ def make_router(config, listeners, domains, Location location, tokens, hosts):
     known = {}
     default = None
     for upstream in config.upstream:
-        group = make_group(upstream, location, hosts, known)
+        group = make_group(upstream, hosts, location.resolve, known)
         for domain in upstream.domains:
             groups[domain.lower().encode()] = group
         if not upstream.domains:
@@ -1058,18 +1059,3 @@ def make_router(config, listeners, domains, Location location, tokens, hosts):
     served = {domain.lower().encode() for domain in domains} | set(groups)
     any_domain = default is not None and not config.domains
     return Router(served, own, ports, Upstreams(everything), groups, default, any_domain, tokens)
-
-
-def make_group(upstream, Location location, hosts, known):
-    """The addresses of one [[upstream]]; `known`: those of others, by flow."""
-    members = []
-    for uri in upstream.uris:
-        host, port = parse_upstream(uri)
-        for address in hosts.get(host, [host]):
-            flow = location.resolve(f"sip:{in_uri(address)}:{port}".encode())
-            if flow is None:
-                raise ConfigError(f"upstream {uri}: {address} has no address of a family that is listened on")
-            if flow not in known:
-                known[flow] = Member(flow, round(upstream.timeout * 1000), round(upstream.probe_interval * 1000))
-            members.append(known[flow])
-    return Group(dict.fromkeys(members), upstream.contact == "token")

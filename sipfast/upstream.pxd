@@ -48,6 +48,7 @@ cdef class Member(Handler):
 cdef class Group:
     cdef readonly tuple members
     cdef readonly bint by_token          # it sees our URI with a token in the place of a phone's Contact
+    cdef dict names                      # host name of several addresses -> list of Member
     cdef int current
     # The address that requests go to: the current one for as long as it is up, then the first that is; None: all are down.
     cdef Member choice(self)
@@ -61,6 +62,7 @@ cdef class Upstreams(Timed):
     cdef TransactionLayer transactions
     cdef Wheel wheel
     cdef list sent_by
+    cdef dict hosts                      # the location's: host name -> the address that is meant by it now
     cdef int worker
     cdef object post                     # post(body, worker): tells that one; -1: all others
     cdef readonly long failures
@@ -69,8 +71,10 @@ cdef class Upstreams(Timed):
     # Something other than a 503 came by that flow.
     cdef int hear(self, Flow flow, int64_t now) except -1
     cdef int changed(self, Member member, str reason, int64_t now, bint told) except -1
+    cdef int settle(self) except -1
     cdef bytes state_of(self, Member member)
-    cdef int start(self, TransactionLayer transactions, Wheel wheel, list sent_by, int worker, object post) except -1
+    cdef int start(self, TransactionLayer transactions, Wheel wheel, list sent_by, dict hosts, int worker,
+                   object post) except -1
     # What another worker has told, and what one that has just begun should be told.
     cdef int told(self, bytes body, int64_t now) except -1
     cdef list states(self)

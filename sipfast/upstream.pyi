@@ -1,10 +1,11 @@
 """Typed face of the compiled upstreams: the servers behind this one, and which of their addresses answer."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ._flow import Flow
 from ._transaction import Handler
 from ._wheel import Timed
+from .config import Upstream
 
 class Waiter(Handler):
     """A transaction user that waits for the first answer of an address."""
@@ -23,12 +24,15 @@ class Member(Handler):
 class Group:
     """Addresses that stand in for each other, the one to prefer first.
 
-    `by_token`: they see our URI with a flow token in the place of a phone's Contact.
+    `by_token`: they see our URI with a flow token in the place of a phone's Contact. `names`: the host names that mean
+    several of them.
     """
 
     members: tuple[Member, ...]
     by_token: bool
-    def __init__(self, members: Iterable[Member], by_token: bool = False) -> None: ...
+    def __init__(
+        self, members: Iterable[Member], by_token: bool = False, names: Mapping[bytes, list[Member]] | None = None
+    ) -> None: ...
 
 class Upstreams(Timed):
     """All of them. `groups` are of Member; one that several groups name is one and the same.
@@ -40,3 +44,15 @@ class Upstreams(Timed):
     groups: tuple[Group, ...]
     failures: int
     def __init__(self, groups: Iterable[Group]) -> None: ...
+
+def make_group(
+    upstream: Upstream,
+    hosts: Mapping[str, Sequence[str]],
+    resolve: Callable[[bytes], Flow | None],
+    known: dict[Flow, Member],
+) -> Group:
+    """The addresses of one [[upstream]].
+
+    `hosts` gives the IP addresses of host names, `resolve` the flow to a URI with one of them; `known` are the members of
+    other groups, which share them. Raises ConfigError where an address is of no family that is listened on.
+    """

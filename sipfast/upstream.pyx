@@ -24,7 +24,12 @@ from ._parser cimport Message
 from ._transaction cimport OUTCOME_UNREACHABLE, ClientTransaction, Handler, TransactionLayer
 from ._wheel cimport Timed, Wheel
 
+from .config import in_uri, parse_upstream
+from .errors import ConfigError
+
 log = logging.getLogger("sipfast.upstream")
+
+cdef str UNREACHABLE = "cannot be reached"
 
 cdef enum:
     SILENCE = 1         # payload: Member
@@ -64,7 +69,7 @@ cdef class Member(Handler):
     cdef int miss(self, ClientTransaction transaction, int status, int64_t now) except -1:
         cdef object since = self.waiting.pop(transaction, None)
         if status == OUTCOME_UNREACHABLE:     # RFC 3261 §18.4
-            return self.fail(now, "cannot be reached", False)
+            return self.fail(now, UNREACHABLE, False)
         if since is not None and self.heard < <int64_t>since:
             return self.fail(now, "no answer", False)
         return 0
@@ -156,7 +161,7 @@ cdef class Member(Handler):
     cpdef int on_failure(self, ClientTransaction transaction, int status, int64_t now) except -1:
         if transaction is self.probe:
             self.probe = None
-        return 0
+        return self.fail(now, UNREACHABLE, False) if status == OUTCOME_UNREACHABLE else 0
 
     cdef bytes retry_after(self):
         # RFC 3261 §20.33: by then it has been probed again.
@@ -169,9 +174,10 @@ cdef class Member(Handler):
 @cython.final
 cdef class Group:
 
-    def __init__(self, members, bint by_token=False):
+    def __init__(self, members, bint by_token=False, names=None):
         self.members = tuple(members)
         self.by_token = by_token
+        self.names = dict(names or {})
 
     cdef Member choice(self):
         cdef Member member = <Member>self.members[self.current]
@@ -209,10 +215,12 @@ cdef class Upstreams(Timed):
             (<Member>member).number = number
             (<Member>member).all = self
 
-    cdef int start(self, TransactionLayer transactions, Wheel wheel, list sent_by, int worker, object post) except -1:
+    cdef int start(self, TransactionLayer transactions, Wheel wheel, list sent_by, dict hosts, int worker,
+                   object post) except -1:
         self.transactions = transactions
         self.wheel = wheel
         self.sent_by = sent_by
+        self.hosts = hosts
         self.worker = worker
         self.post = post
         return 0
@@ -240,8 +248,7 @@ cdef class Upstreams(Timed):
         return 0
 
     cdef int changed(self, Member member, str reason, int64_t now, bint told) except -1:
-        for group in self.groups:
-            (<Group>group).choice()
+        self.settle()
         if self.worker == 0:
             event = {"upstream": member.name.decode()}
             if member.down:
@@ -250,6 +257,17 @@ cdef class Upstreams(Timed):
                 log.warning("upstream-up", extra={"sip": event | {"down_for": (now - member.since) / 1000}})
         if not told and self.post is not None:
             self.post(self.state_of(member), -1)
+        return 0
+
+    cdef int settle(self) except -1:
+        # What each group chooses now, and with it the address that a Route means by a name of several (RFC 3263 §4.3).
+        cdef Group group
+        cdef Member choice
+        for group in self.groups:
+            choice = group.choice()
+            for name, members in group.names.items():
+                up = [member for member in members if not (<Member>member).down] or members
+                self.hosts[name] = (<Member>(choice if choice in up else up[0])).flow.host
         return 0
 
     # ---- other workers
@@ -272,4 +290,23 @@ cdef class Upstreams(Timed):
             member.rise(now, True)
         for group, current in zip(self.groups, currents, strict=True):
             (<Group>group).current = current
-        return 0
+        return self.settle()
+
+
+def make_group(upstream, hosts, resolve, known):
+    members = []
+    names = {}
+    for uri in upstream.uris:
+        host, port = parse_upstream(uri)
+        named = []
+        for address in hosts.get(host, [host]):
+            flow = resolve(f"sip:{in_uri(address)}:{port}".encode())
+            if flow is None:
+                raise ConfigError(f"upstream {uri}: {address} has no address of a family that is listened on")
+            if flow not in known:
+                known[flow] = Member(flow, round(upstream.timeout * 1000), round(upstream.probe_interval * 1000))
+            named.append(known[flow])
+        if len(named) > 1:
+            names[host.encode()] = named
+        members += named
+    return Group(dict.fromkeys(members), upstream.contact == "token", names)

@@ -183,6 +183,15 @@ def test_one_lost_answer_is_not_the_end(caplog: pytest.LogCaptureFixture) -> Non
     assert call.status == 480 and not lines(caplog)
 
 
+def test_a_probe_that_cannot_be_delivered_settles_it() -> None:
+    """RFC 3261 §18.4; the INVITE itself would be sent again much later here."""
+    stage = Stage(FIRST, config=Config(upstream=(behind(FIRST),), timers=Timers(t1=4.0)))
+    stage.kill(0)
+    stage.network.after(TIMEOUT // 4, setattr, stage.network, "icmp", True)
+    call, took = stage.call()
+    assert call.status == 503 and took < TIMEOUT // 2 + 100
+
+
 def test_the_timeout_is_configurable() -> None:
     stage = Stage(FIRST, config=Config(upstream=(behind(FIRST, timeout=1.0, probe_interval=29.5),)))
     stage.kill(0)
@@ -470,6 +479,23 @@ def test_a_name_with_several_addresses() -> None:
     stage.kill(0)
     assert stage.call()[0].status == 480
     assert len(stage.servers[0].registers) == 1
+
+
+def test_a_name_in_a_route_means_an_address_that_is_up() -> None:
+    """RFC 3263 §4.3: a dialog that was recorded by name outlives one of the servers."""
+    config = Config(upstream=(Behind(uri="sip:pbx.example", domains=("example.com",)),))
+    addresses = [("10.0.5.1", 5060), ("10.0.5.2", 5060)]
+    stage = Stage(*addresses, scene=Scene(config, hosts={"pbx.example": ["10.0.5.1", "10.0.5.2"]}))
+    for server in stage.servers:
+        server.goes_by = "pbx.example"
+    bob = stage.scene.phone("bob")
+    call, _ = stage.call()
+    assert any("pbx.example" in route for route in call.routes)
+    stage.kill(0)
+    stage.call("nobody", expires=None)
+    stage.alice.hang_up(call)
+    stage.scene.run(100)
+    assert bob.calls[0].state == "ended", stage.network.ladder()
 
 
 def test_a_request_that_was_cancelled_goes_nowhere_else() -> None:

@@ -35,6 +35,7 @@ class Upstream(Endpoint):
         self.unbound_status = 480  # for a user without a binding
         self.register_status = 200  # anything else refuses
         self.record_route = False
+        self.goes_by = ""  # the name that it puts into Record-Route; empty: its address
         self.follows_path = True  # where not, a request goes to the Contact's host
         self.rewrites_contact = False  # keeps the address that a REGISTER came from instead of what Contact names
         self.outbound_proxy: Address | None = None  # the next hop of every request that has no other Route
@@ -96,7 +97,7 @@ class Upstream(Endpoint):
 
     def _route(self, message: Sip, source: Address) -> None:
         routes = message.all("route")
-        if routes and host_port(uri_of(routes[0])) == self.address:
+        if routes and host_port(uri_of(routes[0])) in (self.address, (self.goes_by, 5060)):
             del routes[0]
         uri = message.uri
         if not routes and uri.rpartition("@")[2].partition(";")[0].lower() == self.domain:
@@ -117,7 +118,7 @@ class Upstream(Endpoint):
         headers = [("Via", f"SIP/2.0/UDP {literal(self.address)};branch=z9hG4bK{mark}")]
         headers += [("Via", via) for via in vias] + [("Route", route) for route in routes]
         if self.record_route and message.method == "INVITE" and not message.to_tag:
-            headers.append(("Record-Route", f"<sip:{literal(self.address)};lr>"))
+            headers.append(("Record-Route", f"<sip:{self.goes_by or literal(self.address)};lr>"))
         for name, value in message.headers:
             if name == "max-forwards":
                 headers.append((name, str(int(value) - 1)))
