@@ -168,6 +168,14 @@ class Process:
             os.killpg(self.pid, signal.SIGKILL)
         self._child.wait(5)
 
+    def freeze(self) -> None:
+        """Stop it and its children where they are: their sockets stay open, and nobody reads them."""
+        os.killpg(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let them go on."""
+        os.killpg(self.pid, signal.SIGCONT)
+
     def has_port(self, port: int) -> bool:
         """Whether some process where it runs holds a UDP port; looks without sending anything (Linux)."""
         wanted = f":{port:04X} "
