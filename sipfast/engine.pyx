@@ -549,8 +549,9 @@ cdef class Engine(Receiver):
 
     cdef int options(self, Message request, Flow flow) except -1:
         # RFC 3261 §11.2
-        if request.has(H_REQUIRE):
-            return self.answer(request, flow, 420, unsupported_line(request, H_REQUIRE))
+        cdef bytes unsupported = unsupported_line(request, H_REQUIRE) if request.has(H_REQUIRE) else b""
+        if unsupported:                       # §8.2.2.3; an empty one asks for nothing
+            return self.answer(request, flow, 420, unsupported)
         return self.answer(request, flow, 200, CAPABILITIES)
 
     cdef int register(self, Message request, Flow flow, int64_t now) except -1:
@@ -643,7 +644,8 @@ cdef class Engine(Receiver):
                 and not self.router.any_domain and self.router.is_served(request.p, uri)
                 and self.router.upstream_of(request.p, uri) is None):
             # RFC 3903 §6 step 2: nobody here keeps anybody's state, and a phone would not be asked for its own.
-            return self.respond(server, request, flow, 489, b"", now)
+            # Table 1 there: a 489 names the packages that are known, and of a recall's REFER this server hears by `refer`.
+            return self.respond(server, request, flow, 489, b"Allow-Events: refer\r\n", now)
         if (request.method == M_INVITE and not in_dialog and plan.left == 0 and plan.token.kind == TOKEN_NONE
                 and self.router.is_served(request.p, uri)):
             callee = canonical_aor(request.p, uri)

@@ -73,6 +73,15 @@ def test_an_empty_proxy_require_asks_for_nothing() -> None:
     bob.take("INVITE")
 
 
+@pytest.mark.parametrize("tags", ["", "path"], ids=["none", "one that is supported"])
+def test_a_require_that_asks_for_nothing_new_is_no_420(tags: str) -> None:
+    """RFC 3261 §8.2.2.3, §11.2"""
+    scene, alice, _ = pair()
+    alice.ask("OPTIONS", f"sip:{literal(SERVER)}", headers=[("Require", tags)])
+    scene.run()
+    alice.take("OPTIONS", 200)
+
+
 # sips
 
 
@@ -129,7 +138,7 @@ def test_a_publish_alone_is_489() -> None:
     scene, alice, bob = pair()
     alice.ask("PUBLISH", "sip:bob@example.com", headers=[("Event", "presence"), ("Expires", "60")])
     scene.run()
-    alice.take("PUBLISH", 489)
+    assert alice.take("PUBLISH", 489).first("allow-events")  # table 1
     assert not bob.inbox
 
 
