@@ -97,19 +97,20 @@ def test_a_signal_during_the_start_leaves_a_line_too(tmp_path: Path, workers: in
     for delay in (0.0, 0.01, 0.03, 0.06, 0.1, 0.2):
         command = [sys.executable, "-m", "sipfast", "serve", "--listen", "udp:127.0.0.1:0", "--workers", str(workers)]
         script = (
-            "import os, signal, sys, threading\nfrom sipfast.server import logs, supervisor\nfrom sipfast import cli\n"
-            "number, delay = int(sys.argv.pop(1)), float(sys.argv.pop(1))\nsetup = logs.setup\n"
-            "def hooked(level):\n    setup(level)\n"
-            "    if os.fork() == 0:\n        import time; time.sleep(delay); os.kill(os.getppid(), number); os._exit(0)\n"
-            "logs.setup = hooked\nsys.exit(cli.main(sys.argv[1:]))\n"
+            "import os, sys, time\nfrom sipfast import cli\nfrom sipfast.server import signals\n"
+            "number, delay = int(sys.argv.pop(1)), float(sys.argv.pop(1))\ntake_over = signals.take_over\n"
+            "def hooked(event, **fields):\n    take_over(event, **fields)\n"
+            "    if event == 'stopped' and os.fork() == 0:\n"
+            "        time.sleep(delay); os.kill(os.getppid(), number); os._exit(0)\n"
+            "signals.take_over = hooked\nsys.exit(cli.main(sys.argv[1:]))\n"
         )
         argv = [sys.executable, "-c", script, str(int(getattr(signal, name))), str(delay), *command[3:]]
         process = subprocess.Popen(
-            argv, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+            argv, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         if name == "SIGHUP":
-            time.sleep(delay + 0.3)
-            assert process.poll() is None
+            assert "serves" in process.stdout.readline()
+            time.sleep(delay)
             process.terminate()
         _, log = process.communicate(timeout=20)
         assert process.returncode == 0, log

@@ -13,6 +13,7 @@ import gc
 import logging
 import os
 import platform
+import select
 import signal
 import socket
 import sys
@@ -33,6 +34,7 @@ CAN_SHARE = platform.system() == "Linux"
 SIGNALS = {*signals.ALL, signal.SIGCHLD}
 HEALTHY = 5.0  # seconds: who lives so long did not die of its start
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0  # seconds before a worker that died at once is started again; doubles
+LOOK_UP = 0.2  # seconds between looks for a signal while the workers start
 GRACE = 10.0  # seconds that workers have to end
 
 
@@ -68,7 +70,8 @@ def serve(config: Config, announce: Callable[[str], object]) -> None:
         supervisor = Supervisor(config, by_worker, listeners, domains, hosts, zero)
         stack.callback(supervisor.close)
         stack.callback(signal.pthread_sigmask, signal.SIG_SETMASK, signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS))
-        supervisor.start()
+        if not supervisor.start():
+            return
         event = {"version": __version__, "process": os.getpid(), "workers": count}
         log.info("started", extra={"sip": event})
         announce(f"{worker.describe(config, listeners, domains)}; {count} workers")
@@ -108,14 +111,22 @@ class Supervisor:
         self._due: dict[int, float] = {}  # number -> when it is to be started again
         self.restarts = 0
 
-    def start(self) -> None:
-        """Start all workers and wait until they serve. Raises StoreError where one cannot."""
+    def start(self) -> bool:
+        """Start all workers and wait until they serve; False where the end was asked for before. Raises StoreError."""
         gc.freeze()  # workers share these pages as long as nobody touches them
         for number in range(len(self._sockets)):
             self._spawn(number, resumed=False)
         os.close(self._ready[1])
         served = 0
         while served < len(self._sockets):
+            readable, _, _ = select.select([self._ready[0]], [], [], LOOK_UP)
+            pending = signal.sigpending() & {*signals.ENDING}
+            if not readable and pending:
+                log.info("stopped", extra={"sip": {"by": signals.name(min(pending)), "served": False}})
+                self._end()
+                return False
+            if not readable:
+                continue
             come = len(os.read(self._ready[0], 64))
             served += come
             if not come:
@@ -125,6 +136,7 @@ class Supervisor:
         if served < len(self._sockets):
             self._end()
             raise StoreError("a worker could not start: see the log above")
+        return True
 
     def watch(self) -> str:
         """Start again who dies, until a signal asks for the end; then end all. Returns that signal's name."""
