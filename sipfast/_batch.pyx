@@ -11,8 +11,8 @@ from libc.string cimport memchr, memcpy
 
 from lmdb import Error
 
-from .errors import StoreCorrupt
-from .records import decode_bindings, decode_watch, encode_watch
+from .errors import StoreUnreadable
+from .records import decode_bindings, decode_watch, encode_watch, readable
 
 cdef enum:
     SHORTENED_SIZE = 255    # two of them and a NUL are LMDB's 511 bytes
@@ -78,8 +78,7 @@ cdef class Batch:
 
     def watches(self, bytes callee not None):
         cdef list found = []
-        for stored in self.values(self._watches, key_of(callee) + b"\0"):
-            watch = self.read(decode_watch, stored)
+        for watch in readable(decode_watch, self.values(self._watches, key_of(callee) + b"\0")):
             if watch.callee == callee:
                 found.append(watch)
         if len(found) > 1:
@@ -200,5 +199,5 @@ cdef class Batch:
     cdef object read(self, object decode, bytes stored):
         try:
             return decode(stored)
-        except StoreCorrupt as error:
-            raise StoreCorrupt(f"{self.path}: {error}") from error
+        except StoreUnreadable as error:
+            raise StoreUnreadable(f"{self.path}: {error}") from error

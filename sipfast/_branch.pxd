@@ -77,6 +77,7 @@ cdef class Slots:
     cdef uint32_t count     # ever used: those from here on are untouched memory
     cdef uint32_t capacity
     cdef uint32_t first_free
+    cdef uint32_t used      # now
     cdef uint64_t serial
     cdef Slot *slots        # moves when it grows: keep the index, not the pointer
     cdef bytes reserve(self, uint32_t loop)

@@ -226,6 +226,7 @@ cdef class Slots:
         if self.first_free == NO_SLOT:
             self.add_slot()
         self.serial += 1
+        self.used += 1
         locator.worker = self.worker
         locator.slot = self.first_free
         locator.serial = self.serial & <uint64_t>0xffffffffffffff
@@ -257,6 +258,7 @@ cdef class Slots:
 
     cdef void release(self, Slot *slot) noexcept:
         slot.serial = 0
+        self.used -= 1
         slot.loop = self.first_free
         self.first_free = self.index_of(slot)
 

@@ -69,7 +69,7 @@ cdef bytes bytes_of(Piece piece)
 cdef Piece piece_in(bytes text) noexcept
 cdef bint same_piece(Piece one, bytes other) noexcept
 
-# The watch of a record. StoreCorrupt as records.decode_watch raises it. Where that one reads more than what is written
+# The watch of a record. StoreUnreadable as records.decode_watch raises it. Where that one reads more than what is written
 # here (fields left out, or added by a later version), `record` is what it comes to.
 cdef StoredWatch stored_watch(bytes record)
 # The watch of an entry, whose pieces may be anybody's; the record is what records.encode_watch would return.

@@ -18,7 +18,7 @@ from libc.string cimport memcmp, memcpy
 
 from ._uri cimport MOST_HOST, SCHEME_SIP, SCHEME_SIPS, Uri, parse_uri_at, write_host
 
-from .errors import StoreCorrupt
+from .errors import StoreUnreadable
 from .records import BINDINGS_VERSION, VERSION, Binding, Watch, decode_bindings, decode_watch, encode_watch
 
 cdef enum:
@@ -343,7 +343,7 @@ cdef StoredWatch stored_watch(bytes record):
     if not read_watch(record, &watch.at):
         watch.record = encode_watch(decode_watch(record))
         if not read_watch(watch.record, &watch.at):
-            raise StoreCorrupt("watch record cannot be read: a number in it is negative, or a string too long")
+            raise StoreUnreadable("watch record cannot be read: a number in it is negative, or a string too long")
     return watch
 
 
@@ -402,7 +402,7 @@ cdef tuple keys_in(bytes record, bytes aor):
     keys = []
     try:
         bindings = decode_bindings(record)[1]
-    except StoreCorrupt:
+    except StoreUnreadable:
         return ()                       # nobody knows what it had
     for binding in bindings:
         key = contact_key_beside(piece_in(binding.contact), aor)

@@ -166,6 +166,8 @@ cdef tuple contact_of(Message request, Flow flow):
 cdef tuple fragment_of(Message request):
     line = request.text(request.body).split(b"\r\n", 1)[0].decode("utf-8", "replace")
     parts = line.split(None, 2)
-    if len(parts) < 2 or parts[0].upper() != "SIP/2.0" or not (parts[1].isascii() and parts[1].isdigit()):
+    # RFC 3261 §25.1: Status-Code = 3DIGIT
+    if len(parts) < 2 or parts[0].upper() != "SIP/2.0" or not (
+            len(parts[1]) == 3 and parts[1].isascii() and parts[1].isdigit()):
         return None
-    return min(int(parts[1]), 999), " ".join(parts[1:])
+    return int(parts[1]), " ".join(parts[1:])

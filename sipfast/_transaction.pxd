@@ -25,6 +25,8 @@ cdef class Handler:
     # The server transaction: CANCEL matched it; it is gone (terminated or timed out).
     cpdef int on_cancel(self, ServerTransaction transaction, Message cancel, int64_t now) except -1
     cpdef int on_gone(self, ServerTransaction transaction, int64_t now) except -1
+    # One of the above has raised, or what led to it: end what was begun, and answer what is to be answered.
+    cpdef int on_fault(self, int64_t now) except -1
 
 # What the four machines have in common. Narrow fields, in this order: hundreds of thousands linger.
 cdef class Transaction(Timed):
@@ -111,6 +113,7 @@ cdef class TransactionLayer:
     cdef Index by_key                    # server transactions
     cdef Index by_merge
     cdef Key key                         # of the request at hand
+    cdef bytes last_branch               # the last that was made
     cdef list finished                   # server transactions to shrink
     cdef int64_t finished_since
     cdef readonly int64_t servers, clients                   # alive now
@@ -131,6 +134,8 @@ cdef class TransactionLayer:
     cdef bytes new_branch(self, uint32_t loop)
     # Gives a reserved slot back where `start` will not follow. False where there is nothing to give back.
     cpdef bint release_branch(self, bytes branch) except -1
+    # The same for the last branch made, where a fault has kept `start` from following.
+    cdef int forget_branch(self) except -1
     # Starts it: `request` carries that branch in its topmost Via. Sends at once, calls the handler only later. ValueError
     # for a branch that is not reserved.
     cdef ClientTransaction start(self, bytes request, bytes branch, Flow flow, Handler handler, int64_t now)

@@ -31,6 +31,8 @@ class Handler:
         """A CANCEL came before a final response was given; it has been answered 200."""
     def on_gone(self, transaction: ServerTransaction, now: int) -> int:
         """The server transaction is over."""
+    def on_fault(self, now: int) -> int:
+        """One of these has raised: end what was begun, and answer what is to be answered. The exception goes on up."""
 
 class Transaction(Timed):
     """What client and server transactions have in common."""

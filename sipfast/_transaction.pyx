@@ -89,6 +89,9 @@ cdef class Handler:
     cpdef int on_gone(self, ServerTransaction transaction, int64_t now) except -1:
         return 0
 
+    cpdef int on_fault(self, int64_t now) except -1:
+        return 0
+
 
 cdef class Guide:
 
@@ -313,12 +316,20 @@ cdef class ClientTransaction(Transaction):
             layer.timeouts += self.over
             self.terminate()
             if step.actions & FAIL and handler is not None:
-                handler.on_failure(self, OUTCOME_UNREACHABLE if event == ON_ERROR else 408, now)
+                try:
+                    handler.on_failure(self, OUTCOME_UNREACHABLE if event == ON_ERROR else 408, now)
+                except Exception:
+                    handler.on_fault(now)
+                    raise
             return 0
         if event == ON_1XX:
             self.provisional = True
         if step.actions & TELL and handler is not None:
-            handler.on_response(self, response, now)
+            try:
+                handler.on_response(self, response, now)
+            except Exception:
+                handler.on_fault(now)
+                raise
         if event != ON_1XX and step.actions & TELL:
             self.shrink()
         elif self.cancelling == 1 and self.state == PROCEEDING:
@@ -497,12 +508,18 @@ cdef class TransactionLayer:
         # RFC 3261 §9.2: the CANCEL is answered 200 whatever became of the INVITE. One key, hence one To tag.
         cdef ServerTransaction target = self.find(cancel, ANY_BUT_CANCEL)
         cdef ServerTransaction own
+        cdef Handler handler
         if target is None:
             return VERDICT_UNMATCHED
         own = self.add(cancel, flow)
         own.respond(make_response(cancel, 200, flow, own.tag(), b"", None, b""), 200, now)
         if target.invite and target.state == PROCEEDING and target.handler is not None:
-            target.handler.on_cancel(target, cancel, now)
+            handler = target.handler
+            try:
+                handler.on_cancel(target, cancel, now)
+            except Exception:
+                handler.on_fault(now)
+                raise
         return VERDICT_ABSORBED
 
     # ---- responses and client transactions
@@ -564,7 +581,13 @@ cdef class TransactionLayer:
         return self.worker_of(p + branch.start, branch.end - branch.start)
 
     cdef bytes new_branch(self, uint32_t loop):
-        return self.slots.reserve(loop)
+        self.last_branch = self.slots.reserve(loop)
+        return self.last_branch
+
+    cdef int forget_branch(self) except -1:
+        if self.last_branch is not None:
+            self.release_branch(self.last_branch)
+        return 0
 
     cpdef bint release_branch(self, bytes branch) except -1:
         cdef Slot *slot = self.slots.reserved(branch)
@@ -699,6 +722,7 @@ cdef class TransactionLayer:
     def counters(self):
         return {
             "server_transactions": self.servers, "client_transactions": self.clients,
+            "branches": self.slots.used,
             "retransmissions_received": self.retransmissions_received,
             "retransmissions_sent": self.retransmissions_sent, "timeouts": self.timeouts,
             "stray_responses": self.stray_responses, "merged": self.merged,

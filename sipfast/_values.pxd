@@ -15,6 +15,7 @@ cdef struct Via:
     Span rport          # the parameter's value
     bint has_rport      # present, with or without a value
     int32_t rport_end   # one past 'rport' when has_rport and it has no value
+    int rport_port      # the value as a port; 0: it has none, -1: what it has is no port
     Span params
     bint magic          # the branch begins with z9hG4bK and is longer than that
 

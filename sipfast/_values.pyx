@@ -5,7 +5,7 @@ from libc.string cimport memchr, memcmp, memset
 
 from ._grammar cimport (
     C_SPACE, C_TOKEN, CLASS, comment_end, host_end, make_span, params_dict, piece, quoted_end, read_param, read_port, skip_space,
-    span_is, token_end, trim, unfold, unquote,
+    span_is, token_end, trim, unfold, unquote, whole_number,
 )
 from ._uri cimport parse_uri_at
 
@@ -52,7 +52,8 @@ cdef int32_t read_protocol(const unsigned char *p, int32_t i, int32_t end, Span 
 
 cdef int note_via_param(const unsigned char *p, Span name, Span value, Via *via) noexcept:
     """-1 where a parameter is there twice (§7.3.1) or without the value that it needs."""
-    cdef int32_t n = name.end - name.start
+    cdef int32_t n = name.end - name.start, i
+    cdef int port
     if n == 5 and span_is(p, name, b"rport"):
         if via.has_rport:
             return -1
@@ -60,6 +61,10 @@ cdef int note_via_param(const unsigned char *p, Span name, Span value, Via *via)
         via.rport = value
         if value.end == value.start:
             via.rport_end = name.end
+        else:
+            i = value.start
+            port = <int>whole_number(p, &i, value.end, 65535)
+            via.rport_port = port if port > 0 and i == value.end else -1
     elif n == 6 and span_is(p, name, b"branch"):
         if via.branch.end or value.end == value.start:
             return -1

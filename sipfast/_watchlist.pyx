@@ -14,7 +14,8 @@ from ._waiting cimport Waiting
 from ._wheel cimport Timed, Wheel
 from .events cimport ENDED, Events
 
-from .errors import StoreCorrupt
+from .errors import StoreUnreadable
+from .records import tell_unreadable
 
 def by_age(StoredWatch watch):
     return watch.at.armed_at, bytes_of(watch.at.caller)
@@ -50,7 +51,7 @@ cdef class Watchlist(Timed):
             return None
         try:
             watch = stored_watch(record)
-        except StoreCorrupt:
+        except StoreUnreadable:
             self._store.watch(callee, caller)  # it can say whose record that is
             raise
         # Keys of long AORs are shortened.
@@ -60,7 +61,11 @@ cdef class Watchlist(Timed):
         """The callee's watches, the oldest first."""
         cdef list found = []
         for pair in self._waiting.pairs(callee):
-            watch = self._watch(pair)
+            try:
+                watch = self._watch(pair)
+            except StoreUnreadable as error:
+                tell_unreadable(self._store.watch_record(*pair), error)
+                continue
             if watch is not None:
                 found.append(watch)
         if len(found) > 1:

@@ -30,8 +30,8 @@ def request(method: str, uri: bytes, headers: Iterable[tuple[str, bytes]], body:
 def edited(message: Message, edits: Iterable[tuple[int, int, bytes]]) -> bytes:
     """The message with (start, end, text) replaced; an insertion where start == end.
 
-    Texts for the same place stand in the order given. Raises ValueError for edits that overlap or reach beyond the
-    message, and for more than 32.
+    Texts for the same place stand in the order given. Edits that would overlap become one that removes what either removes,
+    with the texts of both. Raises ValueError for one that reaches beyond the message.
     """
 
 def ack(invite: Message, final: Message) -> bytes:

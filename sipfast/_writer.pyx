@@ -6,15 +6,18 @@ A response copies whole header lines of its request as they are, folds and compa
 copied once, into a bytes object of just that size: each put_ below has its size_of_, and the two must agree. A copied
 line that does not end in CRLF gets one.
 
-A forwarded message is its original with at most 32 edits. Edits are spans of the original and the text to stand there
-instead, so nothing is rebuilt and no edit sees another.
+A forwarded message is its original with edits: spans of the original and the text to stand there instead, so nothing is
+rebuilt. They are kept in the order of their places and apart: one that meets another becomes one with it.
 
 Requests of which the parser said that they are wrong are answered, too: what can be read of them is copied, the rest is
 left out.
 """
 
+from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.ref cimport Py_DECREF, PyObject
-from libc.string cimport memcmp, memcpy, strlen
+from libc.string cimport memcmp, memcpy, memmove, strlen
+
+import cython
 
 from ._branch cimport Hash, Secret, end_hash64, hex16, mix_bytes, mix_number, start_hash
 from ._parser cimport (
@@ -32,7 +35,6 @@ cdef extern from "arpa/inet.h" nogil:
     int inet_pton(int family, const char *source, void *target)
 
 cdef enum:
-    MOST_EDITS = 32
     ADDRESS_ROOM = 46       # INET6_ADDRSTRLEN
     PURPOSE_TAG = 0x74616767
 
@@ -378,59 +380,88 @@ cdef bytes make_hop(Message invite, Message answered, bytes method, bytes extra)
 
 # Forwarding.
 
+@cython.final
 cdef class Edits:
 
     def __cinit__(self):
         self.texts = []
+        self.edits = self.few
+        self.capacity = FEW_EDITS
+
+    def __dealloc__(self):
+        if self.edits != self.few:
+            PyMem_Free(self.edits)
 
     cdef void clear(self) noexcept:
-        self.count = 0      # the texts stay until others take their places: the list need not grow anew
+        self.count = self.used = 0      # the texts stay until others take their places: the list need not grow anew
 
     cdef int replace(self, int32_t start, int32_t end, bytes text) except -1:
-        if self.count == MOST_EDITS:
-            raise ValueError("more than 32 edits")
+        cdef int i = self.count
         if not 0 <= start <= end:
             raise ValueError(f"not a span: {start} to {end}")
-        self.starts[self.count] = start
-        self.ends[self.count] = end
-        if self.count < len(self.texts):
-            self.texts[self.count] = text
+        while i > 0 and self.edits[i - 1].start > start:
+            i -= 1
+        if i > 0 and self.edits[i - 1].end > start:
+            i -= 1
+            self.edits[i].end = max(self.edits[i].end, end)
+            self.texts[self.edits[i].text] += text
         else:
-            self.texts.append(text)
-        self.count += 1
+            self.insert(i, start, end, text)
+        while i + 1 < self.count and self.edits[i + 1].start < self.edits[i].end:
+            self.join(i)
         return 0
 
-    # ValueError for edits that overlap or reach beyond the message. An insertion at the very place where another edit
-    # begins or ends does not overlap it.
+    cdef int insert(self, int i, int32_t start, int32_t end, bytes text) except -1:
+        if self.count == self.capacity:
+            self.grow()
+        if self.used < len(self.texts):
+            self.texts[self.used] = text
+        else:
+            self.texts.append(text)
+        memmove(self.edits + i + 1, self.edits + i, (self.count - i) * sizeof(Edit))
+        self.edits[i] = Edit(start, end, self.used)
+        self.count += 1
+        self.used += 1
+        return 0
+
+    # An edit and the one behind it become one.
+    cdef int join(self, int i) except -1:
+        self.edits[i].end = max(self.edits[i].end, self.edits[i + 1].end)
+        self.texts[self.edits[i].text] += self.texts[self.edits[i + 1].text]
+        self.count -= 1
+        memmove(self.edits + i + 1, self.edits + i + 2, (self.count - i - 1) * sizeof(Edit))
+        return 0
+
+    cdef int grow(self) except -1:
+        cdef int capacity = 4 * self.capacity
+        cdef Edit *more
+        if self.edits == self.few:
+            more = <Edit *>PyMem_Malloc(capacity * sizeof(Edit))
+            if more != NULL:
+                memcpy(more, self.few, sizeof(self.few))
+        else:
+            more = <Edit *>PyMem_Realloc(self.edits, capacity * sizeof(Edit))
+        if more == NULL:
+            raise MemoryError
+        self.edits = more
+        self.capacity = capacity
+        return 0
+
+    # ValueError for an edit that reaches beyond the message.
     cdef bytes apply(self, Message message):
-        cdef int order[MOST_EDITS]
-        cdef int i, j
+        cdef int i
         cdef Py_ssize_t size = message.size
-        cdef int32_t begun = -1, position = 0
-        for i in range(self.count):         # in order of start, equal ones as given: few, and mostly sorted already
-            j = i
-            while j > 0 and self.starts[order[j - 1]] > self.starts[i]:
-                order[j] = order[j - 1]
-                j -= 1
-            order[j] = i
-        for j in range(self.count):
-            i = order[j]
-            if self.starts[i] < position and not self.starts[i] == self.ends[i] == begun:
-                raise ValueError("overlapping edits")
-            begun = self.starts[i]
-            position = max(position, self.ends[i])
-            size += len(<bytes>self.texts[i]) - (self.ends[i] - self.starts[i])
-        if position > message.size:
+        cdef int32_t position = 0
+        if self.count and self.edits[self.count - 1].end > message.size:
             raise ValueError("an edit beyond the message")
+        for i in range(self.count):
+            size += len(<bytes>self.texts[self.edits[i].text]) - (self.edits[i].end - self.edits[i].start)
         cdef PyObject *made = PyBytes_FromStringAndSize(NULL, size)
         cdef char *to = PyBytes_AS_STRING(made)
-        position = 0
-        for j in range(self.count):
-            i = order[j]
-            if self.starts[i] > position:
-                to = put(to, message.p + position, self.starts[i] - position)
-            to = put_bytes(to, <bytes>self.texts[i])
-            position = max(position, self.ends[i])
+        for i in range(self.count):
+            to = put(to, message.p + position, self.edits[i].start - position)
+            to = put_bytes(to, <bytes>self.texts[self.edits[i].text])
+            position = self.edits[i].end
         put(to, message.p + position, message.size - position)
         return finished(made)
 
@@ -444,33 +475,37 @@ cdef int note_received(Edits edits, Message request, Flow flow) except -1:
 
 
 cdef int drop_top_via(Edits edits, Message response) except -1:
-    return drop_first_values(edits, response, H_VIA, 1)
+    return keep_values(edits, response, H_VIA, 1, ALL_VALUES)
 
 
-cdef int drop_first_values(Edits edits, Message message, int header, int count) except -1:
-    cdef int field = message.first[header], done = 0, here
+cdef int keep_values(Edits edits, Message message, int header, int first, int after) except -1:
+    cdef int field = message.first[header], number = 0, kept, passed
     cdef Cursor cursor
-    cdef Span value
-    cdef int32_t keep
-    while field != -1 and done < count:
+    cdef Span value, keep
+    cdef const Field *line
+    while field != -1 and (number < first or after != ALL_VALUES):
+        line = &message.fields[field]
         cursor.field = field
         cursor.position = 0
-        here = 0
-        keep = -1
-        # The cursor leaves the field with its last value, and passes over an empty one.
-        while cursor.field == field and message.next_value(&cursor, &value):
-            if value.start >= message.fields[field].line_end:
-                break
-            if done + here == count:
-                keep = value.start
-                break
-            here += 1
-        if keep != -1:
-            edits.replace(message.fields[field].value.start, keep, b"")
-        elif here:
-            edits.replace(message.fields[field].line, message.fields[field].line_end, b"")
-        done += here
-        field = message.fields[field].next
+        kept = passed = 0
+        keep = line.value
+        # The cursor leaves the field with its last value, and passes over an empty one, which stays as it is.
+        while cursor.field == field and message.next_value(&cursor, &value) and value.start < line.line_end:
+            if first <= number + passed < after:
+                if kept == 0:
+                    keep.start = value.start if passed else line.value.start
+                kept += 1
+                keep.end = value.end
+            passed += 1
+        number += passed
+        if passed and not kept:
+            edits.replace(line.line, line.line_end, b"")
+        elif passed:
+            if keep.start > line.value.start:
+                edits.replace(line.value.start, keep.start, b"")
+            if number > after:
+                edits.replace(keep.end, line.value.end, b"")
+        field = line.next
     return 0
 
 
@@ -571,7 +606,7 @@ def without_top_via(Message response not None):
 
 def without_first_route(Message message not None):
     cdef Edits edits = Edits()
-    drop_first_values(edits, message, H_ROUTE, 1)
+    keep_values(edits, message, H_ROUTE, 1, ALL_VALUES)
     return edits.apply(message)
 
 

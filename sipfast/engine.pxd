@@ -46,7 +46,7 @@ cdef class Engine(Receiver):
     cdef Upstreams upstreams
     cdef Outbox outbox
     cdef Sink sink
-    cdef object config, housekeeping
+    cdef object config, housekeeping, complaints
     cdef list sent_by
     cdef list promises                   # (index in the outbox, request, flow, server transaction or None)
     cdef uint64_t secret
@@ -66,9 +66,14 @@ cdef class Engine(Receiver):
     # counters
     cdef long undeliverable
     cdef long received, requests, responses, keepalives, malformed, discarded, stateless, strays, unpromised, commits
-    cdef long failed_commits, rerouted
+    cdef long failed_commits, rerouted, faults
+    cdef int64_t fault_at                # the last one
 
     cdef int take(self, bytes data, Flow flow, int64_t now) except -1
+    cdef int fault(self, str event, error, Message message, Flow flow, int64_t now) except -1
+    cdef bint stumble(self, str event, error, int64_t now) except -1
+    cdef bint has_more(self, int64_t now) except -1
+    cdef int open(self, bytes frame, int64_t now) except -1
     cdef int hand(self, int worker, Message message, Flow flow, int hops) except -1
     cdef int told_of_upstream(self, bytes body, int64_t now) except -1
     cdef int deliver(self) except -1
@@ -77,7 +82,6 @@ cdef class Engine(Receiver):
     cdef int request(self, Message request, Flow flow, int64_t now) except -1
     cdef int response(self, Message response, Flow flow, int64_t now) except -1
     cdef int answer(self, Message request, Flow flow, int status, bytes extra) except -1
-    cdef int unavailable(self, Message request, Flow flow, int64_t now) except -1
     cdef int refuse(self, Message message, Flow flow) except -1
     cdef int register_elsewhere(self, ServerTransaction server, Message request, Flow flow, int64_t now) except -1
     cdef int moved_meanwhile(self, ResponseContext context, Message request, bytes aor, int64_t now) except -1

@@ -16,7 +16,9 @@ class Engine(Receiver):
     `wheel` and `redial` are there from `start` on. `domains` are the domains served, `hosts` the addresses (IP
     literals) of the host names in the configuration. Of several workers on one store and one set of addresses, each has
     an engine: `bus(worker, frames)` takes what the others are to get in `handed`; `resumed`: the worker that had this
-    number has died, and the others went on.
+    number has died, and the others went on. Each call before `start` raises RuntimeError.
+
+    Nothing that a message, a timer or the store does leaves it as an exception: each is answered, counted and logged.
     """
 
     store: Store

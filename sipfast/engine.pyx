@@ -73,7 +73,8 @@ from .upstream cimport Group, Upstreams
 from ._parser import uri_parts
 from ._token import Tokens
 from .config import is_ip, parse_upstream
-from .errors import StoreError
+from .errors import StoreError, StoreUnreadable
+from .faults import Complaints
 from .records import Move, decode_move, encode_move
 from .redial_shared import SharedRedial
 from .upstream import make_group
@@ -93,6 +94,7 @@ cdef enum:
     FRAME_MOVE = 86              # "V": a records.Move
     FRAME_UPSTREAM = 85          # "U": of an upstream's address
     MOST_LINES = 16              # header fields that forwarding adds at the most: Via, Route, two of Record-Route ...
+    MOST_TRIES = 100             # timers that may fail at a time
     MOST_QUOTED = 4096           # bytes: of what could not be delivered, all that another worker needs
 
 cdef bytes ALLOW = b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, NOTIFY, REFER, MESSAGE, SUBSCRIBE, INFO, PRACK, UPDATE\r\n"
@@ -177,6 +179,7 @@ cdef class Engine(Receiver):
         self.resumed = resumed
         self.memory = bytearray(LEAST_RINGING) if ringing is None else ringing
         self.mail = [[] for _ in range(workers)]
+        self.complaints = Complaints(log, self._seconds)
 
     def start(self, int64_t now):
         """Load what the store holds; recalls that were in flight go on. Call `commit` afterwards."""
@@ -224,6 +227,8 @@ cdef class Engine(Receiver):
 
     def close(self):
         """Drop all transactions and timers, telling nobody. The store stays open."""
+        if self.wheel is None:
+            raise not_started()
         self.transactions.close()
         self.wheel.clear()
 
@@ -234,18 +239,20 @@ cdef class Engine(Receiver):
         return data.startswith(b"REGISTER ")
 
     cpdef int receive(self, bytes data, Flow flow, int64_t now) except -1:
+        if self.wheel is None:
+            raise not_started()
         self.hops = self.workers - 1
         return self.take(data, flow, now)
 
     cdef int take(self, bytes data, Flow flow, int64_t now) except -1:
-        cdef Message message
+        cdef Message message = None
         self.received += 1
         if PyBytes_GET_SIZE(data) <= 4 and not data.strip(b"\r\n\0 "):
             self.keepalives += 1              # RFC 5626 §4.4.1 and what phones behind a NAT send
             return 0
-        message = parse_message(data)
         self.current = self.remarked = None
         try:
+            message = parse_message(data)
             if message.error:
                 return self.refuse(message, flow)
             if self.upstreams.members and message.status != 503:
@@ -255,14 +262,60 @@ cdef class Engine(Receiver):
                 return self.response(message, flow, now)
             self.requests += 1
             return self.request(message, flow, now)
-        except StoreError as error:
-            promised = {id(promise[1]) for promise in self.promises}
-            self._store_failed(error, now)
-            if message.status == 0 and message.method != M_ACK and id(message) not in promised:
-                self.unavailable(message, flow, now)
+        except Exception as error:
+            self.lose(message, flow, error, now)
         return 0
 
+    # ---- faults: of one message, one timer, one recall
+
+    def lose(self, Message message, Flow flow, error, int64_t now):
+        """One message's fault: what was made for it goes away, and a request is answered, where SIP allows it."""
+        promised = {id(promise[1]) for promise in self.promises}
+        status, extra = 500, b""              # RFC 3261 §21.5.1
+        if is_of_batch(error):
+            self._store_failed(error, now)
+            status, extra = 503, b"Retry-After: 5\r\n"      # §21.5.4
+        else:
+            self.fault("message-failed", error, message, flow, now)
+        try:
+            self.transactions.forget_branch()
+            if message is None or message.status or message.method == M_ACK or id(message) in promised:
+                return                        # §17: an ACK is never answered
+            if self.current is None:
+                self.answer(message, flow, status, extra)
+                return
+            if self.current.handler is not None:
+                self.current.handler.on_fault(now)
+            self.respond(self.current, message, flow, status, extra, now)
+        except Exception as other:
+            self.fault("answer-failed", other, message, flow, now)
+
+    cdef int fault(self, str event, error, Message message, Flow flow, int64_t now) except -1:
+        cdef dict about = {}
+        self.faults += 1
+        self.fault_at = now
+        if flow is not None:
+            about["peer"] = f"{flow.host}:{flow.port}"
+        if message is not None:
+            about["message"] = message.text(message.method_name)
+            about["call"] = message.text(message.call_id)
+        self.complaints(event, error, **about)
+        return 0
+
+    # What went wrong outside of any message; True where that was all of the batch.
+    cdef bint stumble(self, str event, error, int64_t now) except -1:
+        if is_of_batch(error):
+            self._store_failed(error, now)
+            return True
+        self.fault(event, error, None, None, now)
+        return False
+
+    def _seconds(self):
+        return self.fault_at / 1000
+
     cpdef int failed(self, Flow flow, bytes data, int64_t now) except -1:
+        if self.wheel is None:
+            raise not_started()
         # The kernel may tell any worker: it looks for the socket that the addressee's own datagrams would come to.
         cdef int home
         cdef bytes packed
@@ -281,55 +334,79 @@ cdef class Engine(Receiver):
         # RFC 3261 §18.4. Responses and ACKs are nobody's: nothing is done about those (§16.9).
         try:
             self.transactions.undelivered(data, flow, now)
-        except StoreError as error:
-            self._store_failed(error, now)
+        except Exception as error:
+            self.stumble("undeliverable-failed", error, now)
         return 0
 
-    cdef int unavailable(self, Message request, Flow flow, int64_t now) except -1:
-        # RFC 3261 §21.5.4: the store failed while this request was handled.
-        cdef bytes extra = b"Retry-After: 5\r\n"
-        if self.current is None:
-            return self.answer(request, flow, 503, extra)
-        return self.current.respond(
-            make_response(request, 503, flow, self.current.tag(), extra, None, b""), 503, now)
-
     cpdef int advance(self, int64_t now) except -1:
-        try:
-            self.wheel.advance(now)
-        except StoreError as error:
-            self._store_failed(error, now)
+        cdef int tries
+        if self.wheel is None:
+            raise not_started()
+        for tries in range(MOST_TRIES):       # what is left is due at the next call
+            try:
+                self.wheel.advance(now)
+                break
+            except Exception as error:
+                self.transactions.forget_branch()
+                if self.stumble("timer-failed", error, now):
+                    break
         return 0
 
     cpdef int64_t next_deadline(self) except? -2:
+        if self.wheel is None:
+            raise not_started()
         return self.wheel.deadline()
 
     cpdef int commit(self, int64_t now) except -1:
         cdef list data, flows
-        cdef Py_ssize_t i
+        cdef Py_ssize_t i = 0
+        if self.wheel is None:
+            raise not_started()
         try:
             self.store.commit()
             self.promises.clear()
-            while self.redial.committed(now):
+            while self.has_more(now):
                 self.store.commit()
             self.transactions.settle()
             if self.events.waiting:
                 self.events.tell()
-        except StoreError as error:
+        except Exception as error:            # what a commit raises concerns all that it was to make durable
+            if not isinstance(error, StoreError):
+                self.fault("commit-failed", error, None, None, now)
             self._store_failed(error, now)
         self.promises.clear()
         self.commits += 1
         if self.mailed:
-            self.deliver()
+            try:
+                self.deliver()
+            except Exception as error:
+                self.fault("hand-over-failed", error, None, None, now)
         data = self.outbox.data
         flows = self.outbox.flows
         if not data:
             return 0
         self.outbox.data = []
         self.outbox.flows = []
-        for i in range(len(data)):
-            if data[i] is not None:
-                self.sink.send(<bytes>data[i], <Flow>flows[i])
+        while i < len(data):
+            try:
+                while i < len(data):
+                    i += 1
+                    if data[i - 1] is not None:
+                        self.sink.send(<bytes>data[i - 1], <Flow>flows[i - 1])
+            except Exception as error:
+                self.fault("send-failed", error, None, <Flow>flows[i - 1], now)
         return 0
+
+    # Whether redial has written something upon the commit.
+    cdef bint has_more(self, int64_t now) except -1:
+        try:
+            return self.redial.committed(now)
+        except Exception as error:
+            self.transactions.forget_branch()
+            if is_of_batch(error):
+                raise
+            self.fault("recall-failed", error, None, None, now)
+            return True
 
     def _store_failed(self, error, int64_t now):
         # All of the batch's writes are lost: take back the answers that promised them.
@@ -357,33 +434,39 @@ cdef class Engine(Receiver):
                 break
             except StoreError:
                 self.store.abort()
+            except Exception as other:
+                self.fault("undo-failed", other, None, None, now)
+                self.store.abort()
 
     # ---- other workers
 
     def handed(self, bytes frame, int64_t now):
         """Take what another worker has given to its bus for this one; a batch of them is closed by `commit`."""
+        if self.wheel is None:
+            raise not_started()
+        try:
+            self.open(frame, now)
+        except Exception as error:
+            self.stumble("handed-failed", error, now)
+
+    cdef int open(self, bytes frame, int64_t now) except -1:
         cdef int size
         if frame[0] == FRAME_NOTICE:
             self.notices += 1
-            try:
-                (<object>self.redial).told(frame[1:], now)
-            except StoreError as error:
-                self._store_failed(error, now)
-            return
+            (<object>self.redial).told(frame[1:], now)
+            return 0
         if frame[0] == FRAME_MOVE:
             self.outbound.moved(decode_move(frame[1:]))
-            return
+            return 0
         if frame[0] == FRAME_UPSTREAM:
-            self.told_of_upstream(frame[1:], now)
-            return
+            return self.told_of_upstream(frame[1:], now)
         self.handed_in += 1
         if frame[0] == FRAME_FAILED:
             size = frame[1]
-            self.undelivered(Flow.unpack(frame[2:2 + size]), frame[2 + size:], now)
-            return
+            return self.undelivered(Flow.unpack(frame[2:2 + size]), frame[2 + size:], now)
         self.hops = frame[1]
         size = frame[2]
-        self.take(frame[3 + size:], Flow.unpack(frame[3:3 + size]), now)
+        return self.take(frame[3 + size:], Flow.unpack(frame[3:3 + size]), now)
 
     # ---- phones whose flow has changed
 
@@ -703,7 +786,7 @@ cdef class Engine(Receiver):
         try:
             targets = self.destination.stand_in(request, &uri, context.group, context.tried(), now)
         except StoreError as error:
-            self._store_failed(error, now)
+            self.stumble("rerouting-failed", error, now)
             targets = None
         if self.destination.dead is not None:
             context.retry_after = self.destination.dead.retry_after()
@@ -831,34 +914,34 @@ cdef class Engine(Receiver):
         server.respond(make_response(request, 480, flow, server.tag(), extra, reason, b""), 480, now)
         return 0
 
-    # A call goes on whatever the store does: what redial could not write down is set right by its own timers.
+    # A call goes on whatever redial or the store do: what redial could not write down is set right by its own timers.
 
     def _answered(self, bytes caller, bytes callee, bytes call_id, int64_t now):
         try:
             self.redial.call_answered(caller, callee, call_id, now)
-        except StoreError as error:
-            self._store_failed(error, now)
+        except Exception as error:
+            self.stumble("redial-failed", error, now)
 
     cdef int acknowledged(self, Message ack, int64_t now) except -1:
         try:
             self.redial.call_acknowledged(ack, now)
-        except StoreError as error:
-            self._store_failed(error, now)
+        except Exception as error:
+            self.stumble("redial-failed", error, now)
         return 0
 
     def _ended(self, Message bye, int64_t now):
         try:
             self.redial.call_hung_up(bye, now)
-        except StoreError as error:
-            self._store_failed(error, now)
+        except Exception as error:
+            self.stumble("redial-failed", error, now)
 
     def _started(self, Message request, bytes caller, bytes callee, int64_t now):
         try:
             self.redial.call_started(caller, callee, request, now)
             if request.number(H_EXPIRES) == 0:
                 self.redial.cancel(caller, callee, now)
-        except StoreError as error:
-            self._store_failed(error, now)
+        except Exception as error:
+            self.stumble("redial-failed", error, now)
 
     def _final(self, ResponseContext context, int status, int64_t now):
         # The call got a final response other than 2xx. True: the caller was told of its watch instead.
@@ -866,8 +949,8 @@ cdef class Engine(Receiver):
             return False
         try:
             return self.after_failure(context, status, now)
-        except StoreError as error:
-            self._store_failed(error, now)
+        except Exception as error:
+            self.stumble("redial-failed", error, now)
             return False
 
     cdef bint after_failure(self, ResponseContext context, int status, int64_t now) except -1:
@@ -912,8 +995,8 @@ cdef class Engine(Receiver):
             if self.learning.newly_bound:
                 self.registered(aor, context.flow, now)
                 self.redial.callee_bound(aor, now)
-        except StoreError as error:
-            self._store_failed(error, now)
+        except Exception as error:
+            self.stumble("learning-failed", error, now)
         return response
 
     # ---- responses
@@ -971,8 +1054,10 @@ cdef class Engine(Receiver):
         cdef bytes text = response.text(via.received if via.received.end > via.received.start else via.host)
         cdef int port = via.port if via.port != -1 else 5060
         cdef Uri uri
-        if via.rport.end > via.rport.start:
-            port = int(response.text(via.rport))
+        if via.rport_port < 0:
+            return None
+        if via.rport_port:
+            port = via.rport_port
         text = b"sip:" + (b"[" + text + b"]" if b":" in text and not text.startswith(b"[") else text) + b":%d" % port
         if parse_uri_at(<const unsigned char *>text, 0, <int>PyBytes_GET_SIZE(text), &uri) != 1:
             return None
@@ -980,12 +1065,14 @@ cdef class Engine(Receiver):
 
     def counters(self):
         """What was counted since the start, by name."""
+        if self.wheel is None:
+            raise not_started()
         out = {
             "received": self.received, "requests": self.requests, "responses": self.responses,
             "keepalives": self.keepalives, "malformed": self.malformed, "discarded": self.discarded,
             "answered_stateless": self.stateless, "stray_responses": self.strays, "forwarded": self.proxy.forwarded,
             "loops": self.proxy.looped, "commits": self.commits, "failed_commits": self.failed_commits,
-            "undeliverable": self.undeliverable, "answers_taken_back": self.unpromised, "timers": self.wheel.count,
+            "faults": self.faults, "undeliverable": self.undeliverable, "answers_taken_back": self.unpromised, "timers": self.wheel.count,
             "upstream_failures": self.upstreams.failures, "rerouted": self.rerouted,
             "handed_over": self.handed_over, "handed_in": self.handed_in, "notices": self.notices,
         }
@@ -1009,6 +1096,16 @@ cdef bint read_contact(Message request, Address *address) noexcept:
 cdef bytes contact_of(Message request):
     cdef Address address
     return request.text(address.uri.all) if read_contact(request, &address) else b""
+
+
+def not_started():
+    """What an engine says to whoever comes too early."""
+    return RuntimeError("the engine has not been started: call start first")
+
+
+def is_of_batch(error):
+    """Whether all of a batch is lost with what went wrong: the store failed, and not only in reading one record."""
+    return isinstance(error, StoreError) and not isinstance(error, StoreUnreadable)
 
 
 def by_expiry(move):

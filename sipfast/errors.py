@@ -48,6 +48,10 @@ class StoreCorrupt(StoreError):
     """What is stored cannot be read: not ours, damaged, or of a newer version."""
 
 
+class StoreUnreadable(StoreCorrupt):
+    """One record of the store cannot be read; nothing else is the worse for it."""
+
+
 class ConfigError(SipFastError):
     """A wrong key, type or range in the configuration or on the command line.
 

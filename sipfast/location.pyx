@@ -20,6 +20,8 @@ from ._parser cimport SCHEME_SIP, SCHEME_SIPS, Message, Span, Uri, as_request_ur
 from ._records cimport Entry, Piece, bytes_of, piece_in, read_entry
 from .peers cimport RIGHT_PATH, Peers
 
+from .errors import StoreUnreadable
+
 cdef extern from "arpa/inet.h" nogil:
     int AF_INET6
     int inet_pton(int family, const char *source, void *target)
@@ -226,7 +228,13 @@ cdef class Location:
         cdef int count = 0
         self.ambiguous = False
         for aor in aors:
-            for binding in self.lookup(aor, now):
+            try:
+                bindings = self.lookup(aor, now)
+            except StoreUnreadable:
+                if aor == preferred:
+                    raise
+                continue                    # it concerns its own AOR
+            for binding in bindings:
                 contact = as_request_uri(binding.contact)
                 if parse_uri_at(<const unsigned char *>PyBytes_AS_STRING(contact), 0, <int32_t>PyBytes_GET_SIZE(contact),
                                 &other) != 1 or not uris_equal(request.p, uri,

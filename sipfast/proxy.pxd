@@ -50,6 +50,7 @@ cdef class ResponseContext(Waiter):
     cdef bint cancelled                  # by the caller
     cdef readonly bytes caller           # AORs of a call that redial wants to hear of, else None
     cdef readonly bytes callee
+    cpdef int on_fault(self, int64_t now) except -1
     cdef bint pending(self) noexcept
     cdef Branch branch_of(self, ClientTransaction transaction)
     cdef int succeed(self, Message response, int64_t now) except -1
@@ -90,6 +91,7 @@ cdef class Proxy(Timed):
     cdef readonly long looped
 
     cdef bytes upward(self, Message response)
+    cdef int ring_no_longer(self, Branch branch, int64_t now) except -1
     cdef int stop_timer_c(self, Branch branch) noexcept
     cdef uint32_t loop_value(self, Message request) noexcept
     cdef bint is_loop(self, Message request) except -1

@@ -35,7 +35,9 @@ from ._parser cimport (
 )
 from ._transaction cimport OUTCOME_UNREACHABLE, ClientTransaction, Handler, ServerTransaction, TransactionLayer
 from ._wheel cimport Timed, Wheel
-from ._writer cimport Edits, drop_first_values, drop_top_via, make_ack_alone, make_response, note_received, put
+from ._writer cimport (
+    ALL_VALUES, Edits, drop_top_via, keep_values, make_ack_alone, make_response, note_received, put,
+)
 from .outbound cimport Outbound
 from .ringing cimport Ringing
 from .router cimport RoutePlan
@@ -307,6 +309,27 @@ cdef class ResponseContext(Waiter):
         self.server = None
         return 0
 
+    cpdef int on_fault(self, int64_t now) except -1:
+        # RFC 3261 §21.5.1. Nobody waits for its branches any more: §9.1 for those that ring, the rest is sent no more.
+        cdef Branch branch = self.first
+        cdef ServerTransaction server = self.server
+        if server is None:
+            return 0
+        while branch is not None:
+            self.proxy.stop_timer_c(branch)
+            if branch.transaction is not None and not branch.done:
+                if server.invite:
+                    branch.transaction.hush()
+                    branch.transaction.cancel(now)
+                else:
+                    branch.transaction.abandon()
+            branch.done = True
+            branch = branch.next
+        if not self.final_sent:
+            server.respond(make_response(self.request, 500, self.flow, server.tag(), b"", None, b""), 500, now)
+        server.handler = None
+        return self.on_gone(server, now)
+
     cdef int consider(self, Message response, int status) except -1:
         if self.final_sent:                   # a loser's 487, say
             return 0
@@ -416,16 +439,6 @@ cdef class ResponseContext(Waiter):
         return edits.apply(best)
 
 
-cdef int drop_last_value(Edits edits, Message message, int header, Span last) except -1:
-    cdef int field = message.last[header]
-    cdef int32_t start = message.fields[field].value.start, at = last.start
-    if last.start == start:
-        return edits.replace(message.fields[field].line, message.fields[field].line_end, b"")
-    while at > start and message.p[at] != b",":
-        at -= 1
-    return edits.replace(at, message.fields[field].value.end, b"")
-
-
 # What joined() puts together; the texts are kept by whoever adds them.
 cdef struct Pieces:
     int count
@@ -498,6 +511,13 @@ cdef class Proxy(Timed):
         branch.timer_c = 0
         if branch.done or branch.transaction is None:
             return 0
+        try:
+            return self.ring_no_longer(branch, now)
+        except Exception:
+            branch.context.on_fault(now)
+            raise
+
+    cdef int ring_no_longer(self, Branch branch, int64_t now) except -1:
         if branch.transaction.provisional and not branch.known:    # §16.8
             branch.transaction.cancel(now)
             return 0
@@ -557,7 +577,7 @@ cdef class Proxy(Timed):
 
     cdef int64_t breadth_of(self, Message request) noexcept:
         cdef int64_t breadth = request.number(H_MAX_BREADTH)
-        return breadth if breadth >= 0 else MAX_BREADTH      # RFC 5393 §5.3.3
+        return breadth if 0 <= breadth < MAX_BREADTH else MAX_BREADTH      # RFC 5393 §5.3.3: 60 at the most
 
     cdef bytes top_lines(self, Message request, Flow came, Target target, bytes branch, int64_t breadth, bytes extra):
         cdef Flow out = target.flow
@@ -589,20 +609,18 @@ cdef class Proxy(Timed):
         cdef bytes uri = target.uri, route = b""
         # Ours stand before anybody's Via, Route, Record-Route and Path, in whatever order those came.
         cdef int32_t top = request.fields[0].line
-        cdef int last
+        cdef int last, first = plan.own
         edits.clear()
-        if plan.from_strict:                  # §16.4
-            drop_last_value(edits, request, H_ROUTE, plan.last_value)
-            if uri is None:
-                uri = as_request_uri(request.text(plan.last))
+        if plan.from_strict and uri is None:  # §16.4
+            uri = as_request_uri(request.text(plan.last))
         if plan.left and plan.next_is_strict:  # §16.6 step 6: the next hop wants itself in the Request-URI
+            first += 1
             route = b"Route: <" + (uri if uri is not None else request.text(request.request_uri)) + b">\r\n"
             uri = as_request_uri(request.text(plan.next))
-            drop_first_values(edits, request, H_ROUTE, plan.own + 1)
             last = request.last[<int>H_ROUTE]
             edits.replace(request.fields[last].line_end, request.fields[last].line_end, route)
-        elif plan.own:
-            drop_first_values(edits, request, H_ROUTE, plan.own)
+        if first or plan.from_strict:
+            keep_values(edits, request, H_ROUTE, first, plan.own + plan.left if plan.from_strict else ALL_VALUES)
         if uri is not None:
             edits.replace(request.request_uri.start, request.request_uri.end, uri)
         if request.max_forwards != -1:        # §16.6 step 3

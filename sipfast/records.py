@@ -1,18 +1,26 @@
 """What the store keeps: bindings and watches, as msgspec structs with a version in front.
 
 All times are whole milliseconds since the epoch. Wire values (AORs, URIs, tags) are bytes, as they came.
-A record is read back by `decode_*`, which raise StoreCorrupt for anything that is not a record of a known version.
+A record is read back by `decode_*`, which raise StoreUnreadable for anything that is not a record of a known version.
 A field added at the end, with a default, keeps the version; any other change takes a new one, and a way to read the old.
 """
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import msgspec
 
-from .errors import StoreCorrupt
+from .errors import StoreUnreadable
+
+log = logging.getLogger(__name__)
+
+Record = TypeVar("Record")
+MOST_TOLD = 1_000  # records, of which each is told of once
+SHOWN = 80  # bytes of such a record: its version and its AOR
 
 VERSION = 1  # of watches, talks, moves and the anchor
 BINDINGS_VERSION = 2  # 1: Binding.flow was the REGISTER's own, and a Contact at its address was followed instead
@@ -134,7 +142,7 @@ def encode_bindings(aor: bytes, bindings: tuple[Binding, ...]) -> bytes:
 
 
 def decode_bindings(stored: bytes) -> tuple[bytes, tuple[Binding, ...]]:
-    """The AOR and its bindings. Raises StoreCorrupt."""
+    """The AOR and its bindings. Raises StoreUnreadable."""
     try:
         record = _bindings.decode(stored)
     except msgspec.MsgspecError as error:
@@ -144,7 +152,7 @@ def decode_bindings(stored: bytes) -> tuple[bytes, tuple[Binding, ...]]:
 
 
 def decode_bindings_1(stored: bytes) -> tuple[bytes, tuple[Binding, ...]]:
-    """Bindings of version 1, with their fields as they were then. Raises StoreCorrupt."""
+    """Bindings of version 1, with their fields as they were then. Raises StoreUnreadable."""
     try:
         record = _bindings.decode(stored)
     except msgspec.MsgspecError as error:
@@ -159,7 +167,7 @@ def encode_watch(watch: Watch) -> bytes:
 
 
 def decode_watch(stored: bytes) -> Watch:
-    """Raises StoreCorrupt."""
+    """Raises StoreUnreadable."""
     try:
         record = _watch.decode(stored)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -174,7 +182,7 @@ def encode_talk(talk: Talk) -> bytes:
 
 
 def decode_talk(stored: bytes) -> Talk:
-    """Raises StoreCorrupt."""
+    """Raises StoreUnreadable."""
     try:
         record = _talk.decode(stored)
     except msgspec.MsgspecError as error:
@@ -189,7 +197,7 @@ def encode_move(move: Move) -> bytes:
 
 
 def decode_move(stored: bytes) -> Move:
-    """Raises StoreCorrupt."""
+    """Raises StoreUnreadable."""
     try:
         record = _move.decode(stored)
     except msgspec.MsgspecError as error:
@@ -204,7 +212,7 @@ def encode_anchor(anchor: Anchor) -> bytes:
 
 
 def decode_anchor(stored: bytes) -> Anchor:
-    """Raises StoreCorrupt."""
+    """Raises StoreUnreadable."""
     try:
         record = _anchor.decode(stored)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -213,13 +221,32 @@ def decode_anchor(stored: bytes) -> Anchor:
     return record.anchor
 
 
+def readable(decode: Callable[[bytes], Record], stored: Iterable[bytes]) -> Iterator[Record]:
+    """The records that can be read. Of each other one a log line tells once; it stays, and is the loss of its key only."""
+    for record in stored:
+        try:
+            yield decode(record)
+        except StoreUnreadable as error:
+            tell_unreadable(record, error)
+
+
+def tell_unreadable(record: bytes, error: StoreUnreadable) -> None:
+    """Log a record that was passed over, the first time."""
+    if len(_told) < MOST_TOLD and hash(record) not in _told:
+        _told.add(hash(record))
+        log.error("record-unreadable", extra={"sip": {"reason": str(error), "begins": record[:SHOWN]}})
+
+
+_told: set[int] = set()
+
+
 def _check(version: int, kind: str, wanted: int = VERSION) -> None:
     if version != wanted:
-        raise StoreCorrupt(f"{kind} record has version {version}; this sipfast reads version {wanted}")
+        raise StoreUnreadable(f"{kind} record has version {version}; this sipfast reads version {wanted}")
 
 
 def _refuse(stored: bytes, kind: str, error: Exception, wanted: int = VERSION) -> NoReturn:
     """A record of no known shape: of another version, or none."""
     with suppress(msgspec.MsgspecError):
         _check(_versioned.decode(stored).version, kind, wanted)
-    raise StoreCorrupt(f"{kind} record cannot be read: {error}") from error
+    raise StoreUnreadable(f"{kind} record cannot be read: {error}") from error

@@ -40,8 +40,8 @@ from .events cimport ARMED as EVENT_ARMED, ENDED, NOT_ARMED, RECALL as EVENT_REC
 from .location cimport Location
 
 from ._refer import offer, warning
-from .errors import StoreError
-from .records import ARMED, CALLING, NOT_LOGGED_IN, RECALLING, Binding, Talk
+from .errors import StoreError, StoreUnreadable
+from .records import ARMED, CALLING, NOT_LOGGED_IN, RECALLING, Binding, Talk, tell_unreadable
 
 # Timer kinds, besides those of Watchlist
 GUARD = 2  # payload: callee
@@ -166,6 +166,7 @@ cdef class Redial(Watchlist):
         """The store has committed: the REFERs of the claims in it may leave. True: there is more to commit."""
         cdef Recall recall
         cdef StoredWatch watch
+        failed = None
         if self._touched:
             self._touched.clear()
             self._armed.clear()
@@ -178,8 +179,14 @@ cdef class Redial(Watchlist):
             claimed, self._claimed = self._claimed, []
             for recall in claimed:
                 watch, recall.claimed = recall.claimed, None
-                if not recall.over and self._is_watched(recall.pair):
-                    self._refer(recall, watch, now)
+                try:
+                    if not recall.over and self._is_watched(recall.pair):
+                        self._refer(recall, watch, now)
+                except Exception as error:      # the others have their turn
+                    failed = error
+                    self._late(recall, now)
+        if failed is not None:
+            raise failed
         return bool(self._touched)
 
     def rolled_back(self, int64_t now):
@@ -194,7 +201,10 @@ cdef class Redial(Watchlist):
         self._lost.update((pair, record) for pair, record in touched.items() if pair not in undo)
         self._lost_talks.update(talked)
         for pair in undo:
-            self._take_back(pair, now)
+            try:
+                self._take_back(pair, now)
+            except StoreUnreadable as error:
+                tell_unreadable(self._store.watch_record(*pair), error)
         if (self._lost or self._lost_talks) and not self._rewrite:
             self._write_again(now)
 
@@ -719,6 +729,9 @@ cdef class Redial(Watchlist):
         cdef StoredWatch watch
         try:
             watch = self._watch(pair)
+        except StoreUnreadable:
+            self._untime(pair)
+            raise
         except StoreError:
             self._time(pair, now + REWRITE_AFTER)
             raise

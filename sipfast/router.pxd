@@ -13,7 +13,6 @@ cdef struct RoutePlan:
     bint next_is_strict     # the next Route value has no lr: it becomes the Request-URI
     Span next               # URI of the next Route value, where left > 0
     Span last               # URI of the last Route value, where from_strict
-    Span last_value         # that whole value
     Token token             # of the last Route value (or Request-URI) that names us; kind TOKEN_NONE where it has none
     int end                 # which end of it the request goes to
     bint in_contact         # it stands in the Request-URI, for a phone's Contact

@@ -165,7 +165,6 @@ cdef class Router:
                 plan.next_is_strict = find_param(request.p, address.uri.params, "lr", &unused) != 1
             plan.left += 1
             plan.last = address.uri.all
-            plan.last_value = value
         if plan.left and strict:
             plan.from_strict = True
             plan.left -= 1

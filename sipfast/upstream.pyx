@@ -99,6 +99,7 @@ cdef class Member(Handler):
         cdef dict waiting = self.waiting
         cdef ClientTransaction transaction
         cdef Waiter waiter
+        failed = None
         if self.down:
             return 0
         self.stop()
@@ -113,7 +114,13 @@ cdef class Member(Handler):
         for transaction in waiting:
             waiter = <Waiter>transaction.handler      # held: it may let go of all that holds it
             if waiter is not None:
-                waiter.unanswered(transaction, now)
+                try:
+                    waiter.unanswered(transaction, now)
+                except Exception as error:    # the others have their turn
+                    failed = error
+                    waiter.on_fault(now)
+        if failed is not None:
+            raise failed
         return 0
 
     cdef int rise(self, int64_t now, bint told) except -1:

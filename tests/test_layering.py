@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "sipfast"
 
-LEAVES = {"errors", "config", "records", "metrics", "printable"}
+LEAVES = {"errors", "config", "records", "metrics", "printable", "faults"}
 CORE = {"_flow", "_uri", "_parser", "_wheel", "_writer", "_transaction"}
 STORE = {"store.protocol"}
 STORES = {"store", "store.protocol", "store.memory", "store.lmdb", "store.redis", "store.sweep", "store.upgrade"}
@@ -27,6 +27,7 @@ ARROWS: dict[str, set[str]] = {
     "records": set(),
     "metrics": set(),
     "printable": set(),
+    "faults": set(),
     "_records": {"_uri"},
     "_batch": set(),
     "_flow": set(),
@@ -112,7 +113,9 @@ ARROWS: dict[str, set[str]] = {
     "": set(),
 }
 
-OURS_OF_LEAVES = {"config": {"errors"}, "records": {"errors"}, "metrics": {"errors"}, "errors": set(), "printable": set()}
+OURS_OF_LEAVES: dict[str, set[str]] = {
+    "config": {"errors"}, "records": {"errors"}, "metrics": {"errors"}, "errors": set(), "printable": set(), "faults": set(),
+}  # fmt: skip
 
 # The core does no I/O and reads no clock.
 DEVICES = {"asyncio", "socket", "select", "selectors", "time", "datetime", "uvloop", "signal", "subprocess"}

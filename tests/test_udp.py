@@ -20,6 +20,7 @@ from sipfast._flow import Flow, Receiver
 from sipfast._udp import Clock, UdpTransport, interface_addresses
 from sipfast._udp_socket import BATCHED, kernel_drops, may_segment, widen
 from sipfast.errors import ConfigError, TransportError
+from sipfast.faults import Complaints
 from sipfast.transport import udp
 
 BATCH = 256  # datagrams that one turn of the loop reads at the most
@@ -749,7 +750,7 @@ def test_names_are_resolved_into_a_family_that_is_listened_on():
 
 def test_each_kind_of_complaint_is_logged_once_a_minute(caplog):
     now = [0.0]
-    complain = udp.Complaints(logging.getLogger("sipfast.test"), lambda: now[0])
+    complain = Complaints(logging.getLogger("sipfast.test"), lambda: now[0])
 
     def fail(kind: type[Exception]) -> None:
         try:

@@ -25,9 +25,10 @@ from .._udp import Clock, UdpTransport, interface_addresses
 from ..config import Config, Listener, in_uri, is_ip, parse_listen, parse_upstream
 from ..engine import Engine
 from ..errors import ConfigError, StoreError
+from ..faults import Complaints
 from ..store.lmdb import LmdbStore
 from ..store.protocol import Store
-from ..transport.udp import Complaints, listener_for, open_shared, open_socket, primary_address, resolve_all
+from ..transport.udp import listener_for, open_shared, open_socket, primary_address, resolve_all
 from . import admin, clock, signals
 from .bus import Bus
 
@@ -116,7 +117,7 @@ async def _serve(config: Config, announce: Callable[[str], object]) -> None:
 async def _serve_with_others(config: Config, place: Place, ready: Callable[[], object]) -> None:
     loop = asyncio.get_running_loop()
     with ExitStack() as stack:
-        transport = UdpTransport(loop, Clock(place.zero), Complaints(log))
+        transport = UdpTransport(loop, Clock(place.zero), Complaints(log, time.monotonic))
         stack.callback(transport.close)
         for opened in place.sockets:
             transport.add(opened)
@@ -136,7 +137,7 @@ async def _serve_with_others(config: Config, place: Place, ready: Callable[[], o
             resumed=place.resumed,
             ringing=open_ringing(config),
         )
-        complaints = Complaints(log)
+        complaints = Complaints(log, time.monotonic)
 
         def counters() -> dict[str, int]:
             return transport.counters() | engine.counters() | bus.counters()

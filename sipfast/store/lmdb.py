@@ -48,7 +48,7 @@ import lmdb
 from .._batch import Batch
 from .._batch import key_of as _key
 from .._records import changed_contacts
-from ..errors import StoreCorrupt, StoreError, StoreUnavailable
+from ..errors import StoreCorrupt, StoreError, StoreUnavailable, StoreUnreadable
 from ..records import (
     Anchor,
     Binding,
@@ -64,6 +64,7 @@ from ..records import (
     encode_bindings,
     encode_move,
     encode_talk,
+    readable,
 )
 from . import pages
 from .sweep import Round
@@ -162,7 +163,7 @@ class LmdbStore(Batch):
 
     def each_bindings(self) -> Iterator[tuple[bytes, tuple[Binding, ...]]]:
         """Every AOR with its bindings, in the order of keys, from one snapshot."""
-        return (self._read(decode_bindings, stored) for stored in self._each(self._bindings))
+        return readable(decode_bindings, self._each(self._bindings))
 
     def sweep_bindings(self, now: int, limit: int, keep: int = 0, gone: list[bytes] | None = None) -> int:
         """Remove bindings of the next `limit` AORs that have run out `keep` ms ago; returns how many bindings went."""
@@ -184,7 +185,7 @@ class LmdbStore(Batch):
 
     def _next_bindings(self, limit: int, now: int) -> list[tuple[bytes, tuple[Binding, ...]]]:
         """Up to `limit` AORs after the position of the sweep, or the first ones where none come after it."""
-        found: list[tuple[bytes, tuple[Binding, ...]]] = []
+        found: list[bytes] = []
         try:
             with self._snapshot() as txn:
                 cursor = txn.cursor(self._bindings)
@@ -194,11 +195,11 @@ class LmdbStore(Batch):
                     there = cursor.first()
                 while there and len(found) < limit:
                     self._sweep = cursor.key()
-                    found.append(self._read(decode_bindings, cursor.value()))
+                    found.append(cursor.value())
                     there = cursor.next()
         except lmdb.Error as error:
             self._fail(error)
-        return found
+        return list(readable(decode_bindings, found))
 
     # ------------------------------------------------------------ bindings by their Contact
 
@@ -246,7 +247,7 @@ class LmdbStore(Batch):
 
     def each_watch(self) -> Iterator[Watch]:
         """Every watch, in the order of keys, from one snapshot."""
-        return (self._read(decode_watch, stored) for stored in self._each(self._watches))
+        return readable(decode_watch, self._each(self._watches))
 
     # ------------------------------------------------------------ talks
 
@@ -268,13 +269,13 @@ class LmdbStore(Batch):
 
     def each_talk(self) -> Iterator[Talk]:
         """Every talk, in the order of keys, from one snapshot."""
-        return (self._read(decode_talk, stored) for stored in self._each(self._talks))
+        return readable(decode_talk, self._each(self._talks))
 
     # ------------------------------------------------------------ moves
 
     def moves(self) -> list[Move]:
         """All of them, expired ones included."""
-        return [self._read(decode_move, stored) for stored in self._range(self._moves, b"")]
+        return list(readable(decode_move, self._range(self._moves, b"")))
 
     def put_move(self, move: Move) -> None:
         """Add or replace the move of an AOR away from a flow."""
@@ -625,7 +626,7 @@ class LmdbStore(Batch):
                 self._env.close()
             self._open()
         if isinstance(error, DAMAGED):
-            raise StoreCorrupt(f"{self.path}: not a store, or a damaged one ({error}): restore it from a copy") from error
+            raise StoreUnreadable(f"{self.path}: not a store, or a damaged one ({error}): restore it from a copy") from error
         way_out = str(error)
         if isinstance(error, lmdb.MapFullError):
             way_out = f"the store has grown to its limit of {self._map_size / (1 << 30):g} GiB: raise map_size"

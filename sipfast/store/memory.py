@@ -11,7 +11,18 @@ from itertools import islice
 from typing import Any
 
 from .._records import changed_contacts
-from ..records import Anchor, Binding, Move, Talk, Watch, decode_bindings, decode_watch, encode_bindings, encode_watch
+from ..records import (
+    Anchor,
+    Binding,
+    Move,
+    Talk,
+    Watch,
+    decode_bindings,
+    decode_watch,
+    encode_bindings,
+    encode_watch,
+    readable,
+)
 from .sweep import Round
 
 _ABSENT: Any = object()
@@ -69,7 +80,7 @@ class MemoryStore:
 
     def each_bindings(self) -> Iterator[tuple[bytes, tuple[Binding, ...]]]:
         """Every AOR with its bindings, in the order of keys."""
-        return (decode_bindings(record) for _, record in sorted(self._bindings.items()))
+        return readable(decode_bindings, [record for _, record in sorted(self._bindings.items())])
 
     def sweep_bindings(self, now: int, limit: int, keep: int = 0, gone: list[bytes] | None = None) -> int:
         """Remove bindings of the next `limit` AORs that have run out `keep` ms ago; returns how many bindings went."""
@@ -79,11 +90,11 @@ class MemoryStore:
             self._round.begin(now)
             self._sweep = iter(sorted(self._bindings))
             batch = list(islice(self._sweep, limit))
+        found = list(readable(decode_bindings, [self._bindings[aor] for aor in batch if aor in self._bindings]))
         if gone is not None:
-            gone += self._round.ended([(aor, self.bindings(aor)) for aor in batch])
+            gone += self._round.ended(found)
         now -= keep
-        for aor in batch:
-            stored = self.bindings(aor)
+        for aor, stored in found:
             live = tuple(binding for binding in stored if binding.expires > now)
             if len(live) < len(stored):
                 count += len(stored) - len(live)
@@ -116,7 +127,7 @@ class MemoryStore:
 
     def watches(self, callee: bytes) -> list[Watch]:
         """All watches for a callee, the oldest `armed_at` first."""
-        found = [decode_watch(record) for record in self._watches.get(callee, {}).values()]
+        found = readable(decode_watch, self._watches.get(callee, {}).values())
         return sorted(found, key=lambda watch: (watch.armed_at, watch.caller))
 
     def put_watch(self, watch: Watch) -> None:
@@ -170,7 +181,7 @@ class MemoryStore:
     def each_watch(self) -> Iterator[Watch]:
         """Every watch, in the order of keys."""
         records = [pairs[caller] for _, pairs in sorted(self._watches.items()) for caller in sorted(pairs)]
-        return (decode_watch(record) for record in records)
+        return readable(decode_watch, records)
 
     def talk(self, callee: bytes) -> Talk | None:
         """The recalled call that the callee is in."""

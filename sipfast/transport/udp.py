@@ -5,8 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import socket
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from .._udp_socket import widen
 from ..config import Listener, in_uri, is_ip, parse_listen
@@ -15,7 +14,6 @@ from ..errors import ConfigError, TransportError
 log = logging.getLogger(__name__)
 
 BUFFER = 8 << 20  # bytes: at 100,000 datagrams a second some 60 ms, well below the first retransmission (T1)
-COMPLAIN_EVERY = 60.0  # seconds
 
 # RFC 5737, RFC 3849: documentation addresses. Nothing is sent there; the kernel only says where it would send from.
 _FAR = {socket.AF_INET: "198.51.100.1", socket.AF_INET6: "2001:db8::1"}
@@ -118,31 +116,3 @@ def primary_address(family: int) -> str:
             return str(probe.getsockname()[0])
     except OSError:
         return _LOOPBACK[socket.AddressFamily(family)]
-
-
-class Complaints:
-    """Logs what goes wrong while messages are handled: each kind once, then at most once a minute with a count.
-
-    A kind is an event with the exception's type and the line that raised it, so that a peer who can provoke one error
-    at will neither fills the disk nor hides another one.
-    """
-
-    def __init__(self, logger: logging.Logger, clock: Callable[[], float] = time.monotonic) -> None:
-        self._logger = logger
-        self._clock = clock
-        self._kinds: dict[tuple[str, type[BaseException], str, int], tuple[float, int]] = {}
-
-    def __call__(self, event: str, error: BaseException) -> None:
-        """Take one complaint. Never raises."""
-        at = error.__traceback__
-        while at is not None and at.tb_next is not None:
-            at = at.tb_next
-        place = (at.tb_frame.f_code.co_filename, at.tb_lineno) if at is not None else ("", 0)
-        kind = (event, type(error), *place)
-        now = self._clock()
-        last, silent = self._kinds.get(kind, (-COMPLAIN_EVERY, 0))
-        if now - last < COMPLAIN_EVERY:
-            self._kinds[kind] = (last, silent + 1)
-            return
-        self._kinds[kind] = (now, 0)
-        self._logger.error(event, exc_info=error, extra={"sip": {"suppressed": silent} if silent else {}})
