@@ -375,6 +375,7 @@ cdef class Engine(Receiver):
                 self.fault("commit-failed", error, None, None, now)
             self._store_failed(error, now)
         self.promises.clear()
+        self.current = None
         self.commits += 1
         if self.mailed:
             try:
@@ -908,10 +909,11 @@ cdef class Engine(Receiver):
 
     cdef int not_here(self, ServerTransaction server, Message request, Flow flow, object offer, int64_t now) except -1:
         cdef bytes extra = b"", reason = None
+        cdef Py_ssize_t place = len(self.outbox.data)
         if offer is not None:
             reason, extra = offer
-            self.promises.append((len(self.outbox.data), request, flow, server))
-        server.respond(make_response(request, 480, flow, server.tag(), extra, reason, b""), 480, now)
+        if server.respond(make_response(request, 480, flow, server.tag(), extra, reason, b""), 480, now) and offer is not None:
+            self.promises.append((place, request, flow, server))
         return 0
 
     # A call goes on whatever redial or the store do: what redial could not write down is set right by its own timers.

@@ -54,6 +54,7 @@ cdef class Redial(Watchlist):
     cdef public set _armed               # armed or renewed, and promised by an answer that has not left
     cdef public dict _counts
 
+    cdef bint _is_back(self, bytes callee, int64_t now) except *
     cpdef bint committed(self, int64_t now) except *
     cpdef _take_back(self, tuple pair, int64_t now)
     cpdef unavailable(self, Message request, Flow flow, bytes caller, bytes callee, bint allowed, int64_t now)

@@ -159,8 +159,16 @@ cdef class Redial(Watchlist):
                     self._wheel.schedule(now + resume * RESUME_EVERY, self, RESUME, pair)
         for callee, not_before in waiting.items():
             # Bound already: its registration was committed, and the recall that should have followed was not.
-            if self._location.is_bound(callee, now):
+            if self._is_back(callee, now):
                 self._pause(callee, max(not_before, now + self._guard), GUARD, now)
+
+    cdef bint _is_back(self, bytes callee, int64_t now) except *:
+        """Whether a callee is bound, as far as that can be read: at a start nobody's record is in the way of others."""
+        try:
+            return self._location.is_bound(callee, now)
+        except StoreUnreadable as error:
+            tell_unreadable(self._store.bindings_record(callee), error)
+            return False
 
     cpdef bint committed(self, int64_t now) except *:
         """The store has committed: the REFERs of the claims in it may leave. True: there is more to commit."""

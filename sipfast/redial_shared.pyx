@@ -137,7 +137,7 @@ cdef class SharedRedial(Redial):
             if self._is_mine(callee) or watch.state != ARMED:
                 continue
             if callee not in back:
-                back[callee] = self._location.is_bound(callee, now)
+                back[callee] = self._is_back(callee, now)
             if back[callee] or watch.armed_at > now - REACH_BACK:
                 self._tell(LOOK, (callee, watch.caller))
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from network import START
 from scene import SERVER, Scene, Speaker
 from sipwire import Sip, literal
@@ -216,10 +217,11 @@ def test_unreadable_records_do_not_keep_the_server_from_starting(caplog: pytest.
     store.put_bindings_record(b"sip:carol@example.com", b"\xc1torn")
     watch = Watch(b"sip:zoe@example.com", b"sip:alice@example.com", START, START + 3_600_000, b"i", b"sip:alice@10.0.1.1")
     store.put_watch(watch)
+    store.put_watch(replace(watch, callee=b"sip:carol@example.com"))
     store.put_watch_record(b"sip:adam@example.com", b"sip:alice@example.com", b"\xc1torn")
     store.commit()
     scene = Scene(store=store)
-    assert scene.server.counters["redial_watches"] == 1
+    assert scene.server.counters["redial_watches"] == 2
     scene.run(10_000)  # and the sweeps go past it
     assert store.bindings_record(b"sip:carol@example.com") == b"\xc1torn"
     scene.run(3_600_000)
