@@ -11,7 +11,7 @@ SOURCES := $(wildcard sipfast/*.pyx sipfast/*.pxd)
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test crash lint bench bench-modules bench-gate dist clean
+.PHONY: help build run test crash lint fuzz bench bench-modules bench-gate dist clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -32,6 +32,9 @@ crash: build ## kill the server for five minutes, and see that nothing is lost o
 lint: build ## ruff and mypy
 	$(BIN)/ruff check $(wildcard sipfast tests benchmarks ci setup.py)
 	$(BIN)/mypy
+
+fuzz: build ## sequences of messages against whole engines, a minute (ARGS="--seconds 3600"); SANITIZE=1: under ASan and UBSan
+	$(if $(SANITIZE),ci/sanitized.sh,PYTHONHASHSEED=0) $(BIN)/python tests/fuzz.py --corpus $(CURDIR)/tests/data/fuzz $(ARGS)
 
 bench: build ## side by side with Kamailio, twelve minutes, QUICK=1: five; AGAINST=<checkout or git revision>: in turns with that
 	$(BIN)/python -m benchmarks$(if $(AGAINST),.against "$(AGAINST)") $(if $(QUICK),--quick) $(ARGS)

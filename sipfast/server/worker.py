@@ -13,6 +13,7 @@ import logging
 import mmap
 import os
 import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -90,7 +91,7 @@ async def _serve(config: Config, announce: Callable[[str], object]) -> None:
         store = open_store(config, exclusive=True)
         stack.callback(store.close)
         admin.sweep(config.store.data)
-        transport = UdpTransport(asyncio.get_running_loop(), clock.begin(store), Complaints(log))
+        transport = UdpTransport(asyncio.get_running_loop(), clock.begin(store), Complaints(log, time.monotonic))
         stack.callback(transport.close)
         for opened in sockets:
             transport.add(opened)
