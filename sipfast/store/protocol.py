@@ -54,9 +54,9 @@ class Store(Protocol):
         ...
 
     def sweep_bindings(self, now: int, limit: int, keep: int = 0, gone: list[bytes] | None = None) -> int:
-        """Look at up to `limit` AORs from where the last sweep stopped, and remove the bindings with `expires` <= now - keep.
+        """Look at up to `limit` AORs from where the last sweep stopped.
 
-        Returns how many bindings went. The sweep after the one that reached the last AOR begins at the first, and a new
+        Removes the bindings with `expires` <= now - keep, and returns how many that were. The sweep after the one that reached the last AOR begins at the first, and a new
         round with it. `gone`: is given the AORs whose last binding has run out between the beginnings of the round before
         and of this one, so that each is told once.
         """
