@@ -29,7 +29,7 @@ cpdef bytes key_of(bytes aor):
     return beginning.ljust(SHORTENED_SIZE - len(digest), b"\1") + digest
 
 
-cdef bytes pair_of(bytes first, bytes second):
+cpdef bytes pair_of(bytes first, bytes second):
     cdef bytes one = key_of(first), other = key_of(second)
     cdef Py_ssize_t size = PyBytes_GET_SIZE(one)
     cdef bytes pair = PyBytes_FromStringAndSize(NULL, size + 1 + PyBytes_GET_SIZE(other))

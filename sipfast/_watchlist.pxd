@@ -13,6 +13,9 @@ cdef enum:
     REWRITE = 8             # no payload
     REWRITE_AFTER = 1_000   # ms from a failed commit until what it lost is written again
 
+# What came of a recall, for people: what the phone said to the REFER, and the rest.
+cdef str outcome(str answer, str result)
+
 # A pair is a tuple: callee, caller. `cpdef` where redial_shared does it in another way, or a test asks.
 cdef class Watchlist(Timed):
     cdef public object _settings, _store
@@ -36,6 +39,7 @@ cdef class Watchlist(Timed):
     cdef StoredWatch _changed(self, const WatchEntry *entry, tuple pair)
     cpdef _put(self, tuple pair, bytes record, bint new=*)
     cpdef bint _remove(self, tuple pair, str reason, str answer=*, str result=*) except *
+    cdef _keep_ended(self, tuple pair, bytes record, str reason, str answer, str result)
     cdef _wrote(self, tuple pair, bytes record)
     cpdef _keep_talk(self, bytes callee, talk)
     cpdef _write_again(self, int64_t now)

@@ -12,13 +12,18 @@ from libc.stdint cimport int64_t
 from ._records cimport StoredWatch, WatchEntry, bytes_of, same_piece, stored_watch, written_watch
 from ._waiting cimport Waiting
 from ._wheel cimport Timed, Wheel
-from .events cimport ENDED, Events
+from .events cimport ENDED, HISTORY, Events
 
-from .errors import StoreUnreadable
-from .records import tell_unreadable
+from .errors import StoreCorrupt, StoreUnreadable
+from .records import ARMED, Ended, decode_watch, tell_unreadable
 
 def by_age(StoredWatch watch):
     return watch.at.armed_at, bytes_of(watch.at.caller)
+
+
+cdef str outcome(str answer, str result):
+    # Where the phone refused the REFER, that is the whole result.
+    return f"{answer}; {result}" if answer and answer not in result else result
 
 
 cdef class Watchlist(Timed):
@@ -104,13 +109,30 @@ cdef class Watchlist(Timed):
 
     cpdef bint _remove(self, tuple pair, str reason, str answer="", str result="") except *:
         """`answer`: what the caller's phone said to the last REFER, `result`: what came of it where the caller says so."""
+        cdef bytes record = None
+        if self._events.has_room(HISTORY):    # of more than that a second nobody reads
+            record = self._store.watch_record(pair[0], pair[1])
         self._untime(pair)
         self._wrote(pair, None)
         if not self._store.delete_watch(pair[0], pair[1]):
             return False
+        if record is not None:
+            self._keep_ended(pair, record, reason, answer, result)
+        self._store.delete_attempts(pair[0], pair[1])
         if not result and self._events.wants(ENDED):
             self._events.add("watch-ended", {"callee": pair[0], "caller": pair[1], "reason": reason})
         return True
+
+    cdef _keep_ended(self, tuple pair, bytes record, str reason, str answer, str result):
+        """In the same batch as its end."""
+        try:
+            watch = decode_watch(record)
+            attempts = self._store.attempts(pair[0], pair[1])
+        except StoreCorrupt:
+            return
+        if watch.state != ARMED:
+            attempts = (*attempts, (watch.recalled_at, outcome(answer, result or reason)))
+        self._store.put_ended(Ended(watch, self._wheel.now, reason, attempts))
 
     cdef _wrote(self, tuple pair, bytes record):
         """Note a write before it is tried: with its batch it is lost, or replaces what was lost before."""

@@ -13,14 +13,16 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
 from . import __version__
 from .config import Config, Source, load, settings
-from .errors import ConfigError, ParseError, SipFastError, StoreError, TransportError
+from .errors import ConfigError, ParseError, SipFastError, StoreCorrupt, StoreError, TransportError
 from .printable import printable, text_of
+from .records import Ended
 
 log = logging.getLogger("sipfast.cli")
 
@@ -99,7 +101,12 @@ def command_line() -> Parser:
     command.add_argument("--hints", action="store_true", help="say how to stop it and what to try (so on a terminal)")
     command.set_defaults(run=serve)
 
-    listing(commands, "watches", "who waits for whom", list_watches, "cancel", ("CALLEE", "CALLER"), cancel_watch)
+    for each in listing(
+        commands, "watches", "who waits for whom", list_watches, "cancel", ("CALLEE", "CALLER"), cancel_watch
+    ):
+        each.add_argument(
+            "--ended", action="store_true", default=argparse.SUPPRESS, help="those that are over, the last one first"
+        )
     listing(commands, "bindings", "who is registered", list_bindings, "remove", ("AOR", "[CONTACT]"), remove_bindings)
 
     command = commands.add_parser("backup", help="copy the store to a file, while the server runs", allow_abbrev=False)
@@ -129,8 +136,11 @@ def listing(
     verb: str,
     operands: Sequence[str],
     change: Callable[[argparse.Namespace], int],
-) -> None:
-    """A command that lists records, or with a verb changes them; its options may stand before or after the verb."""
+) -> Sequence[argparse.ArgumentParser]:
+    """A command that lists records, or with a verb changes them; its options may stand before or after the verb.
+
+    Returns what takes the options of its list.
+    """
     command = commands.add_parser(name, help=f"{summary}: list, {verb}", allow_abbrev=False)
     verbs = command.add_subparsers(metavar=f"list | {verb}")
     lister = verbs.add_parser("list", help="show them (also without a verb)", allow_abbrev=False)
@@ -146,6 +156,7 @@ def listing(
     command.set_defaults(run=show)
     lister.set_defaults(run=show)
     changer.set_defaults(run=change)
+    return command, lister
 
 
 # Commands
@@ -229,7 +240,9 @@ def upstream_flag(text: str) -> dict[str, Any]:
 
 
 def list_watches(arguments: argparse.Namespace) -> int:
-    """Print the watches that still run."""
+    """Print the watches that still run, or those that are over."""
+    if "ended" in arguments:
+        return list_ended(arguments)
     config = configuration(arguments)
     with opened(config) as store:
         now, ahead = now_and_ahead(store)
@@ -271,14 +284,56 @@ def list_watches(arguments: argparse.Namespace) -> int:
     )
 
 
+def list_ended(arguments: argparse.Namespace) -> int:
+    """Print the last watches that are over, and what came of their recalls."""
+    config = configuration(arguments)
+    with opened(config) as store:
+        _, ahead = now_and_ahead(store)
+        found = store.ended()
+    if arguments.json:
+        return print_json(
+            {
+                "callee": text_of(ended.watch.callee),
+                "caller": text_of(ended.watch.caller),
+                "mode": ended.watch.mode,
+                "armed_at": iso(ended.watch.armed_at + ahead),
+                "ended_at": iso(ended.ended_at + ahead),
+                "reason": ended.reason,
+                "attempts": ended.watch.attempts,
+                "recalls": [{"at": iso(at + ahead), "result": result} for at, result in ended.attempts],
+                "contact": text_of(ended.watch.contact),
+                "call_id": text_of(ended.watch.call_id),
+            }
+            for ended in found
+        )
+    rows = []
+    for ended in found:
+        watch = ended.watch
+        waited = duration((ended.ended_at - watch.armed_at) // 1000)
+        rows.append((local(ended.ended_at + ahead), person(watch.callee), person(watch.caller), waited, ended.reason))
+        rows += [(f"  {local(at + ahead)}", "", "", "recall", result) for at, result in ended.attempts]
+    return print_table(
+        ("ended at", "callee", "caller", "waited", "what became of it"),
+        rows,
+        f"no watch in {config.store.data} has ended yet",
+    )
+
+
 def cancel_watch(arguments: argparse.Namespace) -> int:
     """End one watch before its time."""
     callee, caller = aor(arguments.callee), aor(arguments.caller)
     config = configuration(arguments)
     with opened(config, write=True) as store:
         store.for_update()
+        ended = None
+        with suppress(StoreCorrupt):  # what cannot be read can be removed
+            watch = store.watch(callee, caller)
+            ended = watch and Ended(watch, now_and_ahead(store)[0], "cancelled by hand", store.attempts(callee, caller))
         if not store.delete_watch(callee, caller):
             return complain(f"{config.store.data}: no watch of {person(caller)} for {person(callee)}", FAILED)
+        store.delete_attempts(callee, caller)
+        if ended:
+            store.put_ended(ended)
         store.commit()
     print(f"cancelled: {person(caller)} does not wait for {person(callee)} any more")
     return DONE

@@ -13,6 +13,7 @@ cdef enum Kind:
     RECALL_FAILED
     ENDED
     HISTORY                              # no line: a record of a watch that has ended
+    ATTEMPT                              # no line: a record of a recall that came to nothing
     KINDS
 
 cdef class Events(Timed):

@@ -22,7 +22,7 @@ cdef enum:
     REFUSED_EVERY = 60_000      # ms between two lines for the same kind of refusal
     SUM_UP = 1                  # timer
 
-cdef tuple NAMES = ("registered", "gone", "watch-armed", "call-not-watched", "recall", "recall-failed", "watch-ended", "")
+cdef tuple NAMES = ("registered", "gone", "watch-armed", "call-not-watched", "recall", "recall-failed", "watch-ended", "", "")
 
 
 @cython.final

@@ -25,6 +25,9 @@ SHOWN = 80  # bytes of such a record: its version and its AOR
 VERSION = 1  # of watches, talks, moves and the anchor
 BINDINGS_VERSION = 2  # 1: Binding.flow was the REGISTER's own, and a Contact at its address was followed instead
 
+MOST_ENDED = 1000  # watches that are over and still kept
+MOST_ATTEMPTS = 16  # recalls of one watch whose outcomes are kept
+
 ARMED = "armed"  # waiting for the callee
 RECALLING = "recalling"  # REFER sent, or about to be: marked before it leaves
 CALLING = "calling"  # the caller's new INVITE has been seen
@@ -97,6 +100,15 @@ class Anchor(msgspec.Struct, array_like=True, frozen=True, gc=False):
     latest: int  # the latest time that is known to have come
 
 
+class Ended(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A watch that is over, and what became of it: the last MOST_ENDED are kept, for people."""
+
+    watch: Watch  # as it was last
+    ended_at: int
+    reason: str
+    attempts: tuple[tuple[int, str], ...] = ()  # each recall: when the REFER left, and what came of it
+
+
 class _Versioned(msgspec.Struct, array_like=True, frozen=True, gc=False):
     version: int
 
@@ -127,12 +139,24 @@ class _Anchor(msgspec.Struct, array_like=True, frozen=True, gc=False):
     anchor: Anchor
 
 
+class _Ended(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    version: int
+    ended: Ended
+
+
+class _Attempts(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    version: int
+    attempts: tuple[tuple[int, str], ...]
+
+
 _encode = msgspec.msgpack.Encoder().encode
 _versioned = msgspec.msgpack.Decoder(_Versioned)
 _bindings = msgspec.msgpack.Decoder(_Bindings)
 _watch = msgspec.msgpack.Decoder(_Watch)
 _talk = msgspec.msgpack.Decoder(_Talk)
 _move = msgspec.msgpack.Decoder(_Move)
+_ended = msgspec.msgpack.Decoder(_Ended)
+_attempts = msgspec.msgpack.Decoder(_Attempts)
 _anchor = msgspec.msgpack.Decoder(_Anchor)
 
 
@@ -219,6 +243,36 @@ def decode_anchor(stored: bytes) -> Anchor:
         _refuse(stored, "clock", error)
     _check(record.version, "clock")
     return record.anchor
+
+
+def encode_ended(ended: Ended) -> bytes:
+    """The stored form of a watch that is over."""
+    return _encode(_Ended(VERSION, ended))
+
+
+def decode_ended(stored: bytes) -> Ended:
+    """Raises StoreUnreadable."""
+    try:
+        record = _ended.decode(stored)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        _refuse(stored, "ended watch", error)
+    _check(record.version, "ended watch")
+    return record.ended
+
+
+def encode_attempts(attempts: tuple[tuple[int, str], ...]) -> bytes:
+    """The stored form of what came of a watch's recalls so far; the last MOST_ATTEMPTS of them."""
+    return _encode(_Attempts(VERSION, attempts[-MOST_ATTEMPTS:]))
+
+
+def decode_attempts(stored: bytes) -> tuple[tuple[int, str], ...]:
+    """Raises StoreUnreadable."""
+    try:
+        record = _attempts.decode(stored)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        _refuse(stored, "attempts", error)
+    _check(record.version, "attempts")
+    return record.attempts
 
 
 def readable(decode: Callable[[bytes], Record], stored: Iterable[bytes]) -> Iterator[Record]:

@@ -34,9 +34,9 @@ from ._records cimport (
 )
 from ._refer cimport Referrer, contact_of, expires_of, fragment_of
 from ._transaction cimport OUTCOME_UNREACHABLE, ClientTransaction, Handler
-from ._watchlist cimport EXPIRE, REWRITE, REWRITE_AFTER, Watchlist
+from ._watchlist cimport EXPIRE, REWRITE, REWRITE_AFTER, Watchlist, outcome
 from ._wheel cimport LONGEST, Wheel
-from .events cimport ARMED as EVENT_ARMED, ENDED, NOT_ARMED, RECALL as EVENT_RECALL, RECALL_FAILED, Events
+from .events cimport ARMED as EVENT_ARMED, ENDED, NOT_ARMED, RECALL as EVENT_RECALL, RECALL_FAILED, ATTEMPT, Events
 from .location cimport Location
 
 from ._refer import offer, warning
@@ -674,6 +674,9 @@ cdef class Redial(Watchlist):
                     self._events.add("recall-failed", {
                         "callee": recall.pair[0], "caller": recall.pair[1], "attempt": watch.at.attempts,
                         "of": self._settings.attempts, "result": result, "again_in": self._retry / 1000})
+                if self._events.has_room(ATTEMPT):
+                    self._store.put_attempt(recall.pair[0], recall.pair[1], watch.at.recalled_at,
+                                            outcome(recall.answer, result))
                 text = result.encode()
                 entry = watch.at
                 entry.state = piece_in(armed)

@@ -17,7 +17,9 @@ ROOT = Path(__file__).parent.parent / "sipfast"
 LEAVES = {"errors", "config", "records", "metrics", "printable", "faults"}
 CORE = {"_flow", "_uri", "_parser", "_wheel", "_writer", "_transaction"}
 STORE = {"store.protocol"}
-STORES = {"store", "store.protocol", "store.memory", "store.lmdb", "store.redis", "store.sweep", "store.upgrade"}
+STORES = {
+    "store", "store.protocol", "store.memory", "store.lmdb", "store.outcomes", "store.redis", "store.sweep", "store.upgrade",
+}  # fmt: skip
 TRANSPORTS = {"_udp", "_udp_socket", "transport", "transport.udp", "transport.stream", "transport.ws", "transport.resolve"}
 
 # Module: what it may import of ours, besides the leaves, which all may.
@@ -48,7 +50,8 @@ ARROWS: dict[str, set[str]] = {
     "store.memory": STORE | {"store.sweep", "_records"},
     "store.pages": set(),
     "store.upgrade": {"_flow", "_parser"},
-    "store.lmdb": STORE | {"store.pages", "store.sweep", "store.upgrade", "_batch", "_records"},
+    "store.outcomes": {"_batch"},
+    "store.lmdb": STORE | {"store.outcomes", "store.pages", "store.sweep", "store.upgrade", "_batch", "_records"},
     "store.redis": STORE,
     "_token": {"_branch", "_flow", "_grammar", "_parser", "_uri"},
     "peers": {"_flow"},

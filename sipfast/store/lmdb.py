@@ -9,6 +9,8 @@ own, for each read (half a microsecond), so nothing stale is ever kept and no ol
     watches   callee NUL caller  record of a watch; one callee's watches lie side by side
     callers   caller NUL callee  empty: the same pairs, by caller
     known     aor                empty, or the AOR where the key is shortened
+    attempts  callee NUL caller  what came of the watch's recalls (outcomes.py)
+    ended     number             watches that are over (outcomes.py)
     talks     callee             record of a talk
     moves     flow aor           record of a move
     contacts  key aor            empty, or the AOR where the key is shortened: who has had a binding with a Contact
@@ -45,7 +47,6 @@ from typing import Any, Literal, NoReturn
 
 import lmdb
 
-from .._batch import Batch
 from .._batch import key_of as _key
 from .._records import changed_contacts
 from ..errors import StoreCorrupt, StoreError, StoreUnavailable, StoreUnreadable
@@ -66,13 +67,13 @@ from ..records import (
     encode_talk,
     readable,
 )
-from . import pages
+from . import outcomes, pages
 from .sweep import Round
 from .upgrade import bindings_from_1
 
 FORMAT = b"2"
 FORMER = b"1"  # can be brought up to date
-DATABASES = ("bindings", "watches", "callers", "known", "talks", "moves", "contacts", "meta")
+DATABASES = ("bindings", "watches", "callers", "known", "talks", "moves", "contacts", "meta", *outcomes.DATABASES)
 NEW_SINCE_1 = ("moves", "contacts")
 MAX_READERS = 512  # snapshots at one moment, of all processes
 SECRET_SIZE = 16
@@ -92,7 +93,7 @@ OURS = {"data.mdb", "lock.mdb", "server.lock", "ringing", "workers", "lost+found
 _places: set[Path] = set()  # what is open in this process
 
 
-class LmdbStore(Batch):
+class LmdbStore(outcomes.Outcomes):
     """A Store (see protocol.py) in a directory of its own.
 
     `durability` and `map_size_gib` are those of config.Storage. `exclusive` is for the one server that may serve from the
@@ -582,12 +583,15 @@ class LmdbStore(Batch):
         try:
             self._meta = database("meta")
             self._check_format(self._get(b"format", self._meta) if txn is None else txn.get(b"format", db=self._meta))
-            self._opened = opened = {name: database(name, create=new) for name in self.databases}
+            needed = [name for name in self.databases if name not in outcomes.DATABASES]
+            self._opened = opened = {name: database(name, create=new) for name in needed}
         except lmdb.NotFoundError as error:
             raise StoreCorrupt(f"{self.path}: an LMDB environment, but no store of sipfast") from error
         self._bindings, self._watches, self._callers = opened["bindings"], opened["watches"], opened["callers"]
         self._known, self._talks = opened["known"], opened["talks"]
         self._moves, self._contacts = opened["moves"], opened["contacts"]
+        with suppress(lmdb.NotFoundError):  # where it is opened for reading only
+            self._attempts, self._ended = [database(name, create=txn is not None) for name in outcomes.DATABASES]
 
     def _check_format(self, written: bytes | None) -> None:
         if written != FORMAT:

@@ -12,8 +12,11 @@ from typing import Any
 
 from .._records import changed_contacts
 from ..records import (
+    MOST_ATTEMPTS,
+    MOST_ENDED,
     Anchor,
     Binding,
+    Ended,
     Move,
     Talk,
     Watch,
@@ -38,6 +41,8 @@ class MemoryStore:
         self._watches: dict[bytes, dict[bytes, bytes]] = {}  # callee -> caller -> record
         self._callers: dict[bytes, int] = {}  # caller -> number of watches
         self._watch_count = 0
+        self._attempts: dict[bytes, tuple[tuple[int, str], ...]] = {}
+        self._ended: dict[bytes, Ended] = {}
         self._talks: dict[bytes, Talk] = {}
         self._moves: dict[bytes, Move] = {}
         self._contacts: dict[bytes, tuple[bytes, ...]] = {}
@@ -182,6 +187,34 @@ class MemoryStore:
         """Every watch, in the order of keys."""
         records = [pairs[caller] for _, pairs in sorted(self._watches.items()) for caller in sorted(pairs)]
         return readable(decode_watch, records)
+
+    def attempts(self, callee: bytes, caller: bytes) -> tuple[tuple[int, str], ...]:
+        """The recalls of the pair's watch that came to nothing."""
+        return self._attempts.get(callee + b"\0" + caller, ())
+
+    def put_attempt(self, callee: bytes, caller: bytes, at: int, result: str) -> None:
+        """Add one."""
+        kept = (*self.attempts(callee, caller), (at, result))[-MOST_ATTEMPTS:]
+        self._put(self._attempts, callee + b"\0" + caller, kept)
+
+    def delete_attempts(self, callee: bytes, caller: bytes) -> bool:
+        """Whether there were some."""
+        if not self.attempts(callee, caller):
+            return False
+        self._put(self._attempts, callee + b"\0" + caller, _ABSENT)
+        return True
+
+    def put_ended(self, ended: Ended) -> None:
+        """Keep a watch that is over."""
+        number = int.from_bytes(max(self._ended, default=b""), "big") + 1
+        self._put(self._ended, number.to_bytes(8, "big"), ended)
+        former = (max(number, MOST_ENDED) - MOST_ENDED).to_bytes(8, "big")
+        if former in self._ended:
+            self._put(self._ended, former, _ABSENT)
+
+    def ended(self) -> list[Ended]:
+        """Those that are kept, the last one first."""
+        return [self._ended[number] for number in sorted(self._ended, reverse=True)]
 
     def talk(self, callee: bytes) -> Talk | None:
         """The recalled call that the callee is in."""

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from ..records import Anchor, Binding, Move, Talk, Watch
+from ..records import Anchor, Binding, Ended, Move, Talk, Watch
 
 
 class Store(Protocol):
@@ -56,9 +56,9 @@ class Store(Protocol):
     def sweep_bindings(self, now: int, limit: int, keep: int = 0, gone: list[bytes] | None = None) -> int:
         """Look at up to `limit` AORs from where the last sweep stopped.
 
-        Removes the bindings with `expires` <= now - keep, and returns how many that were. The sweep after the one that reached the last AOR begins at the first, and a new
-        round with it. `gone`: is given the AORs whose last binding has run out between the beginnings of the round before
-        and of this one, so that each is told once.
+        Removes the bindings with `expires` <= now - keep, and returns how many that were. The sweep after the one that
+        reached the last AOR begins at the first, and a new round with it. `gone`: is given the AORs whose last binding has
+        run out between the beginnings of the round before and of this one, so that each is told once.
         """
         ...
 
@@ -128,6 +128,27 @@ class Store(Protocol):
 
     def each_watch(self) -> Iterator[Watch]:
         """Every watch, in the order of keys, from one consistent snapshot."""
+        ...
+
+    # What became of watches, for people
+    def attempts(self, callee: bytes, caller: bytes) -> tuple[tuple[int, str], ...]:
+        """The recalls of the pair's watch that came to nothing: when the REFER left, and why."""
+        ...
+
+    def put_attempt(self, callee: bytes, caller: bytes, at: int, result: str) -> None:
+        """Add one. Of more than records.MOST_ATTEMPTS the oldest goes."""
+        ...
+
+    def delete_attempts(self, callee: bytes, caller: bytes) -> bool:
+        """Whether there were some."""
+        ...
+
+    def put_ended(self, ended: Ended) -> None:
+        """Keep a watch that is over. Of more than records.MOST_ENDED the oldest goes."""
+        ...
+
+    def ended(self) -> list[Ended]:
+        """Those that are kept, the last one first."""
         ...
 
     # Talks
