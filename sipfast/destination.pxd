@@ -34,6 +34,8 @@ cdef class Destination:
     cdef Group group
     cdef Group dead
     # Other targets in place of `tried`, Members of the group; None where there are none.
+    # Whether a REFER may go to these targets; `status` and `why` otherwise.
+    cdef bint may_refer(self, Message request, Flow flow, RoutePlan *plan, bint in_dialog, list targets, int64_t now)
     cdef list stand_in(self, Message request, Uri *uri, Group group, list tried, int64_t now)
 
     # What `find` finds, whether or not it may go there.

@@ -21,12 +21,12 @@ from libc.stdint cimport int64_t
 from ._flow cimport TRANSPORT_TLS, TRANSPORT_WSS, Flow, Target, make_target
 from ._parser cimport M_PUBLISH, M_REGISTER, M_SUBSCRIBE, SCHEME_SIPS, Message, Uri, canonical_aor, parse_uri_at
 from ._records cimport contact_key
-from ._token cimport TOKEN_NONE
+from ._token cimport TOKEN_NONE, TOKEN_PATH
 from ._writer cimport warning_line
 from .location cimport Location
 from .mid_registrar cimport MidRegistrar
 from .outbound cimport Outbound, answer_flow
-from .peers cimport RIGHT_RELAY, Peers
+from .peers cimport RIGHT_REFER, RIGHT_RELAY, Peers
 from .router cimport RoutePlan, Router, routed_by_us
 from .upstream cimport Group, Member
 
@@ -92,6 +92,24 @@ cdef class Destination:
             return self.status
         self.unserved = True
         return self.refuse(403, host, b"Not a domain of this server; domains, upstream and peer say which are")
+
+    # RFC 3515 §5.1: a REFER has a phone call whomever it names, at its owner's cost. Redial asks phones to obey those of this
+    # server; so nobody else's come through it out of a dialog, but from an upstream or a peer with that right. A To tag is
+    # anybody's to write: only a token of the call shows that there is one.
+    cdef bint may_refer(self, Message request, Flow flow, RoutePlan *plan, bint in_dialog, list targets, int64_t now):
+        cdef Target target
+        cdef Flow to
+        if self.router.is_upstream(flow) or self.peers.may(flow, RIGHT_REFER):
+            return True
+        if in_dialog and (plan.token.kind not in (TOKEN_NONE, TOKEN_PATH) or (
+                routed_by_us(plan) and now < self.plain_until)):
+            return True
+        for target in targets:
+            to = target.flow
+            if to is not None and not self.router.is_upstream(to) and not self.peers.is_peer(to):
+                self.refuse(403, request.text(request.uri.host), b"A REFER out of a dialog; a peer with the right refer may send one")
+                return False
+        return True
 
     cdef list find(self, Message request, Flow flow, RoutePlan *plan, Uri *uri, bint in_dialog, int64_t now):
         cdef list targets = self.ways(request, flow, plan, uri, in_dialog, now), secured

@@ -32,6 +32,7 @@ from ._parser cimport (
     M_OPTIONS,
     M_OTHER,
     M_PUBLISH,
+    M_REFER,
     M_REGISTER,
     MAX_FIELDS,
     Message,
@@ -744,6 +745,8 @@ cdef class Engine(Receiver):
             if self.destination.dead is not None:
                 return self.cut_off(server, request, flow, caller, callee, now)
             return self.unbound(server, request, flow, caller, callee, now)
+        if request.method == M_REFER and not self.destination.may_refer(request, flow, plan, in_dialog, targets, now):
+            return self.respond(server, request, flow, 403, self.destination.why, now)
         group = self.destination.group        # what follows may ask for another destination
         if request.method == M_REGISTER:
             return self.forward_register(server, request, flow, targets, plan, group, now)

@@ -19,4 +19,5 @@ cdef class Peers:
     cdef int count
     # All rights of whoever is at an address.
     cdef int rights_of(self, const unsigned char *ip, int family) noexcept
+    cdef bint is_peer(self, Flow flow) noexcept
     cdef bint may(self, Flow flow, int right) noexcept

@@ -61,6 +61,13 @@ cdef class Peers:
                 rights |= self.networks[i].rights
         return rights
 
+    cdef bint is_peer(self, Flow flow) noexcept:
+        cdef int i
+        for i in range(self.count):
+            if within(&self.networks[i], flow.ip, flow.family):
+                return True
+        return False
+
     cdef bint may(self, Flow flow, int right) noexcept:
         return self.count > 0 and self.rights_of(flow.ip, flow.family) & right != 0
 
