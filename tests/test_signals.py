@@ -26,7 +26,9 @@ ENDING = ["SIGTERM", "SIGINT", "SIGQUIT"]
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
     port, data = HERE.free_port(), tmp_path / "data"
     it = Server(tmp_path, 1, port=port, domain="x", data=data, upstream=None, config="", workers=request.param)
-    yield it.ready()
+    it.ready()
+    it.until(lambda: " event=started " in it.log.read_text(), 15, "all workers serve")  # the first one answers before
+    yield it
     it.stop()
 
 
