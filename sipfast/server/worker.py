@@ -8,6 +8,7 @@ sockets. At the end nothing is read any more, what is due is done, committed and
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import gc
 import logging
 import mmap
@@ -36,6 +37,7 @@ from .bus import Bus
 log = logging.getLogger(__name__)
 
 TIME_KEPT_EVERY = 5.0  # seconds, where something was written
+GRACE = 10.0  # seconds that the server has to finish what it is doing once it is told to end
 WILDCARDS = ("0.0.0.0", "::")
 RINGING = "ringing"
 RINGING_SIZE = 8 << 20  # bytes: 65,536 branches of INVITEs
@@ -67,8 +69,11 @@ def serve(config: Config, announce: Callable[[str], object]) -> None:
 
     Raises ConfigError, TransportError or StoreError where it cannot begin; then nothing has been changed.
     """
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(config, announce))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(config, announce))
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def serve_with_others(config: Config, place: Place, ready: Callable[[], object]) -> None:
@@ -76,8 +81,11 @@ def serve_with_others(config: Config, place: Place, ready: Callable[[], object])
 
     Raises StoreError where it cannot begin.
     """
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve_with_others(config, place, ready))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve_with_others(config, place, ready))
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 async def _serve(config: Config, announce: Callable[[str], object]) -> None:
@@ -181,6 +189,8 @@ async def run(
     def end(by: str) -> None:
         asked.append(by)
         ended.set()
+        transport.stop()  # whatever still comes is not begun with
+        faulthandler.dump_traceback_later(GRACE, exit=True)  # a thread that needs nothing of this one
 
     engine.start(transport.clock.now())
     gc.collect()
