@@ -10,7 +10,8 @@ from libc.stdint cimport int16_t, int32_t, int64_t, uint16_t, uint32_t
 # What is read inside values and URIs has modules of its own; their names can be cimported from here.
 from ._grammar cimport Span, find_param, span_is
 from ._uri cimport (
-    SCHEME_OTHER, SCHEME_SIP, SCHEME_SIPS, SCHEME_TEL, Scheme, Uri, as_request_uri, canonical_aor, parse_uri_at, uris_equal,
+    SCHEME_OTHER, SCHEME_SIP, SCHEME_SIPS, SCHEME_TEL, Scheme, Uri, as_request_uri, canonical_aor, parse_uri_at, read_ip,
+    uris_equal,
 )
 from ._values cimport Address, Via
 

@@ -37,7 +37,7 @@ cdef class Transaction(Timed):
     cdef unsigned char legacy            # of a server transaction: RFC 2543 matching; it keeps its request
     cdef const Machine *machine
     cdef int32_t interval                # of timer A, E or G, ms
-    cdef uint32_t slot                   # of a client transaction, in the layer's Slots
+    cdef uint32_t slot                   # of a client transaction, in the layer's Slots; of a server's: moves made before
     cdef readonly Flow flow              # dropped (None) when nothing will be sent by it any more
     cdef public Handler handler
     cdef TransactionLayer layer          # None when terminated
@@ -97,8 +97,10 @@ cdef enum Verdict:
 
 # Tells where phones have moved to.
 cdef class Guide:
-    # The flow by which to send now what was to go by `flow`: where its phone is since, or that one itself.
-    cdef Flow follow(self, Flow flow, bytes data, int64_t now)
+    cdef uint32_t moves_made             # so far
+    # The flow by which to send now what was to go by `flow`: where its phone is since, or that one itself. `since`: how many
+    # moves had been made when that flow was right.
+    cdef Flow follow(self, Flow flow, bytes data, uint32_t since, int64_t now)
 
 cdef class TransactionLayer:
     cdef readonly ServerTransaction created

@@ -95,7 +95,7 @@ cdef class Handler:
 
 cdef class Guide:
 
-    cdef Flow follow(self, Flow flow, bytes data, int64_t now):
+    cdef Flow follow(self, Flow flow, bytes data, uint32_t since, int64_t now):
         return flow
 
 
@@ -209,7 +209,7 @@ cdef class ServerTransaction(Transaction):
                 layer.retransmissions_sent += not fresh
                 if layer.guide is not None and (self.invite or not fresh):
                     # While a phone rings, the caller's NAT may have forgotten where it is.
-                    self.flow = layer.guide.follow(self.flow, response, now)
+                    self.flow = layer.guide.follow(self.flow, response, self.slot, now)
                 self.send(response, now)
         if step.resend or step.end:
             self.start_timers(step.resend, step.end, now)
@@ -307,7 +307,7 @@ cdef class ClientTransaction(Transaction):
         if step.actions & (SEND | ACK):
             layer.retransmissions_sent += step.actions & SEND != 0
             if layer.guide is not None:
-                self.flow = layer.guide.follow(self.flow, self.data, now)
+                self.flow = layer.guide.follow(self.flow, self.data, 0, now)
             self.send(self.data, now)
         if step.resend or step.end:
             self.start_timers(step.resend, step.end, now)
@@ -361,7 +361,7 @@ cdef class ClientTransaction(Transaction):
     cdef int send_cancel(self, int64_t now) except -1:
         cdef TransactionLayer layer = self.layer
         if layer.guide is not None:
-            self.flow = layer.guide.follow(self.flow, self.data, now)
+            self.flow = layer.guide.follow(self.flow, self.data, 0, now)
         cdef ClientTransaction cancel = layer.occupy(make_cancel(self.sent(), self.why), self.slot, self.flow, None)
         self.cancelling = 2
         self.end_timer = layer.wheel.schedule(now + 64 * layer.t1, self, ON_CANCELLED)
@@ -489,6 +489,8 @@ cdef class TransactionLayer:
         transaction.state = transaction.machine.initial.next
         transaction.method = method_of(request.p, request.method, request.method_name)
         transaction.flow = flow
+        if self.guide is not None:
+            transaction.slot = self.guide.moves_made
         transaction.request = request
         transaction.legacy = self.key.legacy
         transaction.key_high = self.key.high

@@ -25,6 +25,8 @@ cdef int parse_uri_at(const unsigned char *p, int32_t start, int32_t end, Uri *u
 # What may stand in a Request-URI of a URI that is read: without its headers and its `method` (RFC 3261 §16.6 step 2,
 # §19.1.1 table 1). The same object where nothing goes, and where it is no SIP URI.
 cdef bytes as_request_uri(bytes uri)
+# 4 or 6 for an IP literal (IPv6 with or without brackets), with its address; 0 for anything else.
+cdef int read_ip(const unsigned char *p, Span host, unsigned char *ip) noexcept
 # A host to compare by: lower-case, an IPv6 reference as the one text of its address (RFC 5954 §4.2, RFC 5952), with its
 # brackets. Writes at most its length and MOST_HOST, returns the length.
 cdef enum:

@@ -201,14 +201,46 @@ cdef bytes as_request_uri(bytes uri):
 
 # Hosts
 
-cdef bint is_reference(const unsigned char *p, Span host, unsigned char *ip) noexcept:
+# Four numbers up to 255 without leading zeros, as inet_pton has it.
+cdef bint read_ipv4(const unsigned char *p, int32_t size, unsigned char *ip) noexcept:
+    cdef int32_t i = 0, start
+    cdef int part, value
+    for part in range(4):
+        start = i
+        value = 0
+        while i < size and i - start < 3 and <unsigned char>(p[i] - 48) < 10:
+            value = value * 10 + (p[i] - 48)
+            i += 1
+        if i == start or value > 255 or (p[start] == c'0' and i - start > 1):
+            return False
+        ip[part] = <unsigned char>value
+        if part < 3:
+            if i == size or p[i] != c'.':
+                return False
+            i += 1
+    return i == size
+
+
+cdef int read_ip(const unsigned char *p, Span host, unsigned char *ip) noexcept:
     cdef char text[MOST_HOST]
-    cdef int32_t size = host.end - host.start - 2
-    if size < 2 or size >= MOST_HOST or p[host.start] != c'[' or p[host.end - 1] != c']':
-        return False
-    memcpy(text, p + host.start + 1, size)
+    cdef int32_t size = host.end - host.start
+    p += host.start
+    if size > 2 and p[0] == c'[' and p[size - 1] == c']':
+        p += 1
+        size -= 2
+    if size <= 0 or size >= MOST_HOST:
+        return 0
+    if read_ipv4(p, size, ip):
+        return 4
+    if memchr(p, c':', size) == NULL or memchr(p, 0, size) != NULL:
+        return 0
+    memcpy(text, p, size)
     text[size] = 0
-    return inet_pton(AF_INET6, text, ip) == 1
+    return 6 if inet_pton(AF_INET6, text, ip) == 1 else 0
+
+
+cdef bint is_reference(const unsigned char *p, Span host, unsigned char *ip) noexcept:
+    return host.end > host.start and p[host.start] == c'[' and read_ip(p, host, ip) == 6
 
 
 cdef Py_ssize_t write_host(const unsigned char *p, Span host, char *out) noexcept:

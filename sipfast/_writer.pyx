@@ -22,6 +22,7 @@ import cython
 from ._branch cimport Hash, Secret, end_hash64, hex16, mix_bytes, mix_number, start_hash
 from ._parser cimport (
     H_CALL_ID, H_CSEQ, H_FROM, H_RECORD_ROUTE, H_ROUTE, H_TIMESTAMP, H_TO, H_VIA, M_INVITE, Address, Cursor, Field, Via,
+    read_ip,
 )
 
 cdef extern from "Python.h":
@@ -32,7 +33,6 @@ cdef extern from "Python.h":
 cdef extern from "arpa/inet.h" nogil:
     int AF_INET6
     const char *inet_ntop(int family, const void *source, char *target, unsigned int size)
-    int inet_pton(int family, const char *source, void *target)
 
 cdef enum:
     ADDRESS_ROOM = 46       # INET6_ADDRSTRLEN
@@ -172,21 +172,12 @@ cdef int source_text(Flow flow, char *to) noexcept:
 
 # Whether sent-by is the source address itself and not a name or another address.
 cdef bint is_source(Message message, Span host, Flow flow, const char *source, int size) noexcept:
-    cdef char text[ADDRESS_ROOM]
     cdef unsigned char ip[16]
-    cdef const unsigned char *p = message.p + host.start
-    cdef int length = host.end - host.start
-    if length > 2 and p[0] == c'[' and p[length - 1] == c']':
-        p += 1
-        length -= 2
-    if length == size and memcmp(p, source, size) == 0:
+    cdef int around = 1 if flow.family == 6 else 0        # brackets
+    if host.end - host.start == size + 2 * around and memcmp(message.p + host.start + around, source, size) == 0:
         return True
-    if flow.family != 6 or length >= ADDRESS_ROOM:
-        return False
     # One IPv6 address has many spellings (RFC 5118 §4.1).
-    memcpy(text, p, length)
-    text[length] = 0
-    return inet_pton(AF_INET6, text, ip) == 1 and memcmp(ip, flow.ip, 16) == 0
+    return flow.family == 6 and read_ip(message.p, host, ip) == 6 and memcmp(ip, flow.ip, 16) == 0
 
 
 # Fills at most two patches, in the order of their places; returns how many. Values that the client put there itself

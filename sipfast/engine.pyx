@@ -56,7 +56,7 @@ from ._transaction cimport (
     TransactionLayer,
 )
 from ._wheel cimport Timed, Wheel
-from ._writer cimport make_response, stateless_tag
+from ._writer cimport make_response, stateless_tag, warning_line
 from .destination cimport Destination
 from .events cimport GONE, NOT_ARMED, REGISTERED, Events
 from .learning cimport Learning
@@ -561,7 +561,8 @@ cdef class Engine(Receiver):
         if planned == PLAN_MALFORMED:
             return self.reject(request, flow, 400, b"")
         if planned == PLAN_FORGED:            # RFC 5626 §5.3.1
-            return self.reject(request, flow, 403, b"")
+            return self.reject(request, flow, 403, warning_line(
+                request.text(request.uri.host), b"A Route with a token that is not of this server, or not of this call"))
         if plan.from_strict and request.parse_uri(plan.last, &uri) != 1:
             return self.reject(request, flow, 400, b"")
         if method == M_OPTIONS and not in_dialog and plan.left == 0 and self.router.is_self(request.p, &uri):

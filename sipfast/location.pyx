@@ -9,70 +9,26 @@ flow of its REGISTER.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int32_t, int64_t
-from libc.string cimport memchr, memcmp, memcpy
+from libc.string cimport memcmp
 
 import cython
 
 from ._flow cimport (
     TRANSPORT_TLS, TRANSPORT_UDP, TRANSPORT_WSS, Flow, Target, flow_beside, make_flow, make_target, unpacked,
 )
-from ._parser cimport SCHEME_SIP, SCHEME_SIPS, Message, Span, Uri, as_request_uri, find_param, parse_uri_at, uris_equal
+from ._parser cimport SCHEME_SIP, SCHEME_SIPS, Message, Span, Uri, as_request_uri, find_param, parse_uri_at, read_ip, uris_equal
 from ._records cimport Entry, Piece, bytes_of, piece_in, read_entry
 from .peers cimport RIGHT_PATH, Peers
 
 from .errors import StoreUnreadable
 
-cdef extern from "arpa/inet.h" nogil:
-    int AF_INET6
-    int inet_pton(int family, const char *source, void *target)
-
 cdef enum:
     DEFAULT_PORT = 5060
-    LONGEST_LITERAL = 46    # INET6_ADDRSTRLEN
 
 
 def by_preference(binding):
     """Sort key: q descending (RFC 3261 §16.6), then the latest first."""
     return -binding.q, -binding.updated
-
-
-# Four numbers up to 255 without leading zeros, as inet_pton has it.
-cdef bint read_ipv4(const unsigned char *p, int32_t size, unsigned char *ip) noexcept:
-    cdef int32_t i = 0, start
-    cdef int part, value
-    for part in range(4):
-        start = i
-        value = 0
-        while i < size and i - start < 3 and <unsigned char>(p[i] - 48) < 10:
-            value = value * 10 + (p[i] - 48)
-            i += 1
-        if i == start or value > 255 or (p[start] == c'0' and i - start > 1):
-            return False
-        ip[part] = <unsigned char>value
-        if part < 3:
-            if i == size or p[i] != c'.':
-                return False
-            i += 1
-    return i == size
-
-
-# 4 or 6 for an IP literal (IPv6 with or without brackets), with its address; 0 for anything else.
-cdef int read_literal(const unsigned char *p, Span host, unsigned char *ip) noexcept:
-    cdef char text[LONGEST_LITERAL]
-    cdef int32_t size = host.end - host.start
-    p += host.start
-    if size > 2 and p[0] == c'[' and p[size - 1] == c']':
-        p += 1
-        size -= 2
-    if size <= 0 or size >= LONGEST_LITERAL:
-        return 0
-    if read_ipv4(p, size, ip):
-        return 4
-    if memchr(p, c':', size) == NULL or memchr(p, 0, size) != NULL:
-        return 0
-    memcpy(text, p, size)
-    text[size] = 0
-    return 6 if inet_pton(AF_INET6, text, ip) == 1 else 0
 
 
 # RFC 3261 §19.1.1: maddr overrides the host.
@@ -180,7 +136,7 @@ cdef class Location:
 
     cdef bint _is_at(self, const unsigned char *p, const Uri *uri, Flow flow) noexcept:
         cdef unsigned char ip[16]
-        return (not flow.reliable() and read_literal(p, target_host(p, uri), ip) == flow.family
+        return (not flow.reliable() and read_ip(p, target_host(p, uri), ip) == flow.family
                 and memcmp(ip, flow.ip, 4 if flow.family == 4 else 16) == 0)
 
     # ---- the way to a phone that registers
@@ -263,7 +219,7 @@ cdef class Location:
     # The address of a URI's maddr or host: 4 or 6 for its family, 0 where nobody has told us.
     cdef int _address_of(self, const unsigned char *p, const Uri *uri, unsigned char *ip):
         cdef Span host = target_host(p, uri)
-        cdef int family = read_literal(p, host, ip)
+        cdef int family = read_ip(p, host, ip)
         cdef bytes literal
         if family:
             return family
@@ -273,7 +229,7 @@ cdef class Location:
         literal = known.encode()
         host.start = 0
         host.end = <int32_t>len(literal)
-        return read_literal(<const unsigned char *>PyBytes_AS_STRING(literal), host, ip)
+        return read_ip(<const unsigned char *>PyBytes_AS_STRING(literal), host, ip)
 
     cdef Flow flow_to(self, const unsigned char *p, const Uri *uri):
         cdef unsigned char ip[16]

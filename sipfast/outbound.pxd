@@ -12,6 +12,7 @@ cdef class Outbound(Guide):
     cdef list heads, tails               # of each listener: what stands around the token in its Record-Route line
     cdef list sent_by
     cdef dict moves                      # address of a flow (address_of) -> tuple of records.Move
+    cdef dict numbers                    # records.Move -> which one it was
     cdef list dropped                    # records.Move that are still in the store
     # The Record-Route line or lines of a request that came by one flow and leaves by another (RFC 3261 §16.6 step 4): one
     # value where both share a listener, else one for each side (RFC 5658).
@@ -29,7 +30,7 @@ cdef class Outbound(Guide):
     cdef bint has(self, move) except -1
     cdef char *put_line(self, char *to, int kind, Flow first, Flow second, uint32_t digest) noexcept
     # Where the moves of one phone lead. It is known by its AOR, its Contact or a token for it; `token` may be NULL.
-    cdef Flow lead(self, Flow flow, const Token *token, bytes aor, bytes contact, int64_t now)
+    cdef Flow lead(self, Flow flow, const Token *token, bytes aor, bytes contact, uint32_t since, int64_t now)
 
 # RFC 3261 §18.2.2: to the source address and the port of the Via; RFC 3581 §4: to the source port where it has rport.
 cdef Flow answer_flow(Message request, Flow flow)

@@ -60,6 +60,7 @@ cdef class Outbound(Guide):
         self.heads = [b"Record-Route: <sip:"] * len(sent_by)
         self.tails = [b"@" + ours + b";lr>\r\n" for ours in sent_by]
         self.moves = {}
+        self.numbers = {}
         self.dropped = []
 
     cdef bytes record_route(self, Message request, Flow came, Flow out):
@@ -101,9 +102,9 @@ cdef class Outbound(Guide):
         cdef Flow flow = self.tokens.flow_to(token, end)
         if not self.moves or flow is None:
             return flow
-        return self.lead(flow, token, canonical_aor(request.p, &request.target.uri), request.text(request.request_uri), now)
+        return self.lead(flow, token, canonical_aor(request.p, &request.target.uri), request.text(request.request_uri), 0, now)
 
-    cdef Flow follow(self, Flow flow, bytes data, int64_t now):
+    cdef Flow follow(self, Flow flow, bytes data, uint32_t since, int64_t now):
         cdef Message message
         cdef Flow there
         if not self.moves or address_of(flow) not in self.moves:
@@ -112,19 +113,20 @@ cdef class Outbound(Guide):
         if message.error:
             return flow
         if message.status:                    # it goes to who has sent the request
-            there = self.lead(flow, NULL, canonical_aor(message.p, &message.sender.uri), None, now)
+            # Moves from before are another phone's of the same user: this one has sent the request from there since.
+            there = self.lead(flow, NULL, canonical_aor(message.p, &message.sender.uri), None, since, now)
         else:
-            there = self.lead(flow, NULL, canonical_aor(message.p, &message.target.uri), message.text(message.request_uri), now)
+            there = self.lead(flow, NULL, canonical_aor(message.p, &message.target.uri), message.text(message.request_uri), 0, now)
         return there if there.local == flow.local else flow      # the Via names this listener
 
-    cdef Flow lead(self, Flow flow, const Token *token, bytes aor, bytes contact, int64_t now):
+    cdef Flow lead(self, Flow flow, const Token *token, bytes aor, bytes contact, uint32_t since, int64_t now):
         cdef bytes packed
         cdef Flow there
         cdef int hops
         for hops in range(MOST_HOPS):
             there = None
             for move in self.moves.get(address_of(flow), ()):
-                if move.expires > now and (move.aor == aor or move.contact == contact or (
+                if move.expires > now and self.numbers.get(move, 1) > since and (move.aor == aor or move.contact == contact or (
                         token != NULL and token.kind == TOKEN_PATH and self.tokens.digest_of_aor(move.aor) == token.digest)):
                     packed = move.new
                     there = unpacked(<const unsigned char *>PyBytes_AS_STRING(packed), PyBytes_GET_SIZE(packed))
@@ -144,7 +146,14 @@ cdef class Outbound(Guide):
             for former in self.moves.get(address_of(new), ()):
                 if former.aor == move.aor:
                     self.drop(former)
-        kept = [former for former in self.moves.pop(place, ()) if former.aor != move.aor]
+        kept = []
+        for former in self.moves.pop(place, ()):
+            if former.aor != move.aor:
+                kept.append(former)
+            elif former != move:
+                self.numbers.pop(former, None)
+        self.moves_made += 1
+        self.numbers[move] = self.moves_made
         self.moves[place] = (*kept, move)   # at the end: the dictionary is in the order of the last ones' expiry
         while len(self.moves) > MOST_MOVES:
             for former in self.moves[next(iter(self.moves))]:
@@ -158,6 +167,7 @@ cdef class Outbound(Guide):
             self.moves[place] = kept
         else:
             self.moves.pop(place, None)
+        self.numbers.pop(move, None)
         self.dropped.append(move)
         return 0
 

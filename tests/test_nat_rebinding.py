@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pytest
 from homes import BOTH, Town, town_of
+from scene import Scene
 
 
 @BOTH
@@ -246,3 +247,19 @@ def test_a_register_that_comes_again_after_its_200(town: Town) -> None:
     town.end(town.alice, call, other)
     call, other = town.talk()
     town.end(town.bob, other, call)
+
+
+def test_two_phones_at_one_private_address_hear_each_their_own_answers() -> None:
+    """They have one Contact and no instance, so each takes the other's place as it registers: a rebinding by its looks."""
+    scene = Scene()
+    desk, flat = (scene.phone("bob", behind=scene.home()) for _ in range(2))
+    alice = scene.phone("alice", behind=scene.home(), ring_time=500)
+    for caller, other in ((desk, flat), (flat, desk)):
+        call = caller.call("alice")
+        scene.network.wait(lambda call=call: call.state == "talking", 5_000, "they talk")
+        caller.hang_up(call)
+        scene.run(1_000)
+        assert not other.calls or other.calls[-1].over
+        other.register()
+        scene.run()
+    assert alice.calls
