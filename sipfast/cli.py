@@ -228,6 +228,8 @@ def start_hints(config: Config) -> str:
     }
     width = max(map(len, commands))
     lines += [f"  {program} {command.ljust(width)}  {what}" for command, what in commands.items()]
+    if redial.enabled:
+        lines.append("A phone may refuse to call by itself: the log has its answer (event=recall), docs/redial.md the phones.")
     return "\n".join(printable(line) for line in lines)
 
 
