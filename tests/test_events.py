@@ -329,5 +329,8 @@ def test_nobody_is_told_of_what_was_not_stored(lines: Lines) -> None:
     bob.bind()
     scene.run()
     assert bob.got() == ["503"]
-    assert lines.of("registered") == []
+    store.broken = False
+    scene.peer("carol").bind()
+    scene.run()
+    assert [line["aor"] for line in lines.of("registered")] == [b"sip:carol@example.com"]
 
