@@ -229,7 +229,7 @@ def start_hints(config: Config) -> str:
     width = max(map(len, commands))
     lines += [f"  {program} {command.ljust(width)}  {what}" for command, what in commands.items()]
     if redial.enabled:
-        lines.append("A phone may refuse to call by itself: the log has its answer (event=recall), docs/redial.md the phones.")
+        lines.append("A phone may refuse to call by itself: the log has its answer (event=recall), docs/redial.md has more.")
     return "\n".join(printable(line) for line in lines)
 
 
