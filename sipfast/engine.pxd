@@ -117,6 +117,7 @@ cdef class Engine(Receiver):
     cdef bint is_local(self, Message request) except -1
     cdef int not_here(self, ServerTransaction server, Message request, Flow flow, object offer, int64_t now) except -1
     cdef bint is_absent(self, bytes callee, int status, int64_t now) except -1
+    cdef bint is_sent_by_us(self, Message response) except -1
     cdef int stray(self, Message response, int64_t now) except -1
     cdef Flow via_flow(self, Message response, Via *via)
     cdef bint after_failure(self, ResponseContext context, int status, int64_t now) except -1

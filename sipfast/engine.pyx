@@ -12,8 +12,9 @@ import os
 
 import cython
 
-from cpython.bytes cimport PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.string cimport memcmp
 
 from ._flow cimport Flow, Receiver, Sink, Target, make_target
 from ._parser cimport (
@@ -1009,6 +1010,9 @@ cdef class Engine(Receiver):
 
     cdef int response(self, Message response, Flow flow, int64_t now) except -1:
         cdef int home
+        if not self.is_sent_by_us(response):
+            self.strays += 1                  # RFC 3261 §18.1.2
+            return 0
         if self.hops:
             home = self.transactions.worker_of(response.p + response.via.branch.start,
                                                response.via.branch.end - response.via.branch.start)
@@ -1017,6 +1021,20 @@ cdef class Engine(Receiver):
         if self.transactions.receive_response(response, flow, now):
             return 0
         return self.stray(response, now)
+
+    cdef bint is_sent_by_us(self, Message response) except -1:
+        cdef Span host = response.via.host
+        cdef bytes ours, other
+        for ours in self.sent_by:             # as we wrote it: host and port, and whatever ends them
+            if (host.start + PyBytes_GET_SIZE(ours) < PyBytes_GET_SIZE(response.data)
+                    and memcmp(response.p + host.start, PyBytes_AS_STRING(ours), PyBytes_GET_SIZE(ours)) == 0
+                    and response.p[host.start + PyBytes_GET_SIZE(ours)] in (c';', c' ', c',', c'\t', c'\r')):
+                return True
+        other = response.text(host).lower() + b":%d" % (response.via.port if response.via.port != -1 else 5060)
+        for ours in self.sent_by:
+            if ours.lower() == other:
+                return True
+        return False
 
     cdef int stray(self, Message response, int64_t now) except -1:
         """A response that matches no transaction.
@@ -1042,7 +1060,7 @@ cdef class Engine(Receiver):
         if not response.next_value(&cursor, &value) or response.parse_via(value, &via) != 1:
             return 0
         back = self.via_flow(response, &via)
-        if back is None or self.proxy.ringing.way(response, &via, now) is None:
+        if back is None or self.proxy.ringing.way(response, &via, back, now) is None:
             return 0
         if response.cseq.method == M_CANCEL:      # a former INVITE's, which we have passed on
             return self.proxy.pass_back(response, back)

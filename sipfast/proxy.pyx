@@ -38,7 +38,7 @@ from ._wheel cimport Timed, Wheel
 from ._writer cimport (
     ALL_VALUES, Edits, drop_top_via, keep_values, make_ack_alone, make_response, note_received, put,
 )
-from .outbound cimport Outbound
+from .outbound cimport Outbound, answer_flow
 from .ringing cimport Ringing
 from .router cimport RoutePlan
 from .upstream cimport Group, Upstreams, Waiter
@@ -733,7 +733,8 @@ cdef class Proxy(Timed):
                 context.taken_down = <int>len(context.former) if context.former is not None else 0
         branch.number = context.taken_down
         context.taken_down += 1
-        branch.taken_at = self.ringing.note(context.key, branch.number, mark, branch.place, now + self.timer_c, now)
+        branch.taken_at = self.ringing.note(context.key, branch.number, mark, branch.place,
+                                            answer_flow(context.request, context.flow), now + self.timer_c, now)
         return 0
 
     cdef int forward_former(self, Message request, Flow flow, Target target, RoutePlan *plan, bytes branch) except -1:
@@ -760,7 +761,7 @@ cdef class Proxy(Timed):
         cdef ResponseContext context = self.known.get(key)
         cdef list branches
         if context is not None and response.status >= 300:
-            way = self.ringing.way(response, below, now)
+            way = self.ringing.way(response, below, back, now)
             self.sink.send(make_ack_alone(response), way)
         if context is not None and context.server is not None:
             return context.take_stray(response, now)

@@ -45,6 +45,12 @@ from msgspec.structs import replace
 cdef enum:
     REBOOT_AFTER = 5_000        # ms: T4, the longest that a message stays in the network (RFC 3261 §17.1.2.2)
 
+# So that whoever asks for a phone's bindings gets few bytes, and each fits into a datagram with them.
+cdef enum:
+    MOST_CONTACT = 2048         # bytes of one Contact: its URI and parameters
+    MOST_BINDING = 4096         # of all that is kept of one
+    MOST_OF_AOR = 24_576        # of all bindings of an AOR
+
 # What `count` says of Contacts that cannot be bound. MALFORMED is another.
 cdef enum:
     TOO_MANY = -3
@@ -154,7 +160,8 @@ cdef class Registrar:
         entry.updated = now
         entry.reg_id = wanted.reg_id
         entry.branch = branch_of(request)
-        if room_for(&entry) + PyBytes_GET_SIZE(self.date(now)) > ROOM:
+        if (room_for(&entry) + PyBytes_GET_SIZE(self.date(now)) > ROOM or entry.contact.size + entry.params.size > MOST_CONTACT
+                or room_for(&entry) + entry.path.size + entry.call_id.size > MOST_BINDING):
             return None
         store.put_bindings_record(aor, write_entry(aor, &entry))
         self.newly_bound = record is None or lapsed
@@ -236,6 +243,8 @@ cdef class Registrar:
                     changed = True
                 continue
             binding = make_binding(request, &wanted, min(wanted.expires, self.max_expires), request, path, packed, now)
+            if len(binding.contact) + len(binding.params) > MOST_CONTACT or size_of(binding) > MOST_BINDING:
+                return self.refuse(request, flow, 400, warning_line(domain_of(aor), b"A Contact of more than %d bytes, or %d with its Path" % (MOST_CONTACT, MOST_BINDING)))
             made.append(binding)
             changed = True
             if index >= 0:
@@ -256,6 +265,11 @@ cdef class Registrar:
             if not self.replaces:
                 return self.refuse(request, flow, 503, b"Retry-After: %d\r\n" % soonest(live, made, now))
             make_room(live, made, max(self.max_contacts, before))
+        while made and size_of_all(live) > MOST_OF_AOR:
+            if not self.replaces or len(live) <= len(made):
+                return self.refuse(request, flow, 503, b"Retry-After: %d\r\n" % (soonest(live, made, now) if len(live) > len(made) else 3600) + (
+                    warning_line(domain_of(aor), b"All Contacts of this user have more than %d bytes" % MOST_OF_AOR)))
+            make_room(live, made, <Py_ssize_t>len(live) - 1)
         for move in self.moves:
             store.put_move(move)
         if changed:
@@ -396,6 +410,18 @@ cdef int make_room(list live, list made, Py_ssize_t most) except -1:
     while len(live) > most:
         live.remove(min([binding for binding in live if binding not in made], key=by_age))
     return 0
+
+
+# What is kept of a binding, and sent with it.
+cdef Py_ssize_t size_of(object binding) except -1:
+    return <Py_ssize_t>len(binding.contact) + len(binding.params) + len(binding.path) + len(binding.call_id) + 80
+
+
+cdef Py_ssize_t size_of_all(list bindings) except -1:
+    cdef Py_ssize_t size = 0
+    for binding in bindings:
+        size += size_of(binding)
+    return size
 
 
 def by_age(binding):

@@ -11,6 +11,7 @@ cdef struct Entry:
     uint64_t key
     int64_t until               # ms since the epoch; written by itself, and not checked
     uint64_t check
+    uint64_t back               # a keyed hash of where its responses go: the caller's address and port
     unsigned char size          # of the flow
     unsigned char flow[MOST_PACKED]
     char branch[BRANCH_SIZE]
@@ -23,13 +24,15 @@ cdef class Ringing:
     # on top of it in a response), Call-ID and CSeq number.
     cdef uint64_t key_of(self, Message message, const Via *via) noexcept
     # Take down the n-th branch of an INVITE, with where it went; the place, for `keep`.
-    cdef int64_t note(self, uint64_t key, int n, bytes branch, Flow flow, int64_t until, int64_t now) except -2
+    cdef int64_t note(self, uint64_t key, int n, bytes branch, Flow flow, Flow back, int64_t until, int64_t now) except -2
     # It is of use until then; 0: no more.
     cdef void keep(self, int64_t place, uint64_t key, int n, int64_t until) noexcept
     # All branches of an INVITE that are of use: (branch, Flow), in the order of their numbers.
     cdef list branches(self, uint64_t key, int64_t now)
-    # Where the branch of a response went; None: it is none of ours, or of no more use. `below`: the Via below ours.
-    cdef Flow way(self, Message response, const Via *below, int64_t now)
+    # Where the branch of a response went; None: it is none of ours, or of no more use, or the Via below ours (`below`, which
+    # leads `back`) is not as we wrote it.
+    cdef Flow way(self, Message response, const Via *below, Flow back, int64_t now)
+    cdef uint64_t place_of(self, Flow flow) noexcept
     # The place of one branch that is of use, by its own key; -1: there is none.
     cdef int64_t find(self, uint64_t key, int64_t now) noexcept
     cdef uint64_t check_of(self, const Entry *entry) noexcept

@@ -15,7 +15,7 @@ import cython
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy
 
 from ._branch cimport BRANCH_SIZE, fold_bytes, fold_number
 from ._flow cimport MOST_PACKED, Flow, unpacked
@@ -47,7 +47,7 @@ cdef class Ringing:
         h = fold_bytes(h, message.p + message.call_id.start, message.call_id.end - message.call_id.start)
         return fold_number(h, <uint64_t>(via.port + 1) << 32 | message.cseq.number) | 1      # never 0
 
-    cdef int64_t note(self, uint64_t key, int n, bytes branch, Flow flow, int64_t until, int64_t now) except -2:
+    cdef int64_t note(self, uint64_t key, int n, bytes branch, Flow flow, Flow back, int64_t until, int64_t now) except -2:
         cdef Entry *entry
         cdef Entry *best = NULL
         cdef int i
@@ -65,6 +65,7 @@ cdef class Ringing:
                     break
         best.key = key
         best.until = until
+        best.back = self.place_of(back)
         best.size = flow.pack_into(best.flow)
         memcpy(best.branch, PyBytes_AS_STRING(branch), BRANCH_SIZE)
         best.check = self.check_of(best)
@@ -73,8 +74,12 @@ cdef class Ringing:
     cdef inline Entry *at(self, int64_t place) noexcept:
         return <Entry *>(&self.memory[place * ROOM])
 
+    # `received` and `rport` of the Via below ours say where a response goes, and whoever sends it could change them.
+    cdef uint64_t place_of(self, Flow flow) noexcept:
+        return fold_bytes(self.secret ^ flow.port, flow.ip, 16)
+
     cdef uint64_t check_of(self, const Entry *entry) noexcept:
-        cdef uint64_t h = fold_bytes(self.secret ^ entry.key, entry.flow, min(entry.size, <int>MOST_PACKED))
+        cdef uint64_t h = fold_bytes(self.secret ^ entry.key ^ entry.back, entry.flow, min(entry.size, <int>MOST_PACKED))
         return fold_bytes(h, entry.branch, BRANCH_SIZE)
 
     cdef void keep(self, int64_t place, uint64_t key, int n, int64_t until) noexcept:
@@ -91,11 +96,24 @@ cdef class Ringing:
                 return first + i
         return -1
 
-    cdef Flow way(self, Message response, const Via *below, int64_t now):
-        cdef bytes mark = response.text(response.via.branch)
-        for branch, way in self.branches(self.key_of(response, below), now):
-            if branch == mark:
-                return way
+    cdef Flow way(self, Message response, const Via *below, Flow back, int64_t now):
+        cdef uint64_t key = self.key_of(response, below)
+        cdef Entry *entry
+        cdef int64_t place
+        cdef int n
+        cdef bint any = False
+        if response.via.branch.end - response.via.branch.start != BRANCH_SIZE:
+            return None
+        for n in range(MOST_BRANCHES):
+            place = self.find(key + <uint64_t>n * NEXT, now)
+            if place < 0:
+                if not any and n >= PLACES:
+                    break
+                continue
+            any = True
+            entry = self.at(place)
+            if memcmp(entry.branch, response.p + response.via.branch.start, BRANCH_SIZE) == 0:
+                return unpacked(entry.flow, entry.size) if entry.back == self.place_of(back) else None
         return None
 
     cdef list branches(self, uint64_t key, int64_t now):
@@ -116,7 +134,7 @@ cdef class Ringing:
 
     def add(self, Message invite not None, int number, bytes branch not None, Flow flow not None, int64_t until,
             int64_t now):
-        self.note(self.key_of(invite, &invite.via), number, branch, flow, until, now)
+        self.note(self.key_of(invite, &invite.via), number, branch, flow, flow, until, now)
 
     def of(self, Message message not None, int64_t now):
         return self.branches(self.key_of(message, &message.via), now)
