@@ -336,9 +336,6 @@ cdef class SharedRedial(Redial):
             return
         try:
             self._drop_talk(callee, call_id)
-        except StoreError:
-            self._talked[callee] = None
-            raise
         finally:  # it is over, whether that can be written or not
             if self._is_mine(callee):
                 self._over(callee, call_id, now)
@@ -346,10 +343,14 @@ cdef class SharedRedial(Redial):
                 self._tell(ENDED, (callee, b""), call_id)
 
     cdef _drop_talk(self, bytes callee, bytes call_id):
-        self._store.for_update()
-        talk = self._store.talk(callee)
-        if talk is not None and talk.call_id == call_id:
-            self._keep_talk(callee, None)
+        try:
+            self._store.for_update()
+            talk = self._store.talk(callee)
+            if talk is not None and talk.call_id == call_id:
+                self._keep_talk(callee, None)
+        except StoreError:  # it is written once there is room
+            self._talked[callee] = None
+            raise
 
     cdef _over(self, bytes callee, bytes call_id, int64_t now):
         if self._taken.get(callee) == call_id:
@@ -425,9 +426,12 @@ cdef class SharedRedial(Redial):
         elif kind == ENDED:
             if self._talks.pop(notice.call_id, None) is None:
                 self._ended.add(notice.call_id)
-            else:
+                self._over(notice.callee, notice.call_id, now)
+                return
+            try:
                 self._drop_talk(notice.callee, notice.call_id)  # it may have been stored after the sender had removed it
-            self._over(notice.callee, notice.call_id, now)
+            finally:
+                self._over(notice.callee, notice.call_id, now)
         elif kind == HELLO:
             self._greeted(notice.sender, now)
 
