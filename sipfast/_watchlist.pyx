@@ -132,7 +132,7 @@ cdef class Watchlist(Timed):
             return
         if watch.state != ARMED:
             attempts = (*attempts, (watch.recalled_at, outcome(answer, result or reason)))
-        self._store.put_ended(Ended(watch, self._wheel.now, reason, attempts))
+        self._store.put_ended(Ended(watch, self._events.time(), reason, attempts))
 
     cdef _wrote(self, tuple pair, bytes record):
         """Note a write before it is tried: with its batch it is lost, or replaces what was lost before."""

@@ -244,6 +244,7 @@ cdef class Engine(Receiver):
         if self.wheel is None:
             raise not_started()
         self.hops = self.workers - 1
+        self.events.now = now
         return self.take(data, flow, now)
 
     cdef int take(self, bytes data, Flow flow, int64_t now) except -1:
@@ -447,6 +448,7 @@ cdef class Engine(Receiver):
         """Take what another worker has given to its bus for this one; a batch of them is closed by `commit`."""
         if self.wheel is None:
             raise not_started()
+        self.events.now = now
         try:
             self.open(frame, now)
         except Exception as error:

@@ -18,6 +18,7 @@ cdef enum Kind:
 
 cdef class Events(Timed):
     cdef Wheel wheel
+    cdef int64_t now                     # of the batch at hand: an idle wheel stands still
     cdef object log
     cdef readonly list waiting           # (event, values) that are told with the commit of their batch
     cdef int64_t room[KINDS]             # thousandths of a line
@@ -26,6 +27,7 @@ cdef class Events(Timed):
     cdef dict refusals                   # (status, method as a number) -> [when it may be told again, how many were not]
     cdef uint64_t timer
 
+    cdef int64_t time(self) noexcept
     # Whether a line of this kind is wanted now. True: `add` it.
     cdef bint wants(self, Kind kind) except -1
     # Whether there is room for one more of a kind, and one less from now on.

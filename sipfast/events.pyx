@@ -27,7 +27,7 @@ cdef tuple NAMES = ("registered", "gone", "watch-armed", "call-not-watched", "re
 
 @cython.final
 cdef class Events(Timed):
-    """Tells `sipfast.events`, the logger, of what happens; the time is that of the wheel."""
+    """Tells `sipfast.events`, the logger, of what happens; the engine keeps `now`."""
 
     def __init__(self, Wheel wheel not None):
         cdef int kind
@@ -39,6 +39,9 @@ cdef class Events(Timed):
             self.room[kind] = AT_ONCE * 1000
             self.filled[kind] = wheel.now
 
+    cdef int64_t time(self) noexcept:
+        return max(self.now, self.wheel.now)
+
     cdef bint wants(self, Kind kind) except -1:
         if not self.log.isEnabledFor(logging.INFO):
             return False
@@ -46,11 +49,11 @@ cdef class Events(Timed):
             return True
         self.left_out[<int>kind] += 1
         if not self.timer:
-            self.timer = self.wheel.schedule(self.wheel.now + SUM_UP_AFTER, self, SUM_UP)
+            self.timer = self.wheel.schedule(self.time() + SUM_UP_AFTER, self, SUM_UP)
         return False
 
     cdef bint has_room(self, Kind kind) noexcept:
-        cdef int64_t now = self.wheel.now, passed = now - self.filled[<int>kind]
+        cdef int64_t now = self.time(), passed = now - self.filled[<int>kind]
         if passed > 0:
             self.filled[<int>kind] = now
             self.room[<int>kind] = min(<int64_t>AT_ONCE * 1000, self.room[<int>kind] + min(passed, 60_000) * A_SECOND)
@@ -64,7 +67,7 @@ cdef class Events(Timed):
         return 0
 
     cdef int refused(self, int status, int method, bytes name, bytes peer, str why) except -1:
-        cdef int64_t now = self.wheel.now
+        cdef int64_t now = self.time()
         cdef list known
         cdef dict values
         if not self.log.isEnabledFor(logging.INFO):

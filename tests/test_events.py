@@ -14,12 +14,23 @@ from scene import DOMAIN, Scene
 from test_redial import FailingStore
 from upstream import Upstream
 
-from sipfast.config import Config
+from sipfast._flow import Flow, Sink
+from sipfast.config import Config, Listener
 from sipfast.config import Upstream as UpstreamSection
+from sipfast.engine import Engine
+from sipfast.store.memory import MemoryStore
 
+LISTENER = Listener(transport="UDP", host="10.0.0.1", port=5060, sent_by=b"10.0.0.1:5060")
 PAIR = {"callee": b"sip:bob@example.com", "caller": b"sip:alice@example.com"}
 
 Line = dict[str, Any]
+
+
+class Silent(Sink):
+    """Where nothing arrives."""
+
+    def send(self, data: bytes, flow: Flow) -> int:
+        return 0
 
 
 class Lines:
@@ -270,6 +281,17 @@ def test_the_first_of_a_kind_of_refusal_is_told_and_then_one_a_minute(lines: Lin
     peer.ask("MESSAGE", f"sip:bob@{DOMAIN}", forwards=0)
     scene.run()
     assert [(line["status"], line.get("more")) for line in lines.of("refused")] == [(483, None), (423, None), (483, 49)]
+
+
+def test_a_server_without_timers_knows_the_time(lines: Lines) -> None:
+    """Of several workers only the first has a timer that always runs: the wheel of another may stand still."""
+    engine = Engine(Config(), MemoryStore(), Silent(), [LISTENER], domains=[DOMAIN], worker=1, workers=2, bus=print)
+    engine.start(0)
+    peer = Scene().peer("eve")
+    for now in (1_000, 2_000, 61_000, 61_500):
+        engine.receive(peer.text("MESSAGE", f"sip:bob@{DOMAIN}", forwards=0), Flow("192.0.2.9", 5060), now)
+        engine.commit(now)
+    assert [line.get("more") for line in lines.of("refused")] == [None, 1]
 
 
 def test_a_refusal_that_says_why_is_told_with_it(lines: Lines) -> None:
