@@ -154,7 +154,8 @@ cdef class ResponseContext(Waiter):
             if not self.final_sent:
                 self.server.respond(self.proxy.upward(response), status, now)
             return 0
-        self.keep(branch, now + 64 * self.proxy.transactions.t1 if status < 300 else 0)
+        # What was refused, too: a caller who has not heard it repeats its INVITE, perhaps to another worker.
+        self.keep(branch, now + 64 * self.proxy.transactions.t1)
         if status == 482 and self.is_known_from_before(branch):
             return self.wait_for_former(branch, response, now)
         self.proxy.stop_timer_c(branch)
@@ -169,8 +170,9 @@ cdef class ResponseContext(Waiter):
         return self.settle(now)
 
     cdef bint is_known_from_before(self, Branch branch) except -1:
-        # The phone has it by another way (§8.2.2.2): forwarded by us before a restart, which the caller did not notice. What
-        # the phone answers to that one comes as a stray; telling the caller 482 would only make it deaf to it.
+        # The phone has it by another way (§8.2.2.2): forwarded by us before a restart, which the caller did not notice, or
+        # by another worker, since the caller's NAT has given it another port. What the phone answers to that one is the
+        # answer; telling the caller 482 would only make it deaf to it.
         cdef Flow way
         if self.final_sent or self.former is None:
             return False
@@ -728,9 +730,9 @@ cdef class Proxy(Timed):
     cdef int take_down(self, ResponseContext context, Branch branch, bytes mark, int64_t now) except -1:
         if context.taken_down == 0:
             context.key = self.ringing.key_of(context.request, &context.request.via)
-            if now < self.started + 64 * self.transactions.t1:      # it may be one that comes again after a restart
-                context.former = self.ringing.branches(context.key, now) or None
-                context.taken_down = <int>len(context.former) if context.former is not None else 0
+            if self.ringing.has(context.key, now):      # it comes again after a restart, or to another worker by another port
+                context.former = self.ringing.branches(context.key, now)
+                context.taken_down = <int>len(context.former)
         branch.number = context.taken_down
         context.taken_down += 1
         branch.taken_at = self.ringing.note(context.key, branch.number, mark, branch.place,

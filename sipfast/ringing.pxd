@@ -29,6 +29,8 @@ cdef class Ringing:
     cdef void keep(self, int64_t place, uint64_t key, int n, int64_t until) noexcept
     # All branches of an INVITE that are of use: (branch, Flow), in the order of their numbers.
     cdef list branches(self, uint64_t key, int64_t now)
+    # Whether its first or second branch is of use.
+    cdef bint has(self, uint64_t key, int64_t now) noexcept
     # Where the branch of a response went; None: it is none of ours, or of no more use, or the Via below ours (`below`, which
     # leads `back`) is not as we wrote it.
     cdef Flow way(self, Message response, const Via *below, Flow back, int64_t now)

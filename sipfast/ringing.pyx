@@ -116,6 +116,9 @@ cdef class Ringing:
                 return unpacked(entry.flow, entry.size) if entry.back == self.place_of(back) else None
         return None
 
+    cdef bint has(self, uint64_t key, int64_t now) noexcept:
+        return self.find(key, now) >= 0 or self.find(key + NEXT, now) >= 0
+
     cdef list branches(self, uint64_t key, int64_t now):
         cdef list found = []
         cdef Entry *entry
