@@ -137,6 +137,7 @@ def test_a_watch_outlives_a_dead_server() -> None:
     stage.scene.run(PROBE)
     bob = stage.scene.phone("bob")
     stage.network.wait(lambda: stage.alice.calls[-1].was_answered)
+    stage.scene.run()  # the ACK
     assert bob.calls and stage.scene.store.count_watches() == 0
 
 
@@ -549,6 +550,7 @@ def test_a_recall_during_an_outage_keeps_the_watch() -> None:
     stage.scene.phone("bob")
     stage.known_down()
     stage.network.wait(lambda: stage.alice.calls[-1].recalled and stage.alice.calls[-1].was_answered)
+    stage.scene.run()  # the ACK
     assert stage.scene.store.count_watches() == 0
 
 

@@ -15,8 +15,9 @@ from sipfast import config
 from sipfast._udp import Clock, UdpTransport
 from sipfast.engine import Engine
 from sipfast.errors import SipFastError
+from sipfast.faults import Complaints
 from sipfast.server import logs, worker
-from sipfast.transport.udp import Complaints, listener_for, open_socket
+from sipfast.transport.udp import listener_for, open_socket
 
 from ..build import ensure_built
 from .store import PresenceStore
