@@ -11,6 +11,7 @@ from ._machines cimport Machine
 from ._matching cimport Key
 from ._parser cimport Message
 from ._wheel cimport Timed, Wheel
+from .proven cimport Proven
 
 # RFC 3261 §17.1.4, §18.4: the request could not be delivered. An outcome of its own, and no status code.
 cdef enum:
@@ -53,6 +54,10 @@ cdef class Transaction(Timed):
 cdef class ServerTransaction(Transaction):
     cdef readonly Message request        # dropped (None) when the transaction has shrunk to absorbing retransmissions
     cdef uint64_t key_high
+    cdef uint32_t room                   # bytes that its request may still cause towards who has proven nothing
+    cdef unsigned char left              # datagrams
+    cdef unsigned char unbounded         # whoever it answers is known otherwise
+    cdef bint within_budget(self, bytes response, int event, int64_t now) noexcept
     cdef Link by_key
     cdef Link by_merge
     # Send a response on. `status` is its code; the bytes are kept for retransmission where the state machine wants it.
@@ -116,6 +121,10 @@ cdef class TransactionLayer:
     cdef Index by_merge
     cdef Key key                         # of the request at hand
     cdef bytes last_branch               # the last that was made
+    cdef uint32_t taken                  # its bytes
+    cdef bint relaying                   # a response is being handled: what leaves is caused by that
+    cdef readonly Proven proven
+    cdef readonly int64_t withheld       # from who has proven nothing
     cdef list finished                   # server transactions to shrink
     cdef int64_t finished_since
     cdef readonly int64_t servers, clients                   # alive now

@@ -6,6 +6,7 @@ from . import config
 from ._flow import Flow, Sink
 from ._parser import Message
 from ._wheel import Timed, Wheel
+from .proven import Proven
 
 NEW: Final[int]
 ABSORBED: Final[int]
@@ -87,6 +88,8 @@ class TransactionLayer:
     retransmissions_sent: int
     timeouts: int
     stray_responses: int
+    withheld: int
+    proven: Proven
     merged: int
     transport_errors: int
     unreachable: int

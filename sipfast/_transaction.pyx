@@ -49,6 +49,7 @@ from ._matching cimport Key, identify, merge_hash, method_of, quoted_branch, sam
 from ._parser cimport Cursor, H_VIA, M_ACK, M_CANCEL, M_INVITE, Message, Span, Via, method_id, parse_message
 from ._wheel cimport Timed, Wheel
 from ._writer cimport make_ack, make_cancel, make_response
+from .proven cimport MOST_DATAGRAMS, MOST_TIMES, Proven, make_proven
 
 from ._machines import STATES, durations
 from .errors import TransportError
@@ -205,7 +206,9 @@ cdef class ServerTransaction(Transaction):
         if step.actions & SEND:
             if not fresh:
                 response = self.data
-            if response is not None:
+            if response is not None and not self.within_budget(response, event, now):
+                layer.withheld += 1
+            elif response is not None:
                 layer.retransmissions_sent += not fresh
                 if layer.guide is not None and (self.invite or not fresh):
                     # While a phone rings, the caller's NAT may have forgotten where it is.
@@ -222,13 +225,30 @@ cdef class ServerTransaction(Transaction):
             self.terminate(now)
         return step.actions
 
+    # Whether a response may be sent. RFC 3261 §17.2.1 has it sent again to whoever the request said to be from, up to ten
+    # times and for each copy of the request; but a source is easily forged, so who has proven nothing gets what one datagram
+    # may cause, of the request's own budget or of its copy's. What a phone answers is that phone's datagram.
+    cdef bint within_budget(self, bytes response, int event, int64_t now) noexcept:
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(response)
+        if event == ON_REQUEST:
+            return size <= MOST_TIMES * <Py_ssize_t>self.layer.taken or self.unbounded or self.layer.proven.has(self.flow, now)
+        if event == ON_RESEND and not (self.left and size <= self.room):
+            return self.unbounded or self.layer.proven.has(self.flow, now)
+        if self.layer.relaying:
+            return True
+        if self.left:
+            self.left -= 1
+        self.room -= <uint32_t>min(size, <Py_ssize_t>self.room)
+        return True
+
     @property
     def to_tag(self):
         return self.tag() if self.layer is not None else None
 
     # Made when somebody asks: a proxied request never needs one.
     cdef bytes tag(self):
-        return tag_of(&self.layer.secret, self.by_key.hash, self.key_high)
+        # Of the address, too: who has seen the tag of a request of his own cannot acknowledge one that he has forged.
+        return tag_of(&self.layer.secret, self.by_key.hash ^ self.layer.proven.hash_of(self.flow), self.key_high)
 
     # The response that an ACK would acknowledge; None where there is none yet or none any more.
     cdef bytes final(self):
@@ -410,6 +430,7 @@ cdef class TransactionLayer:
         self.secret.low = <uint64_t>(secret & 0xffffffffffffffff)
         self.secret.high = <uint64_t>(secret >> 64 & 0xffffffffffffffff)
         self.slots = make_slots(self.secret, worker, wheel.now)
+        self.proven = make_proven(self.secret.low ^ self.secret.high)
 
     def __dealloc__(self):
         index_close(&self.by_key)
@@ -423,6 +444,7 @@ cdef class TransactionLayer:
         if self.finished and now - self.finished_since >= PATIENCE:
             self.settle()
         identify(&self.secret, request, &self.key)
+        self.taken = <uint32_t>PyBytes_GET_SIZE(request.data)
         if request.method == M_ACK:
             return self.take_ack(request, now)
         found = self.find(request, method_of(request.p, request.method, request.method_name))
@@ -494,6 +516,8 @@ cdef class TransactionLayer:
         transaction.request = request
         transaction.legacy = self.key.legacy
         transaction.key_high = self.key.high
+        transaction.left = MOST_DATAGRAMS
+        transaction.room = MOST_TIMES * self.taken
         transaction.by_key.hash = self.key.low
         index_add(&self.by_key, &transaction.by_key, <void *>transaction)
         Py_INCREF(transaction)
@@ -502,6 +526,8 @@ cdef class TransactionLayer:
 
     cdef int take_ack(self, Message ack, int64_t now) except -1:
         cdef ServerTransaction found = self.find(ack, M_INVITE)
+        if found is not None and found.state == COMPLETED and ack.text(ack.target.tag) == found.tag():
+            self.proven.add(found.flow, now)  # whoever has sent this got what we sent there
         if found is None or found.happen(ON_ACK, None, now) & TELL:
             return VERDICT_UNMATCHED          # RFC 6026 §7.1: an ACK for a 2xx is the user's
         return VERDICT_ABSORBED
@@ -539,7 +565,13 @@ cdef class TransactionLayer:
         if transaction is None or transaction.method != method_of(response.p, response.cseq.method, response.cseq.name):
             self.stray_responses += 1
             return False
-        transaction.happen(event_of(response.status), response, now)
+        if not transaction.provisional and transaction.state < ACCEPTED:
+            self.proven.add(transaction.flow, now)      # whoever has sent this got what we sent there
+        self.relaying = True
+        try:
+            transaction.happen(event_of(response.status), response, now)
+        finally:
+            self.relaying = False
         return True
 
     cdef bint undelivered(self, bytes data, Flow flow, int64_t now) except -1:
@@ -728,5 +760,5 @@ cdef class TransactionLayer:
             "retransmissions_received": self.retransmissions_received,
             "retransmissions_sent": self.retransmissions_sent, "timeouts": self.timeouts,
             "stray_responses": self.stray_responses, "merged": self.merged,
-            "transport_errors": self.transport_errors, "unreachable": self.unreachable,
+            "transport_errors": self.transport_errors, "withheld": self.withheld, "unreachable": self.unreachable,
         }

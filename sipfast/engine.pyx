@@ -919,6 +919,9 @@ cdef class Engine(Receiver):
         cdef Py_ssize_t place = len(self.outbox.data)
         if offer is not None:
             reason, extra = offer
+            # The caller is to learn of it: a phone that is registered by this flow is told until it acknowledges (§17.2.1).
+            server.unbounded = not self.transactions.proven.has(server.flow, now) and self.location.is_registered_by(
+                canonical_aor(request.p, &request.sender.uri), answer_flow(request, flow), now)
         if server.respond(make_response(request, 480, flow, server.tag(), extra, reason, b""), 480, now) and offer is not None:
             self.promises.append((place, request, flow, server))
         return 0

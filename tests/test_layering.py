@@ -43,7 +43,9 @@ ARROWS: dict[str, set[str]] = {
     "_index": set(),
     "_machines": set(),
     "_matching": {"_branch", "_parser"},
-    "_transaction": {"_branch", "_flow", "_index", "_machines", "_matching", "_parser", "_wheel", "_writer"},
+    # Who has proven what: asked by the transactions on their way out.
+    "proven": {"_branch", "_flow"},
+    "_transaction": {"proven", "_branch", "_flow", "_index", "_machines", "_matching", "_parser", "_wheel", "_writer"},
     "store": STORES,
     "store.protocol": set(),
     "store.sweep": set(),

@@ -65,11 +65,14 @@ class World:
     flow: Flow = UDP
     worker: int = 0
     now: int = START
+    proven: bool = True  # the peer has received something of ours before
 
     def __post_init__(self) -> None:
         self.wheel = Wheel(self.now)
         self.line = Line(self)
         self.layer = TransactionLayer(self.timers, self.wheel, self.line, SECRET, self.worker)
+        if self.proven:
+            self.layer.proven.prove(self.flow, self.now)
 
     def run_to(self, ms: int) -> None:
         """Let time pass until `ms` after the start, every timer at its own moment."""
