@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import logging
 import sys
+import time
 from contextlib import ExitStack
 from typing import Any, cast
 
@@ -54,7 +55,7 @@ async def serve(settings: config.Config) -> None:
     from .agent import Agent
 
     with ExitStack() as stack:
-        transport = UdpTransport(asyncio.get_running_loop(), Clock(), Complaints(log))
+        transport = UdpTransport(asyncio.get_running_loop(), Clock(), Complaints(log, time.monotonic))
         stack.callback(transport.close)
         opened = open_socket(settings.listen[0])
         transport.add(opened)
