@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 from fuzz import CORPUS, KINDS, Found, Round, load
 from fuzz_messages import Talker
+
+
+@pytest.fixture(autouse=True)
+def unheard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What pytest keeps of the log has tracebacks, and these keep what their frames had."""
+    monkeypatch.setattr(logging.getLogger("sipfast"), "propagate", False)
 
 
 @pytest.mark.parametrize("kind", KINDS)
