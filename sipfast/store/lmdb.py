@@ -468,10 +468,12 @@ class LmdbStore(outcomes.Outcomes):
             self.flush()
 
     def _check_pages(self) -> None:
-        for _ in range(10):  # a busy writer may overwrite the roots of a snapshot, never its pages
+        # A busy writer may overwrite the roots of a snapshot, also while they are read, never its pages. What is really
+        # wrong is there the next time, too.
+        for _ in range(10):
             with self._env.begin() as txn:
                 wrong = pages.damages(self.path / "data.mdb", txn.id())
-            if wrong != [pages.OVERTAKEN]:
+            if not wrong or (self._exclusive and wrong != [pages.OVERTAKEN]):
                 break
         if wrong and wrong != [pages.OVERTAKEN]:
             more = f"; and {len(wrong) - MOST_DAMAGES} more" if len(wrong) > MOST_DAMAGES else ""
