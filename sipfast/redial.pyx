@@ -484,11 +484,15 @@ cdef class Redial(Watchlist):
         """A BYE was answered, or never will be: its call is over."""
         cdef bytes call_id = bye.text(bye.call_id)
         cdef tuple pair
-        if self._answers.calls:
+        if self._answers.calls or now < self._settled_at:
             pair = self._answers.take(call_id)
-            if pair is not None and canonical_aor(bye.p, &bye.sender.uri) == pair[1]:
+            if pair is None:
+                pair = self._call_from_before(bye, now)  # as its caller hangs up: there has been a 2xx
+                if pair is not None:
+                    self._connected(pair, call_id, now)
+            elif canonical_aor(bye.p, &bye.sender.uri) == pair[1]:
                 self._connected(pair, call_id, now)  # who hangs up has its 2xx, and what is lost is the ACK
-            elif pair is not None:
+            else:
                 self._unconfirmed(pair, call_id, now)  # RFC 3261 §15: the callee has waited for it in vain
         self.call_ended(call_id, now)
 

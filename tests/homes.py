@@ -26,7 +26,6 @@ FRONTS: dict[str, dict[str, object] | None] = {
     "Path": {},
     "Path and Record-Route": {"record_route": True},
     "no Path but an outbound proxy": {"follows_path": False, "outbound_proxy": SERVER},
-    "a token in the Contact": {"follows_path": False, "rewrites_contact": True},
     "a token in the Contact, and Record-Route": {"follows_path": False, "rewrites_contact": True, "record_route": True},
 }
 

@@ -199,6 +199,7 @@ def test_softphones_call_and_hang_up(street: Street, makes: tuple[str, str]):
         first.closed()
 
 
+@pytest.mark.parametrize("street", ["alone", "before Kamailio"], indirect=True)
 @pytest.mark.parametrize("makes", PAIRS, ids="-".join)
 def test_softphones_hang_up_after_both_have_rebound(street: Street, makes: tuple[str, str]):
     """The phones learn nothing of it: they register again as ever, every few seconds here."""

@@ -222,6 +222,21 @@ def test_6_who_hangs_up_had_its_2xx() -> None:
     assert watch_of(scene) is None
 
 
+def test_6_who_hangs_up_after_a_crash_had_its_2xx() -> None:
+    """Its ACK came while the server was down, and its BYE before the callee repeats the 2xx."""
+    scene, alice, bob = armed()
+    come_back(scene, bob)
+    scene.network.wait(lambda: scene.network.sent(scene.server, "INVITE", 200))
+    scene.server.crash(scene.now, 100)
+    scene.network.wait(lambda: alice.calls[-1].state == "talking")
+    scene.run(150)
+    assert watch_of(scene) is not None
+    alice.hang_up(alice.calls[-1])
+    scene.network.wait(lambda: bob.calls[0].over)
+    scene.run(120_000)
+    assert watch_of(scene) is None and len(bob.calls) == 1
+
+
 def test_6_a_call_may_ring_for_longer_than_it_took_to_place_it() -> None:
     scene, alice, bob = armed({"recall_timeout": 20.0})
     bob.ring_time = 60_000

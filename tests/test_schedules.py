@@ -196,18 +196,18 @@ def test_a_restart_at_any_message_on_the_disk(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("first", range(0, 1_000, 250))
 def test_one_caller_over_rough_lines(first: int) -> None:
-    for seed in seeds(first, 250):
+    for seed in seeds(first, 150):
         play(seed, line=ROUGH)
 
 
 @pytest.mark.parametrize("order", ["serial", "all"])
 def test_three_callers_over_rough_lines(order: str) -> None:
-    for seed in seeds(10_000, 250):
+    for seed in seeds(10_000, 150):
         play(seed, line=ROUGH, callers=3, order=order)
 
 
 def test_in_front_of_another_server_over_rough_lines() -> None:
-    for seed in seeds(20_000, 250):
+    for seed in seeds(20_000, 150):
         play(seed, line=ROUGH, behind=True)
 
 
@@ -254,16 +254,16 @@ def random_crashes(seed: int, upto: int) -> list[Crash]:
 
 @pytest.mark.parametrize("first", range(30_000, 30_750, 250))
 def test_one_caller_over_rough_lines_with_restarts(first: int) -> None:
-    for seed in seeds(first, 250):
+    for seed in seeds(first, 150):
         play(seed, line=ROUGH, crashes=random_crashes(seed, 25))
 
 
 @pytest.mark.parametrize("order", ["serial", "all"])
 def test_three_callers_over_rough_lines_with_restarts(order: str) -> None:
-    for seed in seeds(40_000, 200):
+    for seed in seeds(40_000, 120):
         play(seed, line=ROUGH, callers=3, order=order, crashes=random_crashes(seed, 70))
 
 
 def test_in_front_of_another_server_over_rough_lines_with_restarts() -> None:
-    for seed in seeds(50_000, 250):
+    for seed in seeds(50_000, 150):
         play(seed, line=ROUGH, behind=True, crashes=random_crashes(seed, 40))
