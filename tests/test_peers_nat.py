@@ -184,6 +184,7 @@ def test_redial_of_a_sipp_phone(lab: Lab, nat_town: Town):
 PAIRS = [("baresip", "baresip"), ("baresip", "linphone"), ("linphone", "twinkle"), ("twinkle", "baresip")]
 
 
+@pytest.mark.parametrize("street", ["alone", "before Kamailio"], indirect=True)
 @pytest.mark.parametrize("makes", PAIRS, ids="-".join)
 def test_softphones_call_and_hang_up(street: Street, makes: tuple[str, str]):
     street.serve()
@@ -197,6 +198,11 @@ def test_softphones_call_and_hang_up(street: Street, makes: tuple[str, str]):
         first.hang_up()
         second.closed()
         first.closed()
+
+
+@pytest.mark.parametrize("street", ["before Kamailio without Path"], indirect=True)
+def test_softphones_before_a_registrar_without_path(street: Street):
+    test_softphones_call_and_hang_up(street, PAIRS[0])
 
 
 @pytest.mark.parametrize("street", ["alone", "before Kamailio"], indirect=True)
