@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from typing import NoReturn, TypeVar
+from typing import Annotated, Protocol, TypeVar
 
 import msgspec
 
@@ -18,7 +18,16 @@ from .errors import StoreUnreadable
 
 log = logging.getLogger(__name__)
 
+Number = Annotated[int, msgspec.Meta(le=2**63 - 1)]  # as much as compiled code holds; more is damage
+
+
+class _Version(Protocol):
+    @property
+    def version(self) -> int: ...
+
+
 Record = TypeVar("Record")
+Stored = TypeVar("Stored", bound=_Version)
 MOST_TOLD = 1_000  # records, of which each is told of once
 SHOWN = 80  # bytes of such a record: its version and its AOR
 
@@ -56,8 +65,8 @@ class Watch(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
     callee: bytes  # AOR
     caller: bytes  # AOR
-    armed_at: int  # first armed; the order of recalls
-    expires_at: int
+    armed_at: Number  # first armed; the order of recalls
+    expires_at: Number
     call_id: bytes  # of the INVITE that armed it
     contact: bytes  # the caller's Contact URI of that INVITE
     path: bytes = b""  # Path of the caller's binding then, if any
@@ -65,12 +74,12 @@ class Watch(msgspec.Struct, array_like=True, frozen=True, gc=False):
     instance: bytes = b""  # +sip.instance of that Contact
     mode: str = NOT_LOGGED_IN
     state: str = ARMED
-    attempts: int = 0  # REFERs sent since it was armed
+    attempts: Number = 0  # REFERs sent since it was armed
     last_result: str = ""
     refer_call_id: bytes = b""  # of the recall in progress
     refer_tag: bytes = b""  # its From tag
-    recalled_at: int = 0  # when the last REFER was sent
-    not_before: int = 0  # no recall before it, while the callee stays bound: the pause after a failed one
+    recalled_at: Number = 0  # when the last REFER was sent
+    not_before: Number = 0  # no recall before it, while the callee stays bound: the pause after a failed one
 
 
 class Talk(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -167,21 +176,13 @@ def encode_bindings(aor: bytes, bindings: tuple[Binding, ...]) -> bytes:
 
 def decode_bindings(stored: bytes) -> tuple[bytes, tuple[Binding, ...]]:
     """The AOR and its bindings. Raises StoreUnreadable."""
-    try:
-        record = _bindings.decode(stored)
-    except msgspec.MsgspecError as error:
-        _refuse(stored, "bindings", error, BINDINGS_VERSION)
-    _check(record.version, "bindings", BINDINGS_VERSION)
+    record = _read(_bindings, stored, "bindings", BINDINGS_VERSION)
     return record.aor, record.bindings
 
 
 def decode_bindings_1(stored: bytes) -> tuple[bytes, tuple[Binding, ...]]:
     """Bindings of version 1, with their fields as they were then. Raises StoreUnreadable."""
-    try:
-        record = _bindings.decode(stored)
-    except msgspec.MsgspecError as error:
-        _refuse(stored, "bindings", error)
-    _check(record.version, "bindings")
+    record = _read(_bindings, stored, "bindings")
     return record.aor, record.bindings
 
 
@@ -192,12 +193,7 @@ def encode_watch(watch: Watch) -> bytes:
 
 def decode_watch(stored: bytes) -> Watch:
     """Raises StoreUnreadable."""
-    try:
-        record = _watch.decode(stored)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        _refuse(stored, "watch", error)
-    _check(record.version, "watch")
-    return record.watch
+    return _read(_watch, stored, "watch").watch
 
 
 def encode_talk(talk: Talk) -> bytes:
@@ -207,12 +203,7 @@ def encode_talk(talk: Talk) -> bytes:
 
 def decode_talk(stored: bytes) -> Talk:
     """Raises StoreUnreadable."""
-    try:
-        record = _talk.decode(stored)
-    except msgspec.MsgspecError as error:
-        _refuse(stored, "talk", error)
-    _check(record.version, "talk")
-    return record.talk
+    return _read(_talk, stored, "talk").talk
 
 
 def encode_move(move: Move) -> bytes:
@@ -222,12 +213,7 @@ def encode_move(move: Move) -> bytes:
 
 def decode_move(stored: bytes) -> Move:
     """Raises StoreUnreadable."""
-    try:
-        record = _move.decode(stored)
-    except msgspec.MsgspecError as error:
-        _refuse(stored, "move", error)
-    _check(record.version, "move")
-    return record.move
+    return _read(_move, stored, "move").move
 
 
 def encode_anchor(anchor: Anchor) -> bytes:
@@ -237,12 +223,7 @@ def encode_anchor(anchor: Anchor) -> bytes:
 
 def decode_anchor(stored: bytes) -> Anchor:
     """Raises StoreUnreadable."""
-    try:
-        record = _anchor.decode(stored)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        _refuse(stored, "clock", error)
-    _check(record.version, "clock")
-    return record.anchor
+    return _read(_anchor, stored, "clock").anchor
 
 
 def encode_ended(ended: Ended) -> bytes:
@@ -252,12 +233,7 @@ def encode_ended(ended: Ended) -> bytes:
 
 def decode_ended(stored: bytes) -> Ended:
     """Raises StoreUnreadable."""
-    try:
-        record = _ended.decode(stored)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        _refuse(stored, "ended watch", error)
-    _check(record.version, "ended watch")
-    return record.ended
+    return _read(_ended, stored, "ended watch").ended
 
 
 def encode_attempts(attempts: tuple[tuple[int, str], ...]) -> bytes:
@@ -267,12 +243,7 @@ def encode_attempts(attempts: tuple[tuple[int, str], ...]) -> bytes:
 
 def decode_attempts(stored: bytes) -> tuple[tuple[int, str], ...]:
     """Raises StoreUnreadable."""
-    try:
-        record = _attempts.decode(stored)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        _refuse(stored, "attempts", error)
-    _check(record.version, "attempts")
-    return record.attempts
+    return _read(_attempts, stored, "attempts").attempts
 
 
 def readable(decode: Callable[[bytes], Record], stored: Iterable[bytes]) -> Iterator[Record]:
@@ -299,8 +270,12 @@ def _check(version: int, kind: str, wanted: int = VERSION) -> None:
         raise StoreUnreadable(f"{kind} record has version {version}; this sipfast reads version {wanted}")
 
 
-def _refuse(stored: bytes, kind: str, error: Exception, wanted: int = VERSION) -> NoReturn:
-    """A record of no known shape: of another version, or none."""
-    with suppress(msgspec.MsgspecError):
-        _check(_versioned.decode(stored).version, kind, wanted)
-    raise StoreUnreadable(f"{kind} record cannot be read: {error}") from error
+def _read(decoder: msgspec.msgpack.Decoder[Stored], stored: bytes, kind: str, wanted: int = VERSION) -> Stored:
+    try:
+        record = decoder.decode(stored)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        with suppress(msgspec.MsgspecError):
+            _check(_versioned.decode(stored).version, kind, wanted)
+        raise StoreUnreadable(f"{kind} record cannot be read: {error}") from error
+    _check(record.version, kind, wanted)
+    return record
