@@ -21,11 +21,30 @@ cdef class Answers:
 
     cdef add(self, bytes call_id, tuple pair, int64_t now):
         if call_id not in self.calls:
-            self.calls[call_id] = pair
-            self.wheel.schedule(now + self.patience, self.owner, self.kind, call_id)
+            self.calls[call_id] = (pair, now + self.patience)
+            self.watch_first()
 
     cdef tuple take(self, bytes call_id):
-        return self.calls.pop(call_id, None)
+        call = self.calls.pop(call_id, None)
+        return None if call is None else call[0]
+
+    cdef tuple take_due(self, int64_t now):
+        cdef tuple found = None
+        self.timed = False
+        for call_id, (pair, due) in self.calls.items():
+            if due <= now:
+                found = (call_id, pair)
+            break                             # all are waited for as long, so the first is due first
+        if found is not None:
+            del self.calls[found[0]]
+        self.watch_first()
+        return found
+
+    # One timer for all: nearly every call has its ACK in a moment.
+    cdef watch_first(self):
+        if not self.timed and self.calls:
+            self.timed = True
+            self.wheel.schedule(next(iter(self.calls.values()))[1], self.owner, self.kind, None)
 
 
 cdef class Recent:

@@ -70,6 +70,7 @@ cdef class Redial(Watchlist):
     cpdef bint _is_known(self, tuple pair) except *
     cpdef _await_ack(self, tuple pair, bytes call_id, int64_t now)
     cpdef call_acknowledged(self, Message ack, int64_t now)
+    cdef tuple _answered_pair(self, Message ack, bytes call_id, int64_t now)
     cdef tuple _call_from_before(self, Message ack, int64_t now)
     cpdef _connected(self, tuple pair, bytes call_id, int64_t now)
     cpdef _answered(self, tuple pair, bytes call_id, int64_t now)

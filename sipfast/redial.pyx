@@ -24,13 +24,13 @@ is removed in the batch that lets it through. Until then the watch is stored as 
 callee repeats its 2xx, and the caller its ACK.
 """
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t
 
 from ._answers cimport Answers
 from ._flow cimport MOST_PACKED, Flow
 from ._parser cimport Message, canonical_aor
 from ._records cimport (
-    StoredWatch, WatchEntry, bytes_of, piece_in, piece_of, same_piece, stored_watch, written_watch,
+    StoredWatch, WatchEntry, bytes_of, piece_in, piece_of, same_piece, written_watch,
 )
 from ._refer cimport Referrer, contact_of, expires_of, fragment_of
 from ._transaction cimport OUTCOME_UNREACHABLE, ClientTransaction, Handler
@@ -432,11 +432,14 @@ cdef class Redial(Watchlist):
         if not self._answers.calls and (not self._recalls or now >= self._settled_at):
             return
         call_id = ack.text(ack.call_id)
-        pair = self._answers.take(call_id)
-        if pair is None:
-            pair = self._call_from_before(ack, now)
+        pair = self._answered_pair(ack, call_id, now)
         if pair is not None:
             self._connected(pair, call_id, now)
+
+    cdef tuple _answered_pair(self, Message ack, bytes call_id, int64_t now):
+        """The pair of a call that was answered, and whose ACK this is; it is waited for no longer. None for any other."""
+        cdef tuple pair = self._answers.take(call_id)
+        return pair if pair is not None else self._call_from_before(ack, now)
 
     cdef tuple _call_from_before(self, Message ack, int64_t now):
         """The pair of a recalled call that may have been answered before a restart."""
@@ -726,15 +729,15 @@ cdef class Redial(Watchlist):
             self._resume(payload, now)
         elif kind == REWRITE:
             self._write_again(now)
+        elif kind == NO_ACK:
+            call = self._answers.take_due(now)
+            if call is not None:
+                self._unconfirmed(call[1], call[0], now)
         elif isinstance(payload, bytes):
             if kind == FORGET:
                 self._refers.pop(payload, None)
             elif kind == TALK:
                 self.call_ended(payload, now)
-            elif kind == NO_ACK:
-                pair = self._answers.take(payload)
-                if pair is not None:
-                    self._unconfirmed(pair, payload, now)
             else:
                 self._pauses.pop(payload, None)
                 self._recall(payload, now)

@@ -286,9 +286,7 @@ cdef class SharedRedial(Redial):
         if not self._enabled:
             return
         call_id = ack.text(ack.call_id)
-        pair = self._answers.take(call_id)
-        if pair is None:
-            pair = self._call_from_before(ack, now)
+        pair = self._answered_pair(ack, call_id, now)
         if pair is not None:
             self._connected(pair, call_id, now)
         else:
@@ -492,7 +490,7 @@ cdef class SharedRedial(Redial):
         for call_id, pair in self._proxied.items():
             if self._owner(pair[0]) == worker:
                 self._tell(STARTED, pair, call_id)
-        for call_id, pair in self._answers.calls.items():
+        for call_id, (pair, _) in self._answers.calls.items():
             self._notices.append((worker, Notice(AWAITED, self._worker, *pair, call_id)))
         for recall in self._recalls.values():
             if recall.worker == worker and recall.call_id not in self._answers.calls:  # its call went down with it
