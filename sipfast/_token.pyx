@@ -25,7 +25,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy, memset
 
-from ._branch cimport Hash, end_hash64, mix_bytes, mix_number, mix_token, start_hash
+from ._branch cimport Hash, end_hash64, mix_bytes, mix_token, start_hash
 from ._flow cimport TRANSPORT_UDP, Flow, make_flow
 from ._grammar cimport HEX
 from ._uri cimport Uri, parse_uri_at

@@ -1052,7 +1052,7 @@ cdef class Engine(Receiver):
         cdef Cursor cursor
         cdef Span value
         cdef Via via
-        cdef Flow back
+        cdef Flow back, way
         cdef bytes caller, callee
         self.strays += 1
         if response.status <= 100 or (response.cseq.method != M_INVITE and response.cseq.method != M_CANCEL):
@@ -1065,7 +1065,8 @@ cdef class Engine(Receiver):
         if not response.next_value(&cursor, &value) or response.parse_via(value, &via) != 1:
             return 0
         back = self.via_flow(response, &via)
-        if back is None or self.proxy.ringing.way(response, &via, back, now) is None:
+        way = self.proxy.ringing.way(response, &via, back, now) if back is not None else None
+        if way is None:
             return 0
         if response.cseq.method == M_CANCEL:      # a former INVITE's, which we have passed on
             return self.proxy.pass_back(response, back)
@@ -1076,7 +1077,7 @@ cdef class Engine(Receiver):
             # recall has failed, and an answer to its first INVITE does not end the watch.
             if self.redial.is_recalling(caller, callee):
                 self._answered(caller, callee, response.text(response.call_id), now)
-        return self.proxy.forward_stray(response, &via, back, now)
+        return self.proxy.forward_stray(response, &via, way, back, now)
 
     cdef Flow via_flow(self, Message response, Via *via):
         # RFC 3261 §18.2.2 and RFC 3581 §4

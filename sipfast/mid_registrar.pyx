@@ -15,10 +15,10 @@ import cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint32_t
 
-from ._contacts cimport Wanted, find_instance, read_contact, read_path, settle_interval
+from ._contacts cimport Wanted, find, find_instance, read_contact, read_path, settle_interval
 from ._flow cimport Flow, make_target, unpacked
 from ._parser cimport (
-    Cursor, H_CONTACT, H_PATH, Message, Span, Uri, as_request_uri, parse_message, parse_uri_at, uris_equal,
+    Cursor, H_CONTACT, H_PATH, Message, Span, Uri, as_request_uri, parse_message,
 )
 from ._token cimport TOKEN_PATH, Token
 from .location cimport Location
@@ -103,17 +103,14 @@ cdef class MidRegistrar:
         cdef Span value
         cdef Wanted wanted
         cdef list found = [], live = self.location.lookup(aor, now)
-        cdef Py_ssize_t index
         cdef Flow was
         request.cursor(H_CONTACT, &cursor)
         while live and request.next_value(&cursor, &value):
             if read_contact(request, value, &wanted) != 1:
                 continue
-            index = find_instance(live, request.text(wanted.instance), wanted.reg_id)
-            for binding in live:
-                if not is_at(request, &wanted.address.uri, binding) and not (index >= 0 and binding is live[index]):
-                    continue
-                was = flow_in(binding)
+            for index in (find(live, request.p, &wanted.address.uri),
+                          find_instance(live, request.text(wanted.instance), wanted.reg_id)):
+                was = flow_in(live[index]) if index >= 0 else None
                 if was is not None:
                     found.append(self.outbound.uri_of(was, aor))
         return found
@@ -191,10 +188,3 @@ cdef class MidRegistrar:
             # RFC 5626 §5.3.1: the user has another flow now. Without any the user is away, which is 480 (RFC 3261 §21.4.18).
             self.status = 430 if bound or way is None else 480
         return found
-
-
-cdef bint is_at(Message request, const Uri *uri, object binding) except -1:
-    cdef bytes contact = binding.contact
-    cdef Uri other
-    return parse_uri_at(<const unsigned char *>PyBytes_AS_STRING(contact), 0, <int>PyBytes_GET_SIZE(contact), &other) == 1 and (
-        uris_equal(request.p, uri, <const unsigned char *>PyBytes_AS_STRING(contact), &other))

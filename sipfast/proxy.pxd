@@ -111,5 +111,6 @@ cdef class Proxy(Timed):
     cdef int forward_former(self, Message request, Flow flow, Target target, RoutePlan *plan, bytes branch) except -1
     cdef int pass_back(self, Message response, Flow back) except -1
     cdef int cancel_former(self, ResponseContext context, Message cancel, int64_t now) except -1
-    # A response to an INVITE of before a restart (Ringing.way knows it); `back` is where the Via below ours leads.
-    cdef int forward_stray(self, Message response, const Via *below, Flow back, int64_t now) except -1
+    # A response to an INVITE of before a restart: `way` is where that went (Ringing.way), `back` where the Via below ours
+    # leads.
+    cdef int forward_stray(self, Message response, const Via *below, Flow way, Flow back, int64_t now) except -1

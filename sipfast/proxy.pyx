@@ -33,7 +33,7 @@ from ._parser cimport (
     Via,
     as_request_uri,
 )
-from ._transaction cimport OUTCOME_UNREACHABLE, ClientTransaction, Handler, ServerTransaction, TransactionLayer
+from ._transaction cimport OUTCOME_UNREACHABLE, ClientTransaction, ServerTransaction, TransactionLayer
 from ._wheel cimport Timed, Wheel
 from ._writer cimport (
     ALL_VALUES, Edits, drop_top_via, keep_values, make_ack_alone, make_response, note_received, put,
@@ -757,13 +757,11 @@ cdef class Proxy(Timed):
                 branch = branch.next
         return 0
 
-    cdef int forward_stray(self, Message response, const Via *below, Flow back, int64_t now) except -1:
-        cdef Flow way
+    cdef int forward_stray(self, Message response, const Via *below, Flow way, Flow back, int64_t now) except -1:
         cdef tuple key = (response.text(response.call_id), response.text(below.branch))
         cdef ResponseContext context = self.known.get(key)
         cdef list branches
         if context is not None and response.status >= 300:
-            way = self.ringing.way(response, below, back, now)
             self.sink.send(make_ack_alone(response), way)
         if context is not None and context.server is not None:
             return context.take_stray(response, now)
