@@ -250,7 +250,7 @@ cdef class Upstreams(Timed):
         if self.worker == 0:
             member.ask_options(now)
         else:
-            self.post(self.state_of(member), 0)
+            self.post(b"? " + self.state_of(member), 0)      # who probes may have been told nothing, or know better
         member.timer = self.wheel.schedule(now + member.probe_interval, self, PROBE, member)
         return 0
 
@@ -289,8 +289,14 @@ cdef class Upstreams(Timed):
 
     cdef int told(self, bytes body, int64_t now) except -1:
         cdef Member member
-        number, down, *currents = [int(text) for text in body.split()]
+        cdef bint asked = body.startswith(b"? ")
+        number, down, *currents = [int(text) for text in body[2 if asked else 0:].split()]
         member = self.members[number]
+        if asked:
+            # Not down here: it has answered since, or its going down was told to nobody. Who asks finds out which.
+            if not member.down:
+                self.post(self.state_of(member), -1)
+            return 0
         if down:
             member.fail(now, "another worker had no answer", True)
         else:

@@ -98,3 +98,19 @@ def test_a_worker_that_was_started_again_chooses_as_the_others_do() -> None:
     assert statuses(stage, phones[last:], 100) == [480]
     servers = {event.target for event in stage.network.trace if b"carol" in event.data} & {"up1", "up2"}
     assert servers == {"up2"}
+
+
+def test_what_crosses_the_word_that_it_is_back_does_not_bring_it_down(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers that hold it to be down say so at each probe: also while the one that probes hears its answer."""
+    monkeypatch.setattr(Cluster, "delay", 50)
+    stage = Stage(FIRST)
+    phones = one_at_each(stage)
+    stage.kill(0)
+    statuses(stage, phones[-1:], TIMEOUT + 200)
+    stage.scene.run(PROBE - 1_000)  # the first OPTIONS is repeated no more before the next one
+    stage.network.plug(stage.servers[0])
+    stage.scene.run(2 * PROBE)
+    assert lines(caplog) == [("upstream-down", "10.0.5.1:5060"), ("upstream-up", "10.0.5.1:5060")]
+    assert statuses(stage, phones, 100) == [480] * len(phones)
