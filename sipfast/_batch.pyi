@@ -22,7 +22,21 @@ class Batch:
     _bindings: Any
     _watches: Any
     _callers: Any
+    _attempts: Any
+    _held: Any
     path: Path
+    def for_update(self) -> None:
+        """Begin the batch's write transaction: waits for the batch of another process to end."""
+
+    def hold_snapshot(self) -> None:
+        """From now until `let_go`, reads of single records outside a write transaction show one snapshot.
+
+        It is the one of the first such read, and ends with a write transaction. Called again: a later one.
+        """
+
+    def let_go(self) -> None:
+        """Have each read look at what is committed by then, as at first."""
+
     def bindings(self, aor: bytes) -> tuple[Binding, ...]:
         """All bindings of an AOR; () where there are none."""
 
@@ -51,7 +65,7 @@ class Batch:
         """Replace a record by another only if it is still the stored one."""
 
     def delete_watch(self, callee: bytes, caller: bytes) -> bool:
-        """Whether there was one."""
+        """Remove it and what came of its recalls. Whether there was one."""
 
     def claim(self, watch: Watch, claimed: Watch) -> bool:
         """Replace `watch` by `claimed` only if it is still stored as given."""

@@ -1,6 +1,6 @@
 """What of the LMDB store a REGISTER, a call or a recall passes through, compiled: keys, reads and writes within a batch.
 
-store/lmdb.py is the store and inherits from Batch; it begins, ends and fails batches (`for_update`, `_snapshot`, `_fail`,
+store/lmdb.py is the store and inherits from Batch; it begins, ends and fails batches (`_open_batch`, `_snapshot`, `_fail`,
 `_spoil`). py-lmdb takes its arguments by place here: by name they cost half as much again as what it does with them.
 """
 
@@ -46,10 +46,30 @@ def by_age(watch):
 
 cdef class Batch:
     cdef public object _txn         # the batch's write transaction, or None
+    cdef public object _held        # what reads outside of that look at, where it is kept for the next one
+    cdef bint holding
     cdef public object _bindings    # py-lmdb's handles of these databases
     cdef public object _watches
     cdef public object _callers
+    cdef public object _attempts
     cdef public long writes
+
+    def for_update(self):
+        if self._txn is None:
+            self.begin()
+
+    cdef int begin(self) except -1:
+        self._held = None
+        self._open_batch()
+        return 0
+
+    def hold_snapshot(self):
+        self._held = None
+        self.holding = True
+
+    def let_go(self):
+        self._held = None
+        self.holding = False
 
     # ---- bindings
 
@@ -109,9 +129,11 @@ cdef class Batch:
         return True
 
     def delete_watch(self, bytes callee not None, bytes caller not None):
-        if not self.delete(pair_of(callee, caller), self._watches):
+        cdef bytes pair = pair_of(callee, caller)
+        if not self.delete(pair, self._watches):
             return False
         self.delete(pair_of(caller, callee), self._callers)
+        self.delete(pair, self._attempts)
         return True
 
     def count_by_caller(self, bytes caller not None):
@@ -132,14 +154,19 @@ cdef class Batch:
         try:
             if self._txn is not None:
                 return self._txn.get(key, None, database)
+            if self._held is not None:
+                return self._held.get(key, None, database)
             # Let go of, it is kept by py-lmdb for the next one to look at what is committed by then.
-            return self._snapshot().get(key, None, database)
+            snapshot = self._snapshot()
+            if self.holding:
+                self._held = snapshot
+            return snapshot.get(key, None, database)
         except Error as error:
             self._fail(error)
 
     cdef int put(self, bytes key, bytes value, object database) except -1:
         if self._txn is None:
-            self.for_update()
+            self.begin()
         try:
             self._txn.put(key, value, True, True, False, database)      # dupdata, overwrite, append
         except Error as error:
@@ -155,7 +182,7 @@ cdef class Batch:
         if self._txn is None:
             if self.get(key, database) is None:     # the writer's lock is not taken for nothing
                 return False
-            self.for_update()
+            self.begin()
         try:
             gone = self._txn.delete(key, b"", database)
         except Error as error:

@@ -39,7 +39,8 @@ cdef class Watchlist(Timed):
     cdef StoredWatch _changed(self, const WatchEntry *entry, tuple pair)
     cpdef _put(self, tuple pair, bytes record, bint new=*)
     cpdef bint _remove(self, tuple pair, str reason, str answer=*, str result=*) except *
-    cdef _keep_ended(self, tuple pair, bytes record, str reason, str answer, str result)
+    cdef object _outcomes(self, tuple pair)
+    cdef _keep_ended(self, bytes record, object attempts, str reason, str answer, str result)
     cdef _wrote(self, tuple pair, bytes record)
     cpdef _keep_talk(self, bytes callee, talk)
     cpdef _write_again(self, int64_t now)

@@ -110,24 +110,31 @@ cdef class Watchlist(Timed):
     cpdef bint _remove(self, tuple pair, str reason, str answer="", str result="") except *:
         """`answer`: what the caller's phone said to the last REFER, `result`: what came of it where the caller says so."""
         cdef bytes record = None
+        cdef object attempts = None
         if self._events.has_room(HISTORY):    # of more than that a second nobody reads
             record = self._store.watch_record(pair[0], pair[1])
+            attempts = self._outcomes(pair)
         self._untime(pair)
         self._wrote(pair, None)
         if not self._store.delete_watch(pair[0], pair[1]):
             return False
         if record is not None:
-            self._keep_ended(pair, record, reason, answer, result)
-        self._store.delete_attempts(pair[0], pair[1])
+            self._keep_ended(record, attempts, reason, answer, result)
         if not result and self._events.wants(ENDED):
             self._events.add("watch-ended", {"callee": pair[0], "caller": pair[1], "reason": reason})
         return True
 
-    cdef _keep_ended(self, tuple pair, bytes record, str reason, str answer, str result):
+    cdef object _outcomes(self, tuple pair):
+        """What came of its recalls, as far as that can be read."""
+        try:
+            return self._store.attempts(pair[0], pair[1])
+        except StoreCorrupt:
+            return ()
+
+    cdef _keep_ended(self, bytes record, object attempts, str reason, str answer, str result):
         """In the same batch as its end."""
         try:
             watch = decode_watch(record)
-            attempts = self._store.attempts(pair[0], pair[1])
         except StoreCorrupt:
             return
         if watch.state != ARMED:

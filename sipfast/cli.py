@@ -333,7 +333,6 @@ def cancel_watch(arguments: argparse.Namespace) -> int:
             ended = watch and Ended(watch, now_and_ahead(store)[0], "cancelled by hand", store.attempts(callee, caller))
         if not store.delete_watch(callee, caller):
             return complain(f"{config.store.data}: no watch of {person(caller)} for {person(callee)}", FAILED)
-        store.delete_attempts(callee, caller)
         if ended:
             store.put_ended(ended)
         store.commit()

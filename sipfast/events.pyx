@@ -43,10 +43,8 @@ cdef class Events(Timed):
         return max(self.now, self.wheel.now)
 
     cdef bint wants(self, Kind kind) except -1:
-        if not self.log.isEnabledFor(logging.INFO):
-            return False
         if self.has_room(kind):
-            return True
+            return self.log.isEnabledFor(logging.INFO)
         self.left_out[<int>kind] += 1
         if not self.timer:
             self.timer = self.wheel.schedule(self.time() + SUM_UP_AFTER, self, SUM_UP)
@@ -70,11 +68,11 @@ cdef class Events(Timed):
         cdef int64_t now = self.time()
         cdef list known
         cdef dict values
-        if not self.log.isEnabledFor(logging.INFO):
-            return 0
         known = self.refusals.get((status, method))
         if known is not None and now < <int64_t>known[0]:
             known[1] += 1
+            return 0
+        if not self.log.isEnabledFor(logging.INFO):
             return 0
         if known is None:
             self.refusals[(status, method)] = known = [0, 0]
@@ -101,6 +99,7 @@ cdef class Events(Timed):
         self.timer = 0
         for each in range(KINDS):
             if self.left_out[each]:
-                self.add("lines-left-out", {"of": NAMES[each], "count": self.left_out[each]})
+                if self.log.isEnabledFor(logging.INFO):
+                    self.add("lines-left-out", {"of": NAMES[each], "count": self.left_out[each]})
                 self.left_out[each] = 0
         return 0

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import scene as scenes
 from cluster import Cluster
@@ -57,8 +58,17 @@ def test_attempts_are_those_of_the_pair_and_bounded(store: Store) -> None:
     store.commit()
     assert store.attempts(BOB, ALICE) == tuple((n, f"result {n}") for n in range(3, MOST_ATTEMPTS + 3))
     assert store.attempts(ALICE, BOB) == ()
-    assert store.delete_attempts(BOB, ALICE) and not store.delete_attempts(BOB, ALICE)
-    assert store.attempts(BOB, ALICE) == ()
+
+
+def test_attempts_go_with_their_watch(store: Store) -> None:
+    for caller in (ALICE, b"sip:carol@example.com"):
+        store.put_watch(msgspec.structs.replace(over(1).watch, caller=caller))
+        store.put_attempt(BOB, caller, 1, "no answer to REFER")
+    store.commit()
+    assert store.delete_watch(BOB, ALICE)
+    assert store.attempts(BOB, ALICE) == () and store.attempts(BOB, b"sip:carol@example.com")
+    store.abort()
+    assert store.attempts(BOB, ALICE)
 
 
 def test_a_store_that_has_never_kept_any_is_read_and_written(tmp_path: Path) -> None:

@@ -210,6 +210,38 @@ def test_a_read_sees_what_another_process_has_committed(store: LmdbStore, path: 
     store.commit()
 
 
+def test_a_held_snapshot_lasts_for_the_batch_and_not_longer(store: LmdbStore, path: Path, process: Any) -> None:
+    peer = Peer(process(PEER, path))
+
+    def put(number: int) -> None:
+        assert peer.ask(f"store.put_watch(watch({number}))") == "None" and peer.ask("store.commit()") == "None"
+
+    def seen() -> list[bool]:
+        return [store.watch_record(watch(number).callee, A) is not None for number in (1, 2, 3)]
+
+    assert seen() == [False, False, False]
+    put(1)
+    assert seen() == [True, False, False]  # not held: what is committed by then
+    store.hold_snapshot()
+    assert seen() == [True, False, False]
+    put(2)
+    assert seen() == [True, False, False]
+    store.hold_snapshot()
+    assert seen() == [True, True, False]
+    put(3)
+    store.for_update()
+    assert seen() == [True, True, True]
+    store.commit()
+    peer.ask("store.delete_watch(watch(1).callee, watch(1).caller)")
+    peer.ask("store.commit()")
+    assert seen() == [False, True, True]
+    store.hold_snapshot()
+    assert seen() == [False, True, True]
+    put(1)
+    store.commit()
+    assert seen() == [True, True, True]
+
+
 def test_for_update_shuts_out_other_writers_until_the_batch_ends(store: LmdbStore, path: Path, process: Any) -> None:
     peer = Peer(process(PEER, path))
     store.put_bindings(B, [binding()])

@@ -308,10 +308,7 @@ class LmdbStore(outcomes.Outcomes):
             raise StoreCorrupt(f"{self.path}: the store has lost its secret: restore it from a copy")
         return stored
 
-    def for_update(self) -> None:
-        """Begin the batch's write transaction: waits for the batch of another process to end."""
-        if self._txn is not None:
-            return
+    def _open_batch(self) -> None:
         if self._spoiled is not None:
             raise type(self._spoiled)(str(self._spoiled))
         if self._readonly:
@@ -320,6 +317,7 @@ class LmdbStore(outcomes.Outcomes):
 
     def commit(self) -> None:
         """Make the batch durable and let other writers in."""
+        self.let_go()
         txn, self._txn = self._txn, None
         spoiled, self._spoiled = self._spoiled, None
         if spoiled is not None:
@@ -332,6 +330,7 @@ class LmdbStore(outcomes.Outcomes):
 
     def abort(self) -> None:
         """Forget the batch and let other writers in."""
+        self.let_go()
         txn, self._txn, self._spoiled = self._txn, None, None
         if txn is not None:
             txn.abort()
@@ -368,6 +367,7 @@ class LmdbStore(outcomes.Outcomes):
         try:
             return self._env.begin(write=write)
         except lmdb.MapResizedError:  # another process has been given a larger map_size, and has used it
+            self._held = None  # none may look at the former map
             self._env.set_mapsize(0)
             return self._env.begin(write=write)
         except lmdb.Error as error:

@@ -53,6 +53,9 @@ class MemoryStore:
         self._sweep: Iterator[bytes] = iter(())
         self._secret = os.urandom(16)
 
+    def hold_snapshot(self) -> None:
+        """Nothing to do: nobody else writes here."""
+
     def for_update(self) -> None:
         """Nothing to do: nobody else writes here."""
 
@@ -162,13 +165,15 @@ class MemoryStore:
         return True
 
     def delete_watch(self, callee: bytes, caller: bytes) -> bool:
-        """Whether there was one."""
+        """Remove it and what came of its recalls. Whether there was one."""
         stored = self.watch_record(callee, caller)
         if stored is None:
             return False
         self._journal.append((None, callee, caller, stored))
         self._set_watch(callee, caller, None)
         self.writes += 1
+        if self.attempts(callee, caller):
+            self._put(self._attempts, callee + b"\0" + caller, _ABSENT)
         return True
 
     def count_watches(self) -> int:
@@ -196,13 +201,6 @@ class MemoryStore:
         """Add one."""
         kept = (*self.attempts(callee, caller), (at, result))[-MOST_ATTEMPTS:]
         self._put(self._attempts, callee + b"\0" + caller, kept)
-
-    def delete_attempts(self, callee: bytes, caller: bytes) -> bool:
-        """Whether there were some."""
-        if not self.attempts(callee, caller):
-            return False
-        self._put(self._attempts, callee + b"\0" + caller, _ABSENT)
-        return True
 
     def put_ended(self, ended: Ended) -> None:
         """Keep a watch that is over."""

@@ -23,13 +23,9 @@ DATABASES = ("attempts", "ended")
 class Outcomes(Batch):
     """A part of store.lmdb.LmdbStore."""
 
-    _attempts: Any = None  # None where they are missing, and the store is opened for reading only
-    _ended: Any = None
+    _ended: Any = None  # as _attempts: None where they are missing, and the store is opened for reading only
 
-    if TYPE_CHECKING:  # LmdbStore has them
-
-        def for_update(self) -> None:
-            """Begin the batch's write transaction."""
+    if TYPE_CHECKING:  # LmdbStore has it
 
         def _spoil(self, error: lmdb.Error) -> NoReturn: ...
 
@@ -42,10 +38,6 @@ class Outcomes(Batch):
         """Add one."""
         record = encode_attempts((*self.attempts(callee, caller), (at, result)))
         self._put(pair_of(callee, caller), record, self._attempts)
-
-    def delete_attempts(self, callee: bytes, caller: bytes) -> bool:
-        """Whether there were some."""
-        return self._delete(pair_of(callee, caller), self._attempts)
 
     def put_ended(self, ended: Ended) -> None:
         """Keep a watch that is over."""

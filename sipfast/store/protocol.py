@@ -31,6 +31,10 @@ class Store(Protocol):
         """From here to the end of the batch no other process writes: what is read stays true until it is written."""
         ...
 
+    def hold_snapshot(self) -> None:
+        """Until the batch ends, single records may be read as they are at the first read from now on."""
+        ...
+
     # Bindings, as stored: the caller filters out what has expired.
     def bindings(self, aor: bytes) -> tuple[Binding, ...]:
         """All bindings of an AOR, expired ones included, in the order they were put; () where there are none."""
@@ -94,7 +98,7 @@ class Store(Protocol):
         ...
 
     def delete_watch(self, callee: bytes, caller: bytes) -> bool:
-        """Whether there was one."""
+        """Remove it and what came of its recalls. Whether there was one."""
         ...
 
     def claim(self, watch: Watch, claimed: Watch) -> bool:
@@ -137,10 +141,6 @@ class Store(Protocol):
 
     def put_attempt(self, callee: bytes, caller: bytes, at: int, result: str) -> None:
         """Add one. Of more than records.MOST_ATTEMPTS the oldest goes."""
-        ...
-
-    def delete_attempts(self, callee: bytes, caller: bytes) -> bool:
-        """Whether there were some."""
         ...
 
     def put_ended(self, ended: Ended) -> None:
