@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t
 
 from ._flow cimport Flow, Target
 from ._parser cimport Message, Uri
-from ._records cimport Piece
+from ._records cimport Entry, Piece
 from .peers cimport Peers
 
 cdef class Location:
@@ -14,6 +14,8 @@ cdef class Location:
     cdef tuple families                  # for each local listener 4 or 6
     # Live bindings, q descending, then the latest `updated` first. [] where there are none.
     cdef list lookup(self, bytes aor, int64_t now)
+    # The AOR's binding where it has this one alone, and live: `entry` then points into what is returned. None for all else.
+    cdef bytes only(self, bytes aor, Entry *entry, int64_t now)
     # Whether there is any.
     cdef bint is_bound(self, bytes aor, int64_t now) except -1
     # A Target for each of them, in their order.

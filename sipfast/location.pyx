@@ -79,6 +79,10 @@ cdef class Location:
             found.sort(key=by_preference)
         return found
 
+    cdef bytes only(self, bytes aor, Entry *entry, int64_t now):
+        cdef bytes record = self.store.bindings_record(aor)
+        return record if record is not None and read_entry(record, aor, entry) and entry.expires > now else None
+
     cdef bint is_bound(self, bytes aor, int64_t now) except -1:
         cdef Entry entry
         cdef bytes record = self.store.bindings_record(aor)

@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint64_t
 from ._answers cimport Answers
 from ._flow cimport Flow
 from ._parser cimport Message
-from ._records cimport StoredWatch
+from ._records cimport Entry, StoredWatch
 from ._refer cimport Referrer
 from ._transaction cimport ClientTransaction, Handler
 from ._watchlist cimport Watchlist
@@ -40,7 +40,7 @@ cdef class Recall(Handler):
 cdef class Redial(Watchlist):
     cdef Referrer _referrer
     cdef Answers _answers
-    cdef int64_t _settled_at             # ms: until then there may be ACKs of calls that were answered before the start
+    cdef int64_t _settled_at             # ms: until then there may be ACKs of recalled calls that were answered before the start
     cdef public Location _location
     cdef bint _serial
     cdef public int64_t _guard, _recall_timeout     # ms
@@ -90,8 +90,7 @@ cdef class Redial(Watchlist):
     cdef _refer(self, Recall recall, StoredWatch watch, int64_t now)
     cdef refer_answered(self, Recall recall, int status, Message response, int64_t now)
     cpdef _come_to_nothing(self, Recall recall, str result, int64_t now)
-    cdef object _binding_of(self, list bindings, bytes contact, bytes instance)
-    cdef object _target(self, StoredWatch watch, int64_t now)
+    cdef object _device(self, bytes aor, bytes contact, bytes instance, int64_t since, Entry *device, int64_t now)
     cpdef int expired(self, int kind, object payload, int64_t now) except -1
     cdef _expire(self, tuple pair, int64_t now)
     cdef _resume(self, tuple pair, int64_t now)

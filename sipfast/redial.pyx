@@ -24,13 +24,14 @@ is removed in the batch that lets it through. Until then the watch is stored as 
 callee repeats its 2xx, and the caller its ACK.
 """
 
+from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
 
 from ._answers cimport Answers
 from ._flow cimport MOST_PACKED, Flow
-from ._parser cimport Message, canonical_aor
+from ._parser cimport Message, Span, canonical_aor
 from ._records cimport (
-    StoredWatch, WatchEntry, bytes_of, piece_in, piece_of, same_piece, written_watch,
+    Entry, StoredWatch, WatchEntry, bytes_of, piece_in, piece_of, same_piece, written_watch,
 )
 from ._refer cimport Referrer, contact_of, expires_of, fragment_of
 from ._transaction cimport OUTCOME_UNREACHABLE, ClientTransaction, Handler
@@ -41,7 +42,7 @@ from .location cimport Location
 
 from ._refer import offer, warning
 from .errors import StoreError, StoreUnreadable
-from .records import ARMED, CALLING, NOT_LOGGED_IN, RECALLING, Binding, Talk, tell_unreadable
+from .records import ARMED, CALLING, NOT_LOGGED_IN, RECALLING, Talk, tell_unreadable
 
 # Timer kinds, besides those of Watchlist
 GUARD = 2  # payload: callee
@@ -56,6 +57,7 @@ FORGET_AFTER = 300_000  # ms that NOTIFYs of a finished recall are still known
 ENDED_AT_A_TIME, ENDED_EVERY = 256, 10  # watches that ran out while nobody served are removed so many every so many ms
 RESUME_EVERY = 1  # ms between the recalls taken up again at a start: a thousand a second
 MOST_RESULT = 80  # characters of a last result
+cdef int64_t NEVER = 0x7FFFFFFFFFFFFFFF  # ms
 
 # As stored: pieces point into these.
 cdef bytes armed = ARMED.encode(), recalling = RECALLING.encode(), calling = CALLING.encode()
@@ -73,6 +75,15 @@ cdef bint is_recalling(StoredWatch watch) noexcept:
 
 cdef bint is_calling(StoredWatch watch) noexcept:
     return same_piece(watch.at.state, calling)
+
+
+cdef bint is_of(const Entry *device, bytes contact, bytes instance) noexcept:
+    return (PyBytes_GET_SIZE(instance) > 0 and same_piece(device.instance, instance)) or same_piece(device.contact, contact)
+
+
+# Status and reason phrase, as they stand in the response.
+cdef str answer_of(Message response):
+    return response.text(Span(response.reason.start - 4, response.reason.end)).decode("utf-8", "replace").strip()[:MOST_RESULT]
 
 
 cdef class Recall(Handler):
@@ -137,10 +148,11 @@ cdef class Redial(Watchlist):
         cdef int resume = 0, ended = 0
         if not self._enabled:
             return
-        self._settled_at = now + self._answers.patience
         for talk in self._store.each_talk():
             self._hold(talk, now)
         for watch in self._store.each_watch():
+            if watch.state != ARMED:
+                self._settled_at = now + self._answers.patience
             if not self._owns(watch.callee):
                 continue
             pair = (watch.callee, watch.caller)
@@ -285,6 +297,7 @@ cdef class Redial(Watchlist):
         cdef unsigned char packed[MOST_PACKED]
         cdef StoredWatch before
         cdef WatchEntry entry
+        cdef Entry device
         self._store.for_update()
         before = self._watch(pair)
         if before is None and not self._may_arm(caller, callee):
@@ -292,10 +305,10 @@ cdef class Redial(Watchlist):
             return self._not_armed(caller, callee, "its caller has redial.per_caller watches" if full else
                                    "its callee has redial.per_callee watches")
         contact, instance = contact_of(request, flow)
-        ours = self._binding_of(self._location.lookup(caller, now), contact, instance)
-        if ours is not None:
-            path = ours.path
-            instance = instance or ours.instance
+        kept = self._device(caller, contact, instance, NEVER, &device, now)
+        if kept is not None:
+            path = bytes_of(device.path)
+            instance = instance or bytes_of(device.instance)
         entry.callee = piece_in(callee)
         entry.caller = piece_in(caller)
         entry.armed_at = before.at.armed_at if before is not None else now
@@ -613,14 +626,19 @@ cdef class Redial(Watchlist):
 
     cdef _refer(self, Recall recall, StoredWatch watch, int64_t now):
         """Send the REFER (RFC 3515 §2.4.1): out of any dialog, to the device that placed the call."""
-        cdef object target = self._target(watch, now)
-        cdef Flow flow = self._location.flow_of(target)
+        cdef Entry device
+        cdef Flow flow
+        kept = self._device(bytes_of(watch.at.caller), bytes_of(watch.at.contact), bytes_of(watch.at.instance),
+                            watch.at.armed_at, &device, now)
+        if kept is None:                      # then it is where the INVITE came from
+            device.contact, device.path, device.flow = watch.at.contact, watch.at.path, watch.at.flow
+        flow = self._location.flow_by(device.contact, device.path, device.flow)
         if flow is None:
             self._come_to_nothing(recall, "caller's address cannot be resolved", now)
             return
         self._late(recall, now + self._refer_timeout)
         recall.attempt = watch.at.attempts
-        recall.refer = self._referrer.refer(watch, target.contact, target.path, flow, recall, now)
+        recall.refer = self._referrer.refer(watch, bytes_of(device.contact), bytes_of(device.path), flow, recall, now)
 
     cdef _recalled(self, Recall recall, str answer):
         """The caller's phone has answered the REFER, or has not."""
@@ -634,7 +652,7 @@ cdef class Redial(Watchlist):
         if recall.over:
             return
         if response is not None:
-            self._recalled(recall, f"{status} {(<object>response).reason}"[:MOST_RESULT])
+            self._recalled(recall, answer_of(response))
         else:
             self._recalled(recall, "cannot be reached" if status == OUTCOME_UNREACHABLE else "none")
         if status == 482 or 200 <= status < 300:
@@ -649,8 +667,8 @@ cdef class Redial(Watchlist):
         if status == OUTCOME_UNREACHABLE:
             self._come_to_nothing(recall, "caller's phone cannot be reached", now)
             return
-        reason = "no answer to REFER" if response is None else (<object>response).reason
-        self._come_to_nothing(recall, f"REFER got {status} {reason}"[:MOST_RESULT], now)
+        answer = f"{status} no answer to REFER" if response is None else answer_of(response)
+        self._come_to_nothing(recall, f"REFER got {answer}"[:MOST_RESULT], now)
 
     cpdef _come_to_nothing(self, Recall recall, str result, int64_t now):
         """The recall failed: back to armed with its remaining life, or to the end where the attempts are used up."""
@@ -692,26 +710,29 @@ cdef class Redial(Watchlist):
                 self._changed(&entry, recall.pair)
         self._recall(recall.pair[0], now)
 
-    cdef object _target(self, StoredWatch watch, int64_t now):
-        """Where the caller's phone is, as a binding: its current one, else where the INVITE came from."""
-        cdef bytes contact = bytes_of(watch.at.contact)
-        cdef list bindings = self._location.lookup(bytes_of(watch.at.caller), now)
-        binding = self._binding_of(bindings, contact, bytes_of(watch.at.instance))
-        if binding is None and len(bindings) == 1 and bindings[0].updated >= watch.at.armed_at:
-            binding = bindings[0]  # the one phone of the caller, under a new Contact since
-        if binding is None:
-            binding = Binding(contact=contact, expires=0, call_id=b"", cseq=0, path=bytes_of(watch.at.path),
-                              flow=bytes_of(watch.at.flow))
-        return binding
+    cdef object _device(self, bytes aor, bytes contact, bytes instance, int64_t since, Entry *device, int64_t now):
+        """The caller's binding that is of this Contact or instance, read into `device`; what is returned keeps its pieces.
 
-    cdef object _binding_of(self, list bindings, bytes contact, bytes instance):
+        Its only binding is that phone, too, under a new Contact, if it was made since `since` (ms). None where it has none.
+        """
+        cdef bytes record = self._location.only(aor, device, now)
+        cdef list bindings
+        if record is not None:
+            return record if device.updated >= since or is_of(device, contact, instance) else None
+        bindings = self._location.lookup(aor, now)
+        found = None
         for binding in bindings:
+            if found is None and binding.contact == contact:
+                found = binding
             if instance and binding.instance == instance:
-                return binding
-        for binding in bindings:
-            if binding.contact == contact:
-                return binding
-        return None
+                found = binding
+                break
+        if found is None and len(bindings) == 1 and bindings[0].updated >= since:
+            found = bindings[0]
+        if found is not None:
+            device.contact, device.path = piece_in(found.contact), piece_in(found.path)
+            device.flow, device.instance = piece_in(found.flow), piece_in(found.instance)
+        return found
 
     # ---- timers
 
