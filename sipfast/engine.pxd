@@ -51,6 +51,7 @@ cdef class Engine(Receiver):
     cdef list promises                   # (index in the outbox, request, flow, server transaction or None)
     cdef uint64_t secret
     cdef int64_t longest_call            # ms
+    cdef int64_t snapshot_at             # ms, -1: the store is to show what is committed by now
     cdef ServerTransaction current       # of the request being handled
     cdef bint local_callers
     cdef Message remarked                # has been logged
@@ -111,6 +112,12 @@ cdef class Engine(Receiver):
     cdef int refused(self, Message request, Flow flow, int status, bytes extra) except -1
     cdef int respond(self, ServerTransaction server, Message request, Flow flow, int status, bytes extra,
                      int64_t now) except -1
+    cdef int call_started(self, Message request, bytes caller, bytes callee, int64_t now) except -1
+    cdef int call_answered(self, bytes caller, bytes callee, bytes call_id, int64_t now) except -1
+    cdef bint call_failed(self, ResponseContext context, int status, int64_t now) except -1
+    cdef int call_ended(self, Message bye, int64_t now) except -1
+    cdef Message upstream_registered(self, ResponseContext context, Message response, int64_t now)
+    cdef bint upstream_lost(self, ResponseContext context, int64_t now) except -1
     cdef int acknowledged(self, Message ack, int64_t now) except -1
     cdef int unbound(self, ServerTransaction server, Message request, Flow flow, bytes caller, bytes callee,
                      int64_t now) except -1

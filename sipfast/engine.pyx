@@ -65,7 +65,7 @@ from .location cimport Location
 from .mid_registrar cimport MidRegistrar
 from .outbound cimport Outbound, answer_flow
 from .peers cimport Peers
-from .proxy cimport Proxy, ResponseContext
+from .proxy cimport CallObserver, Proxy, ResponseContext
 from .redial cimport Redial
 from .registrar cimport Registrar
 from .ringing cimport Ringing
@@ -149,6 +149,33 @@ cdef Housekeeping make_housekeeping(Engine engine, store, Outbound outbound, Whe
 
 
 @cython.final
+cdef class Calls(CallObserver):
+    # What the proxy tells of, for the engine.
+    cdef Engine engine
+
+    cdef int answered(self, bytes caller, bytes callee, bytes call_id, int64_t now) except -1:
+        return self.engine.call_answered(caller, callee, call_id, now)
+
+    cdef bint failed(self, ResponseContext context, int status, int64_t now) except -1:
+        return context.caller is not None and self.engine.call_failed(context, status, now)
+
+    cdef int ended(self, Message bye, int64_t now) except -1:
+        return self.engine.call_ended(bye, now)
+
+    cdef Message registered(self, ResponseContext context, Message response, int64_t now):
+        return self.engine.upstream_registered(context, response, now)
+
+    cdef bint lost(self, ResponseContext context, int64_t now) except -1:
+        return self.engine.upstream_lost(context, now)
+
+
+cdef Calls make_calls(Engine engine):
+    cdef Calls calls = Calls.__new__(Calls)
+    calls.engine = engine
+    return calls
+
+
+@cython.final
 cdef class Engine(Receiver):
     """See _flow.Receiver for the face that transports use; `start` comes first.
 
@@ -206,9 +233,7 @@ cdef class Engine(Receiver):
         self.learning = Learning(config.registrar, self.location, longest_call)
         self.proxy = Proxy(self.transactions, self.wheel, self.outbox, self.sent_by, self.outbound, self.secret,
                            round(config.timers.c * 1000), self.upstreams,
-                           Ringing(int.from_bytes(key[8:16], "big"), self.memory), on_answered=self._answered,
-                           on_final=self._final, on_ended=self._ended, on_registered=self._registered,
-                           on_lost=self._lost)
+                           Ringing(int.from_bytes(key[8:16], "big"), self.memory), make_calls(self))
         self.upstreams.start(self.transactions, self.wheel, self.sent_by, self.location.hosts, self.worker,
                              None if self.workers == 1 else self._post_upstream)
         if self.resumed and self.upstreams.members:
@@ -244,6 +269,9 @@ cdef class Engine(Receiver):
         if self.wheel is None:
             raise not_started()
         self.hops = self.workers - 1
+        if now != self.snapshot_at:           # once a batch, and a ms: then others may have written meanwhile
+            self.snapshot_at = now
+            self.store.hold_snapshot()
         self.events.now = now
         return self.take(data, flow, now)
 
@@ -365,6 +393,7 @@ cdef class Engine(Receiver):
         cdef Py_ssize_t i = 0
         if self.wheel is None:
             raise not_started()
+        self.snapshot_at = -1
         try:
             self.store.commit()
             self.promises.clear()
@@ -449,6 +478,7 @@ cdef class Engine(Receiver):
         if self.wheel is None:
             raise not_started()
         self.events.now = now
+        self.store.hold_snapshot()            # what it tells of has been committed
         try:
             self.open(frame, now)
         except Exception as error:
@@ -755,7 +785,7 @@ cdef class Engine(Receiver):
         if request.method == M_REGISTER:
             return self.forward_register(server, request, flow, targets, plan, group, now)
         if caller is not None:
-            self._started(request, caller, callee, now)
+            self.call_started(request, caller, callee, now)
         self.proxy.forward(server, request, flow, targets, plan, b"", group, caller, callee, now)
         return 0
 
@@ -777,12 +807,12 @@ cdef class Engine(Receiver):
                      int64_t now) except -1:
         # The upstream is down. RFC 3261 §21.5.4; whether the callee is absent nobody knows, so that this arms nothing.
         if caller is not None:
-            self._started(request, caller, callee, now)
+            self.call_started(request, caller, callee, now)
             self.redial.call_failed(caller, callee, request.text(request.call_id), 503, now)
             self.not_watched(caller, callee, "the upstream is down")
         return self.respond(server, request, flow, 503, self.destination.dead.retry_after(), now)
 
-    def _lost(self, ResponseContext context, int64_t now):
+    cdef bint upstream_lost(self, ResponseContext context, int64_t now) except -1:
         # An address of its upstream does not serve it: whether there is another way.
         cdef Message request = context.request
         cdef list targets
@@ -928,7 +958,7 @@ cdef class Engine(Receiver):
 
     # A call goes on whatever redial or the store do: what redial could not write down is set right by its own timers.
 
-    def _answered(self, bytes caller, bytes callee, bytes call_id, int64_t now):
+    cdef int call_answered(self, bytes caller, bytes callee, bytes call_id, int64_t now) except -1:
         try:
             self.redial.call_answered(caller, callee, call_id, now)
         except Exception as error:
@@ -941,13 +971,13 @@ cdef class Engine(Receiver):
             self.stumble("redial-failed", error, now)
         return 0
 
-    def _ended(self, Message bye, int64_t now):
+    cdef int call_ended(self, Message bye, int64_t now) except -1:
         try:
             self.redial.call_hung_up(bye, now)
         except Exception as error:
             self.stumble("redial-failed", error, now)
 
-    def _started(self, Message request, bytes caller, bytes callee, int64_t now):
+    cdef int call_started(self, Message request, bytes caller, bytes callee, int64_t now) except -1:
         try:
             self.redial.call_started(caller, callee, request, now)
             if request.number(H_EXPIRES) == 0:
@@ -955,10 +985,8 @@ cdef class Engine(Receiver):
         except Exception as error:
             self.stumble("redial-failed", error, now)
 
-    def _final(self, ResponseContext context, int status, int64_t now):
+    cdef bint call_failed(self, ResponseContext context, int status, int64_t now) except -1:
         # The call got a final response other than 2xx. True: the caller was told of its watch instead.
-        if context.caller is None:
-            return False
         try:
             return self.after_failure(context, status, now)
         except Exception as error:
@@ -988,7 +1016,7 @@ cdef class Engine(Receiver):
         # With a binding known to us, a 480 is the phone's own word (RFC 3261 §21.4.18): it is there, and declines.
         return status == 480 and not self.location.is_bound(callee, now)
 
-    def _registered(self, ResponseContext context, Message response, int64_t now):
+    cdef Message upstream_registered(self, ResponseContext context, Message response, int64_t now):
         cdef Message request = context.request if context.original is None else context.original
         cdef bytes aor = canonical_aor(request.p, &request.target.uri)
         try:
@@ -1076,7 +1104,7 @@ cdef class Engine(Receiver):
             # Where the caller has sent its INVITE again meanwhile, it was told 482 (§8.2.2.2) and listens no more: that
             # recall has failed, and an answer to its first INVITE does not end the watch.
             if self.redial.is_recalling(caller, callee):
-                self._answered(caller, callee, response.text(response.call_id), now)
+                self.call_answered(caller, callee, response.text(response.call_id), now)
         return self.proxy.forward_stray(response, &via, way, back, now)
 
     cdef Flow via_flow(self, Message response, Via *via):

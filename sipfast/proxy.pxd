@@ -73,6 +73,19 @@ cdef class ResponseContext(Waiter):
     cdef int give(self, int status, int64_t now) except -1
     cdef int shrink(self, int64_t now) except -1
 
+# What the proxy tells of. These do nothing.
+cdef class CallObserver:
+    # An INVITE with known AORs got its first 2xx.
+    cdef int answered(self, bytes caller, bytes callee, bytes call_id, int64_t now) except -1
+    # It will get this final response other than 2xx. True: it was answered otherwise.
+    cdef bint failed(self, ResponseContext context, int status, int64_t now) except -1
+    # A BYE was answered, or never will be.
+    cdef int ended(self, Message bye, int64_t now) except -1
+    # An upstream registrar accepted a REGISTER; returns what its phone gets.
+    cdef Message registered(self, ResponseContext context, Message response, int64_t now)
+    # An address of its upstream does not serve it. True: it has other branches now.
+    cdef bint lost(self, ResponseContext context, int64_t now) except -1
+
 cdef class Proxy(Timed):
     cdef TransactionLayer transactions
     cdef Wheel wheel
@@ -82,7 +95,7 @@ cdef class Proxy(Timed):
     cdef Outbound outbound
     cdef uint64_t secret
     cdef int64_t timer_c
-    cdef object on_answered, on_final, on_ended, on_registered, on_lost
+    cdef CallObserver observer
     cdef Upstreams upstreams
     cdef Ringing ringing
     cdef public int64_t started          # when this process began to serve

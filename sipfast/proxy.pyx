@@ -221,13 +221,13 @@ cdef class ResponseContext(Waiter):
             if self.server.invite:
                 self.server.respond(self.proxy.upward(response), response.status, now)
             return 0
-        if request.method == M_REGISTER and self.proxy.on_registered is not None:
-            response = self.proxy.on_registered(self, response, now)
+        if request.method == M_REGISTER:
+            response = self.proxy.observer.registered(self, response, now)
         if self.caller is not None:
-            self.proxy.on_answered(self.caller, self.callee, request.text(request.call_id), now)
+            self.proxy.observer.answered(self.caller, self.callee, request.text(request.call_id), now)
         self.server.respond(self.proxy.upward(response), response.status, now)
-        if request.method == M_BYE and self.proxy.on_ended is not None:
-            self.proxy.on_ended(request, now)
+        if request.method == M_BYE:
+            self.proxy.observer.ended(request, now)
         self.cancel_pending(ELSEWHERE if self.server.invite else b"", now)      # §16.7 step 10
         self.shrink(now)
         return 0
@@ -360,7 +360,7 @@ cdef class ResponseContext(Waiter):
         # A branch to an upstream's address came to nothing: whether there are new ones in its place (RFC 3263 §4.3).
         if self.group is None or self.final_sent or self.cancelled:
             return False
-        return self.proxy.on_lost is not None and self.proxy.on_lost(self, now)
+        return self.proxy.observer.lost(self, now)
 
     cdef int lose(self, Branch branch) except -1:
         # §16.9 has a proxy behave as if 503 had come, and §16.7 step 6 make that a 500, for it knows of one request only. We
@@ -398,10 +398,10 @@ cdef class ResponseContext(Waiter):
         cdef int status = self.best_status if self.best_status else 408
         if status == OUTCOME_UNREACHABLE:
             status = self.unreached
-        if self.request.method == M_BYE and self.proxy.on_ended is not None:
-            self.proxy.on_ended(self.request, now)
+        if self.request.method == M_BYE:
+            self.proxy.observer.ended(self.request, now)
         # Redial may have a better answer to a call: its caller waits for another instead of hearing 480.
-        if self.proxy.on_final is None or self.caller is None or not self.proxy.on_final(self, status, now):
+        if self.caller is None or not self.proxy.observer.failed(self, status, now):
             self.give(status, now)
         self.shrink(now)
         return 0
@@ -465,20 +465,30 @@ cdef bytes joined(const Pieces *pieces):
     return whole
 
 
+cdef class CallObserver:
+
+    cdef int answered(self, bytes caller, bytes callee, bytes call_id, int64_t now) except -1:
+        return 0
+
+    cdef bint failed(self, ResponseContext context, int status, int64_t now) except -1:
+        return False
+
+    cdef int ended(self, Message bye, int64_t now) except -1:
+        return 0
+
+    cdef Message registered(self, ResponseContext context, Message response, int64_t now):
+        return response
+
+    cdef bint lost(self, ResponseContext context, int64_t now) except -1:
+        return False
+
+
 @cython.final
 cdef class Proxy(Timed):
-    """Forwards requests and gathers their responses. What redial and the registrar want to hear of, the engine wires:
-
-    `on_answered(caller, callee, call_id, now)`: an INVITE with known AORs got its first 2xx.
-    `on_final(context, status, now) -> bool`: it will get this non-2xx final response; True: it was answered otherwise.
-    `on_ended(bye, now)`: a BYE was answered, or never will be.
-    `on_registered(context, response, now) -> Message`: an upstream registrar accepted a REGISTER; what its phone gets.
-    `on_lost(context, now) -> bool`: an address of its upstream does not serve it; True: it has other branches now.
-    """
+    """Forwards requests and gathers their responses, and tells its observer."""
 
     def __init__(self, TransactionLayer transactions, Wheel wheel, Sink sink, list sent_by, Outbound outbound, uint64_t secret,
-                 int64_t timer_c, Upstreams upstreams, Ringing ringing, *, on_answered=None, on_final=None, on_ended=None,
-                 on_registered=None, on_lost=None):
+                 int64_t timer_c, Upstreams upstreams, Ringing ringing, CallObserver observer not None):
         self.transactions = transactions
         self.wheel = wheel
         self.sink = sink
@@ -487,11 +497,7 @@ cdef class Proxy(Timed):
         self.outbound = outbound
         self.secret = secret
         self.timer_c = timer_c
-        self.on_answered = on_answered
-        self.on_final = on_final
-        self.on_ended = on_ended
-        self.on_registered = on_registered
-        self.on_lost = on_lost
+        self.observer = observer
         self.upstreams = upstreams
         self.ringing = ringing
         self.known = {}
