@@ -16,6 +16,8 @@ cdef class Referrer:
     cdef uint64_t made
     # The REFER that a watch stands for (RFC 3515 §2.4.1), in a client transaction of its own. `route` may be b"".
     cdef ClientTransaction refer(self, StoredWatch watch, bytes uri, bytes route, Flow flow, Handler handler, int64_t now)
+    # An OPTIONS in the dialog of a talk (RFC 3261 §11, §12.2.1.1), as from its callee to its caller's phone.
+    cdef ClientTransaction ask(self, object talk, bytes uri, bytes route, Flow flow, Handler handler, int64_t now)
     # Call-ID (24 hex digits) and From tag for a new one: never the same again, after a restart neither, and not to be guessed.
     cdef bytes new_call_id(self)
     cdef bytes new_tag(self)

@@ -34,6 +34,10 @@ cdef bytes CONTACT = b"\r\nCSeq: 1 REFER\r\nContact: <sip:"
 cdef bytes REFER_TO = b">\r\nRefer-To: <"
 cdef bytes REFERRED_BY = b">\r\nReferred-By: <"            # RFC 3892 §2.1
 cdef bytes END = b">\r\nSubject: Automatic redial\r\nContent-Length: 0\r\n\r\n"
+# CSeq 0 is below all that the callee's own phone may number its requests by: those are not out of order after it
+# (RFC 3261 §12.2.2).
+cdef bytes ASKED = b"\r\nCSeq: 0 OPTIONS\r\nContact: <sip:"
+cdef bytes END_ASKED = b">\r\nContent-Length: 0\r\n\r\n"
 
 
 cdef bytes joined(const Piece *pieces, int count):
@@ -84,6 +88,16 @@ cdef class Referrer:
         pieces[n + 13] = watch.at.callee
         pieces[n + 14] = piece_in(END)
         return self.transactions.start(joined(pieces, n + 15), branch, flow, handler, now)
+
+    cdef ClientTransaction ask(self, object talk, bytes uri, bytes route, Flow flow, Handler handler, int64_t now):
+        cdef bytes branch, sent_by = <bytes>self.sent_by[flow.local]
+        if has_line_break(uri) or has_line_break(route):
+            raise ValueError(f"a line break in {uri!r} or {route!r}")
+        branch = self.transactions.new_branch(0)
+        return self.transactions.start(b"".join((
+            b"OPTIONS ", as_request_uri(uri), VIA, sent_by, BRANCH, branch, AFTER_VIA,
+            b"Route: %b\r\n" % route if route else b"", FROM, talk.callee, TAG, talk.callee_tag, TO, talk.caller, TAG,
+            talk.caller_tag, b"\r\nCall-ID: ", talk.call_id, ASKED, sent_by, END_ASKED)), branch, flow, handler, now)
 
     # SipHash of a counter, keyed by what was random at this start: nobody who has seen some can tell another.
     cdef bytes new_call_id(self):

@@ -89,6 +89,8 @@ class Talk(msgspec.Struct, array_like=True, frozen=True, gc=False):
     caller: bytes
     call_id: bytes
     since: int
+    caller_tag: bytes = b""  # of the caller's side of the dialog (RFC 3261 §12); b"" where it is not known
+    callee_tag: bytes = b""
 
 
 class Move(msgspec.Struct, array_like=True, frozen=True, gc=False):

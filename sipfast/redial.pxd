@@ -36,6 +36,12 @@ cdef class Recall(Handler):
     cdef public int worker               # the other one that the call goes through
     cdef public bint waited              # for the notice that the call has started
 
+# Whether a talk goes on, asked of all phones of its caller.
+cdef class Question(Handler):
+    cdef Redial redial
+    cdef bytes call_id
+    cdef Py_ssize_t left                 # phones that have not said that they know nothing of it
+
 # `cpdef` where the one that inherits, redial_shared, does it in another way, or a test asks.
 cdef class Redial(Watchlist):
     cdef Referrer _referrer
@@ -72,10 +78,10 @@ cdef class Redial(Watchlist):
     cpdef call_acknowledged(self, Message ack, int64_t now)
     cdef tuple _answered_pair(self, Message ack, bytes call_id, int64_t now)
     cdef tuple _call_from_before(self, Message ack, int64_t now)
-    cpdef _connected(self, tuple pair, bytes call_id, int64_t now)
-    cpdef _answered(self, tuple pair, bytes call_id, int64_t now)
+    cpdef _connected(self, tuple pair, bytes call_id, tuple tags, int64_t now)
+    cpdef _answered(self, tuple pair, bytes call_id, tuple tags, int64_t now)
     cpdef bint _keeps_others_waiting(self, tuple pair) except *
-    cpdef _talk(self, tuple pair, bytes call_id, int64_t now)
+    cpdef _talk(self, tuple pair, bytes call_id, tuple tags, int64_t now)
     cpdef call_failed(self, bytes caller, bytes callee, bytes call_id, int status, int64_t now)
     cpdef call_hung_up(self, Message bye, int64_t now)
     cpdef _unconfirmed(self, tuple pair, bytes call_id, int64_t now)
@@ -100,4 +106,6 @@ cdef class Redial(Watchlist):
     cpdef bytes _new_call_id(self)
     cpdef _release(self, Recall recall)
     cpdef _hold(self, talk, int64_t now)
+    cdef _doubt(self, bytes call_id, int64_t when)
+    cdef _ask(self, bytes call_id, int64_t now)
     cpdef _know(self, talk, int64_t now)

@@ -17,6 +17,8 @@ from .location import Location
 from .records import Talk
 from .store.protocol import Store
 
+Tags = tuple[bytes, bytes]  # of the dialog: of the caller's side and of the callee's
+
 GUARD: int
 RETRY: int
 RECALL: int
@@ -24,6 +26,8 @@ TALK: int
 FORGET: int
 RESUME: int
 NO_ACK: int
+DOUBT: int
+NO_TAGS: Tags
 FORGET_AFTER: int
 RESUME_EVERY: int
 
@@ -42,6 +46,11 @@ class Recall(Handler):
 
     def on_failure(self, transaction: ClientTransaction, status: int, now: int) -> int:
         """The REFER was never answered, or could not be sent."""
+
+class Question(Handler):
+    """Whether a talk goes on, asked of all phones of its caller: no, once each has said that it knows no such dialog."""
+
+    def __init__(self, redial: Redial, call_id: bytes, phones: int) -> None: ...
 
 class Redial(Watchlist):
     """Arms, claims, expires and cancels watches, and recalls callers."""
@@ -109,10 +118,10 @@ class Redial(Watchlist):
     def call_acknowledged(self, ack: Message, now: int) -> None:
         """An ACK for a 2xx passes: the two talk."""
 
-    def _connected(self, pair: Pair, call_id: bytes, now: int) -> None: ...
-    def _answered(self, pair: Pair, call_id: bytes, now: int) -> None: ...
+    def _connected(self, pair: Pair, call_id: bytes, tags: Tags, now: int) -> None: ...
+    def _answered(self, pair: Pair, call_id: bytes, tags: Tags, now: int) -> None: ...
     def _keeps_others_waiting(self, pair: Pair) -> bool: ...
-    def _talk(self, pair: Pair, call_id: bytes, now: int) -> None: ...
+    def _talk(self, pair: Pair, call_id: bytes, tags: Tags, now: int) -> None: ...
     def call_failed(self, caller: bytes, callee: bytes, call_id: bytes, status: int, now: int) -> None:
         """An INVITE got a final response other than 2xx."""
 

@@ -52,10 +52,12 @@ TALK = 5  # payload: Call-ID of the talk
 FORGET = 6  # payload: Call-ID of a REFER
 RESUME = 7  # payload: pair
 NO_ACK = 9  # payload: Call-ID of a call whose 2xx has passed
+DOUBT = 10  # payload: Call-ID of a talk of which the end may not have been seen
 
 FORGET_AFTER = 300_000  # ms that NOTIFYs of a finished recall are still known
 ENDED_AT_A_TIME, ENDED_EVERY = 256, 10  # watches that ran out while nobody served are removed so many every so many ms
-RESUME_EVERY = 1  # ms between the recalls taken up again at a start: a thousand a second
+RESUME_EVERY = 1  # ms between the recalls taken up again at a start, and between talks in doubt: a thousand a second
+NO_TAGS = (b"", b"")
 MOST_RESULT = 80  # characters of a last result
 cdef int64_t NEVER = 0x7FFFFFFFFFFFFFFF  # ms
 
@@ -113,6 +115,25 @@ cdef class Recall(Handler):
         return 0
 
 
+cdef class Question(Handler):
+    """Whether a talk goes on, asked of all phones of its caller: no, once each has said that it knows no such dialog."""
+
+    def __init__(self, Redial redial, bytes call_id, Py_ssize_t phones):
+        self.redial = redial
+        self.call_id = call_id
+        self.left = phones
+
+    cpdef int on_response(self, ClientTransaction transaction, Message response, int64_t now) except -1:
+        if response.status >= 200:
+            transaction.handler = None
+            # RFC 3261 §12.2.2. Nothing else says so: silence may be a NAT's, and a 200 a phone's that looks at no tag.
+            if response.status == 481:
+                self.left -= 1
+                if not self.left:
+                    self.redial.call_ended(self.call_id, now)
+        return 0
+
+
 cdef class Redial(Watchlist):
     """Arms, claims, expires and cancels watches, and recalls callers. Driven by the engine; all times are ms."""
 
@@ -145,11 +166,14 @@ cdef class Redial(Watchlist):
     def start(self, int64_t now):
         """Take up what the store holds: run timers on, drop what ran out, resume recalls that were in flight."""
         cdef dict waiting = {}
-        cdef int resume = 0, ended = 0
+        cdef int resume = 0, ended = 0, talks = 0
         if not self._enabled:
             return
         for talk in self._store.each_talk():
             self._hold(talk, now)
+            if self._owns(talk.callee):
+                talks += 1
+                self._doubt(talk.call_id, now + talks * RESUME_EVERY)
         for watch in self._store.each_watch():
             if watch.state != ARMED:
                 self._settled_at = now + self._answers.patience
@@ -447,7 +471,7 @@ cdef class Redial(Watchlist):
         call_id = ack.text(ack.call_id)
         pair = self._answered_pair(ack, call_id, now)
         if pair is not None:
-            self._connected(pair, call_id, now)
+            self._connected(pair, call_id, (ack.from_tag, ack.to_tag), now)
 
     cdef tuple _answered_pair(self, Message ack, bytes call_id, int64_t now):
         """The pair of a call that was answered, and whose ACK this is; it is waited for no longer. None for any other."""
@@ -463,13 +487,13 @@ cdef class Redial(Watchlist):
         callee = canonical_aor(ack.p, &ack.target.uri)
         return (callee, caller) if self.is_recalling(caller, callee) else None
 
-    cpdef _connected(self, tuple pair, bytes call_id, int64_t now):
-        """The pair talk: nobody of them waits for the other any more."""
-        for each in (pair, (pair[1], pair[0])):
+    cpdef _connected(self, tuple pair, bytes call_id, tuple tags, int64_t now):
+        """The pair talk: nobody of them waits for the other any more. `tags`: of the dialog, the caller's first."""
+        for each, its_tags in ((pair, tags), ((pair[1], pair[0]), (tags[1], tags[0]))):
             if self._is_known(each):
-                self._answered(each, call_id, now)
+                self._answered(each, call_id, its_tags, now)
 
-    cpdef _answered(self, tuple pair, bytes call_id, int64_t now):
+    cpdef _answered(self, tuple pair, bytes call_id, tuple tags, int64_t now):
         cdef Recall recall = self._recalls.pop(pair, None)
         if self._remove(pair, "answered", recall.answer if recall is not None else ""):
             self._counts["completed"] += 1
@@ -479,14 +503,14 @@ cdef class Redial(Watchlist):
         recall.over = True
         self._release(recall)
         if self._keeps_others_waiting(pair):
-            self._talk(pair, call_id, now)
+            self._talk(pair, call_id, tags, now)
 
     cpdef bint _keeps_others_waiting(self, tuple pair) except *:
         return self._serial and self._waiting.count_of_callee(pair[0]) and self._store.count_by_callee(pair[0]) > 0
 
-    cpdef _talk(self, tuple pair, bytes call_id, int64_t now):
+    cpdef _talk(self, tuple pair, bytes call_id, tuple tags, int64_t now):
         """The next caller waits until this call has ended."""
-        talk = Talk(pair[0], pair[1], call_id, now)
+        talk = Talk(pair[0], pair[1], call_id, now, *tags)
         self._keep_talk(talk.callee, talk)
         self._hold(talk, now)
 
@@ -505,9 +529,9 @@ cdef class Redial(Watchlist):
             if pair is None:
                 pair = self._call_from_before(bye, now)  # as its caller hangs up: there has been a 2xx
                 if pair is not None:
-                    self._connected(pair, call_id, now)
+                    self._connected(pair, call_id, NO_TAGS, now)
             elif canonical_aor(bye.p, &bye.sender.uri) == pair[1]:
-                self._connected(pair, call_id, now)  # who hangs up has its 2xx, and what is lost is the ACK
+                self._connected(pair, call_id, NO_TAGS, now)  # who hangs up has its 2xx, and what is lost is the ACK
             else:
                 self._unconfirmed(pair, call_id, now)  # RFC 3261 §15: the callee has waited for it in vain
         self.call_ended(call_id, now)
@@ -759,6 +783,8 @@ cdef class Redial(Watchlist):
                 self._refers.pop(payload, None)
             elif kind == TALK:
                 self.call_ended(payload, now)
+            elif kind == DOUBT:
+                self._ask(payload, now)
             else:
                 self._pauses.pop(payload, None)
                 self._recall(payload, now)
@@ -828,3 +854,24 @@ cdef class Redial(Watchlist):
         # No talk has begun in the future, whatever a clock has said.
         when = max(min(<int64_t>talk.since, now) + min(self._max_talk, <int64_t>LONGEST), now)
         self._wheel.schedule(when, self, TALK, talk.call_id)
+
+    # ---- talks of which the end may not have been seen
+
+    cdef _doubt(self, bytes call_id, int64_t when):
+        """Ask whether a talk goes on: its BYE may have passed while nobody served, or nothing could be written."""
+        self._wheel.schedule(when, self, DOUBT, call_id)
+
+    cdef _ask(self, bytes call_id, int64_t now):
+        # The caller's phone, since the dialog is its own: an upstream may have made another one with the callee's.
+        cdef Question question
+        cdef list bindings
+        callee = self._talks.get(call_id)
+        talk = self._store.talk(callee) if callee is not None else None
+        if talk is None or talk.call_id != call_id or not talk.caller_tag:
+            return
+        bindings = self._location.lookup(talk.caller, now)
+        question = Question(self, call_id, len(bindings))
+        for binding in bindings:
+            flow = self._location.flow_of(binding)
+            if flow is not None:
+                self._referrer.ask(talk, binding.contact, binding.path, flow, question, now)

@@ -19,7 +19,7 @@ cdef class SharedRedial(Redial):
     cdef _tell(self, int kind, tuple pair, bytes call_id=*, int status=*)
     cdef _tell_all(self, notice)
     cdef _look_back(self, int64_t now)
-    cdef _answered_here(self, tuple pair, bytes call_id, int64_t now)
+    cdef _answered_here(self, tuple pair, bytes call_id, tuple tags, int64_t now)
     cdef _drop_talk(self, bytes callee, bytes call_id)
     cdef _over(self, bytes callee, bytes call_id, int64_t now)
     # What the others saw

@@ -30,7 +30,7 @@ import msgspec
 from ._refer import offer
 from .errors import StoreError
 from .records import ARMED, Talk
-from .redial import GUARD, RECALL
+from .redial import GUARD, NO_TAGS, RECALL
 
 # Kinds of notices
 LOOK = 1  # the watch was armed, renewed or removed
@@ -288,19 +288,19 @@ cdef class SharedRedial(Redial):
         call_id = ack.text(ack.call_id)
         pair = self._answered_pair(ack, call_id, now)
         if pair is not None:
-            self._connected(pair, call_id, now)
+            self._connected(pair, call_id, (ack.from_tag, ack.to_tag), now)
         else:
             self._acknowledged.add(call_id)
 
-    cpdef _connected(self, tuple pair, bytes call_id, int64_t now):
-        for each in (pair, (pair[1], pair[0])):
+    cpdef _connected(self, tuple pair, bytes call_id, tuple tags, int64_t now):
+        for each, its_tags in ((pair, tags), ((pair[1], pair[0]), (tags[1], tags[0]))):
             if self._is_mine(each[0]):
-                self._answered(each, call_id, now)
+                self._answered(each, call_id, its_tags, now)
             elif self._watch(each) is not None:
-                self._answered_here(each, call_id, now)
+                self._answered_here(each, call_id, its_tags, now)
         self._tell_all(Notice(ANSWERED, self._worker, *pair, call_id))
 
-    cdef _answered_here(self, tuple pair, bytes call_id, int64_t now):
+    cdef _answered_here(self, tuple pair, bytes call_id, tuple tags, int64_t now):
         """A call for another's callee. With end_on = "refer" only the owner knows whether it was recalled."""
         cdef StoredWatch watch
         self._store.for_update()
@@ -308,7 +308,7 @@ cdef class SharedRedial(Redial):
         if self._remove(pair, "answered"):
             self._counts["completed"] += 1
         if watch is not None and not is_armed(watch) and self._keeps_others_waiting(pair):
-            self._talk(pair, call_id, now)
+            self._talk(pair, call_id, tags, now)
 
     cpdef call_hung_up(self, Message bye, int64_t now):
         """See Redial."""
@@ -361,8 +361,8 @@ cdef class SharedRedial(Redial):
         if self._is_mine(pair[0]):
             Redial._time(self, pair, expires_at)
 
-    cpdef _talk(self, tuple pair, bytes call_id, int64_t now):
-        Redial._talk(self, pair, call_id, now)
+    cpdef _talk(self, tuple pair, bytes call_id, tuple tags, int64_t now):
+        Redial._talk(self, pair, call_id, tags, now)
         self._tell_all(Notice(TALK, self._worker, *pair, call_id, 0, now))
 
     cpdef _hold(self, talk, int64_t now):
@@ -460,7 +460,7 @@ cdef class SharedRedial(Redial):
         self._await_ack(pair, notice.call_id, now)
         if self._acknowledged.has(notice.call_id):  # it was faster than the notice
             self._answers.take(notice.call_id)
-            self._connected(pair, notice.call_id, now)
+            self._connected(pair, notice.call_id, NO_TAGS, now)
 
     cdef _answered_elsewhere(self, tuple pair, bytes call_id, int64_t now):
         cdef Recall recall
@@ -477,7 +477,7 @@ cdef class SharedRedial(Redial):
         if talk is not None and talk.call_id == call_id:
             self._hold(talk, now)
         elif recall is not None and self._keeps_others_waiting(pair):
-            self._talk(pair, call_id, now)
+            self._talk(pair, call_id, NO_TAGS, now)
 
     cdef _talk_elsewhere(self, talk, int64_t now):
         self._hold(talk, now)
@@ -499,6 +499,8 @@ cdef class SharedRedial(Redial):
         talks = {talk.call_id: talk for talk in self._store.each_talk()}
         for talk in talks.values():
             self._talk_elsewhere(talk, now)
+            if self._is_mine(talk.callee):  # the dead one may have seen its end, and not written it
+                self._doubt(talk.call_id, now)
         for call_id, callee in [*self._talks.items()]:
             if call_id not in talks:
                 del self._talks[call_id]

@@ -363,8 +363,10 @@ class Phone(Transactions):
             self._ring(transaction)
         elif method == "REFER" and not transaction.request.to_tag:
             self._referred(transaction)
-        elif method == "OPTIONS":
+        elif method == "OPTIONS" and (not transaction.request.to_tag or (call is not None and not call.over)):
             transaction.answer(200, self.token("o"), headers=[ALLOW, ("Accept", "application/sdp")])
+        elif method == "OPTIONS":  # RFC 3261 §12.2.2
+            transaction.answer(481)
         elif call is not None:
             self._in_call(transaction, call)
         elif method in ("BYE", "INVITE", "NOTIFY", "INFO", "UPDATE", "PRACK"):

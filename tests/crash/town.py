@@ -29,7 +29,6 @@ per_caller = 100
 refer_timeout = {REFER_TIMEOUT}
 recall_timeout = {RECALL_TIMEOUT}
 retry_pause = 0.5
-max_talk = 5.0
 """
 PATIENCE = 3_000  # ms: an INVITE that had its 100, and then no answer, is given up by its caller
 
