@@ -99,7 +99,7 @@ cdef class Redial(Watchlist):
     cdef object _device(self, bytes aor, bytes contact, bytes instance, int64_t since, Entry *device, int64_t now)
     cpdef int expired(self, int kind, object payload, int64_t now) except -1
     cdef _expire(self, tuple pair, int64_t now)
-    cdef _resume(self, tuple pair, int64_t now)
+    cdef _resume(self, Recall recall, int64_t now)
     cpdef _late(self, Recall recall, int64_t when)
     cpdef _stop(self, Recall recall)
     cpdef _pause(self, bytes callee, int64_t when, int kind, int64_t now)

@@ -50,7 +50,7 @@ RETRY = 3  # payload: callee
 RECALL = 4  # payload: Recall, the REFER or the INVITE is late
 TALK = 5  # payload: Call-ID of the talk
 FORGET = 6  # payload: Call-ID of a REFER
-RESUME = 7  # payload: pair
+RESUME = 7  # payload: Recall, to be taken up again
 NO_ACK = 9  # payload: Call-ID of a call whose 2xx has passed
 DOUBT = 10  # payload: Call-ID of a talk of which the end may not have been seen
 
@@ -189,10 +189,10 @@ cdef class Redial(Watchlist):
             if watch.state == ARMED:
                 waiting[watch.callee] = min(watch.not_before, waiting.get(watch.callee, watch.not_before))
             else:
-                self._adopt(self._watch(pair), pair, now)
+                recall = self._adopt(self._watch(pair), pair, now)
                 if watch.state == RECALLING:
                     resume += 1
-                    self._wheel.schedule(now + resume * RESUME_EVERY, self, RESUME, pair)
+                    self._wheel.schedule(now + resume * RESUME_EVERY, self, RESUME, recall)
         for callee, not_before in waiting.items():
             # Bound already: its registration was committed, and the recall that should have followed was not.
             if self._is_back(callee, now):
@@ -267,9 +267,9 @@ cdef class Redial(Watchlist):
         if is_armed(watch):
             self._pause(pair[0], now + self._retry, RETRY, now)
         else:
-            self._adopt(watch, pair, now)
+            recall = self._adopt(watch, pair, now)
             if is_recalling(watch):
-                self._wheel.schedule(now + self._retry, self, RESUME, pair)
+                self._wheel.schedule(now + self._retry, self, RESUME, recall)
 
     def counters(self):
         """Watches and recalls, counted since the start."""
@@ -808,10 +808,9 @@ cdef class Redial(Watchlist):
             self._remove(pair, "monitoring period over")
             self._counts["expired"] += 1
 
-    cdef _resume(self, tuple pair, int64_t now):
-        cdef Recall recall = self._recalls.get(pair)
-        cdef StoredWatch watch = self._watch(pair)
-        if recall is None or recall.call_id or watch is None or not is_recalling(watch):
+    cdef _resume(self, Recall recall, int64_t now):
+        cdef StoredWatch watch = None if recall.over or recall.call_id else self._watch(recall.pair)
+        if watch is None or not is_recalling(watch):
             return
         # As with a new claim: it leaves after the commit, if nothing in the batch has ended the watch.
         recall.claimed = watch

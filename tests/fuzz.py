@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import gc
 import logging
+import os
 import random
 import sys
 import time
@@ -302,7 +303,9 @@ def rounds(first: int, kinds: Sequence[str]) -> Iterator[tuple[int, str]]:
         seed += 1
 
 
-def run(seed: int, kinds: Sequence[str], *, seconds: float, most_rounds: int, messages: int, corpus: Path) -> int:
+def run(
+    seed: int, kinds: Sequence[str], *, seconds: float, most_rounds: int, messages: int, corpus: Path, tell: bool
+) -> int:
     """Rounds until the time or their number is up. Prints what was found; returns an exit status."""
     known, begun, played, total = load(corpus), time.monotonic(), Counter[str](), 0
     found: dict[tuple[Any, ...], bytes] = {}
@@ -310,6 +313,8 @@ def run(seed: int, kinds: Sequence[str], *, seconds: float, most_rounds: int, me
     for number, (each, kind) in enumerate(rounds(seed, kinds)):
         if number >= most_rounds or time.monotonic() - begun > seconds:
             break
+        if tell:  # a sanitizer that finds something ends the process
+            print(f"seed {each} {kind}", flush=True)
         game = Round(each, kind, known)
         try:
             game.play(messages)
@@ -323,9 +328,7 @@ def run(seed: int, kinds: Sequence[str], *, seconds: float, most_rounds: int, me
     if most_rounds > 1:
         new = keep(corpus, [*failures, *[found[key] for key in sorted(found, key=repr)]])
         print(f"{new} messages are new in {corpus}")
-    print(
-        f"{total} messages in {time.monotonic() - begun:.0f} s from seed {seed}: {dict(played)}; {len(failures)} failures"
-    )
+    print(f"{total} messages in {time.monotonic() - begun:.0f} s from seed {seed}: {dict(played)}; {len(failures)} failures")
     return 1 if failures else 0
 
 
@@ -346,6 +349,7 @@ def main() -> int:
         most_rounds=given.rounds,
         messages=given.messages,
         corpus=given.corpus,
+        tell="libasan" in os.environ.get("LD_PRELOAD", ""),
     )
 
 

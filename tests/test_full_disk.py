@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import scene as scenes
 from cluster import Cluster
-from redialing import arm, armed, come_back, refers, stage, watch_of
+from redialing import ALICE, arm, armed, come_back, refers, stage, watch_of
 
+from sipfast._flow import Flow
 from sipfast.errors import StoreUnavailable
 from sipfast.store.memory import MemoryStore
 
@@ -109,6 +110,29 @@ def test_a_recall_whose_claim_cannot_be_written_is_made_later() -> None:
     scene.network.wait(lambda: len(alice.calls) == 2 and alice.calls[1].was_answered, 60_000)
     scene.run(5_000)
     assert watch_of(scene) is None and len(refers(scene)) == 2
+
+
+def test_a_recall_is_taken_up_again_once_however_often_it_is_made_anew_from_the_store() -> None:
+    scene, alice, bob = armed({"retry_pause": 0.0}, store=FullStore())
+    alice.on_refer = "ignore"
+    bob.register(60)
+    scene.network.wait(lambda: len(refers(scene)) == 1)
+    scene.network.remove(bob)
+    scene.server.crash(scene.now, down=100_000)  # until his binding has run out
+    scene.run(99_000)
+    again = scene.peer("again")
+    scene.server.start(scene.now)
+    scene.store.full = True
+    for _ in range(2):  # the first finds the callee gone again, the second arms, and nothing of it can be written
+        invite = again.text(
+            "INVITE", "sip:bob@example.com", sender=f"<{ALICE.decode()}>;tag=1", headers=[("Expires", "600")]
+        )
+        scene.server.engine.receive(invite, Flow(*alice.address), scene.now)
+    scene.server.engine.commit(scene.now)
+    scene.store.full = False
+    scene.run(100)
+    assert watch_of(scene) is not None
+    assert len(refers(scene)) == 2 and scene.server.counters["faults"] == 0
 
 
 @pytest.mark.parametrize("full_for", [100, 30_000])
