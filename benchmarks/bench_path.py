@@ -57,7 +57,8 @@ class Path64:
         self.engine.start(self.now)
         self.engine.commit(self.now)
         for first in range(0, USERS, BATCH):
-            self.play([register(i, 1) for i in range(first, min(first + BATCH, USERS))])
+            sent = self.play([register(i, 1) for i in range(first, min(first + BATCH, USERS))])
+            self.play(answers(sent, b"OPTIONS", b"200 OK"))
 
     def play(self, batch: Batch) -> Batch:
         """One batch: take all, let timers run, commit, and return what left."""

@@ -7,6 +7,7 @@ from libc.string cimport memcpy
 
 cdef enum:
     BRANCH_SIZE = 47
+    NO_TRANSACTION = 0xffffff       # the slot in a branch of a request that is sent without one
 
 cdef struct Secret:
     uint64_t low
@@ -38,6 +39,9 @@ cdef void mix_token(Hash *h, const unsigned char *p, Py_ssize_t size) noexcept  
 cdef uint64_t end_hash64(Hash *h) noexcept
 cdef void end_hash(Hash *h, uint64_t *low, uint64_t *high) noexcept
 cdef bytes hex16(uint64_t number)
+# Hexadecimal, lower-case: where the next is written; the number read, with good[0] = False for another character.
+cdef char *write_hex(char *out, uint64_t number, int digits) noexcept
+cdef uint64_t read_hex(const unsigned char *p, int digits, bint *good) noexcept
 
 # A hash in a few instructions, from any secret number on: against accidents, and against who cannot see what comes of it.
 cdef inline uint64_t fold_number(uint64_t h, uint64_t number) noexcept:

@@ -37,7 +37,6 @@ cdef enum:
     PURPOSE_BRANCH = 0x62726e63
     NO_SLOT = 0xffffffff
     FIRST_SLOTS = 64
-    MOST_SLOTS = 1 << 24
 
 
 # ---- SipHash
@@ -144,7 +143,7 @@ def siphash(bytes data, secret):
 
 # ---- hexadecimal
 
-cdef inline char *write_hex(char *out, uint64_t number, int digits) noexcept:
+cdef char *write_hex(char *out, uint64_t number, int digits) noexcept:
     cdef int i
     for i in range(digits - 1, -1, -1):
         out[i] = DIGITS[number & 15]
@@ -152,7 +151,7 @@ cdef inline char *write_hex(char *out, uint64_t number, int digits) noexcept:
     return out + digits
 
 
-cdef inline uint64_t read_hex(const unsigned char *p, int digits, bint *good) noexcept:
+cdef uint64_t read_hex(const unsigned char *p, int digits, bint *good) noexcept:
     cdef uint64_t number = 0
     cdef unsigned char value, seen = 0
     cdef int i
@@ -269,10 +268,10 @@ cdef class Slots:
     cdef int add_slot(self) except -1:
         cdef uint32_t more
         cdef Slot *larger
+        if self.count == NO_TRANSACTION:
+            raise MemoryError("16 million client transactions at a time")
         if self.count == self.capacity:
             more = self.capacity * 2 if self.capacity else FIRST_SLOTS
-            if more > MOST_SLOTS:
-                raise MemoryError("16 million client transactions at a time")
             larger = <Slot *>realloc(self.slots, more * sizeof(Slot))
             if larger == NULL:
                 raise MemoryError()

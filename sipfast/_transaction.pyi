@@ -76,6 +76,7 @@ class ClientTransaction(Transaction):
 class TransactionLayer:
     """All transactions of one worker.
 
+    `proven` says who has given back a secret of ours, and is of this layer alone where none is given.
     `secret` has up to 128 bits; the branches made with it are recognised by every process that has it. `worker` is 0 to
     255. Raises ValueError for another.
     """
@@ -93,7 +94,15 @@ class TransactionLayer:
     merged: int
     transport_errors: int
     unreachable: int
-    def __init__(self, timers: config.Timers, wheel: Wheel, sink: Sink, secret: int, worker: int = 0) -> None: ...
+    def __init__(
+        self,
+        timers: config.Timers,
+        wheel: Wheel,
+        sink: Sink,
+        secret: int,
+        worker: int = 0,
+        proven: Proven | None = None,
+    ) -> None: ...
     def take_request(self, message: Message, flow: Flow, now: int) -> tuple[int, ServerTransaction | None]:
         """NEW with its transaction, or ABSORBED, MERGED or UNMATCHED. Responses go to `flow`."""
     def take_response(self, message: Message, flow: Flow, now: int) -> bool:

@@ -416,7 +416,7 @@ cdef class TransactionLayer:
         index_open(&self.by_merge)
         self.finished = []
 
-    def __init__(self, timers, Wheel wheel not None, Sink sink not None, secret, int worker=0):
+    def __init__(self, timers, Wheel wheel not None, Sink sink not None, secret, int worker=0, Proven proven=None):
         cdef int t4 = round(timers.t4 * 1000)
         if not 0 <= worker <= 255:
             raise ValueError(f"not a worker's number: {worker}")
@@ -430,7 +430,7 @@ cdef class TransactionLayer:
         self.secret.low = <uint64_t>(secret & 0xffffffffffffffff)
         self.secret.high = <uint64_t>(secret >> 64 & 0xffffffffffffffff)
         self.slots = make_slots(self.secret, worker, wheel.now)
-        self.proven = make_proven(self.secret.low ^ self.secret.high)
+        self.proven = proven if proven is not None else make_proven(self.secret.low ^ self.secret.high)
 
     def __dealloc__(self):
         index_close(&self.by_key)

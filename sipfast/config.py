@@ -52,6 +52,8 @@ class Registrar(Section, frozen=True):
     """Bindings of one AOR."""
     when_full: Literal["replace", "refuse"] = "replace"
     """With one more than max_contacts the oldest goes, or the answer is 503 with Retry-After."""
+    probe: bool = True
+    """An OPTIONS to a phone that registers and has proven nothing: who answers it, is there."""
 
 
 class Redial(Section, frozen=True):

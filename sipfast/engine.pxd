@@ -13,6 +13,8 @@ from .location cimport Location
 from .mid_registrar cimport MidRegistrar
 from .outbound cimport Outbound
 from .peers cimport Peers
+from .probe cimport Probe
+from .proven cimport Proven
 from .proxy cimport Proxy, ResponseContext
 from .redial cimport Redial
 from .registrar cimport Registrar
@@ -40,6 +42,9 @@ cdef class Engine(Receiver):
     cdef readonly Outbound outbound
     cdef MidRegistrar mid_registrar
     cdef object memory                   # for Ringing
+    cdef object proofs                   # for Proven
+    cdef Proven proven
+    cdef Probe probe
     cdef Destination destination
     cdef tuple listeners, domains
     cdef dict hosts

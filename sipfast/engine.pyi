@@ -39,6 +39,7 @@ class Engine(Receiver):
         bus: Callable[[int, list[bytes]], object] | None = None,
         resumed: bool = False,
         ringing: bytearray | mmap | None = None,
+        proofs: bytearray | mmap | None = None,
     ) -> None: ...
     def start(self, now: int) -> None:
         """Load what the store holds; recalls that were in flight go on. Call `commit` afterwards."""

@@ -65,6 +65,8 @@ from .location cimport Location
 from .mid_registrar cimport MidRegistrar
 from .outbound cimport Outbound, answer_flow
 from .peers cimport Peers
+from .probe cimport Probe
+from .proven cimport Proven
 from .proxy cimport CallObserver, Proxy, ResponseContext
 from .redial cimport Redial
 from .registrar cimport Registrar
@@ -180,13 +182,14 @@ cdef class Engine(Receiver):
     """See _flow.Receiver for the face that transports use; `start` comes first.
 
     `domains` are the domains served, `hosts` gives the addresses of the host names that the configuration mentions.
-    `ringing`: memory that outlives the engine, for what rings (ringing.pyx); a bytearray or a mapped file.
+    `ringing`, `proofs`: memory that outlives the engine, for what rings (ringing.pyx) and for who is proven (proven.pyx);
+    bytearrays or mapped files.
     Of several workers on one store and one set of addresses, each has an engine: `bus(worker, frames)` takes what
     others are to get in `handed`.
     """
 
     def __init__(self, config, store, Sink sink, listeners, *, domains, hosts=None, int worker=0, int workers=1,
-                 bus=None, bint resumed=False, ringing=None):
+                 bus=None, bint resumed=False, ringing=None, proofs=None):
         self.config = config
         self.store = store
         self.sink = sink
@@ -207,6 +210,7 @@ cdef class Engine(Receiver):
         self.bus = bus
         self.resumed = resumed
         self.memory = bytearray(LEAST_RINGING) if ringing is None else ringing
+        self.proofs = proofs
         self.mail = [[] for _ in range(workers)]
         self.complaints = Complaints(log, self._seconds)
 
@@ -225,12 +229,14 @@ cdef class Engine(Receiver):
         self.destination = Destination(self.router, self.location, self.outbound, self.mid_registrar, self.peers,
                                        upgraded + round(config.redial.max_talk * 1000) if upgraded else 0)
         self.load_moves()
+        self.proven = Proven(self.secret ^ <uint64_t>int.from_bytes(key[8:16], "big"), self.proofs, self.peers)
         self.transactions = TransactionLayer(config.timers, self.wheel, self.outbox, int.from_bytes(key, "big"),
-                                             self.worker)
+                                             self.worker, self.proven)
         self.transactions.guide = self.outbound
         self.longest_call = longest_call = round(config.redial.max_talk * 1000)
-        self.registrar = Registrar(config.registrar, self.location, self.secret, longest_call)
-        self.learning = Learning(config.registrar, self.location, longest_call)
+        self.registrar = Registrar(config.registrar, self.location, self.secret, longest_call, self.proven)
+        self.learning = Learning(config.registrar, self.location, longest_call, self.proven)
+        self.probe = Probe(int.from_bytes(key, "big"), self.worker, self.sent_by, self.location, self.proven)
         self.proxy = Proxy(self.transactions, self.wheel, self.outbox, self.sent_by, self.outbound, self.secret,
                            round(config.timers.c * 1000), self.upstreams,
                            Ringing(int.from_bytes(key[8:16], "big"), self.memory), make_calls(self))
@@ -409,6 +415,8 @@ cdef class Engine(Receiver):
         self.promises.clear()
         self.current = None
         self.commits += 1
+        if self.probe.waiting:
+            self.probe.leave(self.outbox)
         if self.mailed:
             try:
                 self.deliver()
@@ -445,6 +453,7 @@ cdef class Engine(Receiver):
         # All of the batch's writes are lost: take back the answers that promised them.
         self.failed_commits += 1
         self.events.drop()
+        self.probe.drop()
         if now >= self.complain_at:           # a full disk fails every batch
             self.complain_at = now + COMPLAIN_EVERY
             log.error("store-failed", extra={"sip": {"error": str(error), "failures": self.failed_commits}})
@@ -691,6 +700,8 @@ cdef class Engine(Receiver):
         self.stateless += 1
         self.promises.append((len(self.outbox.data), request, flow, None))
         self.outbox.send(response, answer_flow(request, flow))
+        if self.registrar.unproven:
+            self.probe.ask(request, aor, PyBytes_GET_SIZE(response), now)
         if self.registrar.moves:
             self.moved(self.registrar.moves, now)
         if self.registrar.newly_bound:
@@ -1028,6 +1039,8 @@ cdef class Engine(Receiver):
                 return response
             self.learning.learn(request, response, context.flow, aor, now)
             self.moved(self.learning.moves, now)
+            if self.learning.unproven:
+                self.probe.ask(request, aor, PyBytes_GET_SIZE(response.data), now)
             if self.learning.newly_unbound:
                 self.gone(aor, "its phone has logged out")
             if context.first_flow is not None:
@@ -1045,6 +1058,8 @@ cdef class Engine(Receiver):
         cdef int home
         if not self.is_sent_by_us(response):
             self.strays += 1                  # RFC 3261 §18.1.2
+            return 0
+        if self.probe.heard(response, now):
             return 0
         if self.hops:
             home = self.transactions.worker_of(response.p + response.via.branch.start,
@@ -1132,6 +1147,7 @@ cdef class Engine(Receiver):
             "loops": self.proxy.looped, "commits": self.commits, "failed_commits": self.failed_commits,
             "faults": self.faults, "undeliverable": self.undeliverable, "answers_taken_back": self.unpromised, "timers": self.wheel.count,
             "upstream_failures": self.upstreams.failures, "rerouted": self.rerouted,
+            "probes": self.probe.sent, "probes_answered": self.probe.answered,
             "handed_over": self.handed_over, "handed_in": self.handed_in, "notices": self.notices,
         }
         out.update(self.transactions.counters())

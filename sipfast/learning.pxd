@@ -5,9 +5,12 @@ from libc.stdint cimport int64_t
 from ._flow cimport Flow
 from ._parser cimport Message
 from .location cimport Location
+from .proven cimport Proven
 
 cdef class Learning:
     cdef Location location
+    cdef Proven proven                   # None: nobody is asked to prove anything
+    cdef readonly bint unproven          # the REGISTER of the last learn() named what is at an address that owes a proof
     cdef readonly bint newly_bound       # the last learn() took an AOR from unbound to bound
     cdef readonly bint newly_unbound     # ... or from bound to unbound
     cdef readonly list moves             # records.Move of phones whose flow the last learn() has changed

@@ -19,6 +19,7 @@ from ._contacts cimport (
 from ._flow cimport Flow
 from ._parser cimport H_CONTACT, H_EXPIRES, Cursor, Message, Span, Uri, parse_uri_at
 from .location cimport Location
+from .proven cimport Proven
 
 from msgspec.structs import replace
 
@@ -37,8 +38,9 @@ cdef bytes user_of(bytes contact):
 @cython.final
 cdef class Learning:
 
-    def __init__(self, settings, Location location not None, int64_t longest_call=7_200_000):
+    def __init__(self, settings, Location location not None, int64_t longest_call=7_200_000, Proven proven=None):
         self.location = location
+        self.proven = proven if settings.probe else None
         self.default_expires = settings.default_expires
         self.longest_call = longest_call
         self.moves = []
@@ -48,7 +50,7 @@ cdef class Learning:
         cdef bytes call_id = request.text(request.call_id)
         cdef int64_t cseq = request.cseq.number, theirs
         cdef list live, named, bindings
-        self.newly_bound = self.newly_unbound = False
+        self.unproven = self.newly_bound = self.newly_unbound = False
         self.moves = []
         if not 200 <= response.status < 300:
             return 0
@@ -74,6 +76,7 @@ cdef class Learning:
         cdef Span value
         cdef Wanted wanted
         cdef bytes path = read_path(request) or b""
+        cdef Flow way
         cdef list found = []
         request.cursor(H_CONTACT, &cursor)
         while len(found) < MOST_LEARNED and request.next_value(&cursor, &value):
@@ -81,7 +84,9 @@ cdef class Learning:
                 continue
             settle_interval(request, &wanted, self.default_expires)
             way = flow if path else self.location.way(request, flow, &wanted.address.uri, True)
-            found.append(make_binding(request, &wanted, wanted.expires, request, path, (<Flow>way).pack(), now))
+            if wanted.expires and self.proven is not None and self.proven.owes(way, now):
+                self.unproven = True
+            found.append(make_binding(request, &wanted, wanted.expires, request, path, way.pack(), now))
         return found
 
     # The upstream's list as bindings. What the request named is reached by its flow, what we knew as before.

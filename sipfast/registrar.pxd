@@ -6,9 +6,12 @@ from ._contacts cimport Wanted
 from ._flow cimport Flow
 from ._parser cimport Cursor, Message, Span
 from .location cimport Location
+from .proven cimport Proven
 
 cdef class Registrar:
     cdef Location location
+    cdef Proven proven                   # None: nobody is asked to prove anything
+    cdef readonly bint unproven          # the last register() has bound what is at an address that owes a proof
     cdef readonly bint newly_bound       # the last register() took an AOR from unbound to bound
     cdef readonly bint newly_unbound     # ... or from bound to unbound
     cdef readonly int refused            # its status, where it was refused
@@ -34,6 +37,7 @@ cdef class Registrar:
     cdef int count(self, Message request) noexcept
     cdef int drop_former(self, bytes aor, list live, object binding, int64_t now) except -1
     cdef int take_place(self, bytes aor, object former, object binding, int64_t now) except -1
+    cdef int note_unproven(self, Flow way, int64_t now) noexcept
     cdef bytes refuse(self, Message request, Flow flow, int status, bytes extra)
     cdef bytes refuse_brief(self, Message request, Flow flow)
     cdef bytes accept(self, Message request, Flow flow, bytes path, list bindings, int64_t now)

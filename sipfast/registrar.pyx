@@ -39,6 +39,7 @@ from ._parser cimport H_CONTACT, H_EXPIRES, H_SUPPORTED, SCHEME_SIP, SCHEME_SIPS
 from ._records cimport Entry, contact_key_beside, piece_of, read_entry, write_entry
 from ._writer cimport make_response, stateless_tag, warning_line
 from .location cimport Location
+from .proven cimport Proven
 
 from msgspec.structs import replace
 
@@ -74,9 +75,11 @@ cdef bint prolongs(const Entry *entry, Message request, Span contact, const unsi
 @cython.final
 cdef class Registrar:
 
-    def __init__(self, settings, Location location not None, uint64_t secret, int64_t longest_call=7_200_000):
+    def __init__(self, settings, Location location not None, uint64_t secret, int64_t longest_call=7_200_000,
+                 Proven proven=None):
         """`longest_call`: ms that moves of a phone are kept for the calls that it is in."""
         self.location = location
+        self.proven = proven if settings.probe else None
         self.secret = secret
         self.longest_call = longest_call
         self.max_expires = settings.max_expires
@@ -93,7 +96,7 @@ cdef class Registrar:
         cdef Cursor cursor
         cdef Span value, unused
         cdef bytes path = read_path(request), answer
-        self.newly_bound = self.newly_unbound = False
+        self.unproven = self.newly_bound = self.newly_unbound = False
         self.refused = 0
         if self.moves:
             self.moves = []
@@ -123,6 +126,7 @@ cdef class Registrar:
         cdef const char *p = <const char *>request.p
         cdef unsigned char packed[MOST_PACKED]
         cdef bytes record, params, key
+        cdef Flow way
         cdef Span contact
         cdef int size
         cdef bint lapsed = False
@@ -132,7 +136,8 @@ cdef class Registrar:
         if 0 < wanted.expires < self.min_expires:
             return self.refuse_brief(request, flow)
         contact = wanted.address.uri.all
-        size = (flow if path else self.location.way(request, flow, &wanted.address.uri, True)).pack_into(packed)
+        way = flow if path else self.location.way(request, flow, &wanted.address.uri, True)
+        size = way.pack_into(packed)
         store.for_update()
         record = store.bindings_record(aor)
         if record is not None:
@@ -165,6 +170,7 @@ cdef class Registrar:
             return None
         store.put_bindings_record(aor, write_entry(aor, &entry))
         self.newly_bound = record is None or lapsed
+        self.note_unproven(way, now)
         if record is None:
             key = contact_key_beside(entry.contact, aor)
             if key is not None:
@@ -197,6 +203,7 @@ cdef class Registrar:
         cdef Span value
         cdef Wanted wanted
         cdef bytes call_id = request.text(request.call_id), packed, instance
+        cdef Flow way
         cdef object binding, store = self.location.store
         cdef list live, lapsed, made = []
         cdef int64_t cseq = request.cseq.number
@@ -225,7 +232,8 @@ cdef class Registrar:
                 return self.refuse_brief(request, flow)
             if wanted.expires and not alone and not path and not self.is_reachable(request, flow, &wanted):
                 return self.refuse(request, flow, 403, warning_line(domain_of(aor), b"Several Contacts, and one at a host that is not yours"))
-            packed = (flow if path else self.location.way(request, flow, &wanted.address.uri, alone)).pack()
+            way = flow if path else self.location.way(request, flow, &wanted.address.uri, alone)
+            packed = way.pack()
             instance = request.text(wanted.instance)
             index = find(live, request.p, &wanted.address.uri)
             if index < 0 and alone and wanted.expires:
@@ -247,6 +255,7 @@ cdef class Registrar:
                 return self.refuse(request, flow, 400, warning_line(domain_of(aor), b"A Contact of more than %d bytes, or %d with its Path" % (MOST_CONTACT, MOST_BINDING)))
             made.append(binding)
             changed = True
+            self.note_unproven(way, now)
             if index >= 0:
                 self.take_place(aor, live[index], binding, now)
                 live[index] = binding
@@ -353,11 +362,16 @@ cdef class Registrar:
             self.moves.append(move)
         return 0
 
+    cdef int note_unproven(self, Flow way, int64_t now) noexcept:
+        if self.proven is not None and self.proven.owes(way, now):
+            self.unproven = True
+        return 0
+
     # ---- responses
 
     cdef bytes refuse(self, Message request, Flow flow, int status, bytes extra):
         self.moves = []                     # nothing of the request is done
-        self.newly_unbound = False
+        self.newly_unbound = self.unproven = False
         self.refused = status
         return make_response(request, status, flow, stateless_tag(request, self.secret), extra, None, b"")
 

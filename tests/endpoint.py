@@ -11,7 +11,7 @@ import heapq
 from collections.abc import Callable
 from typing import Any
 
-from sipwire import Address, Sip, literal, request, response, return_address
+from sipwire import Address, Sip, is_probe, literal, request, response, return_address
 
 T1, T2, T4 = 500, 4_000, 5_000
 TIMER_B = TIMER_F = TIMER_H = TIMER_J = TIMER_L = TIMER_M = 64 * T1
@@ -83,16 +83,24 @@ def _not_connected(data: bytes, to: Address) -> None:
 
 
 class Peer(Endpoint):
-    """An endpoint without any behaviour: it keeps what comes, and a test sends what it likes."""
+    """An endpoint without any behaviour: it keeps what comes, and a test sends what it likes.
+
+    Only the OPTIONS that the server sends to whoever registers is answered, as phones do, and shows nowhere.
+    """
 
     def __init__(self, name: str, address: Address) -> None:
         super().__init__(name, address)
         self.inbox: list[Sip] = []
         self.sources: list[Address] = []
+        self.answers_probes = True  # False: they are in the inbox like all else
 
     def receive(self, data: bytes, source: Address, now: int) -> None:
         self.now = now
-        self.inbox.append(Sip(data))
+        message = Sip(data)
+        if self.answers_probes and is_probe(message):
+            self.answer(message, 200)
+            return
+        self.inbox.append(message)
         self.sources.append(source)
 
     def take(self, method: str = "", status: int = 0) -> Sip:

@@ -340,6 +340,7 @@ class Server(Endpoint):
         self.crashes = list(crashes)
         self.reopen = reopen  # what a new process does with the store that the old one left
         self.ringing = bytearray(1 << 16)  # what the kernel keeps of a process that has died
+        self.proofs = bytearray(1 << 16)
         self.taken = self.given = self.restarts = 0
         self.engine: Any = None
         self.up_at = 0  # while down: when it comes back
@@ -365,7 +366,7 @@ class Server(Endpoint):
         self._sink = Out()
         self.engine = self.kind(
             self.config, self.store, self._sink, [listener], domains=self.domains, hosts=self.hosts,
-            ringing=self.ringing,
+            ringing=self.ringing, proofs=self.proofs,
         )  # fmt: skip
         self.engine.start(now)
         self._commit(now)

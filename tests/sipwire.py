@@ -221,6 +221,11 @@ def _note_received(via: str, source: Address) -> str:
     return via if host_port(sent_by)[0] == source[0] else f"{via};received={source[0]}"
 
 
+def is_probe(message: Sip) -> bool:
+    """Whether it is the OPTIONS of a server's own to a user who has registered."""
+    return message.method == "OPTIONS" and "@" not in uri_of(message.first("from")) and "@" in uri_of(message.first("to"))
+
+
 def return_address(answer: Sip) -> Address:
     """Where a response goes by its topmost Via: RFC 3261 §18.2.2, RFC 3581 §4."""
     via = answer.all("via")[0]

@@ -44,7 +44,7 @@ ARROWS: dict[str, set[str]] = {
     "_machines": set(),
     "_matching": {"_branch", "_parser"},
     # Who has proven what: asked by the transactions on their way out.
-    "proven": {"_branch", "_flow"},
+    "proven": {"_branch", "_flow", "peers"},
     "_transaction": {"proven", "_branch", "_flow", "_index", "_machines", "_matching", "_parser", "_wheel", "_writer"},
     "store": STORES,
     "store.protocol": set(),
@@ -73,8 +73,10 @@ ARROWS: dict[str, set[str]] = {
     # Siblings: the engine wires them, they do not know each other.
     "auth": CORE | STORE | {"location"},
     "_contacts": {"_grammar", "_parser", "_records", "_writer"},
-    "registrar": CORE | STORE | {"_contacts", "_records", "location"},
-    "learning": CORE | STORE | {"_contacts", "location"},
+    "registrar": CORE | STORE | {"_contacts", "_records", "location", "proven"},
+    "learning": CORE | STORE | {"_contacts", "location", "proven"},
+    # Asks who has proven nothing.
+    "probe": {"_branch", "_flow", "_parser", "location", "proven"},
     "ringing": {"_branch", "_flow", "_parser"},
     "proxy": CORE | {"_branch", "outbound", "ringing", "router", "upstream"},
     "redial": CORE | STORE | {"_answers", "_records", "_refer", "_watchlist", "events", "location"},
@@ -88,7 +90,7 @@ ARROWS: dict[str, set[str]] = {
     "engine": CORE
     | STORE
     | {"_refer", "_token", "destination", "events", "learning", "location", "mid_registrar", "outbound", "peers", "upstream"}
-    | {"auth", "registrar", "proxy", "redial", "redial_shared", "ringing", "router"},
+    | {"auth", "probe", "proven", "registrar", "proxy", "redial", "redial_shared", "ringing", "router"},
     # Transports hand bytes to a receiver and never know what it is made of.
     "_udp_socket": {"_flow"},
     "_udp": {"_flow", "_udp_socket", "engine"},

@@ -106,6 +106,8 @@ cdef class Generator:
     # What a mode uses.
     cdef Out out(self) noexcept nogil
     cdef void send(self, Call *call, int end, Out *out) noexcept nogil
+    cdef void send_from(self, uint32_t peer, int end, Out *out) noexcept nogil
+    cdef void answer_options(self, int end, Scan *s) noexcept nogil
     cdef Part here(self, Call *call, int end) noexcept nogil
     cdef void expect(self, Call *call) noexcept nogil
     cdef void complete(self, Call *call) noexcept nogil

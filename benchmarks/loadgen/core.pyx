@@ -22,7 +22,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
 from . import wire  # noqa: F401, must be loaded first
-from .wire cimport Out, Part, Scan, branch_of, hex_of, put_hex, put_number, put_part, scan, tag_of, text
+from .wire cimport OPTIONS, Out, Part, Scan, branch_of, hex_of, holds, put_hex, put_number, put_part, scan, tag_of, text
 
 cdef extern from *:
     """
@@ -426,9 +426,31 @@ cdef class Generator:
                 s.data = <const char *>self.parts[i].iov_base
                 s.size = self.messages[i].msg_len
                 self.note(b"not a SIP message", &s)
+            elif s.status == 0 and s.method == OPTIONS and not holds(s.from_, b"@", 1):      # of the server itself
+                self.answer_options(end, &s)
             else:
                 self.received(end, &s)
         return got
+
+    cdef void answer_options(self, int end, Scan *s) noexcept nogil:
+        """A server may ask who registers whether it is there (RFC 3261 §11). It is no part of a call."""
+        cdef Out out = self.out()
+        cdef int i
+        text(&out, b"SIP/2.0 200 OK\r\n")
+        for i in range(s.vias):
+            text(&out, b"Via: ")
+            put_part(&out, s.via[i])
+            text(&out, b"\r\n")
+        text(&out, b"From: ")
+        put_part(&out, s.from_)
+        text(&out, b"\r\nTo: ")
+        put_part(&out, s.to)
+        text(&out, b";tag=o\r\nCall-ID: ")
+        put_part(&out, s.call_id)
+        text(&out, b"\r\nCSeq: ")
+        put_number(&out, s.cseq)
+        text(&out, b" OPTIONS\r\nContent-Length: 0\r\n\r\n")
+        self.send_from(self.reached, end, &out)
 
     cdef bint came(self, int end, int i) noexcept nogil:
         """Note which peer it came to. False: it is of somebody else than the server."""
@@ -453,13 +475,16 @@ cdef class Generator:
         return made
 
     cdef void send(self, Call *call, int end, Out *out) noexcept nogil:
+        self.send_from(call.peer, end, out)
+
+    cdef void send_from(self, uint32_t peer, int end, Out *out) noexcept nogil:
         cdef End *e = &self.ends[end]
         cdef int slot = e.pending
         if end:  # it was written into the first end's ring
             memcpy(e.parts[slot].iov_base, out.p, out.n)
         e.parts[slot].iov_len = out.n
         if self.peers > 1:
-            loadgen_leave_from(&e.messages[slot].msg_hdr, e.notes + slot * NOTE, address_of(end, call.peer))
+            loadgen_leave_from(&e.messages[slot].msg_hdr, e.notes + slot * NOTE, address_of(end, peer))
         e.pending += 1
 
     cdef void flush(self, int end) noexcept nogil:

@@ -39,8 +39,8 @@ log = logging.getLogger(__name__)
 TIME_KEPT_EVERY = 5.0  # seconds, where something was written
 GRACE = 10.0  # seconds that the server has to finish what it is doing once it is told to end
 WILDCARDS = ("0.0.0.0", "::")
-RINGING = "ringing"
 RINGING_SIZE = 8 << 20  # bytes: 65,536 branches of INVITEs
+PROOFS_SIZE = 2 << 20  # bytes: 262,144 addresses
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,7 +104,14 @@ async def _serve(config: Config, announce: Callable[[str], object]) -> None:
         for opened in sockets:
             transport.add(opened)
         engine = Engine(
-            config, store, transport, listeners, domains=domains, hosts=hosts, ringing=open_ringing(config)
+            config,
+            store,
+            transport,
+            listeners,
+            domains=domains,
+            hosts=hosts,
+            ringing=open_ringing(config),
+            proofs=open_proofs(config),
         )
 
         def counters() -> dict[str, int]:
@@ -145,6 +152,7 @@ async def _serve_with_others(config: Config, place: Place, ready: Callable[[], o
             bus=bus.post,
             resumed=place.resumed,
             ringing=open_ringing(config),
+            proofs=open_proofs(config),
         )
         complaints = Complaints(log, time.monotonic)
 
@@ -225,21 +233,31 @@ def open_store(config: Config, *, exclusive: bool) -> LmdbStore:
 
 
 def open_ringing(config: Config) -> mmap.mmap | bytearray:
-    """The memory for INVITEs that may still ring, a file beside the store that all workers map.
+    """The memory for INVITEs that may still ring; without room on the disk what rings at a crash cannot be cancelled."""
+    return open_memory(config, "ringing", RINGING_SIZE)
 
-    Without room on the disk it is memory of this process, and what rings while it dies cannot be cancelled.
+
+def open_proofs(config: Config) -> mmap.mmap | bytearray:
+    """The memory for who is proven; without room on the disk each worker has its own, and it ends with the process."""
+    return open_memory(config, "proofs", PROOFS_SIZE)
+
+
+def open_memory(config: Config, name: str, size: int) -> mmap.mmap | bytearray:
+    """Memory that outlives the process, a file beside the store that all workers map.
+
+    Without room on the disk it is memory of this process, and a line of the log says so.
     """
-    path = Path(config.store.data) / RINGING
+    path = Path(config.store.data) / name
     try:
         opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            os.posix_fallocate(opened, 0, RINGING_SIZE)  # a mapped page that the disk has no room for is a SIGBUS
-            return mmap.mmap(opened, RINGING_SIZE)
+            os.posix_fallocate(opened, 0, size)  # a mapped page that the disk has no room for is a SIGBUS
+            return mmap.mmap(opened, size)
         finally:
             os.close(opened)
     except OSError as error:
-        log.warning("ringing-not-kept", extra={"sip": {"file": str(path), "error": error.strerror or str(error)}})
-        return bytearray(RINGING_SIZE)
+        log.warning(f"{name}-not-kept", extra={"sip": {"file": str(path), "error": error.strerror or str(error)}})
+        return bytearray(size)
 
 
 def open_listener(config: Config, index: int, count: int = 1) -> list[socket.socket]:

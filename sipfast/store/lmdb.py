@@ -88,7 +88,8 @@ DAMAGED = (
 )
 COPY = "data.format-1.mdb"  # what a store was before it was brought up to date
 COPYING = "copying"  # where that is made
-OURS = {"data.mdb", "lock.mdb", "server.lock", "ringing", "workers", "lost+found", COPY, COPYING}  # what may be there
+# What may be there.
+OURS = {"data.mdb", "lock.mdb", "server.lock", "ringing", "proofs", "workers", "lost+found", COPY, COPYING}
 
 _places: set[Path] = set()  # what is open in this process
 
