@@ -57,6 +57,8 @@ cdef class ServerTransaction(Transaction):
     cdef uint32_t room                   # bytes that its request may still cause towards who has proven nothing
     cdef unsigned char left              # datagrams
     cdef unsigned char unbounded         # whoever it answers is known otherwise
+    cdef unsigned char moved             # has gone to more than one address
+    cdef uint64_t first                  # then: Proven.hash_of the first one, which its tag is of
     cdef bint within_budget(self, bytes response, int event, int64_t now) noexcept
     cdef Link by_key
     cdef Link by_merge
@@ -68,6 +70,7 @@ cdef class ServerTransaction(Transaction):
     cdef int happen(self, int event, bytes response, int64_t now) except -1
     cdef bytes tag(self)                 # the To tag of responses of our own, the same each time; Python sees `to_tag`
     cdef bytes final(self)
+    cdef int lead(self, Flow flow) noexcept          # what is sent goes there from now on
     cdef int shrink(self) except -1
     cdef int terminate(self, int64_t now) except -1
 
@@ -77,6 +80,7 @@ cdef class ClientTransaction(Transaction):
     cdef bytes why                       # what a CANCEL that waits is to say
     cdef readonly unsigned char provisional        # a 1xx has come
     cdef unsigned char cancelling        # 1: wanted, 2: sent
+    cdef unsigned char moved             # has gone to more than one address
     # The request as sent, our Via on top; None once it has had its final response. Python sees it as `request`.
     cdef Message sent(self)
     # CANCEL it (RFC 3261 §9.1): at once if a provisional response has come, else when one comes. `why`: Reason lines of the
@@ -86,6 +90,7 @@ cdef class ClientTransaction(Transaction):
     cdef int begin(self, int64_t now) except -1
     cdef int happen(self, int event, Message response, int64_t now) except -1
     cdef int send_cancel(self, int64_t now) except -1
+    cdef int lead(self, int64_t now) except -1       # to where its phone is since
     cdef int shrink(self) except -1
     # Send it no more, and wait for what still comes.
     cpdef int hush(self) except -1

@@ -212,7 +212,7 @@ cdef class ServerTransaction(Transaction):
                 layer.retransmissions_sent += not fresh
                 if layer.guide is not None and (self.invite or not fresh):
                     # While a phone rings, the caller's NAT may have forgotten where it is.
-                    self.flow = layer.guide.follow(self.flow, response, self.slot, now)
+                    self.lead(layer.guide.follow(self.flow, response, self.slot, now))
                 self.send(response, now)
         if step.resend or step.end:
             self.start_timers(step.resend, step.end, now)
@@ -247,8 +247,17 @@ cdef class ServerTransaction(Transaction):
 
     # Made when somebody asks: a proxied request never needs one.
     cdef bytes tag(self):
-        # Of the address, too: who has seen the tag of a request of his own cannot acknowledge one that he has forged.
-        return tag_of(&self.layer.secret, self.by_key.hash ^ self.layer.proven.hash_of(self.flow), self.key_high)
+        # Of the address, too: who has seen the tag of a request of his own cannot acknowledge one that he has forged. It
+        # stays when the address changes (RFC 3261 §12.1.1: a dialog has one).
+        cdef uint64_t address = self.first if self.moved else self.layer.proven.hash_of(self.flow)
+        return tag_of(&self.layer.secret, self.by_key.hash ^ address, self.key_high)
+
+    cdef int lead(self, Flow flow) noexcept:
+        if not self.moved and not flow.same_peer(self.flow):
+            self.first = self.layer.proven.hash_of(self.flow)
+            self.moved = True
+        self.flow = flow
+        return 0
 
     # The response that an ACK would acknowledge; None where there is none yet or none any more.
     cdef bytes final(self):
@@ -326,8 +335,7 @@ cdef class ClientTransaction(Transaction):
         self.state = step.next
         if step.actions & (SEND | ACK):
             layer.retransmissions_sent += step.actions & SEND != 0
-            if layer.guide is not None:
-                self.flow = layer.guide.follow(self.flow, self.data, 0, now)
+            self.lead(now)
             self.send(self.data, now)
         if step.resend or step.end:
             self.start_timers(step.resend, step.end, now)
@@ -380,12 +388,20 @@ cdef class ClientTransaction(Transaction):
 
     cdef int send_cancel(self, int64_t now) except -1:
         cdef TransactionLayer layer = self.layer
-        if layer.guide is not None:
-            self.flow = layer.guide.follow(self.flow, self.data, 0, now)
+        self.lead(now)
         cdef ClientTransaction cancel = layer.occupy(make_cancel(self.sent(), self.why), self.slot, self.flow, None)
         self.cancelling = 2
         self.end_timer = layer.wheel.schedule(now + 64 * layer.t1, self, ON_CANCELLED)
         return cancel.begin(now)
+
+    cdef int lead(self, int64_t now) except -1:
+        cdef Flow flow
+        if self.layer.guide is not None:
+            flow = self.layer.guide.follow(self.flow, self.data, 0, now)
+            if not flow.same_peer(self.flow):
+                self.moved = True
+            self.flow = flow
+        return 0
 
     cpdef int hush(self) except -1:
         if self.resend_timer:
@@ -451,7 +467,7 @@ cdef class TransactionLayer:
         if found is not None:
             if not found.flow.same_peer(flow):
                 # RFC 3261 §18.2.2: answers go to where the request comes from. Its sender's NAT has forgotten it meanwhile.
-                found.flow = flow
+                found.lead(flow)
                 self.elsewhere = found
             found.happen(ON_REQUEST, None, now)
             return VERDICT_ABSORBED
@@ -526,8 +542,8 @@ cdef class TransactionLayer:
 
     cdef int take_ack(self, Message ack, int64_t now) except -1:
         cdef ServerTransaction found = self.find(ack, M_INVITE)
-        if found is not None and found.state == COMPLETED and ack.text(ack.target.tag) == found.tag():
-            self.proven.add(found.flow, now)  # whoever has sent this got what we sent there
+        if found is not None and found.state == COMPLETED and not found.moved and ack.text(ack.target.tag) == found.tag():
+            self.proven.add(found.flow, now)  # whoever has sent this got what we sent there, and nowhere else
         if found is None or found.happen(ON_ACK, None, now) & TELL:
             return VERDICT_UNMATCHED          # RFC 6026 §7.1: an ACK for a 2xx is the user's
         return VERDICT_ABSORBED
@@ -540,6 +556,9 @@ cdef class TransactionLayer:
         if target is None:
             return VERDICT_UNMATCHED
         own = self.add(cancel, flow)
+        if target.moved:                      # §9.2: its To tag is the INVITE's
+            own.moved = True
+            own.first = target.first
         own.respond(make_response(cancel, 200, flow, own.tag(), b"", None, b""), 200, now)
         if target.invite and target.state == PROCEEDING and target.handler is not None:
             handler = target.handler
@@ -565,8 +584,9 @@ cdef class TransactionLayer:
         if transaction is None or transaction.method != method_of(response.p, response.cseq.method, response.cseq.name):
             self.stray_responses += 1
             return False
-        if not transaction.provisional and transaction.state < ACCEPTED:
-            self.proven.add(transaction.flow, now)      # whoever has sent this got what we sent there
+        # Whoever has sent this got what we sent there, and nowhere else. A CANCEL has the branch of its INVITE.
+        if not transaction.provisional and transaction.state < ACCEPTED and not transaction.moved and slot.cancel != owner:
+            self.proven.add(transaction.flow, now)
         self.relaying = True
         try:
             transaction.happen(event_of(response.status), response, now)
