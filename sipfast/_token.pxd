@@ -1,6 +1,6 @@
 # Flow tokens (RFC 5626 §5): the way to a peer as the user part of our own URI in Path and Record-Route. See _token.pyx.
 
-from libc.stdint cimport uint16_t, uint32_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
 from ._branch cimport Secret
 from ._flow cimport Flow
@@ -15,6 +15,7 @@ cdef enum TokenKind:
 
 cdef enum:
     MOST_TOKEN = 64         # characters; 40 where the addresses are IPv4
+    KEY_SIZE = 24
 
 # One end of a way.
 cdef struct End:
@@ -46,6 +47,11 @@ cdef class Tokens:
     cdef int write(self, char *to, int kind, Flow first, Flow second, uint32_t digest) noexcept
     # Whether a user part is a token of ours; then it is read.
     cdef bint read(self, const unsigned char *p, Span user, Token *token) noexcept
+    # A key to a token of a call, which stands beside it in its URI and leaves in no datagram but those to the token's first
+    # end: who shows it receives there. KEY_SIZE hex digits: when it was made, and a check of that and of the token.
+    cdef bytes key_of(self, const Token *token, int64_t now)
+    cdef bint is_key(self, const Token *token, const unsigned char *p, Span key, int64_t now) noexcept
+    cdef uint64_t key_check(self, const Token *token, uint64_t made) noexcept
     # The flow to one end, 0 or 1; None where no listener is left for it.
     cdef Flow flow_to(self, const Token *token, int end)
 

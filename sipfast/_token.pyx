@@ -21,11 +21,11 @@ for a call has to show that call, too: a forger needs both, 72 bits and more.
 
 import cython
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.stdint cimport int32_t, uint32_t, uint64_t
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy, memset
 
-from ._branch cimport Hash, end_hash64, mix_bytes, mix_token, start_hash
+from ._branch cimport Hash, end_hash64, mix_bytes, mix_number, mix_token, read_hex, start_hash, write_hex
 from ._flow cimport TRANSPORT_UDP, Flow, make_flow
 from ._grammar cimport HEX
 from ._uri cimport Uri, parse_uri_at
@@ -41,6 +41,9 @@ cdef enum:
     PURPOSE_CHECK = 0x746f6b63
     PURPOSE_CALL = 0x746f6b64
     PURPOSE_AOR = 0x746f6b61
+    PURPOSE_KEY = 0x746f6b65
+    KEY_STEP = 16           # bits of a time in ms that are left out: a minute
+    KEY_LASTS = 220         # minutes: what somebody once has seen is of no use later
 
 # The local address that an end's messages leave from: what the kernel takes, the listener's public one, one of its own.
 cdef enum Own:
@@ -321,6 +324,29 @@ cdef class Tokens:
             return False
         token.kind = (data[0] >> 6) + 1
         return True
+
+    cdef bytes key_of(self, const Token *token, int64_t now):
+        cdef char key[KEY_SIZE]
+        cdef uint64_t made = <uint64_t>(now >> KEY_STEP) & 0xffffffff
+        write_hex(write_hex(key, made, 8), self.key_check(token, made), 16)
+        return PyBytes_FromStringAndSize(key, KEY_SIZE)
+
+    cdef bint is_key(self, const Token *token, const unsigned char *p, Span key, int64_t now) noexcept:
+        cdef bint good = key.end - key.start == KEY_SIZE
+        cdef uint64_t made
+        if not good:
+            return False
+        made = read_hex(p + key.start, 8, &good)
+        return (((<uint64_t>(now >> KEY_STEP) - made) & 0xffffffff) <= KEY_LASTS
+                and read_hex(p + key.start + 8, 16, &good) == self.key_check(token, made) and good)
+
+    cdef uint64_t key_check(self, const Token *token, uint64_t made) noexcept:
+        cdef Hash h
+        start_hash(&h, &self.secret, PURPOSE_KEY)
+        mix_number(&h, made << 32 | token.digest)
+        mix_bytes(&h, token.ends[0].ip, 4 if token.family == 4 else 16)
+        mix_number(&h, token.ends[0].port)
+        return end_hash64(&h)
 
     cdef Flow flow_to(self, const Token *token, int end):
         cdef const End *to = &token.ends[end]

@@ -111,6 +111,9 @@ cdef class Guide:
     # The flow by which to send now what was to go by `flow`: where its phone is since, or that one itself. `since`: how many
     # moves had been made when that flow was right.
     cdef Flow follow(self, Flow flow, bytes data, uint32_t since, int64_t now)
+    # A 2xx to INVITE for who has proven nothing, as it is to leave by that flow and no other: with a secret that comes back
+    # in what the dialog brings.
+    cdef bytes entrust(self, bytes response, Flow flow, int64_t now)
 
 cdef class TransactionLayer:
     cdef readonly ServerTransaction created

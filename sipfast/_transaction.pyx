@@ -99,6 +99,9 @@ cdef class Guide:
     cdef Flow follow(self, Flow flow, bytes data, uint32_t since, int64_t now):
         return flow
 
+    cdef bytes entrust(self, bytes response, Flow flow, int64_t now):
+        return response
+
 
 @cython.no_gc
 cdef class Transaction(Timed):
@@ -213,6 +216,8 @@ cdef class ServerTransaction(Transaction):
                 if layer.guide is not None and (self.invite or not fresh):
                     # While a phone rings, the caller's NAT may have forgotten where it is.
                     self.lead(layer.guide.follow(self.flow, response, self.slot, now))
+                if event == ON_2XX and self.invite and layer.guide is not None and not layer.proven.has(self.flow, now):
+                    response = layer.guide.entrust(response, self.flow, now)
                 self.send(response, now)
         if step.resend or step.end:
             self.start_timers(step.resend, step.end, now)

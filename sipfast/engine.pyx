@@ -599,6 +599,7 @@ cdef class Engine(Receiver):
         cdef Uri uri = request.uri
         cdef int method = request.method, planned, verdict, problem, home
         cdef bint in_dialog = request.target.tag.end > request.target.tag.start
+        cdef Flow shown
         planned = self.router.plan(request, &plan)
         if planned == PLAN_MALFORMED:
             return self.reject(request, flow, 400, b"")
@@ -607,6 +608,10 @@ cdef class Engine(Receiver):
                 request.text(request.uri.host), b"A Route with a token that is not of this server, or not of this call"))
         if plan.from_strict and request.parse_uri(plan.last, &uri) != 1:
             return self.reject(request, flow, 400, b"")
+        if plan.key.end > plan.key.start and self.outbound.tokens.is_key(&plan.keyed, request.p, plan.key, now):
+            shown = self.outbound.tokens.flow_to(&plan.keyed, 0)
+            if shown is not None:
+                self.proven.add(shown, now)
         if method == M_OPTIONS and not in_dialog and plan.left == 0 and self.router.is_self(request.p, &uri):
             return self.options(request, flow)
         if method == M_REGISTER and plan.left == 0 and self.router.upstream_of(request.p, &uri) is None and (

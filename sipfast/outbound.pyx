@@ -15,12 +15,12 @@ import cython
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint32_t
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy
 
 from ._flow cimport Flow, flow_beside, unpacked
-from ._parser cimport Message, canonical_aor, parse_message
+from ._parser cimport H_RECORD_ROUTE, Address, Cursor, Message, Span, canonical_aor, parse_message
 from ._token cimport MOST_TOKEN, TOKEN_BOTH, TOKEN_CALLEE, TOKEN_CALLER, TOKEN_PATH, Token, Tokens
-from ._writer cimport put
+from ._writer cimport Edits, put
 
 cdef enum:
     MOST_HOPS = 8           # moves one after the other: a phone that changes its address often has the last ones kept
@@ -95,6 +95,25 @@ cdef class Outbound(Guide):
 
     cdef bytes path(self, Flow way, bytes aor):
         return b"Path: <" + self.uri_of(way, aor) + b";lr>\r\n"
+
+    # RFC 3261 §16.7 step 8: the caller sees another value of ours than the callee. What both see proves neither: who calls
+    # himself in another's name has all of it.
+    cdef bytes entrust(self, bytes response, Flow flow, int64_t now):
+        cdef Message message = parse_message(response)
+        cdef Edits edits = Edits.__new__(Edits)
+        cdef Cursor cursor
+        cdef Span value
+        cdef Address address
+        cdef Token token
+        if message.error:
+            return response
+        message.cursor(H_RECORD_ROUTE, &cursor)
+        while message.next_value(&cursor, &value):
+            if (message.parse_address(value, &address) == 1 and self.tokens.read(message.p, address.uri.user, &token)
+                    and (token.kind == TOKEN_BOTH or token.kind == TOKEN_CALLER) and token.family == flow.family
+                    and token.ends[0].port == flow.port and memcmp(token.ends[0].ip, flow.ip, 4 if flow.family == 4 else 16) == 0):
+                edits.replace(address.uri.params.end, address.uri.params.end, b";key=" + self.tokens.key_of(&token, now))
+        return edits.apply(message)
 
     # ---- moves
 

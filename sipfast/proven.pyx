@@ -1,9 +1,10 @@
 """Which addresses have given back a secret of ours.
 
 The source of a datagram is easily forged, and whoever answers it blindly sends to people who never asked. *Proven* is an
-address that has shown to receive what we send there: by an ACK with our To tag, or a response with our branch. To all others
-one datagram causes no more than MOST_DATAGRAMS and MOST_TIMES its bytes. Servers that the configuration names, upstreams
-and peers, are no strangers, and a connection has been answered.
+address that has shown to receive what we send there, by a secret that was sent there and nowhere else: an ACK with our To tag,
+a response with our branch, a Route with the key that a 2xx has brought. To all others one datagram causes no more than
+MOST_DATAGRAMS and MOST_TIMES its bytes. Servers that the configuration names, upstreams and peers, are no strangers, and a
+connection has been answered.
 
 An address is a host and a port. What is known of one is a word of eight bytes: 43 bits of a keyed hash, whether it was only
 asked so far, and when, in steps of 17 minutes of the store's time, of which there are 35 years. A set has eight places. The

@@ -16,6 +16,8 @@ cdef struct RoutePlan:
     Token token             # of the last Route value (or Request-URI) that names us; kind TOKEN_NONE where it has none
     int end                 # which end of it the request goes to
     bint in_contact         # it stands in the Request-URI, for a phone's Contact
+    Span key                # beside a Route value's token; empty: none
+    Token keyed             # that one
 
 cdef enum:
     PLAN_MALFORMED = -2

@@ -24,7 +24,7 @@ from ._parser cimport (
     Uri,
     find_param,
 )
-from ._token cimport TOKEN_BOTH, TOKEN_CALLEE, TOKEN_NONE, TOKEN_PATH, Token, Tokens, looks_like_token
+from ._token cimport KEY_SIZE, TOKEN_BOTH, TOKEN_CALLEE, TOKEN_NONE, TOKEN_PATH, Token, Tokens, looks_like_token
 from ._uri cimport plain_host
 from .upstream cimport Group, Upstreams
 
@@ -134,6 +134,7 @@ cdef class Router:
         plan.token.kind = TOKEN_NONE
         plan.end = 0
         plan.in_contact = False
+        plan.key.start = plan.key.end = 0
         if not request.has(H_ROUTE):
             self.read_contact(request, plan)
             return 0
@@ -154,6 +155,9 @@ cdef class Router:
                 if self.tokens.read(request.p, address.uri.user, &token):
                     plan.own += 1
                     plan.token = token
+                    if (address.uri.params.end - address.uri.params.start > KEY_SIZE
+                            and find_param(request.p, address.uri.params, b"key", &plan.key) == 1):
+                        plan.keyed = token
                     continue
                 if not strict:
                     return PLAN_FORGED

@@ -6,9 +6,9 @@ He sends what he likes from the victim's address, and reads what comes to his ow
 from __future__ import annotations
 
 import pytest
-from calling import pair
+from calling import dialog, pair
 from scene import Scene, Speaker
-from sipwire import Sip, literal, response
+from sipwire import Sip, literal, response, uri_of, uri_param
 from test_probe import is_proven, quiet
 
 
@@ -149,3 +149,119 @@ def test_a_cancel_proves_nobody() -> None:
     answer_from(victim, victim.take("CANCEL"), 200)  # its branch he knows, and all else he can guess
     scene.run(40_000)
     assert not is_proven(scene, victim)
+
+
+# A Route with our token
+
+
+def keys(message: Sip, header: str = "record-route") -> list[str]:
+    found = [uri_param(uri_of(value), "key") for value in message.all(header)]
+    return [key for key in found if key]
+
+
+def bye(caller: Speaker, invite: Sip, ok: Sip, routes: list[str], **more: str) -> Sip:
+    return caller.ask(
+        "BYE", uri_of(ok.first("contact")), sender=invite.first("from"), to=ok.first("to"), call_id=ok.call_id, cseq=2,
+        route=routes, contact="", **more,
+    )  # fmt: skip
+
+
+def test_a_caller_is_proven_by_the_route_of_its_ack() -> None:
+    """RFC 3261 §16.7 step 8: its 200 has a Record-Route that the callee does not see."""
+    scene, alice, bob = pair()
+    assert not is_proven(scene, alice)
+    alice.inbox.clear()
+    _, arrived, ok = dialog(scene, alice, bob)
+    assert len(keys(ok)) == 1 and not keys(arrived)
+    assert is_proven(scene, alice)
+
+
+def test_who_is_proven_gets_the_route_that_the_callee_sees() -> None:
+    scene, alice, bob = pair()
+    alice.bind()
+    scene.run()
+    _, arrived, ok = dialog(scene, alice, bob)
+    assert ok.all("record-route") == arrived.all("record-route") != []
+
+
+def test_the_other_party_of_a_call_cannot_prove_its_caller() -> None:
+    """The attacker calls himself in the victim's name: he has the token, Call-ID, tags and all, but for the key."""
+    scene, attacker, victim = parties()
+    attacker.bind()
+    scene.run()
+    attacker.take("REGISTER", 200)
+    invite = victim.ask("INVITE", "sip:attacker@example.com")
+    scene.run()
+    arrived = attacker.take("INVITE")
+    ok = Sip(attacker.answer(arrived, 200, headers=[("Contact", f"<sip:attacker@{literal(attacker.address)}>")]))
+    scene.run()
+    (route,) = arrived.all("record-route")
+    (key,) = keys(victim.take("INVITE", 200))
+    for routes in ([route], [route.replace(";lr", f";lr;key={'0' * 24}")], [route.replace(";lr", f";lr;key={key[:-1]}x")]):
+        bye(victim, invite, ok, routes)
+        scene.run()
+        assert attacker.take("BYE").all("route") == []
+    assert not is_proven(scene, victim)
+
+
+def test_a_key_of_the_attackers_own_call_is_of_no_use_for_another_address() -> None:
+    scene, attacker, victim = parties()
+    other = quiet(scene, "other")  # another address of his, which has proven nothing
+    attacker.bind("callee")
+    scene.run()
+    invites, routes = [], []
+    for caller in (other, victim):
+        invites.append(caller.ask("INVITE", "sip:callee@example.com"))
+        scene.run()
+        arrived = attacker.take("INVITE")
+        ok = Sip(attacker.answer(arrived, 200, headers=[("Contact", f"<sip:callee@{literal(attacker.address)}>")]))
+        scene.run()
+        routes.append(arrived.all("record-route")[0])
+    (key,) = keys(other.take("INVITE", 200))
+    bye(victim, invites[1], ok, [routes[1].replace(";lr", f";lr;key={key}")])
+    scene.run()
+    assert not is_proven(scene, victim)
+
+
+def test_a_key_leaves_in_no_datagram_to_another_address() -> None:
+    """The attacker sends the victim's INVITE again by his own address: the 200 goes there (RFC 3261 §18.2.2)."""
+    scene, attacker, victim = parties()
+    bob = scene.peer("bob")
+    bob.bind()
+    scene.run()
+    invite = victim.ask("INVITE", "sip:bob@example.com", via=via_of(victim, "z9hG4bKsame"))
+    scene.run()
+    attacker.again(invite)
+    scene.run()
+    bob.answer(bob.take("INVITE"), 200, headers=[("Contact", "<sip:bob@10.0.1.3>")])
+    scene.run()
+    assert not keys(attacker.take("INVITE", 200))
+    assert not victim.count("INVITE", 200)
+
+
+def test_an_old_key_proves_nothing_and_its_route_goes_on() -> None:
+    scene, alice, bob = pair()
+    invite, _, ok = dialog(scene, alice, bob)
+    scene.run(3 * 24 * 3_600_000)
+    bob.bind()
+    scene.run()
+    bob.inbox.clear()
+    bye(alice, invite, ok, ok.all("record-route")[::-1])
+    scene.run()
+    assert bob.count("BYE") == 1
+    assert not is_proven(scene, alice)
+
+
+def test_the_key_outlives_a_restart() -> None:
+    scene, alice, bob = pair()
+    invite = alice.ask("INVITE", "sip:bob@example.com")
+    scene.run()
+    bob.answer(bob.take("INVITE"), 200, headers=[("Contact", f"<sip:bob@{literal(bob.address)}>")])
+    scene.run()
+    ok = alice.take("INVITE", 200)
+    scene.server.crash(scene.now, 10)
+    scene.run()
+    alice.inbox.clear()
+    bye(alice, invite, ok, ok.all("record-route")[::-1])
+    scene.run()
+    assert is_proven(scene, alice)
