@@ -6,6 +6,8 @@ import pytest
 from peers.lab import DOMAIN, Lab
 from peers.process import wait_until
 
+from sipfast.server import admin
+
 pytestmark = pytest.mark.peers
 
 
@@ -51,3 +53,24 @@ def test_a_phone_without_refer_keeps_its_watch(lab: Lab):
     alice.dial(f"sip:bob@{DOMAIN}")  # so she calls by hand, and the watch has done its work
     bob.sees("CALL_ESTABLISHED")
     wait_until(lambda: server.watches() == [], 5, "the watch is gone")
+
+
+@pytest.mark.parametrize("kind", ["baresip", "linphone", "twinkle"])
+def test_a_phone_that_registers_is_asked_and_proven(lab: Lab, kind: str):
+    """By one OPTIONS, which it answers; it stays registered, and its call is as ever."""
+    server = lab.sipfast()
+
+    def counted() -> dict[str, int]:
+        (told,) = (admin.ask(place) for place in admin.places(str(server.data)))
+        assert told is not None
+        counters: dict[str, int] = told["counters"]
+        return counters
+
+    alice = getattr(lab, kind)("alice", server.port)
+    wait_until(lambda: counted()["probes_answered"] == 1, 5, "the answer")
+    assert (counted()["probes"], counted()["stray_responses"], counted()["faults"]) == (1, 0, 0)
+    bob = lab.baresip("bob", server.port)
+    bob.dial(f"sip:alice@{DOMAIN}")
+    wait_until(lambda: counted()["forwarded"] >= 1, 5, "the call at the phone")
+    assert len(server.bindings()) == 2
+    alice.stop()
