@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 from command import environment, one_line, powerless, sipfast_command
+from sipwire import Sip, literal, request, response
 
 import sipfast
 from sipfast import config
@@ -462,3 +463,40 @@ def test_what_rings_is_kept_in_memory_where_the_disk_has_no_room(
     monkeypatch.setattr(os, "posix_fallocate", full)
     assert isinstance(worker.open_ringing(settings), bytearray)
     assert [record.message for record in caplog.records] == ["ringing-not-kept"]
+
+
+def test_who_has_proven_to_be_there_is_asked_no_more_after_a_kill(serve):
+    """The OPTIONS that follows a REGISTER leaves with its 200, so that the answer to a later request comes after it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as phone:
+        phone.bind(("127.0.0.1", 0))
+        phone.settimeout(10)
+        here = literal(phone.getsockname())
+
+        def say(server, method, uri, number, **more):
+            user = "<sip:a@example.com>"
+            fields = [("Via", f"SIP/2.0/UDP {here};branch=z9hG4bK{method}{number};rport"), ("From", f"{user};tag=f")]
+            fields += [("To", user), ("Call-ID", method), ("CSeq", f"{number} {method}"), *more.items()]
+            phone.sendto(request(method, uri, fields), server.address())
+
+        def register(server, number):
+            """The server's requests that come before the answer to the OPTIONS which is sent after the REGISTER."""
+            say(server, "REGISTER", "sip:example.com", number, Contact=f"<sip:a@{here}>", Expires="600")
+            found = []
+            while True:
+                message = Sip(phone.recv(4096))
+                if not message.status:
+                    found.append(message)
+                elif message.method == "OPTIONS":
+                    return found
+                else:
+                    assert message.status == 200
+                    say(server, "OPTIONS", f"sip:{literal(server.address())}", number)
+
+        server = serve("--listen", "udp:127.0.0.1:0", "--domain", "example.com", "--workers", 1)
+        (asked,) = register(server, 1)
+        phone.sendto(response(asked, 486, tag="x"), server.address())
+        assert register(server, 2) == []
+        server.process.kill()
+        server.process.wait(20)
+        server = serve("--listen", "udp:127.0.0.1:0", "--domain", "example.com", "--workers", 1)
+        assert register(server, 3) == []
