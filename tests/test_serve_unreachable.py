@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sipwire import Address, Sip, literal, request, response
+from sipwire import Address, Sip, is_probe, literal, request, response
 from test_worker import Server
 
 LIMIT = 0.4  # s: less than the first retransmission (T1), and by far less than the 32 s of timer B
@@ -46,6 +46,9 @@ class Line:
     def register(self) -> None:
         self.ask("REGISTER", "sip:example.com", f"sip:{self.name}@example.com", ("Expires", "3600"))
         assert self.final().status == 200
+        asked = Sip(self.socket.recv(65535))
+        assert is_probe(asked)
+        self.socket.sendto(response(asked, 200, tag="x"), self.server)
 
 
 @pytest.fixture(params=[1, 2], ids=["1 worker", "2 workers"])
