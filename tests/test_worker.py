@@ -222,6 +222,7 @@ def test_lists_work_while_the_server_runs_and_see_what_it_has_committed(serve, t
             "Content-Length: 0\r\n\r\n".encode()
         )
         assert phone.recv(65535).startswith(b"SIP/2.0 200 ")
+        assert phone.recv(65535).startswith(b"OPTIONS sip:alice@")
         phone.send(
             f"INVITE sip:bob@example.com SIP/2.0\r\nVia: SIP/2.0/UDP {host}:{port};branch=z9hG4bKi1\r\n"
             f"From: <sip:alice@example.com>;tag=2\r\nTo: <sip:bob@example.com>\r\nCall-ID: i@{host}\r\n"
