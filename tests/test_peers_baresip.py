@@ -58,7 +58,7 @@ def test_a_phone_without_refer_keeps_its_watch(lab: Lab):
 @pytest.mark.parametrize("kind", ["baresip", "linphone", "twinkle"])
 def test_a_phone_that_registers_is_asked_and_proven(lab: Lab, kind: str):
     """By one OPTIONS, which it answers; it stays registered, and its call is as ever."""
-    server = lab.sipfast()
+    server = lab.sipfast(probe=True)
 
     def counted() -> dict[str, int]:
         (told,) = (admin.ask(place) for place in admin.places(str(server.data)))

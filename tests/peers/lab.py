@@ -39,9 +39,14 @@ class Lab:
 
     def sipfast(
         self, config: str = "", *, upstream: int | None = None, like: Server | None = None, workers: int = 1,
-        at: Place = HERE,
+        at: Place = HERE, probe: bool = False,
     ) -> Server:  # fmt: skip
-        """A server that answers. `like` another: on its port and its data, that is, its restart."""
+        """A server that answers. `like` another: on its port and its data, that is, its restart.
+
+        Without `probe` it asks nobody who registers: a scenario of SIPp's takes what it expects and nothing else.
+        """
+        table = f"[registrar]\nprobe = {str(probe).lower()}\n"
+        config = config.replace("[registrar]\n", table) if "[registrar]" in config else f"{config}\n{table}"
         data = like.data if like else self.folder / f"data{self._number}"
         port = like.port if like else at.free_port()
         server = Server(
