@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from ._branch cimport Secret
+from ._credit cimport Credit
 from ._flow cimport Flow
 from ._parser cimport Message
 from ._records cimport StoredWatch
@@ -14,8 +15,14 @@ cdef class Referrer:
     cdef list sent_by                    # of the listeners
     cdef Secret secret
     cdef uint64_t made
-    # The REFER that a watch stands for (RFC 3515 §2.4.1), in a client transaction of its own. `route` may be b"".
-    cdef ClientTransaction refer(self, StoredWatch watch, bytes uri, bytes route, Flow flow, Handler handler, int64_t now)
+    # The REFER that a watch stands for (RFC 3515 §2.4.1), in a client transaction of its own. `route` may be b"". `credit`
+    # pays for it; None where that has too little left, which it has nothing of then.
+    cdef ClientTransaction refer(self, StoredWatch watch, bytes uri, bytes route, Flow flow, Handler handler, Credit credit,
+                                 int64_t now)
+    # The credit of what is being handled.
+    cdef Credit payer(self)
+    # Whether a REFER may be sent to a flow, as far as that can be told before it is made.
+    cdef bint may_refer(self, Flow flow, Credit credit, int64_t now) except -1
     # An OPTIONS in the dialog of a talk (RFC 3261 §11, §12.2.1.1), as from its callee to its caller's phone.
     cdef ClientTransaction ask(self, object talk, bytes uri, bytes route, Flow flow, Handler handler, int64_t now)
     # Call-ID (24 hex digits) and From tag for a new one: never the same again, after a restart neither, and not to be guessed.

@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memchr, memcpy
 
 from ._branch cimport Hash, end_hash, end_hash64, hex16, mix_number, start_hash
+from ._credit cimport Credit
 from ._flow cimport Flow
 from ._parser cimport H_CONTACT, H_EXPIRES, Address, Cursor, Message, Span, as_request_uri
 from ._records cimport Piece, StoredWatch, bytes_of, piece_in
@@ -56,7 +57,10 @@ cdef bytes joined(const Piece *pieces, int count):
 cdef class Referrer:
 
     cdef ClientTransaction refer(self, StoredWatch watch, bytes uri, bytes route, Flow flow, Handler handler,
-                                 int64_t now):
+                                 Credit credit, int64_t now):
+        cdef TransactionLayer layer = self.transactions
+        cdef ClientTransaction transaction = None
+        cdef bytes data
         cdef bytes branch = self.transactions.new_branch(0)
         cdef bytes sent_by = <bytes>self.sent_by[flow.local], method = b"REFER ", line_end = b"\r\n"
         cdef Piece pieces[MOST_PIECES]
@@ -87,7 +91,22 @@ cdef class Referrer:
         pieces[n + 12] = piece_in(REFERRED_BY)
         pieces[n + 13] = watch.at.callee
         pieces[n + 14] = piece_in(END)
-        return self.transactions.start(joined(pieces, n + 15), branch, flow, handler, now)
+        data = joined(pieces, n + 15)
+        layer.resume(credit, 0, now)
+        if layer.may_send(PyBytes_GET_SIZE(data), flow, False):
+            transaction = layer.start(data, branch, flow, handler, now)
+        else:
+            layer.withheld += 1
+            layer.release_branch(branch)
+            credit.left = 0
+        layer.rest()
+        return transaction
+
+    cdef Credit payer(self):
+        return self.transactions.payer()
+
+    cdef bint may_refer(self, Flow flow, Credit credit, int64_t now) except -1:
+        return credit.left > 0 or credit.unlimited or self.transactions.proven.has(flow, now)
 
     cdef ClientTransaction ask(self, object talk, bytes uri, bytes route, Flow flow, Handler handler, int64_t now):
         cdef bytes branch, sent_by = <bytes>self.sent_by[flow.local]

@@ -5,6 +5,7 @@ cimport cython
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from ._branch cimport Secret, Slots
+from ._credit cimport Credit
 from ._flow cimport Flow, Sink
 from ._index cimport Index, Link
 from ._machines cimport Machine
@@ -29,13 +30,23 @@ cdef class Handler:
     # One of the above has raised, or what led to it: end what was begun, and answer what is to be answered.
     cpdef int on_fault(self, int64_t now) except -1
 
+cdef enum:
+    MOST_UDP = 65_507        # bytes of a datagram by IPv4 (RFC 768, RFC 791 §3.1)
+
+cdef enum Mark:
+    LEGACY = 1               # of a server transaction: RFC 2543 matching; it keeps its request
+    PROVISIONAL = 2          # of a client's: a 1xx has come; Python sees it as `provisional`
+    CANCEL_WANTED = 4
+    CANCEL_SENT = 8
+    MOVED = 16               # has gone to more than one address
+
 # What the four machines have in common. Narrow fields, in this order: hundreds of thousands linger.
 cdef class Transaction(Timed):
     cdef uint32_t method                 # a Method, or a hash of another method's name with the top bit set
     cdef readonly unsigned char state    # a State of _machines
     cdef unsigned char invite
     cdef unsigned char over              # timer B, F or H ran out; Python sees it as `timed_out`
-    cdef unsigned char legacy            # of a server transaction: RFC 2543 matching; it keeps its request
+    cdef unsigned char marks             # of Mark
     cdef const Machine *machine
     cdef int32_t interval                # of timer A, E or G, ms
     cdef uint32_t slot                   # of a client transaction, in the layer's Slots; of a server's: moves made before
@@ -43,9 +54,14 @@ cdef class Transaction(Timed):
     cdef public Handler handler
     cdef TransactionLayer layer          # None when terminated
     cdef bytes data                      # what is sent again: the request or its ACK, the last response
+    cdef Credit credit                   # that its timers are paid from; None: nobody has had to be paid for
     cdef uint64_t resend_timer           # A, E, G
     cdef uint64_t end_timer              # all others: only one of them runs at a time
-    cdef int send(self, bytes data, int64_t now) except -1
+    # Send to its flow where the budget allows it (RFC 3261 §17.2.1); whether it has left.
+    cdef bint send(self, bytes data, int64_t now) except -1
+    cdef bint pay(self, bytes data, int64_t now) except -1
+    cdef Py_ssize_t origin(self) noexcept          # bytes of the datagram that it comes from, about
+    cdef bint is_answer(self) noexcept
     cdef int start_timers(self, int resend, int end, int64_t now) except -1
     cdef void stop_timers(self) noexcept
     cdef int run_out(self, int event, int64_t now) except -1       # a timer did: by its Event
@@ -54,16 +70,11 @@ cdef class Transaction(Timed):
 cdef class ServerTransaction(Transaction):
     cdef readonly Message request        # dropped (None) when the transaction has shrunk to absorbing retransmissions
     cdef uint64_t key_high
-    cdef uint32_t room                   # bytes that its request may still cause towards who has proven nothing
-    cdef unsigned char left              # datagrams
-    cdef unsigned char unbounded         # whoever it answers is known otherwise
-    cdef unsigned char moved             # has gone to more than one address
-    cdef uint64_t first                  # then: Proven.hash_of the first one, which its tag is of
-    cdef bint within_budget(self, bytes response, int event, int64_t now) noexcept
+    cdef uint64_t first                  # once MOVED: Proven.hash_of the first address, which its tag is of
     cdef Link by_key
     cdef Link by_merge
     # Send a response on. `status` is its code; the bytes are kept for retransmission where the state machine wants it.
-    # 1 where it was sent, 0 where the state machine does not allow it.
+    # 1 where it was sent, 0 where the state machine or the budget does not allow it. One that no datagram holds becomes a 513.
     cpdef int respond(self, bytes response, int status, int64_t now) except -1
     # The last response was not committed and never left: forget it, and give this one instead.
     cpdef int retract(self, bytes response, int status, int64_t now) except -1
@@ -78,9 +89,6 @@ cdef class ServerTransaction(Transaction):
 cdef class ClientTransaction(Transaction):
     cdef Message parsed
     cdef bytes why                       # what a CANCEL that waits is to say
-    cdef readonly unsigned char provisional        # a 1xx has come
-    cdef unsigned char cancelling        # 1: wanted, 2: sent
-    cdef unsigned char moved             # has gone to more than one address
     # The request as sent, our Via on top; None once it has had its final response. Python sees it as `request`.
     cdef Message sent(self)
     # CANCEL it (RFC 3261 §9.1): at once if a provisional response has come, else when one comes. `why`: Reason lines of the
@@ -129,16 +137,36 @@ cdef class TransactionLayer:
     cdef Index by_merge
     cdef Key key                         # of the request at hand
     cdef bytes last_branch               # the last that was made
-    cdef uint32_t taken                  # its bytes
-    cdef bint relaying                   # a response is being handled: what leaves is caused by that
+    # What is being handled, a datagram or a timer, and who pays for what it causes.
+    cdef Message datagram                # None: a timer
+    cdef Py_ssize_t taken                # bytes of the datagram, or of that which the timer comes from
+    cdef int64_t now
+    cdef Credit credit                   # None: nobody has had to be paid for yet
+    cdef Credit own                      # for what the server does by itself
+    cdef list listeners                  # flows to ourselves
     cdef readonly Proven proven
-    cdef readonly int64_t withheld       # from who has proven nothing
+    cdef readonly int64_t withheld       # from who has proven nothing, or since no datagram holds it
     cdef list finished                   # server transactions to shrink
     cdef int64_t finished_since
     cdef readonly int64_t servers, clients                   # alive now
     cdef readonly int64_t retransmissions_received, retransmissions_sent, timeouts, stray_responses, merged
     cdef readonly int64_t transport_errors, unreachable
 
+    # What comes next comes of a datagram, of a timer of what a credit has paid for, of nothing but the server itself.
+    cdef int begin(self, Message datagram, int64_t now) except -1
+    cdef int resume(self, Credit credit, Py_ssize_t taken, int64_t now) except -1
+    cdef int rest(self) except -1
+    # What a timer of others does for a request is paid for by that request. True where there is to be `rest` after it.
+    cdef bint answer_for(self, ServerTransaction server, int64_t now) except -1
+    # The credit of what is being handled, made where there was none.
+    cdef Credit payer(self)
+    cdef Credit of_spiral(self)
+    # Whether so many bytes may be sent to a flow; `answer`: to the one whose request is handled.
+    cdef bint may_send(self, Py_ssize_t size, Flow flow, bint answer) except -1
+    # Send without a transaction, where the budget allows it; whether it has left.
+    cdef bint pass_on(self, bytes data, Flow flow, bint answer) except -1
+    cdef bint is_own(self, Flow flow) noexcept
+    cdef int prove(self, Flow flow, int64_t now) except -1
     # Not for REGISTER and OPTIONS to ourselves, which are answered statelessly. Responses go to `flow`.
     cdef int receive_request(self, Message request, Flow flow, int64_t now) except -1
     # True where it matched. A response that matches none is the caller's.

@@ -16,6 +16,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from ._branch cimport Locator, Slot, decode_branch, make_slots
+from ._credit cimport Credit, make_credit, make_unlimited
 from ._flow cimport Flow, Sink
 from ._index cimport Index, Link, index_add, index_close, index_first, index_next, index_open, index_remove
 from ._machines cimport (
@@ -48,8 +49,8 @@ from ._machines cimport (
 from ._matching cimport Key, identify, merge_hash, method_of, quoted_branch, same_legacy, tag_of
 from ._parser cimport Cursor, H_VIA, M_ACK, M_CANCEL, M_INVITE, Message, Span, Via, method_id, parse_message
 from ._wheel cimport Timed, Wheel
-from ._writer cimport make_ack, make_cancel, make_response
-from .proven cimport MOST_DATAGRAMS, MOST_TIMES, Proven, make_proven
+from ._writer cimport make_ack, make_cancel, make_response, warning_line
+from .proven cimport MOST_TIMES, Proven, make_proven
 
 from ._machines import STATES, durations
 from .errors import TransportError
@@ -60,6 +61,11 @@ UNREACHABLE = OUTCOME_UNREACHABLE
 cdef enum:
     ANY_BUT_CANCEL = 0xffffffff
     PATIENCE = 1000         # ms without `settle`
+    ANSWERS = 2             # to an INVITE that is forwarded: 100 and a final one
+
+cdef bytes NO_DATAGRAM = b"The answer is larger than any datagram"
+cdef bytes UNPROVEN = b"Retry-After: 5\r\n" + warning_line(
+    b"sipfast", b"The answer is too large for an address that has proven nothing: it has to answer a request first")
 
 
 # ---- counting, for tests: whatever is alive shows here
@@ -123,14 +129,46 @@ cdef class Transaction(Timed):
     def timed_out(self):
         return self.over != 0
 
-    cdef int send(self, bytes data, int64_t now) except -1:
+    # RFC 3261 §17.2.1 has a response sent up to ten times, and once more for each copy of the request, to whoever the request
+    # said to be from; §17.1.1.2 and §17.1.2.2 have a request sent as often to wherever a Contact said. A source is easily
+    # forged and a Contact made up, so to who has proven nothing one datagram causes MOST_DATAGRAMS, and MOST_TIMES its bytes,
+    # in all. Within that, and to all others, everything goes on as the RFC has it.
+    cdef bint send(self, bytes data, int64_t now) except -1:
+        if not self.pay(data, now):
+            self.layer.withheld += 1
+            return False
         try:
             self.layer.sink.send(data, self.flow)
         except TransportError:
             # Not at once: the caller may be the user, who does not have this transaction in hand yet.
             self.layer.transport_errors += 1
             self.layer.wheel.schedule(now, self, ON_ERROR)
-        return 0
+        return True
+
+    cdef bint pay(self, bytes data, int64_t now) except -1:
+        cdef TransactionLayer layer = self.layer
+        if PyBytes_GET_SIZE(data) > MOST_UDP and not self.flow.reliable():
+            return False
+        if layer.proven.has(self.flow, now):
+            if self.credit is None:
+                self.credit = layer.credit    # other branches may have to be paid for
+            return True
+        if self.credit is layer.own:
+            return True
+        if layer.credit is layer.own and (self.credit is not None or self.is_answer()):      # a timer of somebody else's
+            if self.credit is None:
+                self.credit = make_credit(self.origin(), 0)
+            return self.credit.spend(PyBytes_GET_SIZE(data), self.is_answer())
+        # What a phone answers is that phone's datagram, also where that is to be sent again.
+        if self.credit is None or self.state >= ACCEPTED:
+            self.credit = layer.payer()
+        return layer.is_own(self.flow) or layer.payer().spend(PyBytes_GET_SIZE(data), self.is_answer())
+
+    cdef Py_ssize_t origin(self) noexcept:
+        return PyBytes_GET_SIZE(self.data) if self.data is not None else 0
+
+    cdef bint is_answer(self) noexcept:
+        return False
 
     cdef int start_timers(self, int resend, int end, int64_t now) except -1:
         cdef TransactionLayer layer = self.layer
@@ -157,14 +195,17 @@ cdef class Transaction(Timed):
         self.interval = 0
 
     cpdef int expired(self, int kind, object payload, int64_t now) except -1:
+        cdef TransactionLayer layer
         if self.state == TERMINATED:
             return 0
         if kind == ON_RESEND:
             self.resend_timer = 0
         elif kind != ON_ERROR:
             self.end_timer = 0
+        layer = self.layer
+        layer.resume(self.credit, self.origin(), now)
         self.run_out(kind, now)
-        return 0
+        return layer.rest()
 
     cdef int run_out(self, int event, int64_t now) except -1:
         return 0
@@ -177,12 +218,31 @@ cdef class ServerTransaction(Transaction):
     cpdef int respond(self, bytes response, int status, int64_t now) except -1:
         if self.state == TERMINATED:
             return 0
+        if self.request is None or self.flow.reliable():
+            pass
+        elif PyBytes_GET_SIZE(response) > MOST_UDP:
+            status = 513                      # RFC 3261 §21.5.7
+            response = make_response(self.request, 513, self.flow, self.tag(), warning_line(b"sipfast", NO_DATAGRAM), None, b"")
+        elif (not self.invite and PyBytes_GET_SIZE(response) > MOST_TIMES * self.origin()
+                and not self.layer.proven.has(self.flow, now)):
+            status = 500                      # §21.5.1: it may have proven more when it asks again
+            response = make_response(self.request, 500, self.flow, self.tag(), UNPROVEN, None, b"")
         return 1 if self.happen(event_of(status), response, now) & SEND else 0
+
+    cdef Py_ssize_t origin(self) noexcept:
+        if self.request is not None:
+            return PyBytes_GET_SIZE(self.request.data)
+        return PyBytes_GET_SIZE(self.data) if self.data is not None else 0
+
+    cdef bint is_answer(self) noexcept:
+        return True
 
     cpdef int retract(self, bytes response, int status, int64_t now) except -1:
         if self.state == ACCEPTED or self.state == COMPLETED:
             self.stop_timers()
             self.state = PROCEEDING
+        if self.credit is not None and self.data is not None:
+            self.credit.give_back(PyBytes_GET_SIZE(self.data))
         return self.respond(response, status, now)
 
     cdef int run_out(self, int event, int64_t now) except -1:
@@ -209,19 +269,19 @@ cdef class ServerTransaction(Transaction):
         if step.actions & SEND:
             if not fresh:
                 response = self.data
-            if response is not None and not self.within_budget(response, event, now):
-                layer.withheld += 1
-            elif response is not None:
-                layer.retransmissions_sent += not fresh
+            if response is not None:
                 if layer.guide is not None and (self.invite or not fresh):
                     # While a phone rings, the caller's NAT may have forgotten where it is.
                     self.lead(layer.guide.follow(self.flow, response, self.slot, now))
                 if event == ON_2XX and self.invite and layer.guide is not None and not layer.proven.has(self.flow, now):
                     response = layer.guide.entrust(response, self.flow, now)
-                self.send(response, now)
+                if self.send(response, now):
+                    layer.retransmissions_sent += not fresh
+                else:
+                    step.actions &= ~SEND
         if step.resend or step.end:
             self.start_timers(step.resend, step.end, now)
-        if step.next == CONFIRMED and not self.legacy:
+        if step.next == CONFIRMED and not self.marks & LEGACY:
             self.data = None
         elif step.next == TERMINATED:
             if step.actions & FAIL:
@@ -229,22 +289,6 @@ cdef class ServerTransaction(Transaction):
                 layer.timeouts += 1
             self.terminate(now)
         return step.actions
-
-    # Whether a response may be sent. RFC 3261 §17.2.1 has it sent again to whoever the request said to be from, up to ten
-    # times and for each copy of the request; but a source is easily forged, so who has proven nothing gets what one datagram
-    # may cause, of the request's own budget or of its copy's. What a phone answers is that phone's datagram.
-    cdef bint within_budget(self, bytes response, int event, int64_t now) noexcept:
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(response)
-        if event == ON_REQUEST:
-            return size <= MOST_TIMES * <Py_ssize_t>self.layer.taken or self.unbounded or self.layer.proven.has(self.flow, now)
-        if event == ON_RESEND and not (self.left and size <= self.room):
-            return self.unbounded or self.layer.proven.has(self.flow, now)
-        if self.layer.relaying:
-            return True
-        if self.left:
-            self.left -= 1
-        self.room -= <uint32_t>min(size, <Py_ssize_t>self.room)
-        return True
 
     @property
     def to_tag(self):
@@ -254,13 +298,13 @@ cdef class ServerTransaction(Transaction):
     cdef bytes tag(self):
         # Of the address, too: who has seen the tag of a request of his own cannot acknowledge one that he has forged. It
         # stays when the address changes (RFC 3261 §12.1.1: a dialog has one).
-        cdef uint64_t address = self.first if self.moved else self.layer.proven.hash_of(self.flow)
+        cdef uint64_t address = self.first if self.marks & MOVED else self.layer.proven.hash_of(self.flow)
         return tag_of(&self.layer.secret, self.by_key.hash ^ address, self.key_high)
 
     cdef int lead(self, Flow flow) noexcept:
-        if not self.moved and not flow.same_peer(self.flow):
+        if not self.marks & MOVED and not flow.same_peer(self.flow):
             self.first = self.layer.proven.hash_of(self.flow)
-            self.moved = True
+            self.marks |= MOVED
         self.flow = flow
         return 0
 
@@ -272,7 +316,7 @@ cdef class ServerTransaction(Transaction):
     cdef int shrink(self) except -1:
         if self.state == TERMINATED or self.state < ACCEPTED:
             return 0
-        if not self.legacy:
+        if not self.marks & LEGACY:
             self.request = None               # §17.2.3: old peers are matched by the request itself
         if self.state == ACCEPTED:
             self.data = None                  # RFC 6026 §7.1: nothing is sent again
@@ -287,6 +331,7 @@ cdef class ServerTransaction(Transaction):
         self.handler = None
         self.request = None
         self.data = None
+        self.credit = None
         if layer.created is self:
             layer.created = None
         if layer.elsewhere is self:
@@ -307,6 +352,10 @@ cdef class ServerTransaction(Transaction):
 cdef class ClientTransaction(Transaction):
 
     @property
+    def provisional(self):
+        return self.marks & PROVISIONAL != 0
+
+    @property
     def request(self):
         """The request as sent; None once its final response has been dealt with."""
         return self.sent()
@@ -322,7 +371,9 @@ cdef class ClientTransaction(Transaction):
 
     cdef int begin(self, int64_t now) except -1:
         cdef Step step = self.machine.initial
-        self.send(self.data, now)
+        if not self.send(self.data, now):
+            # It is not there for whoever waits for it; not at once, as above.
+            self.layer.wheel.schedule(now, self, ON_ERROR)
         return self.start_timers(step.resend, step.end, now)
 
     cdef int happen(self, int event, Message response, int64_t now) except -1:
@@ -339,9 +390,9 @@ cdef class ClientTransaction(Transaction):
             self.data = make_ack(self.sent(), response)
         self.state = step.next
         if step.actions & (SEND | ACK):
-            layer.retransmissions_sent += step.actions & SEND != 0
             self.lead(now)
-            self.send(self.data, now)
+            if self.send(self.data, now):
+                layer.retransmissions_sent += step.actions & SEND != 0
         if step.resend or step.end:
             self.start_timers(step.resend, step.end, now)
         if step.next == TERMINATED:
@@ -356,7 +407,7 @@ cdef class ClientTransaction(Transaction):
                     raise
             return 0
         if event == ON_1XX:
-            self.provisional = True
+            self.marks |= PROVISIONAL
         if step.actions & TELL and handler is not None:
             try:
                 handler.on_response(self, response, now)
@@ -365,7 +416,7 @@ cdef class ClientTransaction(Transaction):
                 raise
         if event != ON_1XX and step.actions & TELL:
             self.shrink()
-        elif self.cancelling == 1 and self.state == PROCEEDING:
+        elif self.marks & CANCEL_WANTED and self.state == PROCEEDING:
             self.send_cancel(now)
         return 0
 
@@ -382,11 +433,11 @@ cdef class ClientTransaction(Transaction):
         return 0
 
     cpdef int cancel(self, int64_t now, bytes why=b"") except -1:
-        if not self.invite or self.cancelling:
+        if not self.invite or self.marks & (CANCEL_WANTED | CANCEL_SENT):
             return 0
         self.why = why
         if self.state == CALLING:
-            self.cancelling = 1               # §9.1: it waits for a provisional response
+            self.marks |= CANCEL_WANTED       # §9.1: it waits for a provisional response
         elif self.state == PROCEEDING:
             self.send_cancel(now)
         return 0
@@ -395,7 +446,8 @@ cdef class ClientTransaction(Transaction):
         cdef TransactionLayer layer = self.layer
         self.lead(now)
         cdef ClientTransaction cancel = layer.occupy(make_cancel(self.sent(), self.why), self.slot, self.flow, None)
-        self.cancelling = 2
+        self.marks ^= (self.marks & CANCEL_WANTED) | CANCEL_SENT
+        cancel.credit = self.credit
         self.end_timer = layer.wheel.schedule(now + 64 * layer.t1, self, ON_CANCELLED)
         return cancel.begin(now)
 
@@ -404,7 +456,7 @@ cdef class ClientTransaction(Transaction):
         if self.layer.guide is not None:
             flow = self.layer.guide.follow(self.flow, self.data, 0, now)
             if not flow.same_peer(self.flow):
-                self.moved = True
+                self.marks |= MOVED
             self.flow = flow
         return 0
 
@@ -427,6 +479,7 @@ cdef class ClientTransaction(Transaction):
         self.handler = None
         self.data = None
         self.parsed = None
+        self.credit = None
         return layer.vacate(self)
 
 
@@ -452,20 +505,102 @@ cdef class TransactionLayer:
         self.secret.high = <uint64_t>(secret >> 64 & 0xffffffffffffffff)
         self.slots = make_slots(self.secret, worker, wheel.now)
         self.proven = proven if proven is not None else make_proven(self.secret.low ^ self.secret.high)
+        self.own = self.credit = make_unlimited()
+        self.listeners = []
 
     def __dealloc__(self):
         index_close(&self.by_key)
         index_close(&self.by_merge)
 
+    # ---- who pays
+
+    cdef int begin(self, Message datagram, int64_t now) except -1:
+        self.created = self.elsewhere = None
+        self.datagram = datagram
+        self.taken = PyBytes_GET_SIZE(datagram.data)
+        self.now = now
+        self.credit = None
+        return 0
+
+    cdef int resume(self, Credit credit, Py_ssize_t taken, int64_t now) except -1:
+        self.created = self.elsewhere = None
+        self.datagram = None
+        self.taken = taken
+        self.now = now
+        self.credit = credit
+        return 0
+
+    cdef int rest(self) except -1:
+        self.datagram = None
+        self.credit = self.own
+        return 0
+
+    cdef bint answer_for(self, ServerTransaction server, int64_t now) except -1:
+        if self.credit is not self.own:
+            return False
+        self.resume(server.credit, server.origin(), now)
+        return True
+
+    cdef Credit payer(self):
+        cdef int kept = 0
+        if self.credit is None:
+            self.credit = self.of_spiral()
+        if self.credit is None:
+            if self.created is not None and not self.proven.has(self.created.flow, self.now):
+                kept = ANSWERS if self.created.invite else 1
+            self.credit = make_credit(self.taken, kept)
+        return self.credit
+
+    cdef Credit of_spiral(self):
+        # RFC 3261 §16.3 step 4: a request that has come back to us under our own Via is still the datagram that it comes from.
+        cdef Slot *slot
+        cdef ClientTransaction sent
+        if self.datagram is None or self.datagram.status or self.datagram.error:
+            return None
+        slot = self.slots.locate(self.datagram.p + self.datagram.via.branch.start,
+                                 self.datagram.via.branch.end - self.datagram.via.branch.start)
+        if slot == NULL or slot.transaction == NULL:
+            return None
+        sent = <ClientTransaction>slot.transaction
+        if sent.credit is None:
+            sent.credit = make_credit(self.taken, 0)
+        return sent.credit
+
+    cdef bint may_send(self, Py_ssize_t size, Flow flow, bint answer) except -1:
+        if size > MOST_UDP and not flow.reliable():
+            return False
+        return self.proven.has(flow, self.now) or self.is_own(flow) or self.payer().covers(size, answer)
+
+    cdef bint pass_on(self, bytes data, Flow flow, bint answer) except -1:
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+        if size > MOST_UDP and not flow.reliable() or not (
+                self.proven.has(flow, self.now) or self.is_own(flow) or self.payer().spend(size, answer)):
+            self.withheld += 1
+            return False
+        self.sink.send(data, flow)
+        return True
+
+    cdef bint is_own(self, Flow flow) noexcept:
+        cdef Flow each
+        for each in self.listeners:
+            if each.same_peer(flow):
+                return True
+        return False
+
+    cdef int prove(self, Flow flow, int64_t now) except -1:
+        # Whoever has sent this got what we sent there. That we did proves nothing about those behind.
+        if not self.is_own(flow):
+            self.proven.add(flow, now)
+        return 0
+
     # ---- requests
 
     cdef int receive_request(self, Message request, Flow flow, int64_t now) except -1:
         cdef ServerTransaction found
-        self.created = self.elsewhere = None
+        cdef Credit before
         if self.finished and now - self.finished_since >= PATIENCE:
             self.settle()
         identify(&self.secret, request, &self.key)
-        self.taken = <uint32_t>PyBytes_GET_SIZE(request.data)
         if request.method == M_ACK:
             return self.take_ack(request, now)
         found = self.find(request, method_of(request.p, request.method, request.method_name))
@@ -474,7 +609,11 @@ cdef class TransactionLayer:
                 # RFC 3261 §18.2.2: answers go to where the request comes from. Its sender's NAT has forgotten it meanwhile.
                 found.lead(flow)
                 self.elsewhere = found
+            before = found.credit
             found.happen(ON_REQUEST, None, now)
+            if before is not None:            # what this one has left goes to what the first has caused, which it stands for, too
+                before.renew(self.payer())
+                found.credit = before
             return VERDICT_ABSORBED
         if request.method == M_CANCEL:
             return self.take_cancel(request, flow, now)
@@ -516,7 +655,7 @@ cdef class TransactionLayer:
         cdef ServerTransaction transaction
         while link != NULL:
             transaction = <ServerTransaction>link.owner
-            if (transaction.key_high == self.key.high and transaction.legacy == self.key.legacy
+            if (transaction.key_high == self.key.high and (transaction.marks & LEGACY) == self.key.legacy
                     and (transaction.method == method
                          or (method == ANY_BUT_CANCEL and transaction.method != M_CANCEL))
                     and (not self.key.legacy or same_legacy(transaction.request, request, transaction.final()))):
@@ -535,10 +674,8 @@ cdef class TransactionLayer:
         if self.guide is not None:
             transaction.slot = self.guide.moves_made
         transaction.request = request
-        transaction.legacy = self.key.legacy
+        transaction.marks = LEGACY if self.key.legacy else 0
         transaction.key_high = self.key.high
-        transaction.left = MOST_DATAGRAMS
-        transaction.room = MOST_TIMES * self.taken
         transaction.by_key.hash = self.key.low
         index_add(&self.by_key, &transaction.by_key, <void *>transaction)
         Py_INCREF(transaction)
@@ -547,8 +684,9 @@ cdef class TransactionLayer:
 
     cdef int take_ack(self, Message ack, int64_t now) except -1:
         cdef ServerTransaction found = self.find(ack, M_INVITE)
-        if found is not None and found.state == COMPLETED and not found.moved and ack.text(ack.target.tag) == found.tag():
-            self.proven.add(found.flow, now)  # whoever has sent this got what we sent there, and nowhere else
+        if (found is not None and found.state == COMPLETED and not found.marks & MOVED
+                and ack.text(ack.target.tag) == found.tag()):
+            self.prove(found.flow, now)
         if found is None or found.happen(ON_ACK, None, now) & TELL:
             return VERDICT_UNMATCHED          # RFC 6026 §7.1: an ACK for a 2xx is the user's
         return VERDICT_ABSORBED
@@ -561,8 +699,8 @@ cdef class TransactionLayer:
         if target is None:
             return VERDICT_UNMATCHED
         own = self.add(cancel, flow)
-        if target.moved:                      # §9.2: its To tag is the INVITE's
-            own.moved = True
+        if target.marks & MOVED:                      # §9.2: its To tag is the INVITE's
+            own.marks |= MOVED
             own.first = target.first
         own.respond(make_response(cancel, 200, flow, own.tag(), b"", None, b""), 200, now)
         if target.invite and target.state == PROCEEDING and target.handler is not None:
@@ -589,14 +727,10 @@ cdef class TransactionLayer:
         if transaction is None or transaction.method != method_of(response.p, response.cseq.method, response.cseq.name):
             self.stray_responses += 1
             return False
-        # Whoever has sent this got what we sent there, and nowhere else. A CANCEL has the branch of its INVITE.
-        if not transaction.provisional and transaction.state < ACCEPTED and not transaction.moved and slot.cancel != owner:
-            self.proven.add(transaction.flow, now)
-        self.relaying = True
-        try:
-            transaction.happen(event_of(response.status), response, now)
-        finally:
-            self.relaying = False
+        # A secret that went to two addresses proves neither, and a CANCEL has the branch of its INVITE.
+        if not transaction.marks & (PROVISIONAL | MOVED) and transaction.state < ACCEPTED and slot.cancel != owner:
+            self.prove(transaction.flow, now)
+        transaction.happen(event_of(response.status), response, now)
         return True
 
     cdef bint undelivered(self, bytes data, Flow flow, int64_t now) except -1:
@@ -748,10 +882,12 @@ cdef class TransactionLayer:
     # ---- the face that Python sees
 
     def take_request(self, Message message not None, Flow flow not None, int64_t now):
+        self.begin(message, now)
         verdict = self.receive_request(message, flow, now)
         return verdict, self.created if verdict == VERDICT_NEW else None
 
     def take_response(self, Message message not None, Flow flow not None, int64_t now):
+        self.begin(message, now)
         return self.receive_response(message, flow, now)
 
     def take_undelivered(self, bytes data not None, Flow flow not None, int64_t now):

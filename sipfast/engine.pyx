@@ -50,6 +50,7 @@ from ._parser cimport (
 from ._refer cimport make_referrer
 from ._token cimport TOKEN_NONE
 from ._transaction cimport (
+    MOST_UDP,
     OUTCOME_UNREACHABLE,
     VERDICT_NEW,
     VERDICT_UNMATCHED,
@@ -103,6 +104,7 @@ cdef enum:
 
 cdef bytes ALLOW = b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, NOTIFY, REFER, MESSAGE, SUBSCRIBE, INFO, PRACK, UPDATE\r\n"
 cdef bytes SELF_ALLOW = b"Allow: ACK, CANCEL, NOTIFY, OPTIONS, REGISTER\r\n"        # at the server's own address
+cdef bytes UNPROVEN = b"The answer is too large for an address that has proven nothing: it has to answer a request first"
 cdef bytes CAPABILITIES = ALLOW + b"Accept: application/sdp, message/sipfrag\r\nSupported: path\r\n"
 
 
@@ -233,11 +235,12 @@ cdef class Engine(Receiver):
         self.transactions = TransactionLayer(config.timers, self.wheel, self.outbox, int.from_bytes(key, "big"),
                                              self.worker, self.proven)
         self.transactions.guide = self.outbound
+        self.transactions.listeners = flows_to(self.listeners)
         self.longest_call = longest_call = round(config.redial.max_talk * 1000)
         self.registrar = Registrar(config.registrar, self.location, self.secret, longest_call, self.proven)
         self.learning = Learning(config.registrar, self.location, longest_call, self.proven)
         self.probe = Probe(int.from_bytes(key, "big"), self.worker, self.sent_by, self.location, self.proven)
-        self.proxy = Proxy(self.transactions, self.wheel, self.outbox, self.sent_by, self.outbound, self.secret,
+        self.proxy = Proxy(self.transactions, self.wheel, self.sent_by, self.outbound, self.secret,
                            round(config.timers.c * 1000), self.upstreams,
                            Ringing(int.from_bytes(key[8:16], "big"), self.memory), make_calls(self))
         self.upstreams.start(self.transactions, self.wheel, self.sent_by, self.location.hosts, self.worker,
@@ -290,6 +293,7 @@ cdef class Engine(Receiver):
         self.current = self.remarked = None
         try:
             message = parse_message(data)
+            self.transactions.begin(message, now)
             if message.error:
                 return self.refuse(message, flow)
             if self.upstreams.members and message.status != 503:
@@ -369,6 +373,7 @@ cdef class Engine(Receiver):
 
     cdef int undelivered(self, Flow flow, bytes data, int64_t now) except -1:
         # RFC 3261 §18.4. Responses and ACKs are nobody's: nothing is done about those (§16.9).
+        self.transactions.rest()
         try:
             self.transactions.undelivered(data, flow, now)
         except Exception as error:
@@ -380,6 +385,7 @@ cdef class Engine(Receiver):
         if self.wheel is None:
             raise not_started()
         for tries in range(MOST_TRIES):       # what is left is due at the next call
+            self.transactions.rest()
             try:
                 self.wheel.advance(now)
                 break
@@ -400,6 +406,7 @@ cdef class Engine(Receiver):
         if self.wheel is None:
             raise not_started()
         self.snapshot_at = -1
+        self.transactions.rest()
         try:
             self.store.commit()
             self.promises.clear()
@@ -487,6 +494,7 @@ cdef class Engine(Receiver):
         if self.wheel is None:
             raise not_started()
         self.events.now = now
+        self.transactions.rest()
         self.store.hold_snapshot()            # what it tells of has been committed
         try:
             self.open(frame, now)
@@ -579,9 +587,9 @@ cdef class Engine(Receiver):
         self.stateless += 1
         if status >= 400:
             self.refused(request, flow, status, extra)
-        return self.outbox.send(
-            make_response(request, status, flow, stateless_tag(request, self.secret), extra, None, b""),
-            answer_flow(request, flow))
+        self.transactions.pass_on(make_response(request, status, flow, stateless_tag(request, self.secret), extra, None, b""),
+                                  answer_flow(request, flow), True)
+        return 0
 
     cdef int refuse(self, Message message, Flow flow) except -1:
         # A malformed message. Only a request with a readable Via can be answered; an ACK and a response never are.
@@ -692,6 +700,7 @@ cdef class Engine(Receiver):
         cdef bytes aor
         cdef bytes response
         cdef object extra
+        cdef Py_ssize_t place
         if request.target.uri.scheme not in (SCHEME_SIP, SCHEME_SIPS):
             return self.answer(request, flow, 400, b"")    # §10.2, RFC 4475 §3.3.4: an AOR is a SIP or SIPS URI
         if request.has(H_REQUIRE):
@@ -703,10 +712,13 @@ cdef class Engine(Receiver):
         aor = canonical_aor(request.p, &request.target.uri)
         response = self.registrar.register(request, flow, aor, now)
         self.stateless += 1
-        self.promises.append((len(self.outbox.data), request, flow, None))
-        self.outbox.send(response, answer_flow(request, flow))
+        if not self.transactions.may_send(PyBytes_GET_SIZE(response), answer_flow(request, flow), True):
+            response = self.too_large(request, flow, PyBytes_GET_SIZE(response))
+        place = len(self.outbox.data)
+        if self.transactions.pass_on(response, answer_flow(request, flow), True):
+            self.promises.append((place, request, flow, None))
         if self.registrar.unproven:
-            self.probe.ask(request, aor, PyBytes_GET_SIZE(response), now)
+            self.probe.ask(aor, self.transactions.payer(), now)
         if self.registrar.moves:
             self.moved(self.registrar.moves, now)
         if self.registrar.newly_bound:
@@ -717,6 +729,16 @@ cdef class Engine(Receiver):
         elif self.registrar.refused:
             self.refused(request, flow, self.registrar.refused, b"")
         return 0
+
+    cdef bytes too_large(self, Message request, Flow flow, Py_ssize_t size):
+        # A 200 with all Contacts (RFC 3261 §10.3 step 8) that cannot be sent there. What was asked for is done, and who is
+        # there can prove it meanwhile: §21.5.1 has it ask again a little later.
+        cdef bytes tag = stateless_tag(request, self.secret)
+        if size > MOST_UDP:
+            return make_response(request, 513, flow, tag, warning_line(
+                request.text(request.uri.host), b"The answer is larger than any datagram"), None, b"")
+        return make_response(request, 500, flow, tag, b"Retry-After: 5\r\n" + warning_line(
+            request.text(request.uri.host), UNPROVEN), None, b"")
 
     cdef int hop_by_hop(self, Message request, Flow flow, RoutePlan *plan, Uri *uri, bint in_dialog,
                         int64_t now) except -1:
@@ -966,8 +988,9 @@ cdef class Engine(Receiver):
         if offer is not None:
             reason, extra = offer
             # The caller is to learn of it: a phone that is registered by this flow is told until it acknowledges (§17.2.1).
-            server.unbounded = not self.transactions.proven.has(server.flow, now) and self.location.is_registered_by(
-                canonical_aor(request.p, &request.sender.uri), answer_flow(request, flow), now)
+            if not self.transactions.proven.has(server.flow, now) and self.location.is_registered_by(
+                    canonical_aor(request.p, &request.sender.uri), answer_flow(request, flow), now):
+                server.credit = self.transactions.own
         if server.respond(make_response(request, 480, flow, server.tag(), extra, reason, b""), 480, now) and offer is not None:
             self.promises.append((place, request, flow, server))
         return 0
@@ -1045,7 +1068,7 @@ cdef class Engine(Receiver):
             self.learning.learn(request, response, context.flow, aor, now)
             self.moved(self.learning.moves, now)
             if self.learning.unproven:
-                self.probe.ask(request, aor, PyBytes_GET_SIZE(response.data), now)
+                self.probe.ask(aor, self.transactions.payer(), now)
             if self.learning.newly_unbound:
                 self.gone(aor, "its phone has logged out")
             if context.first_flow is not None:
@@ -1217,6 +1240,15 @@ def upstream_addresses(config, hosts):
             host, _ = parse_upstream(uri)
             found += [address for address in hosts.get(host, [host]) if is_ip(address)]
     return found
+
+
+def flows_to(listeners):
+    """The flows that lead to ourselves."""
+    places = {(listener.host, listener.port) for listener in listeners}
+    for listener in listeners:
+        _, _, host, port, _ = uri_parts(b"sip:" + bytes(listener.sent_by))
+        places.add((host.decode(), port if port > 0 else 5060))
+    return [Flow(host, port) for host, port in places if is_ip(host) and host not in ("0.0.0.0", "::")]
 
 
 def make_router(config, listeners, domains, Location location, tokens, hosts):

@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from ._branch cimport Secret
+from ._credit cimport Credit
 from ._flow cimport Flow, Sink
 from ._parser cimport Message
 from .location cimport Location
@@ -17,9 +18,9 @@ cdef class Probe:
     cdef list waiting                    # (request, Flow) that leave at the next commit
     cdef uint64_t made
     cdef readonly long sent, answered
-    # Ask the phones that this REGISTER has bound just now, over the ways of their bindings. `answer`: bytes of the response
-    # that its sender gets; what it causes is no more than its budget together with that. The store has the bindings already.
-    cdef int ask(self, Message register, bytes aor, Py_ssize_t answer, int64_t now) except -1
+    # Ask the phones that a REGISTER has bound just now, over the ways of their bindings. `credit`: that REGISTER's. The store
+    # has the bindings already.
+    cdef int ask(self, bytes aor, Credit credit, int64_t now) except -1
     # Hand over what waits; or forget it, where the bindings were not made.
     cdef int leave(self, Sink sink) except -1
     cdef int drop(self) except -1

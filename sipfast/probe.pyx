@@ -21,10 +21,11 @@ from ._branch cimport (
     BRANCH_SIZE, NO_TRANSACTION, Hash, Locator, decode_branch, encode_branch, end_hash64, mix_bytes, mix_number, read_hex,
     start_hash, write_hex,
 )
+from ._credit cimport Credit
 from ._flow cimport TRANSPORT_UDP, Flow, Sink, make_flow
 from ._parser cimport Message, as_request_uri
 from .location cimport Location
-from .proven cimport MOST_DATAGRAMS, MOST_TIMES, Proven
+from .proven cimport Proven
 
 cdef enum:
     PURPOSE_PROBE = 0x70726f62
@@ -51,9 +52,7 @@ cdef class Probe:
         self.proven = proven
         self.waiting = []
 
-    cdef int ask(self, Message register, bytes aor, Py_ssize_t answer, int64_t now) except -1:
-        cdef Py_ssize_t room = MOST_TIMES * PyBytes_GET_SIZE(register.data) - answer
-        cdef int left = MOST_DATAGRAMS - 1
+    cdef int ask(self, bytes aor, Credit credit, int64_t now) except -1:
         cdef bytes request
         cdef Flow flow
         for binding in self.location.lookup(aor, now):
@@ -61,10 +60,8 @@ cdef class Probe:
             if flow is None or not self.proven.ask(flow, now):
                 continue
             request = self.options(binding, flow, aor, now)
-            room -= PyBytes_GET_SIZE(request)
-            if not left or room < 0:
+            if not credit.spend(PyBytes_GET_SIZE(request), False):
                 break
-            left -= 1
             self.sent += 1
             self.waiting.append((request, flow))
         return 0

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from ._flow cimport Flow, Sink, Target
+from ._flow cimport Flow, Target
 from ._parser cimport Message, Via
 from ._transaction cimport ClientTransaction, Handler, ServerTransaction, TransactionLayer
 from ._wheel cimport Timed, Wheel
@@ -89,7 +89,6 @@ cdef class CallObserver:
 cdef class Proxy(Timed):
     cdef TransactionLayer transactions
     cdef Wheel wheel
-    cdef Sink sink
     cdef Edits edits
     cdef list vias                       # what names each listener: `Via: ... branch=` without its value
     cdef Outbound outbound

@@ -12,7 +12,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from ._branch cimport fold_bytes, fold_number, hex16
-from ._flow cimport Flow, Sink, Target, make_target
+from ._flow cimport Flow, Target, make_target
 from ._parser cimport (
     Cursor,
     H_MAX_BREADTH,
@@ -27,13 +27,12 @@ from ._parser cimport (
     M_REFER,
     M_REGISTER,
     M_SUBSCRIBE,
-    MAX_SIZE,
     Message,
     Span,
     Via,
     as_request_uri,
 )
-from ._transaction cimport OUTCOME_UNREACHABLE, ClientTransaction, ServerTransaction, TransactionLayer
+from ._transaction cimport MOST_UDP, OUTCOME_UNREACHABLE, PROVISIONAL, ClientTransaction, ServerTransaction, TransactionLayer
 from ._wheel cimport Timed, Wheel
 from ._writer cimport (
     ALL_VALUES, Edits, drop_top_via, keep_values, make_ack_alone, make_response, note_received, put,
@@ -262,7 +261,7 @@ cdef class ResponseContext(Waiter):
         branch.done = True
         if status == OUTCOME_UNREACHABLE and self.cancelled:
             self.consider(None, 487)          # §9.1: it rings no more, which is what the caller wants
-        elif branch.transaction.provisional or not self.goes_on(now):
+        elif branch.transaction.marks & PROVISIONAL or not self.goes_on(now):
             if status == OUTCOME_UNREACHABLE:
                 self.lose(branch)             # §16.9
             else:
@@ -487,11 +486,10 @@ cdef class CallObserver:
 cdef class Proxy(Timed):
     """Forwards requests and gathers their responses, and tells its observer."""
 
-    def __init__(self, TransactionLayer transactions, Wheel wheel, Sink sink, list sent_by, Outbound outbound, uint64_t secret,
+    def __init__(self, TransactionLayer transactions, Wheel wheel, list sent_by, Outbound outbound, uint64_t secret,
                  int64_t timer_c, Upstreams upstreams, Ringing ringing, CallObserver observer not None):
         self.transactions = transactions
         self.wheel = wheel
-        self.sink = sink
         self.edits = Edits.__new__(Edits)
         self.vias = [b"Via: SIP/2.0/UDP " + ours + b";branch=" for ours in sent_by]
         self.outbound = outbound
@@ -526,7 +524,7 @@ cdef class Proxy(Timed):
             raise
 
     cdef int ring_no_longer(self, Branch branch, int64_t now) except -1:
-        if branch.transaction.provisional and not branch.known:    # §16.8
+        if branch.transaction.marks & PROVISIONAL and not branch.known:    # §16.8
             branch.transaction.cancel(now)
             return 0
         branch.done = True
@@ -668,15 +666,19 @@ cdef class Proxy(Timed):
         cdef bint reachable = False
         cdef int64_t breadth = self.breadth_of(request)
         cdef int count = <int>len(targets), place = 0
+        cdef bint resumed
         if count > breadth:                   # RFC 5393 §5.3.3: nothing waits here for its turn, so it cannot be forked
             context.consider(None, 440)
             return False
+        resumed = self.transactions.answer_for(context.server, now)
         while last is not None and last.next is not None:
             last = last.next
         branch = last
         for target in targets:
             last = self.add_branch(context, last)
         branch = context.first if branch is None else branch.next
+        if count > 1:
+            self.transactions.payer()         # one for all of them
         for target in targets:
             branch.by_token = target.by_token
             if target.flow is not None:
@@ -693,7 +695,7 @@ cdef class Proxy(Timed):
                 data = self.rewrite(request, context.flow, target, mark, plan,
                                     breadth // count + (place < breadth % count), extra)
                 place += 1
-                if PyBytes_GET_SIZE(data) > MAX_SIZE:
+                if PyBytes_GET_SIZE(data) > MOST_UDP:      # §21.5.7
                     self.transactions.release_branch(mark)
                     branch.done = True
                     context.consider(None, 513)
@@ -709,6 +711,8 @@ cdef class Proxy(Timed):
                     branch.timer_c = self.wheel.schedule(now + self.timer_c, self, TIMER_C, branch)
                     self.take_down(context, branch, mark, now)
             branch = branch.next
+        if resumed:
+            self.transactions.rest()
         return reachable
 
     cdef Branch add_branch(self, ResponseContext context, Branch last):
@@ -728,8 +732,7 @@ cdef class Proxy(Timed):
         if target.flow is None:
             return 0
         self.forwarded += 1
-        return self.sink.send(self.rewrite(ack, flow, target, branch, plan, UNTOUCHED, b""),
-                              target.flow)
+        return self.transactions.pass_on(self.rewrite(ack, flow, target, branch, plan, UNTOUCHED, b""), target.flow, False)
 
     # ---- INVITEs of before a restart
 
@@ -747,7 +750,7 @@ cdef class Proxy(Timed):
 
     cdef int forward_former(self, Message request, Flow flow, Target target, RoutePlan *plan, bytes branch) except -1:
         self.forwarded += 1
-        return self.sink.send(self.rewrite(request, flow, target, branch, plan, UNTOUCHED, b""), target.flow)
+        return self.transactions.pass_on(self.rewrite(request, flow, target, branch, plan, UNTOUCHED, b""), target.flow, False)
 
     cdef int cancel_former(self, ResponseContext context, Message cancel, int64_t now) except -1:
         # The caller's INVITE came again, so its CANCEL finds that one, and the phone rings for the one before.
@@ -768,7 +771,7 @@ cdef class Proxy(Timed):
         cdef ResponseContext context = self.known.get(key)
         cdef list branches
         if context is not None and response.status >= 300:
-            self.sink.send(make_ack_alone(response), way)
+            self.transactions.pass_on(make_ack_alone(response), way, False)
         if context is not None and context.server is not None:
             return context.take_stray(response, now)
         # §16.11: as a proxy without state. The caller acknowledges what comes, and that goes the way of the INVITE. Of
@@ -780,7 +783,7 @@ cdef class Proxy(Timed):
         return self.pass_back(response, back)
 
     cdef int pass_back(self, Message response, Flow back) except -1:
-        return self.sink.send(self.upward(response), back)
+        return self.transactions.pass_on(self.upward(response), back, True)
 
 
 cdef inline uint64_t fold_span(uint64_t h, const unsigned char *p, Span span) noexcept:

@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from ._answers cimport Answers
+from ._credit cimport Credit
 from ._flow cimport Flow
 from ._parser cimport Message
 from ._records cimport Entry, StoredWatch
@@ -56,6 +57,7 @@ cdef class Redial(Watchlist):
     cdef dict _refers                    # Call-ID of a REFER whose NOTIFYs are known -> pair
     cdef public dict _talks              # Call-ID -> callee
     cdef dict _pauses                    # callee -> GUARD or RETRY timer
+    cdef dict _credits                   # callee -> Credit of the REGISTER that brought it back, for REFERs to the unproven
     cdef list _claimed                   # recalls whose REFERs are to be sent after the commit
     cdef public set _armed               # armed or renewed, and promised by an answer that has not left
     cdef public dict _counts
@@ -69,6 +71,9 @@ cdef class Redial(Watchlist):
     cdef _call_off(self, tuple pair, int64_t now)
     cpdef callee_bound(self, bytes callee, int64_t now)
     cpdef _bound(self, bytes callee, int64_t now)
+    cdef Credit _credit(self, bytes callee)
+    cdef object _caller_at(self, StoredWatch watch, Entry *device, int64_t now)
+    cdef bint _is_held_back(self, StoredWatch watch, tuple pair, int64_t now) except *
     cpdef call_started(self, bytes caller, bytes callee, Message request, int64_t now)
     cpdef _calls(self, StoredWatch watch)
     cpdef bint is_recalling(self, bytes caller, bytes callee) except *

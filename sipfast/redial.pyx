@@ -28,6 +28,7 @@ from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
 
 from ._answers cimport Answers
+from ._credit cimport Credit, make_credit
 from ._flow cimport MOST_PACKED, Flow
 from ._parser cimport Message, Span, canonical_aor
 from ._records cimport (
@@ -60,6 +61,8 @@ RESUME_EVERY = 1  # ms between the recalls taken up again at a start, and betwee
 NO_TAGS = (b"", b"")
 MOST_RESULT = 80  # characters of a last result
 cdef int64_t NEVER = 0x7FFFFFFFFFFFFFFF  # ms
+NOMINAL = 400  # bytes of a REGISTER, about
+cdef str UNPROVEN = "caller's address has proven nothing"
 
 # As stored: pieces point into these.
 cdef bytes armed = ARMED.encode(), recalling = RECALLING.encode(), calling = CALLING.encode()
@@ -155,6 +158,7 @@ cdef class Redial(Watchlist):
         self._refers = {}
         self._talks = {}
         self._pauses = {}
+        self._credits = {}
         self._claimed = []
         self._armed = set()
         self._counts = dict.fromkeys(
@@ -409,10 +413,18 @@ cdef class Redial(Watchlist):
                 watches[i] = self._changed(&entry, (callee, bytes_of(watch.at.caller)))
         if not watches:
             return
+        self._credits[callee] = self._referrer.payer()
         if self._guard:
             self._pause(callee, now + self._guard, GUARD, now)
         elif not (self._serial and callee in self._taken) and self._location.is_bound(callee, now):
             self._claim_due(callee, watches, now)
+
+    cdef Credit _credit(self, bytes callee):
+        """What may still be sent to callers who have proven nothing: one REGISTER of a callee brings about many REFERs."""
+        credit = self._credits.get(callee)
+        if credit is None:                    # it came back before a restart
+            credit = self._credits[callee] = make_credit(NOMINAL, 0)
+        return credit
 
     cpdef call_started(self, bytes caller, bytes callee, Message request, int64_t now):
         """An INVITE from caller to callee is being proxied."""
@@ -605,6 +617,8 @@ cdef class Redial(Watchlist):
                 due = watch.at.not_before
                 if pair in self._lost:  # not as it is stored: nothing that could be claimed
                     due = max(due, now + 2 * REWRITE_AFTER)
+                if due <= now and self._is_held_back(watch, pair, now):
+                    due = now + self._retry
                 if due > now:
                     later = min(later, due) if later else due
                 elif self._claim(watch, pair, now) and self._serial:
@@ -614,6 +628,26 @@ cdef class Redial(Watchlist):
             raise
         if later:
             self._pause(callee, later, RETRY, now)
+
+    cdef bint _is_held_back(self, StoredWatch watch, tuple pair, int64_t now) except *:
+        """Whether its caller has proven nothing, and the callee's credit is spent. That is noted in the watch, once."""
+        cdef Credit credit = self._credit(pair[0])
+        cdef WatchEntry entry
+        cdef Entry device
+        cdef Flow flow
+        cdef object kept
+        cdef bytes result = UNPROVEN.encode()
+        if credit.left or credit.unlimited:
+            return False
+        kept = self._caller_at(watch, &device, now)
+        flow = self._location.flow_by(device.contact, device.path, device.flow)
+        if flow is None or self._referrer.may_refer(flow, credit, now):
+            return False
+        if not same_piece(watch.at.last_result, result):
+            entry = watch.at
+            entry.last_result = piece_in(result)
+            self._changed(&entry, pair)
+        return True
 
     cdef bint _claim(self, StoredWatch watch, tuple pair, int64_t now) except *:
         cdef bytes call_id = self._new_call_id(), tag = self._referrer.new_tag()
@@ -648,21 +682,28 @@ cdef class Redial(Watchlist):
         self._late(recall, now + self._recall_timeout)
         return recall
 
+    cdef object _caller_at(self, StoredWatch watch, Entry *device, int64_t now):
+        """Where the caller's phone is: its device, else where the INVITE came from. The entry points into what is returned."""
+        kept = self._device(bytes_of(watch.at.caller), bytes_of(watch.at.contact), bytes_of(watch.at.instance),
+                            watch.at.armed_at, device, now)
+        if kept is None:
+            device.contact, device.path, device.flow = watch.at.contact, watch.at.path, watch.at.flow
+        return kept
+
     cdef _refer(self, Recall recall, StoredWatch watch, int64_t now):
         """Send the REFER (RFC 3515 §2.4.1): out of any dialog, to the device that placed the call."""
         cdef Entry device
-        cdef Flow flow
-        kept = self._device(bytes_of(watch.at.caller), bytes_of(watch.at.contact), bytes_of(watch.at.instance),
-                            watch.at.armed_at, &device, now)
-        if kept is None:                      # then it is where the INVITE came from
-            device.contact, device.path, device.flow = watch.at.contact, watch.at.path, watch.at.flow
-        flow = self._location.flow_by(device.contact, device.path, device.flow)
+        cdef object kept = self._caller_at(watch, &device, now)
+        cdef Flow flow = self._location.flow_by(device.contact, device.path, device.flow)
         if flow is None:
             self._come_to_nothing(recall, "caller's address cannot be resolved", now)
             return
         self._late(recall, now + self._refer_timeout)
         recall.attempt = watch.at.attempts
-        recall.refer = self._referrer.refer(watch, bytes_of(device.contact), bytes_of(device.path), flow, recall, now)
+        recall.refer = self._referrer.refer(watch, bytes_of(device.contact), bytes_of(device.path), flow, recall,
+                                            self._credit(recall.pair[0]), now)
+        if recall.refer is None:
+            self._come_to_nothing(recall, UNPROVEN, now)
 
     cdef _recalled(self, Recall recall, str answer):
         """The caller's phone has answered the REFER, or has not."""
@@ -833,6 +874,11 @@ cdef class Redial(Watchlist):
         self._pauses[callee] = self._wheel.schedule(min(max(when, now), self._wheel.now + LONGEST), self, kind, callee)
 
     # ---- what is held in memory
+
+    cpdef _untime(self, tuple pair):
+        Watchlist._untime(self, pair)
+        if self._credits and not self._waiting.count_of_callee(pair[0]):
+            self._credits.pop(pair[0], None)
 
     cpdef bytes _new_call_id(self):
         """A Call-ID for a REFER."""

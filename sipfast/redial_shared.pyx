@@ -17,6 +17,7 @@ others tell it of the calls that they are proxying for its recalls, and take up 
 from libc.stdint cimport int64_t, uint32_t
 
 from ._answers cimport Recent
+from ._credit cimport Credit, credit_of
 from ._flow cimport Flow
 from ._parser cimport Message
 from ._records cimport StoredWatch
@@ -232,12 +233,18 @@ cdef class SharedRedial(Redial):
 
     cpdef callee_bound(self, bytes callee, int64_t now):
         """See Redial."""
+        cdef Credit credit
         if not self._enabled:
             return
         if self._is_mine(callee):
             self._bound(callee, now)
         elif self._store.count_by_callee(callee):
-            self._tell(BOUND, (callee, b""))
+            credit = self._referrer.payer()   # half of it goes along
+            left, room = credit.left // 2, credit.room // 2
+            if not credit.unlimited:
+                credit.left -= left
+                credit.room -= room
+            self._notices.append((self._owner(callee), Notice(BOUND, self._worker, callee, b"", b"", left, room)))
 
     cpdef call_started(self, bytes caller, bytes callee, Message request, int64_t now):
         """See Redial. The claim was committed before the REFER left, so the store knows of every recall."""
@@ -401,6 +408,7 @@ cdef class SharedRedial(Redial):
         elif kind == BOUND:
             self._store.for_update()
             self._bound(notice.callee, now)
+            self._credits[notice.callee] = credit_of(notice.status, notice.since)
         elif kind == STARTED:
             self._started_elsewhere(pair, notice)
         elif kind == FAILED:

@@ -45,7 +45,8 @@ ARROWS: dict[str, set[str]] = {
     "_matching": {"_branch", "_parser"},
     # Who has proven what: asked by the transactions on their way out.
     "proven": {"_branch", "_flow", "peers"},
-    "_transaction": {"proven", "_branch", "_flow", "_index", "_machines", "_matching", "_parser", "_wheel", "_writer"},
+    "_credit": {"proven"},
+    "_transaction": {"proven", "_branch", "_credit", "_flow", "_index", "_machines", "_matching", "_parser", "_wheel", "_writer"},
     "store": STORES,
     "store.protocol": set(),
     "store.sweep": set(),
@@ -76,17 +77,17 @@ ARROWS: dict[str, set[str]] = {
     "registrar": CORE | STORE | {"_contacts", "_records", "location", "proven"},
     "learning": CORE | STORE | {"_contacts", "location", "proven"},
     # Asks who has proven nothing.
-    "probe": {"_branch", "_flow", "_parser", "location", "proven"},
+    "probe": {"_branch", "_credit", "_flow", "_parser", "location", "proven"},
     "ringing": {"_branch", "_flow", "_parser"},
     "proxy": CORE | {"_branch", "outbound", "ringing", "router", "upstream"},
-    "redial": CORE | STORE | {"_answers", "_records", "_refer", "_watchlist", "events", "location"},
+    "redial": CORE | STORE | {"_credit", "_answers", "_records", "_refer", "_watchlist", "events", "location"},
     # What redial is made of, besides; nobody else knows it, but that the engine gives it transactions to send by.
     "_watchlist": STORE | {"_records", "_waiting", "_wheel", "events"},
     "_waiting": {"_wheel"},
     "_answers": {"_wheel"},
-    "_refer": CORE | {"_branch", "_records"},
+    "_refer": CORE | {"_credit", "_branch", "_records"},
     # The same by several workers: it adds who owns what, and changes nothing of what redial does.
-    "redial_shared": CORE | STORE | {"_answers", "_records", "_refer", "events", "location", "redial"},
+    "redial_shared": CORE | STORE | {"_credit", "_answers", "_records", "_refer", "events", "location", "redial"},
     "engine": CORE
     | STORE
     | {"_refer", "_token", "destination", "events", "learning", "location", "mid_registrar", "outbound", "peers", "upstream"}
