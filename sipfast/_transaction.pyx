@@ -552,19 +552,29 @@ cdef class TransactionLayer:
         return self.credit
 
     cdef Credit of_spiral(self):
-        # RFC 3261 §16.3 step 4: a request that has come back to us under our own Via is still the datagram that it comes from.
+        # A request that has come back to us with a Via of ours, at once or by an upstream, is still the datagram that it comes
+        # from. What we do by ourselves pays for nobody.
+        cdef Message request = self.datagram
+        cdef Cursor cursor
+        cdef Span value
+        cdef Via via
         cdef Slot *slot
         cdef ClientTransaction sent
-        if self.datagram is None or self.datagram.status or self.datagram.error:
+        if request is None or request.status or request.error:
             return None
-        slot = self.slots.locate(self.datagram.p + self.datagram.via.branch.start,
-                                 self.datagram.via.branch.end - self.datagram.via.branch.start)
-        if slot == NULL or slot.transaction == NULL:
-            return None
-        sent = <ClientTransaction>slot.transaction
-        if sent.credit is None:
-            sent.credit = make_credit(self.taken, 0)
-        return sent.credit
+        request.cursor(H_VIA, &cursor)
+        while request.next_value(&cursor, &value):
+            if request.parse_via(value, &via) != 1:
+                continue
+            slot = self.slots.locate(request.p + via.branch.start, via.branch.end - via.branch.start)
+            if slot == NULL or slot.transaction == NULL:
+                continue
+            sent = <ClientTransaction>slot.transaction
+            if sent.credit is None:
+                sent.credit = make_credit(self.taken, 0)
+            if sent.credit is not self.own:
+                return sent.credit
+        return None
 
     cdef bint may_send(self, Py_ssize_t size, Flow flow, bint answer) except -1:
         if size > MOST_UDP and not flow.reliable():

@@ -677,8 +677,8 @@ cdef class Proxy(Timed):
         for target in targets:
             last = self.add_branch(context, last)
         branch = context.first if branch is None else branch.next
-        if count > 1:
-            self.transactions.payer()         # one for all of them
+        if count > 1 or not self.transactions.proven.has(context.server.flow, now):
+            self.transactions.payer()         # one for all of them, and for who it comes back from
         for target in targets:
             branch.by_token = target.by_token
             if target.flow is not None:
