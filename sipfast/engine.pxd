@@ -33,7 +33,7 @@ cdef class Engine(Receiver):
     cdef bint registrations              # are told, too
     cdef readonly Wheel wheel
     cdef readonly Location location
-    cdef readonly TransactionLayer transactions
+    cdef TransactionLayer transactions
     cdef Registrar registrar
     cdef Learning learning
     cdef Proxy proxy

@@ -587,8 +587,10 @@ cdef class Engine(Receiver):
         self.stateless += 1
         if status >= 400:
             self.refused(request, flow, status, extra)
-        self.transactions.pass_on(make_response(request, status, flow, stateless_tag(request, self.secret), extra, None, b""),
-                                  answer_flow(request, flow), True)
+        cdef bytes response = make_response(request, status, flow, stateless_tag(request, self.secret), extra, None, b"")
+        if PyBytes_GET_SIZE(response) > MOST_UDP:
+            response = self.too_large(request, flow, PyBytes_GET_SIZE(response))
+        self.transactions.pass_on(response, answer_flow(request, flow), True)
         return 0
 
     cdef int refuse(self, Message message, Flow flow) except -1:
@@ -731,10 +733,10 @@ cdef class Engine(Receiver):
         return 0
 
     cdef bytes too_large(self, Message request, Flow flow, Py_ssize_t size):
-        # A 200 with all Contacts (RFC 3261 §10.3 step 8) that cannot be sent there. What was asked for is done, and who is
-        # there can prove it meanwhile: §21.5.1 has it ask again a little later.
+        # What is said in place of an answer that cannot be sent there, such as a 200 with all Contacts (RFC 3261 §10.3 step 8).
+        # What was asked for is done, and who is there can prove it meanwhile: §21.5.1 has it ask again a little later.
         cdef bytes tag = stateless_tag(request, self.secret)
-        if size > MOST_UDP:
+        if size > MOST_UDP:                   # §21.5.7
             return make_response(request, 513, flow, tag, warning_line(
                 request.text(request.uri.host), b"The answer is larger than any datagram"), None, b"")
         return make_response(request, 500, flow, tag, b"Retry-After: 5\r\n" + warning_line(

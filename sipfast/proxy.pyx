@@ -711,6 +711,8 @@ cdef class Proxy(Timed):
                     branch.timer_c = self.wheel.schedule(now + self.timer_c, self, TIMER_C, branch)
                     self.take_down(context, branch, mark, now)
             branch = branch.next
+        if context.server.credit is None:     # which a copy of the request renews
+            context.server.credit = self.transactions.credit
         if resumed:
             self.transactions.rest()
         return reachable

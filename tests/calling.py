@@ -30,7 +30,6 @@ def forked(count: int, config: Config | None = None) -> tuple[Scene, Speaker, li
     scene.run()
     for phone in phones:
         phone.take("REGISTER", 200)
-    scene.prove(*phones)
     return scene, alice, phones
 
 

@@ -11,8 +11,6 @@ from network import Line, Network, Server
 from phone import Phone
 from sipwire import Address, Headers, Sip, literal, request
 
-from sipfast._flow import Flow
-
 SERVER: Address = ("10.0.0.1", 5060)
 DOMAIN = "example.com"
 HOME: Address = ("192.168.1.10", 5060)  # of every phone that is alone behind a NAT
@@ -61,11 +59,6 @@ class Scene:
 
     def peer(self, name: str, address: Address | None = None) -> Speaker:
         return self.network.add(Speaker(name, address or self.place()))
-
-    def prove(self, *peers: Peer) -> None:
-        """They have answered a request before: what is sent to them has no bounds but those of RFC 3261."""
-        for peer in peers:
-            self.server.engine.transactions.proven.prove(Flow(*peer.address), self.now)
 
     def home(self, **kind: Any) -> Nat:
         """A NAT that nobody is behind yet."""
