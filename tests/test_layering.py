@@ -46,7 +46,8 @@ ARROWS: dict[str, set[str]] = {
     # Who has proven what: asked by the transactions on their way out.
     "proven": {"_branch", "_flow", "peers"},
     "_credit": {"proven"},
-    "_transaction": {"proven", "_branch", "_credit", "_flow", "_index", "_machines", "_matching", "_parser", "_wheel", "_writer"},
+    "_transaction": {"_branch", "_credit", "_flow", "_index", "_machines", "_matching", "_parser", "_wheel", "_writer"}
+    | {"proven"},
     "store": STORES,
     "store.protocol": set(),
     "store.sweep": set(),
