@@ -730,6 +730,8 @@ cdef class Engine(Receiver):
             self.gone(aor, "its phone has logged out")
         elif self.registrar.refused:
             self.refused(request, flow, self.registrar.refused, b"")
+        else:
+            self.redial.refreshed(aor)
         return 0
 
     cdef bytes too_large(self, Message request, Flow flow, Py_ssize_t size):
@@ -1078,6 +1080,8 @@ cdef class Engine(Receiver):
             if self.learning.newly_bound:
                 self.registered(aor, context.flow, now)
                 self.redial.callee_bound(aor, now)
+            else:
+                self.redial.refreshed(aor)
         except Exception as error:
             self.stumble("learning-failed", error, now)
         return response

@@ -72,6 +72,8 @@ cdef class Redial(Watchlist):
     cpdef callee_bound(self, bytes callee, int64_t now)
     cpdef _bound(self, bytes callee, int64_t now)
     cdef Credit _credit(self, bytes callee)
+    # A callee has registered again.
+    cdef int refreshed(self, bytes callee) except -1
     cdef object _caller_at(self, StoredWatch watch, Entry *device, int64_t now)
     cdef bint _is_held_back(self, StoredWatch watch, tuple pair, int64_t now) except *
     cpdef call_started(self, bytes caller, bytes callee, Message request, int64_t now)

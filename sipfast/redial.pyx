@@ -419,6 +419,11 @@ cdef class Redial(Watchlist):
         elif not (self._serial and callee in self._taken) and self._location.is_bound(callee, now):
             self._claim_due(callee, watches, now)
 
+    cdef int refreshed(self, bytes callee) except -1:
+        if self._credits and callee in self._credits:
+            self._credits[callee] = self._referrer.payer()
+        return 0
+
     cdef Credit _credit(self, bytes callee):
         """What may still be sent to callers who have proven nothing: one REGISTER of a callee brings about many REFERs."""
         credit = self._credits.get(callee)
