@@ -1150,10 +1150,9 @@ cdef class Engine(Receiver):
         if 200 <= response.status < 300 and self.router.is_served(response.p, &response.target.uri):
             caller = canonical_aor(response.p, &response.sender.uri)
             callee = canonical_aor(response.p, &response.target.uri)
-            # Where the caller has sent its INVITE again meanwhile, it was told 482 (§8.2.2.2) and listens no more: that
-            # recall has failed, and an answer to its first INVITE does not end the watch.
-            if self.redial.is_recalling(caller, callee):
-                self.call_answered(caller, callee, response.text(response.call_id), now)
+            # The ACK tells whether the caller heard of it: one that has sent its INVITE again meanwhile was told 482
+            # (§8.2.2.2) and listens no more.
+            self.call_answered(caller, callee, response.text(response.call_id), now)
         return self.proxy.forward_stray(response, &via, way, back, now)
 
     cdef Flow via_flow(self, Message response, Via *via):

@@ -84,7 +84,7 @@ cdef class Redial(Watchlist):
     cpdef _await_ack(self, tuple pair, bytes call_id, int64_t now)
     cpdef call_acknowledged(self, Message ack, int64_t now)
     cdef tuple _answered_pair(self, Message ack, bytes call_id, int64_t now)
-    cdef tuple _call_from_before(self, Message ack, int64_t now)
+    cdef tuple _call_from_before(self, Message message, bint acknowledged, int64_t now)
     cpdef _connected(self, tuple pair, bytes call_id, tuple tags, int64_t now)
     cpdef _answered(self, tuple pair, bytes call_id, tuple tags, int64_t now)
     cpdef bint _keeps_others_waiting(self, tuple pair) except *

@@ -60,6 +60,7 @@ ENDED_AT_A_TIME, ENDED_EVERY = 256, 10  # watches that ran out while nobody serv
 RESUME_EVERY = 1  # ms between the recalls taken up again at a start, and between talks in doubt: a thousand a second
 NO_TAGS = (b"", b"")
 MOST_RESULT = 80  # characters of a last result
+SAID_AGAIN = 5_000  # ms in which a 2xx that was lost with a server comes again: T2 (RFC 3261 §13.3.1.4), and a second
 cdef int64_t NEVER = 0x7FFFFFFFFFFFFFFF  # ms
 NOMINAL = 400  # bytes of a REGISTER, about
 cdef str UNPROVEN = "caller's address has proven nothing"
@@ -483,7 +484,7 @@ cdef class Redial(Watchlist):
         """An ACK for a 2xx passes: the two talk."""
         cdef bytes call_id
         cdef tuple pair
-        if not self._answers.calls and (not self._recalls or now >= self._settled_at):
+        if not self._answers.calls and (now >= self._settled_at or not (self._waiting.timers or self._recalls)):
             return
         call_id = ack.text(ack.call_id)
         pair = self._answered_pair(ack, call_id, now)
@@ -493,16 +494,19 @@ cdef class Redial(Watchlist):
     cdef tuple _answered_pair(self, Message ack, bytes call_id, int64_t now):
         """The pair of a call that was answered, and whose ACK this is; it is waited for no longer. None for any other."""
         cdef tuple pair = self._answers.take(call_id)
-        return pair if pair is not None else self._call_from_before(ack, now)
+        return pair if pair is not None else self._call_from_before(ack, True, now)
 
-    cdef tuple _call_from_before(self, Message ack, int64_t now):
-        """The pair of a recalled call that may have been answered before a restart."""
+    cdef tuple _call_from_before(self, Message message, bint acknowledged, int64_t now):
+        """The pair of a call from before a restart: of a recalled one, or, with its ACK, of any that somebody waits for."""
         cdef bytes caller, callee
         if not self._enabled or now >= self._settled_at:
             return None
-        caller = canonical_aor(ack.p, &ack.sender.uri)
-        callee = canonical_aor(ack.p, &ack.target.uri)
-        return (callee, caller) if self.is_recalling(caller, callee) else None
+        caller = canonical_aor(message.p, &message.sender.uri)
+        callee = canonical_aor(message.p, &message.target.uri)
+        if self.is_recalling(caller, callee) or acknowledged and (
+                self._is_known((callee, caller)) or self._is_known((caller, callee))):
+            return callee, caller
+        return None
 
     cpdef _connected(self, tuple pair, bytes call_id, tuple tags, int64_t now):
         """The pair talk: nobody of them waits for the other any more. `tags`: of the dialog, the caller's first."""
@@ -544,7 +548,7 @@ cdef class Redial(Watchlist):
         if self._answers.calls or now < self._settled_at:
             pair = self._answers.take(call_id)
             if pair is None:
-                pair = self._call_from_before(bye, now)  # as its caller hangs up: there has been a 2xx
+                pair = self._call_from_before(bye, False, now)  # as its caller hangs up: there has been a 2xx
                 if pair is not None:
                     self._connected(pair, call_id, NO_TAGS, now)
             elif canonical_aor(bye.p, &bye.sender.uri) == pair[1]:
@@ -684,7 +688,7 @@ cdef class Redial(Watchlist):
         if self._serial:
             self._taken[pair[0]] = pair
         recall.waited = is_calling(watch)
-        self._late(recall, now + self._recall_timeout)
+        self._late(recall, now + (max(self._recall_timeout, SAID_AGAIN) if recall.waited else self._recall_timeout))
         return recall
 
     cdef object _caller_at(self, StoredWatch watch, Entry *device, int64_t now):

@@ -31,7 +31,7 @@ import msgspec
 from ._refer import offer
 from .errors import StoreError
 from .records import ARMED, Talk
-from .redial import GUARD, NO_TAGS, RECALL
+from .redial import GUARD, NO_TAGS, RECALL, SAID_AGAIN
 
 # Kinds of notices
 LOOK = 1  # the watch was armed, renewed or removed
@@ -503,7 +503,7 @@ cdef class SharedRedial(Redial):
         for recall in self._recalls.values():
             if recall.worker == worker and recall.call_id not in self._answers.calls:  # its call went down with it
                 recall.waited = True
-                self._late(recall, now + self._recall_timeout)
+                self._late(recall, now + max(self._recall_timeout, SAID_AGAIN))
         talks = {talk.call_id: talk for talk in self._store.each_talk()}
         for talk in talks.values():
             self._talk_elsewhere(talk, now)

@@ -734,6 +734,32 @@ def test_10_serial_order_survives() -> None:
     assert refer_names(scene) == ["carol", "alice", "dave"]
 
 
+@pytest.mark.parametrize("recall_timeout", [1.0, 3.0, 20.0])
+def test_10_a_call_that_is_answered_while_the_server_is_down_ends_its_watch(recall_timeout: float) -> None:
+    """The caller hears of it by a repeated 200, which may take T2, 4 s (RFC 3261 §13.3.1.4), whatever recall_timeout is."""
+    scene, alice, bob = armed({"recall_timeout": recall_timeout, "retry_pause": 0.5})
+    come_back(scene, bob)
+    scene.network.wait(lambda: bool(bob.calls))
+    scene.run(10)
+    scene.server.crash(scene.now, down=10_000)  # he answers after 2 s, and says so again after 2.5, 3.5, 5.5, 9.5 and 13.5
+    scene.run(60_000)
+    assert alice.calls[-1].was_answered and watch_of(scene) is None
+    assert len(refers(scene)) == 1
+
+
+def test_10_a_call_that_rings_on_after_a_restart_ends_its_watch_when_it_is_answered() -> None:
+    """However long that takes: the recall has come to nothing meanwhile, and the two talk all the same."""
+    scene, alice, bob = armed({"retry_pause": 600.0})
+    bob.ring_time = 60_000
+    come_back(scene, bob)
+    scene.network.wait(lambda: bool(bob.calls))
+    scene.run(10)
+    restart(scene)
+    scene.network.wait(lambda: alice.calls[-1].was_answered, 80_000)
+    scene.run(1_000)
+    assert watch_of(scene) is None and len(refers(scene)) == 1
+
+
 def test_10_a_call_whose_end_is_never_seen_does_not_block_for_ever() -> None:
     scene, callers, bob = three_callers({"max_talk": 600.0})
     callers[0].talk_time = None
