@@ -20,13 +20,15 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from hashlib import sha1
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 from zlib import crc32
 
-from fuzz_messages import SERVER, UPSTREAM, Address, Talker
+from fuzz_course import Address
+from fuzz_messages import SERVER, UPSTREAM, Talker
 
 from sipfast._flow import Flow, Sink
 from sipfast._transaction import live_objects
@@ -35,6 +37,7 @@ from sipfast.engine import Engine
 from sipfast.errors import StoreUnavailable
 from sipfast.proxy import live_contexts
 from sipfast.store.memory import MemoryStore
+from sipfast.store.protocol import Store
 
 CORPUS = Path(__file__).parent / "data" / "fuzz"
 MOST_KEPT, LARGEST_KEPT = 400, 2_000  # messages of the corpus, and bytes of each
@@ -42,17 +45,40 @@ START = 1_700_000_000_000
 PER_ROUND = 4_000  # messages
 AFTERWARDS = 10_000_000  # ms: longer than any binding, watch, move and memory of a REFER lasts here
 STEP = 5_000  # ms, of those
-# workers, upstreams, whether the store fails, whether records of it cannot be read
-KINDS: dict[str, tuple[int, int, bool, bool]] = {
-    "alone": (1, 0, False, False),
-    "workers": (2, 0, False, False),
-    "upstream": (1, 2, False, False),
-    "workers+upstream": (2, 1, False, False),
-    "failing": (1, 0, True, False),
-    "workers+failing": (2, 0, True, False),
-    "upstream+failing": (1, 1, True, False),
-    "unreadable": (1, 0, False, True),
-    "workers+unreadable": (2, 0, False, True),
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a server is like."""
+
+    workers: int = 1
+    upstreams: tuple[Upstream, ...] = ()
+    fails: bool = False  # its store, now and then
+    unreadable: bool = False  # records of it, now and then
+
+
+def upstream(*hosts: bytes, domains: Sequence[str] = ("up.example",), **more: Any) -> Upstream:
+    return Upstream(uri=tuple(f"sip:{host.decode()}" for host in hosts), domains=tuple(domains), **more)
+
+
+ONE = upstream(UPSTREAM[0])
+OTHER = upstream(UPSTREAM[1], domains=["example.com"])
+GROUP = upstream(*UPSTREAM, domains=["up.example", "example.com"])
+TOKEN = upstream(*UPSTREAM, domains=["up.example", "example.com"], contact="token")
+KINDS = {
+    "alone": Kind(),
+    "workers": Kind(workers=2),
+    "upstream": Kind(upstreams=(ONE, OTHER)),
+    "workers+upstream": Kind(workers=2, upstreams=(ONE,)),
+    "workers+group": Kind(workers=2, upstreams=(GROUP,)),
+    "token": Kind(upstreams=(TOKEN,)),
+    "workers+token": Kind(workers=2, upstreams=(TOKEN,)),
+    "failing": Kind(fails=True),
+    "workers+failing": Kind(workers=2, fails=True),
+    "upstream+failing": Kind(upstreams=(ONE,), fails=True),
+    "workers+token+failing": Kind(workers=2, upstreams=(TOKEN,), fails=True),
+    "unreadable": Kind(unreadable=True),
+    "workers+unreadable": Kind(workers=2, unreadable=True),
 }
 
 
@@ -60,34 +86,62 @@ class Found(AssertionError):
     """Something that should not be."""
 
 
-class Failing(MemoryStore):
-    """A store of which the disk is full now and then, or of which some records are damaged."""
+class Ill(MemoryStore):
+    """A store that is ill now and then."""
 
-    def __init__(self, draw: random.Random, *, fails: bool, unreadable: bool) -> None:
+    def __init__(self, draw: random.Random) -> None:
         with patch("os.urandom", draw.randbytes):
             super().__init__()
-        self.draw, self.fails, self.unreadable = draw, fails, unreadable
+        self.draw = draw
         self.bad = False  # at present
 
+
+class Failing(Ill):
+    """Of which the disk is full: a write that fails spoils its batch (store/protocol.py)."""
+
+    spoiled = False
+
     def commit(self) -> None:
-        if self.bad and self.fails and self.draw.random() < 0.5:
+        if self.spoiled or (self.bad and self.draw.random() < 0.3):
             self.abort()
             raise StoreUnavailable("no space left")
         super().commit()
 
-    def _put(self, table: dict[bytes, Any], key: bytes, value: Any) -> None:
-        if self.bad and self.fails and self.draw.random() < 0.2:
+    def abort(self) -> None:
+        self.spoiled = False
+        super().abort()
+
+
+def failing(name: str) -> Any:
+    """A method of stores that fails in a spoiled batch, and may spoil it if it writes."""
+    plain, writes = getattr(Ill, name), name.startswith(("put", "delete", "claim"))
+
+    def method(self: Failing, *args: Any, **more: Any) -> Any:
+        if writes and self.bad and not self.spoiled:
+            self.spoiled = self.draw.random() < 0.2
+        if self.spoiled:
             raise StoreUnavailable("no space left")
-        if self.bad and self.unreadable and isinstance(value, bytes) and self.draw.random() < 0.05:
-            value = b"\xc1" + value[1:]
-        super()._put(table, key, value)
+        return plain(self, *args, **more)
+
+    return method
+
+
+for name, method in vars(Store).items():
+    if callable(method) and not name.startswith("_") and name not in ("commit", "abort", "close"):
+        setattr(Failing, name, failing(name))
+
+
+class Damaged(Ill):
+    """Of which some records cannot be read."""
+
+    def _damaged(self, record: bytes) -> bytes:
+        return b"\xc1" + record[1:] if self.bad and self.draw.random() < 0.05 else record
+
+    def _put(self, table: dict[bytes, Any], key: bytes, value: Any) -> None:
+        super()._put(table, key, self._damaged(value) if isinstance(value, bytes) else value)
 
     def put_watch_record(self, callee: bytes, caller: bytes, record: bytes, new: bool = True) -> None:
-        if self.bad and self.fails and self.draw.random() < 0.2:
-            raise StoreUnavailable("no space left")
-        if self.bad and self.unreadable and self.draw.random() < 0.05:
-            record = b"\xc1" + record[1:]
-        super().put_watch_record(callee, caller, record, new)
+        super().put_watch_record(callee, caller, self._damaged(record), new)
 
 
 class Faults(logging.Handler):
@@ -107,12 +161,15 @@ class Round:
 
     def __init__(self, seed: int, kind: str, corpus: Sequence[bytes]) -> None:
         self.seed, self.kind = seed, kind
-        self.count, upstreams, fails, unreadable = KINDS[kind]
+        self.like = KINDS[kind]
+        self.count = self.like.workers
+        self.members = sum(len(each.uris) for each in self.like.upstreams)
         self.draw = random.Random(f"{seed} {kind}")
         self.talker = Talker(self.draw, corpus)
         self.now = START
-        self.store = Failing(self.draw, fails=fails, unreadable=unreadable)
-        self.healthy = not unreadable
+        self.store = (Failing if self.like.fails else Damaged if self.like.unreadable else Ill)(self.draw)
+        self.healthy = not self.like.unreadable
+        self.ringing = bytearray(1 << 15)  # outlives an engine
         self.sent: list[tuple[bytes, Address]] = []
         self.posted: list[tuple[int, bytes]] = []
         self.messages = 0
@@ -124,10 +181,7 @@ class Round:
         self.config = Config(
             registrar=Registrar(min_expires=1, max_expires=3_600),
             redial=Redial(min_period=1, max_period=3_600, max_talk=3_600, order=self.draw.choice(("serial", "all"))),
-            upstream=tuple(
-                Upstream(uri=f"sip:{UPSTREAM[n].decode()}", domains=("up.example", "example.com")[n : n + 1])
-                for n in range(upstreams)
-            ),
+            upstream=self.like.upstreams,
             peer=(Peer(addresses=("10.0.1.8",), rights=("relay", "path", "refer")),),
         )
         self.engines = [self.engine(number) for number in range(self.count)]
@@ -161,6 +215,7 @@ class Round:
             workers=self.count,
             bus=bus if self.count > 1 else None,
             resumed=resumed,
+            ringing=self.ringing,
         )
 
     # ---- what happens
@@ -194,7 +249,7 @@ class Round:
             self.pass_time(
                 draw.choice((1, 1, 10, 10, 10, 100, 100, 500, 500, 1_000, 5_000, 33_000 if draw.random() < 0.3 else 50))
             )
-        if draw.random() < 0.002:
+        if draw.random() < 0.005:
             self.restart(draw.randrange(self.count))
         self.commit()
 
@@ -249,7 +304,7 @@ class Round:
         while self.now < until:
             self.pass_time(STEP)
             self.commit()
-        members = KINDS[self.kind][1]
+        members = self.members
         for number, engine in enumerate(self.engines):
             counters = engine.counters()
             left = {name: counters[name] for name in ("server_transactions", "redial_watches", "redial_recalling")}
@@ -282,10 +337,11 @@ def load(directory: Path) -> list[bytes]:
 def keep(directory: Path, messages: Sequence[bytes]) -> int:
     """Add some; returns how many were new."""
     directory.mkdir(parents=True, exist_ok=True)
+    there = len(list(directory.glob("*.sip")))
     kept = 0
     for data in messages:
         path = directory / f"{sha1(data, usedforsecurity=False).hexdigest()[:12]}.sip"
-        if not path.exists() and len(list(directory.glob("*.sip"))) < MOST_KEPT:
+        if there + kept < MOST_KEPT and not path.exists():
             path.write_bytes(data)
             kept += 1
     return kept

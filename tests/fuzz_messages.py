@@ -11,6 +11,8 @@ import re
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from fuzz_course import Address, Course, answer_to, called, fields_of, whole
+
 SERVER = b"10.0.0.1:5060"
 UPSTREAM = (b"10.0.2.1", b"10.0.2.2")
 PEERS = [b"10.0.1.%d" % n for n in range(1, 9)]
@@ -112,18 +114,6 @@ PIECES = (
     b"[::1]",
 )
 
-Address = tuple[bytes, int]
-
-
-def fields_of(data: bytes) -> list[tuple[bytes, bytes]]:
-    """Names and values of what the server has sent, which is well-formed."""
-    lines = data.split(b"\r\n\r\n", 1)[0].split(b"\r\n")[1:]
-    return [(name.strip().lower(), value.strip()) for name, _, value in (line.partition(b":") for line in lines)]
-
-
-def called(fields: Sequence[tuple[bytes, bytes]], *names: bytes) -> list[bytes]:
-    return [value for name, value in fields if name in names]
-
 
 class Talker:
     """Makes one datagram after another; `heard` is given each that the server has sent."""
@@ -138,11 +128,14 @@ class Talker:
         self.routes: deque[bytes] = deque(maxlen=40)
         self.branches: deque[bytes] = deque(maxlen=40)
         self.refers: deque[bytes] = deque(maxlen=20)
+        self.course = Course(draw, UPSTREAM)
         kinds: list[tuple[int, Callable[[], tuple[bytes, Address]]]] = [
             (8, self.request),
             (4, self.bind),
+            (1, self.leave),
             (5, self.call),
-            (8, self.answer),
+            (14, self.go_on),
+            (6, self.answer),
             (2, self.acknowledge),
             (2, self.cancel),
             (3, self.within),
@@ -162,7 +155,9 @@ class Talker:
             self.requests.append((data, to))
             if data.startswith(b"REFER ") and b"\r\nSubject: Automatic redial\r\n" in data:
                 self.refers.append(data)
-        for name, value in fields_of(data):
+        fields = fields_of(data)
+        self.course.heard(data, to, fields)
+        for name, value in fields:
             if name in (b"record-route", b"path"):
                 self.routes.append(value)
             elif name == b"via" and value.startswith(b"SIP/2.0/UDP " + SERVER):
@@ -213,6 +208,7 @@ class Talker:
                 b"sip:%b@example.com;method=BYE" % user,
                 b"sip:%b@example.com:%b" % (user, self.number()),
                 b"sip:%b@%b" % (self.unique(b"u"), SERVER),
+                *self.course.tokens,
             )
         )
 
@@ -300,16 +296,20 @@ class Talker:
         )
         if self.draw.random() < 0.1:
             self.draw.shuffle(lines)
-        return self.whole(b"%b %b SIP/2.0" % (method, uri), lines), source
+        return whole(b"%b %b SIP/2.0" % (method, uri), lines), source
 
     def bind(self) -> tuple[bytes, Address]:
         """A REGISTER as phones send it: each user has a phone or two, which go away and come back."""
         user = self.pick(USERS)
-        source = (PEERS[2 * USERS.index(user) + self.draw.randrange(2)], 5060)
+        source = contact = (PEERS[2 * USERS.index(user) + self.draw.randrange(2)], 5060)
+        params = b""
+        if self.draw.random() < 0.2:  # behind a NAT, which gives it another port now and then
+            source, contact = (source[0], self.draw.choice((5060, 5070))), (b"192.168.1.1", 5060)
+            params = b';+sip.instance="<urn:uuid:%b>";reg-id=1' % user
         uri = self.pick((b"sip:example.com", b"sip:example.com", b"sip:example.com", b"sip:up.example"))
         aor = b"<sip:%b@%b>" % (user, uri[4:])
         self.count += 1
-        return self.whole(
+        return whole(
             b"REGISTER %b SIP/2.0" % uri,
             [
                 b"Via: SIP/2.0/UDP %b:%d;branch=z9hG4bKr%d;rport" % (*source, self.count),
@@ -318,17 +318,33 @@ class Talker:
                 b"To: " + aor,
                 b"Call-ID: reg-" + source[0],
                 b"CSeq: %d REGISTER" % self.count,
-                b"Contact: <sip:%b@%b:%d>" % (user, *source),
+                b"Contact: <sip:%b@%b:%d>%b" % (user, *contact, params),
                 b"Expires: " + self.pick((b"3600", b"600", b"0")),
             ],
         ), source
+
+    def leave(self) -> tuple[bytes, Address]:
+        """A user whose phones are all gone, so that calls arm."""
+        user, self.count = self.pick(USERS), self.count + 1
+        source, uri = (PEERS[2 * USERS.index(user)], 5060), self.pick((b"sip:example.com", b"sip:up.example"))
+        lines = [
+            b"Via: SIP/2.0/UDP %b:%d;branch=z9hG4bKl%d" % (*source, self.count),
+            b"Max-Forwards: 70",
+            b"From: <sip:%b@%b>;tag=l" % (user, uri[4:]),
+            b"To: <sip:%b@%b>" % (user, uri[4:]),
+            b"Call-ID: leave-%d" % self.count,
+            b"CSeq: %d REGISTER" % self.count,
+            b"Contact: *",
+            b"Expires: 0",
+        ]
+        return whole(b"REGISTER %b SIP/2.0" % uri, lines), source
 
     def call(self) -> tuple[bytes, Address]:
         """An INVITE as phones send it, of somebody who wants to be recalled."""
         caller, callee = self.draw.sample(USERS, 2)
         source = (PEERS[2 * USERS.index(caller)], 5060)
         self.count += 1
-        return self.whole(
+        return whole(
             b"INVITE sip:%b@example.com SIP/2.0" % callee,
             [
                 b"Via: SIP/2.0/UDP %b:%d;branch=z9hG4bKi%d;rport" % (*source, self.count),
@@ -342,35 +358,25 @@ class Talker:
             ],
         ), source
 
-    def whole(self, start: bytes, lines: Sequence[bytes], body: bytes = b"") -> bytes:
-        return b"\r\n".join([start, *lines, b"Content-Length: %d" % len(body), b"", body])
-
     # ---- what answers to something
+
+    def go_on(self) -> tuple[bytes, Address]:
+        return self.course.next() or self.request()
 
     def answer(self) -> tuple[bytes, Address]:
         if not self.requests:
             return self.request()
         at = self.draw.randrange(len(self.requests))
         data, source = self.requests[at]
-        fields, status = fields_of(data), self.draw.choice(STATUSES)
-        lines = [b"Via: " + value for value in called(fields, b"via", b"v")]
-        lines += [b"Record-Route: " + value for value in called(fields, b"record-route")]
-        to = b", ".join(called(fields, b"to", b"t"))
-        lines += [b"To: %b%b" % (to, b"" if b"tag=" in to else self.pick((b";tag=a", b";tag=b", b"")))]
-        lines += [
-            b"%b: %b" % (name, value) for name, value in fields if name in (b"from", b"f", b"call-id", b"i", b"cseq")
-        ]
+        fields, status, lines = fields_of(data), self.draw.choice(STATUSES), list[bytes]()
         if data.startswith(b"REGISTER ") and status == 200:
-            lines += [b"Contact: " + value for value in called(fields, b"contact", b"m")] + self.maybe(
-                0.5, b"Expires: 600"
-            )
+            lines += [b"Contact: " + value for value in called(fields, b"contact", b"m")] + self.maybe(0.5, b"Expires: 600")
         lines += self.maybe(0.3, b"Contact: " + self.contact(source))
-        lines += self.maybe(
-            0.1, b"Retry-After: " + self.number(), b'WWW-Authenticate: Digest realm="x"', b"Require: 100rel"
-        )
+        lines += self.maybe(0.1, b"Retry-After: " + self.number(), b'WWW-Authenticate: Digest realm="x"', b"Require: 100rel")
         if status >= 200 and self.draw.random() < 0.8:
             del self.requests[at]
-        return self.whole(b"SIP/2.0 %d Some" % status, lines), source if self.draw.random() < 0.95 else self.peer()
+        answer = answer_to(fields, status, self.pick((b"a", b"b", b"")), lines)
+        return answer, source if self.draw.random() < 0.95 else self.peer()
 
     def like(self, data: bytes, method: bytes, uri: bytes, more: Sequence[bytes], top_via: bool) -> bytes:
         """A request of the same call."""
@@ -382,7 +388,7 @@ class Talker:
         lines += [
             b"%b: %b" % (name, value) for name, value in fields if name in (b"from", b"f", b"to", b"t", b"call-id", b"i")
         ]
-        return self.whole(b"%b %b SIP/2.0" % (method, uri), [*lines, b"CSeq: %b %b" % (number, method)])
+        return whole(b"%b %b SIP/2.0" % (method, uri), [*lines, b"CSeq: %b %b" % (number, method)])
 
     def acknowledge(self) -> tuple[bytes, Address]:
         if not self.finals:
@@ -432,7 +438,7 @@ class Talker:
         sender, to = (called(fields, b"to") or [b""])[0] + b";tag=n", (called(fields, b"from") or [b""])[0]
         call_id, source = b", ".join(called(fields, b"call-id")), self.peer()
         body = b"SIP/2.0 %b Some\r\n" % self.pick((b"100", b"180", b"200", b"486", b"503", b"abc", self.number()))
-        return self.whole(
+        return whole(
             b"NOTIFY sip:%b SIP/2.0" % SERVER,
             [
                 b"Via: SIP/2.0/UDP %b:%d;branch=%b" % (*source, self.unique(b"z9hG4bKn")),
