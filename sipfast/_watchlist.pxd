@@ -32,6 +32,7 @@ cdef class Watchlist(Timed):
     cdef uint64_t _rewrite               # timer
 
     cpdef _watch(self, tuple pair)
+    cdef StoredWatch _readable(self, tuple pair)
     cpdef list _watches(self, bytes callee)
     cpdef bint _is_watched(self, tuple pair) except *
     cpdef bint _owns(self, bytes callee) except *

@@ -62,15 +62,19 @@ cdef class Watchlist(Timed):
         # Keys of long AORs are shortened.
         return watch if same_piece(watch.at.callee, callee) and same_piece(watch.at.caller, caller) else None
 
+    cdef StoredWatch _readable(self, tuple pair):
+        """The same; None, too, where its record cannot be read, which is told of: others go on without it."""
+        try:
+            return self._watch(pair)
+        except StoreUnreadable as error:
+            tell_unreadable(self._store.watch_record(*pair), error)
+            return None
+
     cpdef list _watches(self, bytes callee):
         """The callee's watches, the oldest first."""
         cdef list found = []
         for pair in self._waiting.pairs(callee):
-            try:
-                watch = self._watch(pair)
-            except StoreUnreadable as error:
-                tell_unreadable(self._store.watch_record(*pair), error)
-                continue
+            watch = self._readable(pair)
             if watch is not None:
                 found.append(watch)
         if len(found) > 1:

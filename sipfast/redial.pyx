@@ -760,7 +760,7 @@ cdef class Redial(Watchlist):
             self._recalled(recall, "none")
         self._counts["recall_failures"] += 1
         self._store.for_update()
-        watch = self._watch(recall.pair)
+        watch = self._readable(recall.pair)
         if watch is not None:
             if watch.at.attempts >= <int64_t>self._settings.attempts:
                 self._remove(recall.pair, "attempts used up", recall.answer, result)

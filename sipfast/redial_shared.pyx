@@ -205,12 +205,13 @@ cdef class SharedRedial(Redial):
         """See Redial."""
         cdef StoredWatch watch
         if self._enabled and allowed and not self._is_mine(callee) and expires_of(request) != 0:
-            watch = self._watch((callee, caller))
-            if watch is not None and not is_armed(watch):
+            watch = self._readable((callee, caller))
+            if watch is None or not is_armed(watch):
                 # The recalled call finds the callee gone again: its owner puts the watch back, or gives it up.
-                self._proxied.pop(request.text(request.call_id), None)
-                self._tell(GONE, (callee, caller), request.text(request.call_id))
-                return offer(watch, now) if watch.at.attempts < self._settings.attempts else None
+                if self._proxied.pop(request.text(request.call_id), None) is not None or watch is not None:
+                    self._tell(GONE, (callee, caller), request.text(request.call_id))
+                if watch is not None:
+                    return offer(watch, now) if watch.at.attempts < self._settings.attempts else None
         return Redial.unavailable(self, request, flow, caller, callee, allowed, now)
 
     cpdef _arm(self, Message request, Flow flow, tuple pair, int64_t expires_at, int64_t now):
@@ -385,7 +386,7 @@ cdef class SharedRedial(Redial):
         if kind == RECALL and isinstance(payload, Recall) and not payload.over and not payload.waited:
             # The call may have started in another worker, whose notice is on its way.
             self._store.for_update()
-            watch = self._watch(payload.pair)
+            watch = self._readable(payload.pair)
             if watch is not None and is_calling(watch):
                 payload.waited = True
                 payload.timer = 0

@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+import scene as scenes
+from cluster import Cluster
 from msgspec.structs import replace
 from network import START
+from redialing import ALICE, BOB, arm, come_back, refer_names, stage
 from scene import SERVER, Scene, Speaker
 from sipwire import Sip, literal
 
@@ -292,6 +295,31 @@ def test_a_bug_outside_of_any_message_ends_each_call_that_it_concerns() -> None:
     stage.run(400_000)
     assert stage.left()[:3] == (0, 1, 1), "the OPTIONS that asks the upstream whether it is back"
     assert live_contexts() == stage.before[-1]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_a_watch_that_becomes_unreadable_keeps_the_next_caller_from_nothing(
+    workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if workers > 1:
+        monkeypatch.setattr(scenes, "Server", Cluster)
+        monkeypatch.setattr(Cluster, "workers", workers)
+    store = MemoryStore()
+    scene, alice, bob = stage(store=store)
+    carol = scene.phone("carol")
+    for caller in (alice, carol):
+        arm(scene, caller)
+        scene.run(1_000)
+    alice.on_refer = "ignore"
+    come_back(scene, bob)
+    scene.run(1_000)
+    assert refer_names(scene) == ["alice"]
+    record = store.watch_record(BOB, ALICE)
+    assert record is not None
+    store.put_watch_record(BOB, ALICE, b"\xc1" + record[1:], False)
+    store.commit()
+    scene.run(60_000)
+    assert refer_names(scene) == ["alice", "carol"] and carol.calls[-1].was_answered
 
 
 def test_a_bug_of_redial_is_not_the_loss_of_the_call() -> None:
