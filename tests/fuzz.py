@@ -19,7 +19,7 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha1
 from pathlib import Path
@@ -28,7 +28,7 @@ from unittest.mock import patch
 from zlib import crc32
 
 from fuzz_course import Address
-from fuzz_messages import SERVER, UPSTREAM, Talker
+from fuzz_messages import METHODS, SERVER, UPSTREAM, Talker
 
 from sipfast._flow import Flow, Sink
 from sipfast._transaction import live_objects
@@ -265,15 +265,16 @@ class Round:
         data, source = self.last = self.talker.say()
         if self.count > 1:  # as the kernel does: each peer comes to one worker
             engine = self.engines[crc32(source[0]) % self.count if self.draw.random() < 0.95 else 0]
+        watched = self.draw.random() < 0.3
+        if watched:
+            engine.commit(self.now)
         before = len(self.sent)
         self.messages += 1
         engine.receive(data, Flow(source[0], source[1]), self.now)
-        if self.draw.random() < 0.3:
+        if watched:
             engine.commit(self.now)
-            starts = tuple(
-                sorted(sent.split(b" ", 2)[1 if sent.startswith(b"SIP") else 0] for sent, _ in self.sent[before:])
-            )
-            key = (data[:8], starts[:4], len(starts) > 4)
+            starts = {sent.split(b" ", 2)[1 if sent.startswith(b"SIP") else 0] for sent, _ in self.sent[before:]}
+            key = (kind_of(data), tuple(sorted(starts)[:3]))
             if key not in self.found and len(data) <= LARGEST_KEPT:
                 self.found[key] = data
 
@@ -329,18 +330,23 @@ class Round:
 # ---- the corpus
 
 
+def kind_of(data: bytes) -> bytes:
+    """Its method, if that is a known one, or the class of its status."""
+    return data[:9] if data.startswith(b"SIP/2.0 ") else data[: data.find(b" ")] if data.startswith(METHODS) else b""
+
+
 def load(directory: Path) -> list[bytes]:
     """Its messages, in an order that depends on nothing else."""
     return [path.read_bytes() for path in sorted(directory.glob("*.sip"))] if directory.is_dir() else []
 
 
-def keep(directory: Path, messages: Sequence[bytes]) -> int:
-    """Add some; returns how many were new."""
+def keep(directory: Path, messages: Mapping[object, bytes]) -> int:
+    """Add those that are the first of what they did, by which they are named; returns how many were new."""
     directory.mkdir(parents=True, exist_ok=True)
     there = len(list(directory.glob("*.sip")))
     kept = 0
-    for data in messages:
-        path = directory / f"{sha1(data, usedforsecurity=False).hexdigest()[:12]}.sip"
+    for key, data in messages.items():
+        path = directory / f"{sha1(repr(key).encode(), usedforsecurity=False).hexdigest()[:12]}.sip"
         if there + kept < MOST_KEPT and not path.exists():
             path.write_bytes(data)
             kept += 1
@@ -382,7 +388,7 @@ def run(
         total += game.messages
         found |= {key: data for key, data in game.found.items() if key not in found}
     if most_rounds > 1:
-        new = keep(corpus, [*failures, *[found[key] for key in sorted(found, key=repr)]])
+        new = keep(corpus, {**{data: data for data in failures}, **{key: found[key] for key in sorted(found, key=repr)}})
         print(f"{new} messages are new in {corpus}")
     print(f"{total} messages in {time.monotonic() - begun:.0f} s from seed {seed}: {dict(played)}; {len(failures)} failures")
     return 1 if failures else 0
