@@ -18,7 +18,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from .._udp import Clock
-from ..errors import StoreCorrupt
+from ..errors import StoreCorrupt, StoreUnavailable
 from ..records import Anchor
 from ..store.protocol import Store
 
@@ -61,21 +61,34 @@ def anchored(stored: Anchor | None, boot: str, passed: int, machine: int) -> Anc
 
 def look(store: Store) -> Anchor:
     """The anchor that holds now, out of a store that is not written to. Raises StoreUnavailable."""
+    return anchored(_stored(store), boot_id(), since_boot(), machine_time())
+
+
+def _stored(store: Store) -> Anchor | None:
     try:
-        stored = store.anchor()
+        return store.anchor()
     except StoreCorrupt as error:
         log.error("clock-lost", extra={"sip": {"reason": str(error), "taken": "the machine's time"}})
-        stored = None
-    return anchored(stored, boot_id(), since_boot(), machine_time())
+        return None
 
 
 def begin(store: Store) -> Clock:
-    """The clock of a server that starts, and its anchor in the store. Raises StoreUnavailable."""
+    """The clock of a server that starts, and its anchor in the store. Raises StoreUnavailable.
+
+    Where an anchor of this boot is in the store, one that cannot be written (a full disk) keeps no server from starting.
+    """
     store.for_update()
-    anchor = look(store)
+    stored = _stored(store)
+    anchor = anchored(stored, boot_id(), since_boot(), machine_time())
     clock = Clock(anchor.zero)
-    store.put_anchor(replace(anchor, latest=max(anchor.latest, clock.now())))
-    store.commit()
+    try:
+        store.put_anchor(replace(anchor, latest=max(anchor.latest, clock.now())))
+        store.commit()
+    except StoreUnavailable as error:
+        store.abort()
+        if anchor is not stored:  # others would take another time
+            raise
+        log.warning("time-not-kept", extra={"sip": {"reason": str(error)}})
     ahead = machine_time() - clock.now()
     if abs(ahead) >= WORTH_A_LINE:
         log.warning("clock-was-set", extra={"sip": {"machine_ahead": round(ahead / 1000), "kept": "the store's time"}})
