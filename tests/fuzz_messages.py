@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from fuzz_course import Address, Course, answer_to, called, fields_of, whole
+from hostile import HOSTILE, PIECES
 
 SERVER = b"10.0.0.1:5060"
 UPSTREAM = (b"10.0.2.1", b"10.0.2.2")
@@ -71,48 +72,9 @@ STATUSES = (
     699,
 )
 NUMBERS = (b"0", b"1", b"59", b"60", b"3600", b"4294967295", b"4294967296", b"9" * 20, b"1" * 4500, b"-1", b"x", b"")
-PIECES = (
-    b"\r\n",
-    b"\n",
-    b"\r",
-    b" ",
-    b"\t",
-    b",",
-    b";",
-    b":",
-    b"=",
-    b"<",
-    b">",
-    b'"',
-    b"\\",
-    b"@",
-    b"%",
-    b"%41",
-    b"[",
-    b"]",
-    b"(",
-    b"\0",
-    b"\xff",
-    b"Via: ",
-    b"Route:\r\n",
-    b"Route: <sip:10.0.0.1:5060;lr>\r\n",
-    b"\r\n ",
-    b"sip:",
-    b"sips:",
-    b"tel:",
-    b";lr",
-    b";rport",
-    b";rport=abc",
-    b";received=10.0.1.1",
-    b";maddr=10.0.1.1",
-    b";tag=x",
-    b"*",
-    b";expires=0",
-    b";q=1.1",
-    b"?a=b",
-    b"9" * 30,
-    b"[::1]",
-)
+
+
+SEVERE = [*HOSTILE.values()]
 
 
 class Talker:
@@ -457,6 +419,8 @@ class Talker:
         return self.draw.choice(self.said) if self.said else self.request()
 
     def from_corpus(self) -> tuple[bytes, Address]:
+        if self.draw.random() < 0.05:
+            return self.pick(SEVERE), self.peer()
         if not self.corpus:
             return self.request()
         data = self.draw.choice(self.corpus)

@@ -4,6 +4,7 @@ import time
 import tracemalloc
 
 import pytest
+from hostile import HOSTILE, PIECES
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from messages import BASE, COMPACT, KNOWN, REQUEST, REQUEST_LINE, STATUS_LINE, build, touch_all, well_formed
@@ -53,38 +54,6 @@ def test_memory_of_large_messages_comes_back():
     after = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     assert after - before < 100_000
-
-
-HOSTILE = {
-    "folds without end": build(extra=b"Subject: a" + b"\r\n a" * 21000 + b"\r\n"),
-    "empty folds": build(extra=b"Subject: a" + b"\r\n " * 21000 + b"\r\n"),
-    "folds before the value": build(extra=b"Subject:" + b"\r\n " * 21000 + b"a\r\n"),
-    "commas": build(extra=b"Contact: " + b"," * 65000 + b"\r\n"),
-    "commas and spaces": build(extra=b"Contact: " + b", " * 32000 + b"\r\n"),
-    "open quotes": build(extra=b"Contact: " + b'",' * 32000 + b'"\r\n'),
-    "open brackets": build(extra=b"Contact: " + b"<," * 32000 + b"\r\n"),
-    "backslashes": build(extra=b'Contact: "' + b"\\" * 65000 + b"\r\n"),
-    "brackets": build(extra=b"Contact: " + b"<>" * 32000 + b"\r\n"),
-    "semicolons": build(extra=b"Contact: <sip:a@b>" + b";" * 65000 + b"\r\n"),
-    "parameters": build(extra=b"Contact: <sip:a@b>" + b";a" * 32000 + b"\r\n"),
-    "URI parameters": build(extra=b"Contact: <sip:a@b" + b";a" * 32000 + b">\r\n"),
-    "comments": build(extra=b"Retry-After: 1" + b"(" * 65000 + b"\r\n"),
-    "Via parameters": build(Via=b"SIP/2.0/UDP a" + b";a" * 32000),
-    "Via without end": build(Via=b"SIP/2.0/UDP a" + b", SIP/2.0/UDP a" * 4000),
-    "display name": build(From=b"a " * 32000 + b"<sip:a@b>"),
-    "at signs": build(b"OPTIONS sip:" + b"@" * 65000 + b" SIP/2.0"),
-    "escapes": build(b"OPTIONS sip:" + b"%40" * 21000 + b"@b SIP/2.0"),
-    "spaces": build(b"OPTIONS" + b" " * 65000 + b"SIP/2.0"),
-    "colons": build(b"OPTIONS sip:[" + b":" * 65000 + b"] SIP/2.0"),
-    "lines of nothing": b"x\r\n" + b":\r\n" * 21000,
-    "lines without colon": b"x\r\n" + b"a\r\n" * 21000,
-    "empty names": build(extra=b" : a\r\n" * 10000),
-    "carriage returns": b"\r" * 65535,
-    "thousands of fields": build(extra=b"a:b\r\n" * 13000),
-    "thousands of Vias": build(extra=b"v: SIP/2.0/UDP a\r\n" * 3500),
-    "thousands of From": build(extra=b"f: <sip:a@b>\r\n" * 4000),
-    "digits": build(CSeq=b"1" * 60000 + b" OPTIONS", Content_Length=b"1" * 4000),
-}
 
 
 @pytest.mark.parametrize("data", HOSTILE.values(), ids=HOSTILE)
@@ -169,39 +138,6 @@ def test_any_bytes_are_survived(data):
             read(data)
         except ParseError as error:
             assert error.status == 400
-
-
-PIECES = [
-    b"\r\n",
-    b"\n",
-    b"\r",
-    b" ",
-    b"\t",
-    b",",
-    b";",
-    b":",
-    b"=",
-    b"<",
-    b">",
-    b'"',
-    b"\\",
-    b"@",
-    b"%",
-    b"[",
-    b"]",
-    b"(",
-    b"\x00",
-    b"\xff",
-    b"Via: ",
-    b"v:",
-    b"To: ",
-    b"SIP/2.0/UDP ",
-    b"sip:",
-    b"tag=",
-    b"9" * 30,
-    b"CSeq: 1 INVITE",
-    b"l: 3",
-]
 
 
 @given(
