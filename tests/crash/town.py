@@ -171,8 +171,8 @@ class Town:
         )  # fmt: skip
 
     def restart(self) -> None:
-        """Start it, once the last process of the one before has let go of the port; phones go on meanwhile."""
-        wait_until(lambda: not self._port_taken(), 20, "the former server's port is free")
+        """Start it, once the last process of the one before has let go of port and data; phones go on meanwhile."""
+        wait_until(lambda: not self._port_taken() and not self._data_taken(), 20, "the former server is gone")
         self.server = self._serve()
         self.live(self._answers, 20, "the server answers")
 
@@ -184,6 +184,11 @@ class Town:
     def _port_taken(self) -> bool:
         wanted = f":{self.port:04X} "
         return any(wanted in line for line in Path("/proc/net/udp").read_text().splitlines()[1:])
+
+    def _data_taken(self) -> bool:
+        lock = self.data / "server.lock"
+        wanted = f":{lock.stat().st_ino} " if lock.exists() else "none"
+        return any(wanted in line for line in Path("/proc/locks").read_text().splitlines())
 
     def family(self) -> list[int]:
         """The server and its workers."""
