@@ -292,13 +292,16 @@ cdef class ServerTransaction(Transaction):
 
     @property
     def to_tag(self):
-        return self.tag() if self.layer is not None else None
+        return self.tag() or None
 
     # Made when somebody asks: a proxied request never needs one.
     cdef bytes tag(self):
         # Of the address, too: who has seen the tag of a request of his own cannot acknowledge one that he has forged. It
         # stays when the address changes (RFC 3261 §12.1.1: a dialog has one).
-        cdef uint64_t address = self.first if self.marks & MOVED else self.layer.proven.hash_of(self.flow)
+        cdef uint64_t address
+        if self.layer is None:
+            return b""                        # terminated: nothing is answered any more
+        address = self.first if self.marks & MOVED else self.layer.proven.hash_of(self.flow)
         return tag_of(&self.layer.secret, self.by_key.hash ^ address, self.key_high)
 
     cdef int lead(self, Flow flow) noexcept:

@@ -458,6 +458,7 @@ cdef class Engine(Receiver):
 
     def _store_failed(self, error, int64_t now):
         # All of the batch's writes are lost: take back the answers that promised them.
+        cdef ServerTransaction server
         self.failed_commits += 1
         self.events.drop()
         self.probe.drop()
@@ -471,12 +472,12 @@ cdef class Engine(Receiver):
         self.outbox.data[:] = [None if id(data) in taken else data for data in self.outbox.data]
         for index, request, flow, transaction in promises:
             self.unpromised += 1
-            response = make_response(request, 503, flow, (<ServerTransaction>transaction).tag() if transaction is not None else b"",
-                                     b"Retry-After: 5\r\n", None, b"")
-            if transaction is None:
-                self.outbox.send(response, answer_flow(request, flow))
-            else:
-                (<ServerTransaction>transaction).retract(response, 503, now)
+            server = transaction
+            if server is None:
+                self.outbox.send(make_response(request, 503, flow, b"", b"Retry-After: 5\r\n", None, b""),
+                                 answer_flow(request, flow))
+            elif server.layer is not None:    # else it is over: nobody waits for an answer any more
+                server.retract(make_response(request, 503, flow, server.tag(), b"Retry-After: 5\r\n", None, b""), 503, now)
         for _ in range(2):                    # the second time it only takes note of what the first could not write
             try:
                 self.redial.rolled_back(now)

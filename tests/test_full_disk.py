@@ -8,6 +8,7 @@ import pytest
 import scene as scenes
 from cluster import Cluster
 from redialing import ALICE, arm, armed, come_back, refers, stage, watch_of
+from test_redial import FailingStore
 
 from sipfast._flow import Flow
 from sipfast.errors import StoreUnavailable
@@ -110,6 +111,23 @@ def test_a_recall_whose_claim_cannot_be_written_is_made_later() -> None:
     scene.network.wait(lambda: len(alice.calls) == 2 and alice.calls[1].was_answered, 60_000)
     scene.run(5_000)
     assert watch_of(scene) is None and len(refers(scene)) == 2
+
+
+def test_an_answer_that_is_not_promised_after_all_may_be_over_already() -> None:
+    """The process stood still between the answer and its commit for as long as an ACK is waited for (SIGSTOP, say)."""
+    scene, _, _ = stage(store=FailingStore())
+    invite = scene.peer("again").text(
+        "INVITE", "sip:bob@example.com", sender=f"<{ALICE.decode()}>;tag=1", headers=[("Expires", "600")]
+    )
+    engine, later = scene.server.engine, scene.now + 40_000
+    engine.receive(invite, Flow("10.0.1.9", 5060), scene.now)
+    scene.store.broken = True
+    engine.advance(later)
+    engine.commit(later)
+    counters = engine.counters()
+    assert (counters["failed_commits"], counters["server_transactions"], counters["faults"]) == (1, 0, 0)
+    scene.store.broken = False
+    assert watch_of(scene) is None
 
 
 def test_a_recall_is_taken_up_again_once_however_often_it_is_made_anew_from_the_store() -> None:
