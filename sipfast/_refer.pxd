@@ -23,7 +23,7 @@ cdef class Referrer:
     cdef Credit payer(self)
     # Whether a REFER may be sent to a flow, as far as that can be told before it is made.
     cdef bint may_refer(self, Flow flow, Credit credit, int64_t now) except -1
-    # An OPTIONS in the dialog of a talk (RFC 3261 §11, §12.2.1.1), as from its callee to its caller's phone.
+    # An empty INFO in the dialog of a talk (RFC 2976 §2.2, RFC 3261 §12.2.1.1), as from its callee to its caller's phone.
     cdef ClientTransaction ask(self, object talk, bytes uri, bytes route, Flow flow, Handler handler, int64_t now)
     # Call-ID (24 hex digits) and From tag for a new one: never the same again, after a restart neither, and not to be guessed.
     cdef bytes new_call_id(self)

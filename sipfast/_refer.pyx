@@ -35,10 +35,9 @@ cdef bytes CONTACT = b"\r\nCSeq: 1 REFER\r\nContact: <sip:"
 cdef bytes REFER_TO = b">\r\nRefer-To: <"
 cdef bytes REFERRED_BY = b">\r\nReferred-By: <"            # RFC 3892 §2.1
 cdef bytes END = b">\r\nSubject: Automatic redial\r\nContent-Length: 0\r\n\r\n"
-# CSeq 0 is below all that the callee's own phone may number its requests by: those are not out of order after it
-# (RFC 3261 §12.2.2).
-cdef bytes ASKED = b"\r\nCSeq: 0 OPTIONS\r\nContact: <sip:"
-cdef bytes END_ASKED = b">\r\nContent-Length: 0\r\n\r\n"
+# INFO, since many phones answer an OPTIONS without looking at its tags. CSeq 0 is below all that the callee's own phone may
+# number its requests by: those are not out of order after it (RFC 3261 §12.2.2).
+cdef bytes ASKED = b"\r\nCSeq: 0 INFO\r\nContent-Length: 0\r\n\r\n"
 
 
 cdef bytes joined(const Piece *pieces, int count):
@@ -114,9 +113,9 @@ cdef class Referrer:
             raise ValueError(f"a line break in {uri!r} or {route!r}")
         branch = self.transactions.new_branch(0)
         return self.transactions.start(b"".join((
-            b"OPTIONS ", as_request_uri(uri), VIA, sent_by, BRANCH, branch, AFTER_VIA,
+            b"INFO ", as_request_uri(uri), VIA, sent_by, BRANCH, branch, AFTER_VIA,
             b"Route: %b\r\n" % route if route else b"", FROM, talk.callee, TAG, talk.callee_tag, TO, talk.caller, TAG,
-            talk.caller_tag, b"\r\nCall-ID: ", talk.call_id, ASKED, sent_by, END_ASKED)), branch, flow, handler, now)
+            talk.caller_tag, b"\r\nCall-ID: ", talk.call_id, ASKED)), branch, flow, handler, now)
 
     # SipHash of a counter, keyed by what was random at this start: nobody who has seen some can tell another.
     cdef bytes new_call_id(self):

@@ -74,7 +74,7 @@ class Course:
             more = [b"Contact: " + value for value in contacts] + [b"Expires: 600"]
             self.say(answer_to(fields, 200, b"r", more), to)
         elif method not in (b"ACK", b"CANCEL"):
-            status = 481 if method == b"OPTIONS" and self.draw.random() < 0.5 else 200
+            status = 481 if method == b"INFO" and self.draw.random() < 0.5 else 200
             self.say(answer_to(fields, status, b"o"), to)
 
     def say(self, data: bytes, source: Address) -> None:

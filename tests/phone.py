@@ -363,10 +363,8 @@ class Phone(Transactions):
             self._ring(transaction)
         elif method == "REFER" and not transaction.request.to_tag:
             self._referred(transaction)
-        elif method == "OPTIONS" and (not transaction.request.to_tag or (call is not None and not call.over)):
+        elif method == "OPTIONS":
             transaction.answer(200, self.token("o"), headers=[ALLOW, ("Accept", "application/sdp")])
-        elif method == "OPTIONS":  # RFC 3261 §12.2.2
-            transaction.answer(481)
         elif call is not None:
             self._in_call(transaction, call)
         elif method in ("BYE", "INVITE", "NOTIFY", "INFO", "UPDATE", "PRACK"):
@@ -391,7 +389,9 @@ class Phone(Transactions):
                 if call.state == "answered":  # the ACK is late or lost, yet the caller has it
                     call.answered_at = self.now
                 self._over(call)
-        elif method in ("NOTIFY", "INFO"):
+        elif method == "INFO":  # an empty one asks whether there is such a call (RFC 2976 §2.2)
+            transaction.answer(481 if call.over else 200)
+        elif method == "NOTIFY":
             transaction.answer(481)
         else:
             transaction.answer(501)

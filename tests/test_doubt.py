@@ -37,10 +37,10 @@ def talking(workers: int, monkeypatch: pytest.MonkeyPatch, **more: Any) -> tuple
 
 
 def questions(scene: Scene) -> list[Event]:
-    """Every OPTIONS of the server's in a dialog; retransmissions count once."""
+    """Every INFO of the server's; retransmissions count once."""
     found: dict[bytes, Event] = {}
     for event in scene.network.trace:
-        if event.source == "server" and event.data.startswith(b"OPTIONS ") and Sip(event.data).to_tag:
+        if event.source == "server" and event.data.startswith(b"INFO ") and b"CSeq: 0 INFO" in event.data:
             found.setdefault(event.data, event)
     return list(found.values())
 
@@ -120,7 +120,7 @@ def test_the_question_is_of_the_dialog_that_the_caller_knows(monkeypatch: pytest
     assert (event.target, asked.uri) == (alice.name, alice.contact[1:-1])
     assert (asked.call_id, asked.to_tag, asked.from_tag) == (call.call_id, call.local_tag, call.remote_tag)
     assert asked.first("to").startswith(f"<{ALICE.decode()}>") and asked.first("from").startswith(f"<{BOB.decode()}>")
-    assert asked.first("cseq") == "0 OPTIONS"  # RFC 3261 §12.2.2: no later one is out of order
+    assert asked.first("cseq") == "0 INFO"  # RFC 3261 §12.2.2: no later one is out of order
     assert bob.calls[0].state == "talking"
 
 
@@ -149,7 +149,7 @@ def test_a_phone_that_says_nothing_or_200_to_everything_is_believed_for_max_talk
         known = alice.on_request
 
         def answer(transaction: Any, status: int = status, known: Any = known) -> None:
-            if transaction.request.method != "OPTIONS":
+            if transaction.request.method != "INFO":
                 known(transaction)
             elif status:
                 transaction.answer(status)
