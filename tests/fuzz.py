@@ -169,7 +169,7 @@ class Round:
         self.now = START
         self.store = (Failing if self.like.fails else Damaged if self.like.unreadable else Ill)(self.draw)
         self.healthy = not self.like.unreadable
-        self.ringing = bytearray(1 << 15)  # outlives an engine
+        self.ringing, self.proofs = bytearray(1 << 15), bytearray(1 << 12)  # outlive an engine
         self.sent: list[tuple[bytes, Address]] = []
         self.posted: list[tuple[int, bytes]] = []
         self.messages = 0
@@ -216,6 +216,7 @@ class Round:
             bus=bus if self.count > 1 else None,
             resumed=resumed,
             ringing=self.ringing,
+            proofs=self.proofs,
         )
 
     # ---- what happens
