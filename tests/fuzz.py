@@ -346,8 +346,9 @@ def keep(directory: Path, messages: Mapping[object, bytes]) -> int:
     directory.mkdir(parents=True, exist_ok=True)
     there = len(list(directory.glob("*.sip")))
     kept = 0
-    for key, data in messages.items():
-        path = directory / f"{sha1(repr(key).encode(), usedforsecurity=False).hexdigest()[:12]}.sip"
+    named = {sha1(repr(key).encode(), usedforsecurity=False).hexdigest()[:12]: data for key, data in messages.items()}
+    for name, data in sorted(named.items()):  # in no order that prefers a method, where there is no room for all
+        path = directory / f"{name}.sip"
         if there + kept < MOST_KEPT and not path.exists():
             path.write_bytes(data)
             kept += 1
@@ -389,7 +390,7 @@ def run(
         total += game.messages
         found |= {key: data for key, data in game.found.items() if key not in found}
     if most_rounds > 1:
-        new = keep(corpus, {**{data: data for data in failures}, **{key: found[key] for key in sorted(found, key=repr)}})
+        new = keep(corpus, dict(zip(failures, failures, strict=True))) + keep(corpus, found)
         print(f"{new} messages are new in {corpus}")
     print(f"{total} messages in {time.monotonic() - begun:.0f} s from seed {seed}: {dict(played)}; {len(failures)} failures")
     return 1 if failures else 0
