@@ -1,4 +1,4 @@
-"""The branch parameter of our own Vias (RFC 3261 §8.1.1.7), and the keyed hash that it is checked by.
+"""The branch parameter of our own Vias (RFC 3261 §8.1.1.7).
 
 A branch is 47 bytes::
 
@@ -11,10 +11,6 @@ A branch is 47 bytes::
 
 so a response finds its transaction by an array index, and nobody who has not seen a branch can make one that passes.
 All numbers are lower-case hexadecimal.
-
-The hash is SipHash-2-4 (Aumasson and Bernstein, 2012), with words for whole numbers and a length word after each piece
-of text. Text without regard to case is hashed with bit 5 of each byte set: within the alphabets of `token` and of host
-(RFC 3261 §25.1) no two characters but the two cases of a letter become one by that.
 """
 
 import cython
@@ -23,6 +19,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memcpy, memset
+
+from ._hash cimport Hash, Secret, end_hash64, mix_number, start_hash
 
 cdef const char *PREFIX = b"z9hG4bKsf"
 cdef const char *DIGITS = b"0123456789abcdef"
@@ -37,108 +35,6 @@ cdef enum:
     PURPOSE_BRANCH = 0x62726e63
     NO_SLOT = 0xffffffff
     FIRST_SLOTS = 64
-
-
-# ---- SipHash
-
-cdef inline uint64_t rotate(uint64_t x, int bits) noexcept:
-    return (x << bits) | (x >> (64 - bits))
-
-
-cdef inline void rounds(Hash *h, int count) noexcept:
-    cdef uint64_t v0 = h.v0, v1 = h.v1, v2 = h.v2, v3 = h.v3
-    while count:
-        v0 += v1
-        v1 = rotate(v1, 13) ^ v0
-        v0 = rotate(v0, 32)
-        v2 += v3
-        v3 = rotate(v3, 16) ^ v2
-        v0 += v3
-        v3 = rotate(v3, 21) ^ v0
-        v2 += v1
-        v1 = rotate(v1, 17) ^ v2
-        v2 = rotate(v2, 32)
-        count -= 1
-    h.v0 = v0
-    h.v1 = v1
-    h.v2 = v2
-    h.v3 = v3
-
-
-cdef inline void mix_word(Hash *h, uint64_t word) noexcept:
-    h.v3 ^= word
-    rounds(h, 2)
-    h.v0 ^= word
-
-
-cdef inline void seed(Hash *h, const Secret *secret) noexcept:
-    h.v0 = secret.low ^ <uint64_t>0x736f6d6570736575
-    h.v1 = secret.high ^ <uint64_t>0x646f72616e646f6d
-    h.v2 = secret.low ^ <uint64_t>0x6c7967656e657261
-    h.v3 = secret.high ^ <uint64_t>0x7465646279746573
-
-
-cdef inline void mix_text(Hash *h, const unsigned char *p, Py_ssize_t size, uint64_t fold) noexcept:
-    cdef uint64_t word
-    cdef Py_ssize_t at = 0
-    while at + 8 <= size:
-        memcpy(&word, p + at, 8)
-        mix_word(h, word | fold)
-        at += 8
-    word = 0
-    if at < size:
-        if size >= 8:                            # what has been mixed in already is shifted out
-            memcpy(&word, p + size - 8, 8)
-            word >>= 8 * (8 - (size - at))
-        else:
-            memcpy(&word, p, size)
-        word |= fold >> (8 * (8 - (size - at)))
-    mix_word(h, word | <uint64_t>size << 56)     # SipHash's own last word
-
-
-cdef void start_hash(Hash *h, const Secret *secret, uint64_t purpose) noexcept:
-    seed(h, secret)
-    mix_word(h, purpose)
-
-
-cdef void mix_number(Hash *h, uint64_t number) noexcept:
-    mix_word(h, number)
-
-
-cdef void mix_bytes(Hash *h, const unsigned char *p, Py_ssize_t size) noexcept:
-    cdef Hash own = h[0]        # nothing that p might point into: it stays in registers
-    mix_word(&own, size)
-    mix_text(&own, p, size, 0)
-    h[0] = own
-
-
-cdef void mix_token(Hash *h, const unsigned char *p, Py_ssize_t size) noexcept:
-    cdef Hash own = h[0]        # nothing that p might point into: it stays in registers
-    mix_word(&own, size)
-    mix_text(&own, p, size, <uint64_t>0x2020202020202020)
-    h[0] = own
-
-
-cdef uint64_t end_hash64(Hash *h) noexcept:
-    h.v2 ^= 0xff
-    rounds(h, 4)
-    return h.v0 ^ h.v1 ^ h.v2 ^ h.v3
-
-
-cdef void end_hash(Hash *h, uint64_t *low, uint64_t *high) noexcept:
-    low[0] = end_hash64(h)
-    h.v1 ^= 0xdd
-    rounds(h, 4)
-    high[0] = h.v0 ^ h.v1 ^ h.v2 ^ h.v3
-
-
-def siphash(bytes data, secret):
-    """SipHash-2-4 of `data` with a secret of 128 bits, the first 8 bytes of the key as its low half."""
-    cdef Secret key = Secret(<uint64_t>(secret & 0xffffffffffffffff), <uint64_t>(secret >> 64 & 0xffffffffffffffff))
-    cdef Hash h
-    seed(&h, &key)
-    mix_text(&h, <const unsigned char *>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), 0)
-    return end_hash64(&h)
 
 
 # ---- hexadecimal
@@ -164,20 +60,14 @@ cdef uint64_t read_hex(const unsigned char *p, int digits, bint *good) noexcept:
     return number
 
 
-cdef bytes hex16(uint64_t number):
-    cdef bytes out = PyBytes_FromStringAndSize(NULL, 16)
-    write_hex(PyBytes_AS_STRING(out), number, 16)
-    return out
-
-
 # ---- branches
 
 cdef uint32_t check_of(const Secret *secret, const Locator *locator) noexcept:
     cdef Hash h
     start_hash(&h, secret, PURPOSE_BRANCH)
-    mix_word(&h, <uint64_t>locator.worker << 32 | locator.slot)
-    mix_word(&h, locator.serial)
-    mix_word(&h, locator.loop)
+    mix_number(&h, <uint64_t>locator.worker << 32 | locator.slot)
+    mix_number(&h, locator.serial)
+    mix_number(&h, locator.loop)
     return <uint32_t>end_hash64(&h)
 
 

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint32_t, uint64_t
 
-from ._branch cimport Secret
+from ._hash cimport Secret
 from ._parser cimport Message, Span
 
 cdef struct Key:

@@ -9,7 +9,7 @@ that began it, which is kept then, decides.
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcmp
 
-from ._branch cimport Hash, Secret, end_hash, end_hash64, hex16, mix_bytes, mix_number, mix_token, start_hash
+from ._hash cimport Hash, Secret, end_hash, end_hash64, hex16, mix_bytes, mix_number, mix_token, start_hash
 from ._parser cimport M_ACK, M_OTHER, Message, Span, parse_message, uris_equal
 
 cdef enum:

@@ -2,8 +2,8 @@
 
 from libc.stdint cimport int64_t, uint64_t
 
-from ._branch cimport Secret
 from ._credit cimport Credit
+from ._hash cimport Secret
 from ._flow cimport Flow
 from ._parser cimport Message
 from ._records cimport StoredWatch

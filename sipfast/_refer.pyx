@@ -4,8 +4,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memchr, memcpy
 
-from ._branch cimport Hash, end_hash, end_hash64, hex16, mix_number, start_hash
 from ._credit cimport Credit
+from ._hash cimport Hash, end_hash, end_hash64, hex16, mix_number, start_hash
 from ._flow cimport Flow
 from ._parser cimport H_CONTACT, H_EXPIRES, Address, Cursor, Message, Span, as_request_uri
 from ._records cimport Piece, StoredWatch, bytes_of, piece_in

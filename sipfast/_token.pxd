@@ -2,8 +2,8 @@
 
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
-from ._branch cimport Secret
 from ._flow cimport Flow
+from ._hash cimport Secret
 from ._parser cimport Message, Span
 
 cdef enum TokenKind:

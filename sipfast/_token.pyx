@@ -25,8 +25,9 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memchr, memcmp, memcpy, memset
 
-from ._branch cimport Hash, end_hash64, mix_bytes, mix_number, mix_token, read_hex, start_hash, write_hex
+from ._branch cimport read_hex, write_hex
 from ._flow cimport TRANSPORT_UDP, Flow, make_flow
+from ._hash cimport Hash, end_hash64, mix_bytes, mix_number, mix_token, start_hash
 from ._grammar cimport HEX
 from ._uri cimport Uri, parse_uri_at
 

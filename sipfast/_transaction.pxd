@@ -4,8 +4,9 @@
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
-from ._branch cimport Secret, Slots
+from ._branch cimport Slots
 from ._credit cimport Credit
+from ._hash cimport Secret
 from ._flow cimport Flow, Sink
 from ._index cimport Index, Link
 from ._machines cimport Machine

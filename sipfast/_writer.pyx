@@ -19,7 +19,7 @@ from libc.string cimport memcmp, memcpy, memmove, strlen
 
 import cython
 
-from ._branch cimport Hash, Secret, end_hash64, hex16, mix_bytes, mix_number, start_hash
+from ._hash cimport Hash, Secret, end_hash64, hex16, mix_bytes, mix_number, start_hash
 from ._parser cimport (
     H_CALL_ID, H_CSEQ, H_FROM, H_RECORD_ROUTE, H_ROUTE, H_TIMESTAMP, H_TO, H_VIA, M_INVITE, Address, Cursor, Field, Via,
     read_ip,

@@ -17,11 +17,9 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 
-from ._branch cimport (
-    BRANCH_SIZE, NO_TRANSACTION, Hash, Locator, decode_branch, encode_branch, end_hash64, mix_bytes, mix_number, read_hex,
-    start_hash, write_hex,
-)
+from ._branch cimport BRANCH_SIZE, NO_TRANSACTION, Locator, decode_branch, encode_branch, read_hex, write_hex
 from ._credit cimport Credit
+from ._hash cimport Hash, end_hash64, mix_bytes, mix_number, start_hash
 from ._flow cimport TRANSPORT_UDP, Flow, Sink, make_flow
 from ._parser cimport Message, as_request_uri
 from .location cimport Location

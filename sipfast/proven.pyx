@@ -19,8 +19,8 @@ import cython
 
 from libc.stdint cimport int64_t, uint64_t
 
-from ._branch cimport fold_bytes, fold_number
 from ._flow cimport Flow
+from ._hash cimport fold_bytes, fold_number
 from .peers cimport Peers
 
 cdef enum:

@@ -11,8 +11,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
-from ._branch cimport fold_bytes, fold_number, hex16
 from ._flow cimport Flow, Target, make_target
+from ._hash cimport fold_bytes, fold_number, hex16
 from ._parser cimport (
     Cursor,
     H_MAX_BREADTH,

@@ -17,8 +17,9 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
-from ._branch cimport BRANCH_SIZE, fold_bytes, fold_number
+from ._branch cimport BRANCH_SIZE
 from ._flow cimport MOST_PACKED, Flow, unpacked
+from ._hash cimport fold_bytes, fold_number
 from ._parser cimport Message, Via
 
 cdef enum:

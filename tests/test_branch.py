@@ -6,7 +6,7 @@ import pytest
 from transactions import SECRET, START, TCP, UDP, World, answer_to, request
 
 from sipfast import config
-from sipfast._branch import siphash
+from sipfast._hash import siphash
 from sipfast._parser import parse
 from sipfast._transaction import TransactionLayer
 

@@ -38,15 +38,16 @@ ARROWS: dict[str, set[str]] = {
     "_values": {"_grammar", "_uri"},
     "_parser": {"_grammar", "_uri", "_values"},
     "_wheel": set(),
-    "_writer": {"_branch", "_flow", "_parser"},
-    "_branch": set(),
+    "_writer": {"_branch", "_hash", "_flow", "_parser"},
+    "_hash": set(),
+    "_branch": {"_hash"},
     "_index": set(),
     "_machines": set(),
-    "_matching": {"_branch", "_parser"},
+    "_matching": {"_branch", "_hash", "_parser"},
     # Who has proven what: asked by the transactions on their way out.
-    "proven": {"_branch", "_flow", "peers"},
+    "proven": {"_branch", "_hash", "_flow", "peers"},
     "_credit": {"proven"},
-    "_transaction": {"_branch", "_credit", "_flow", "_index", "_machines", "_matching", "_parser", "_wheel", "_writer"}
+    "_transaction": {"_branch", "_hash", "_credit", "_flow", "_index", "_machines", "_matching", "_parser", "_wheel", "_writer"}
     | {"proven"},
     "store": STORES,
     "store.protocol": set(),
@@ -57,7 +58,7 @@ ARROWS: dict[str, set[str]] = {
     "store.outcomes": {"_batch"},
     "store.lmdb": STORE | {"store.outcomes", "store.pages", "store.sweep", "store.upgrade", "_batch", "_records"},
     "store.redis": STORE,
-    "_token": {"_branch", "_flow", "_grammar", "_parser", "_uri"},
+    "_token": {"_branch", "_hash", "_flow", "_grammar", "_parser", "_uri"},
     "peers": {"_flow"},
     "location": CORE | STORE | {"_records", "peers"},
     # What people are told of.
@@ -78,15 +79,15 @@ ARROWS: dict[str, set[str]] = {
     "registrar": CORE | STORE | {"_contacts", "_records", "location", "proven"},
     "learning": CORE | STORE | {"_contacts", "location", "proven"},
     # Asks who has proven nothing.
-    "probe": {"_branch", "_credit", "_flow", "_parser", "location", "proven"},
-    "ringing": {"_branch", "_flow", "_parser"},
-    "proxy": CORE | {"_branch", "outbound", "ringing", "router", "upstream"},
+    "probe": {"_branch", "_hash", "_credit", "_flow", "_parser", "location", "proven"},
+    "ringing": {"_branch", "_hash", "_flow", "_parser"},
+    "proxy": CORE | {"_branch", "_hash", "outbound", "ringing", "router", "upstream"},
     "redial": CORE | STORE | {"_credit", "_answers", "_records", "_refer", "_watchlist", "events", "location"},
     # What redial is made of, besides; nobody else knows it, but that the engine gives it transactions to send by.
     "_watchlist": STORE | {"_records", "_waiting", "_wheel", "events"},
     "_waiting": {"_wheel"},
     "_answers": {"_wheel"},
-    "_refer": CORE | {"_credit", "_branch", "_records"},
+    "_refer": CORE | {"_credit", "_branch", "_hash", "_records"},
     # The same by several workers: it adds who owns what, and changes nothing of what redial does.
     "redial_shared": CORE | STORE | {"_credit", "_answers", "_records", "_refer", "events", "location", "redial"},
     "engine": CORE
