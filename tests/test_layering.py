@@ -47,8 +47,8 @@ ARROWS: dict[str, set[str]] = {
     # Who has proven what: asked by the transactions on their way out.
     "proven": {"_branch", "_hash", "_flow", "peers"},
     "_credit": {"proven"},
-    "_transaction": {"_branch", "_hash", "_credit", "_flow", "_index", "_machines", "_matching", "_parser", "_wheel", "_writer"}
-    | {"proven"},
+    "_transaction": {"_branch", "_credit", "_flow", "_hash", "_index", "_machines", "_matching", "_parser", "_wheel"}
+    | {"_writer", "proven"},
     "store": STORES,
     "store.protocol": set(),
     "store.sweep": set(),
