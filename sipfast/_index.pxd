@@ -7,6 +7,9 @@ from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
+cdef extern from *:
+    void __builtin_prefetch(const void *at) noexcept nogil
+
 cdef struct Link:
     uint64_t hash
     Link *next
@@ -45,6 +48,11 @@ cdef inline Link **index_bucket(Index *index, uint64_t hash) noexcept:
     if at < index.split:
         at = hash & (2 * index.mask + 1)
     return &index.buckets[at]
+
+
+# Has the memory of a bucket fetched: with a million links it is far away, and whoever comes soon does not wait for it then.
+cdef inline void index_foresee(Index *index, uint64_t hash) noexcept:
+    __builtin_prefetch(index_bucket(index, hash))
 
 
 cdef inline int index_grow(Index *index) except -1:

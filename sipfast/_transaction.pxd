@@ -136,7 +136,9 @@ cdef class TransactionLayer:
     cdef int32_t after[26][2]            # ms of timers A to M, on unreliable and reliable flows; -1: not started
     cdef Index by_key                    # server transactions
     cdef Index by_merge
-    cdef Key key                         # of the request at hand
+    cdef Message foreseen                # whose hashes these are
+    cdef Key key
+    cdef uint64_t merge
     cdef bytes last_branch               # the last that was made
     # What is being handled, a datagram or a timer, and who pays for what it causes.
     cdef Message datagram                # None: a timer
@@ -168,6 +170,8 @@ cdef class TransactionLayer:
     cdef bint pass_on(self, bytes data, Flow flow, bint answer) except -1
     cdef bint is_own(self, Flow flow) noexcept
     cdef int prove(self, Flow flow, int64_t now) except -1
+    # A request that is about to be handed over: what it will be looked up by is near then.
+    cdef int foresee(self, Message request) except -1
     # Not for REGISTER and OPTIONS to ourselves, which are answered statelessly. Responses go to `flow`.
     cdef int receive_request(self, Message request, Flow flow, int64_t now) except -1
     # True where it matched. A response that matches none is the caller's.

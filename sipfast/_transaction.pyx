@@ -18,7 +18,9 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from ._branch cimport Locator, Slot, decode_branch, make_slots
 from ._credit cimport Credit, make_credit, make_unlimited
 from ._flow cimport Flow, Sink
-from ._index cimport Index, Link, index_add, index_close, index_first, index_next, index_open, index_remove
+from ._index cimport (
+    Index, Link, index_add, index_close, index_first, index_foresee, index_next, index_open, index_remove,
+)
 from ._machines cimport (
     ACCEPTED,
     ACK,
@@ -608,12 +610,23 @@ cdef class TransactionLayer:
 
     # ---- requests
 
+    cdef int foresee(self, Message request) except -1:
+        self.foreseen = request
+        identify(&self.secret, request, &self.key)
+        index_foresee(&self.by_key, self.key.low)
+        if request.target.tag.end == request.target.tag.start and request.method != M_ACK and request.method != M_CANCEL:
+            self.merge = merge_hash(&self.secret, request)
+            index_foresee(&self.by_merge, self.merge)
+        return 0
+
     cdef int receive_request(self, Message request, Flow flow, int64_t now) except -1:
         cdef ServerTransaction found
         cdef Credit before
         if self.finished and now - self.finished_since >= PATIENCE:
             self.settle()
-        identify(&self.secret, request, &self.key)
+        if self.foreseen is not request:
+            self.foresee(request)
+        self.foreseen = None
         if request.method == M_ACK:
             return self.take_ack(request, now)
         found = self.find(request, method_of(request.p, request.method, request.method_name))
@@ -637,14 +650,13 @@ cdef class TransactionLayer:
 
     cdef int take_initial(self, Message request, Flow flow, int64_t now) except -1:
         # RFC 3261 §8.2.2.2
-        cdef uint64_t hash = merge_hash(&self.secret, request)
-        cdef bint merged = self.is_merged(request, hash)
+        cdef bint merged = self.is_merged(request, self.merge)
         cdef ServerTransaction transaction = self.add(request, flow)
         if merged:
             self.merged += 1
             transaction.respond(make_response(request, 482, flow, transaction.tag(), b"", None, b""), 482, now)
             return VERDICT_MERGED
-        transaction.by_merge.hash = hash
+        transaction.by_merge.hash = self.merge
         index_add(&self.by_merge, &transaction.by_merge, <void *>transaction)
         self.created = transaction
         return VERDICT_NEW

@@ -611,6 +611,8 @@ cdef class Engine(Receiver):
         cdef int method = request.method, planned, verdict, problem, home
         cdef bint in_dialog = request.target.tag.end > request.target.tag.start
         cdef Flow shown
+        if method != M_REGISTER and method != M_OPTIONS:
+            self.transactions.foresee(request)
         planned = self.router.plan(request, &plan)
         if planned == PLAN_MALFORMED:
             return self.reject(request, flow, 400, b"")

@@ -6,10 +6,16 @@ from ._branch cimport BRANCH_SIZE
 from ._flow cimport MOST_PACKED, Flow
 from ._parser cimport Message, Via
 
-# One place. Aligned, and ROOM bytes apart.
+cdef enum:
+    PLACES = 4                  # of a set
+
+# What a set begins with, in one line of the processor's cache: whether it has an INVITE is known from that.
+cdef struct Head:
+    uint64_t keys[PLACES]
+    int64_t until[PLACES]       # ms since the epoch; written by itself, and not checked
+
+# Then its places.
 cdef struct Entry:
-    uint64_t key
-    int64_t until               # ms since the epoch; written by itself, and not checked
     uint64_t check
     uint64_t back               # a keyed hash of where its responses go: the caller's address and port
     unsigned char size          # of the flow
@@ -29,7 +35,7 @@ cdef class Ringing:
     cdef void keep(self, int64_t place, uint64_t key, int n, int64_t until) noexcept
     # All branches of an INVITE that are of use: (branch, Flow), in the order of their numbers.
     cdef list branches(self, uint64_t key, int64_t now)
-    # Whether its first or second branch is of use.
+    # Whether its first branch is of use.
     cdef bint has(self, uint64_t key, int64_t now) noexcept
     # Where the branch of a response went; None: it is none of ours, or of no more use, or the Via below ours (`below`, which
     # leads `back`) is not as we wrote it.
@@ -37,5 +43,6 @@ cdef class Ringing:
     cdef uint64_t place_of(self, Flow flow) noexcept
     # The place of one branch that is of use, by its own key; -1: there is none.
     cdef int64_t find(self, uint64_t key, int64_t now) noexcept
-    cdef uint64_t check_of(self, const Entry *entry) noexcept
+    cdef uint64_t check_of(self, uint64_t key, const Entry *entry) noexcept
+    cdef Head *head(self, int64_t place) noexcept
     cdef Entry *at(self, int64_t place) noexcept

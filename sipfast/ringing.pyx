@@ -23,9 +23,8 @@ from ._hash cimport fold_bytes, fold_number
 from ._parser cimport Message, Via
 
 cdef enum:
-    PLACES = 4                  # of a set
     MOST_BRANCHES = 64          # of one INVITE that are looked for
-    ROOM = 128
+    ROOM = 512                  # of a set
 
 cdef uint64_t NEXT = <uint64_t>0x9E3779B97F4A7C15ULL      # from the key of one branch to that of the next
 
@@ -37,10 +36,10 @@ cdef class Ringing:
         self.secret = secret
         self.memory = memory
         self.sets = 1
-        while self.sets * 2 * PLACES * ROOM <= self.memory.shape[0]:
+        while self.sets * 2 * ROOM <= self.memory.shape[0]:
             self.sets *= 2
-        if sizeof(Entry) > ROOM or self.memory.shape[0] < PLACES * ROOM:
-            raise ValueError(f"{self.memory.shape[0]} bytes hold no set of {PLACES} places of {ROOM} bytes")
+        if sizeof(Head) + PLACES * sizeof(Entry) > ROOM or self.memory.shape[0] < ROOM:
+            raise ValueError(f"{self.memory.shape[0]} bytes hold no set of {PLACES} places in {ROOM} bytes")
 
     cdef uint64_t key_of(self, Message message, const Via *via) noexcept:
         cdef uint64_t h = fold_bytes(self.secret, message.p + via.branch.start, via.branch.end - via.branch.start)
@@ -50,50 +49,53 @@ cdef class Ringing:
 
     cdef int64_t note(self, uint64_t key, int n, bytes branch, Flow flow, Flow back, int64_t until, int64_t now) except -2:
         cdef Entry *entry
-        cdef Entry *best = NULL
-        cdef int i
-        cdef int64_t first, place = -1
+        cdef Head *head
+        cdef int i, best = 0
+        cdef int64_t first
         if PyBytes_GET_SIZE(branch) != BRANCH_SIZE:
             return -1
         key += <uint64_t>n * NEXT
         first = <int64_t>(key % <uint64_t>self.sets) * PLACES
+        head = self.head(first)
         for i in range(PLACES):
-            entry = self.at(first + i)
-            if best == NULL or entry.key == key or entry.until < best.until:
-                best = entry
-                place = first + i
-                if entry.key == key:
-                    break
-        best.key = key
-        best.until = until
-        best.back = self.place_of(back)
-        best.size = flow.pack_into(best.flow)
-        memcpy(best.branch, PyBytes_AS_STRING(branch), BRANCH_SIZE)
-        best.check = self.check_of(best)
-        return place
+            if head.keys[i] == key:
+                best = i
+                break
+            if head.until[i] < head.until[best]:
+                best = i
+        entry = self.at(first + best)
+        head.keys[best] = key
+        head.until[best] = until
+        entry.back = self.place_of(back)
+        entry.size = flow.pack_into(entry.flow)
+        memcpy(entry.branch, PyBytes_AS_STRING(branch), BRANCH_SIZE)
+        entry.check = self.check_of(key, entry)
+        return first + best
+
+    cdef inline Head *head(self, int64_t place) noexcept:
+        return <Head *>(&self.memory[place // PLACES * ROOM])
 
     cdef inline Entry *at(self, int64_t place) noexcept:
-        return <Entry *>(&self.memory[place * ROOM])
+        return <Entry *>(&self.memory[place // PLACES * ROOM + sizeof(Head) + place % PLACES * sizeof(Entry)])
 
     # `received` and `rport` of the Via below ours say where a response goes, and whoever sends it could change them.
     cdef uint64_t place_of(self, Flow flow) noexcept:
         return fold_bytes(self.secret ^ flow.port, flow.ip, 16)
 
-    cdef uint64_t check_of(self, const Entry *entry) noexcept:
-        cdef uint64_t h = fold_bytes(self.secret ^ entry.key ^ entry.back, entry.flow, min(entry.size, <int>MOST_PACKED))
+    cdef uint64_t check_of(self, uint64_t key, const Entry *entry) noexcept:
+        cdef uint64_t h = fold_bytes(self.secret ^ key ^ entry.back, entry.flow, min(entry.size, <int>MOST_PACKED))
         return fold_bytes(h, entry.branch, BRANCH_SIZE)
 
     cdef void keep(self, int64_t place, uint64_t key, int n, int64_t until) noexcept:
-        if place >= 0 and self.at(place).key == key + <uint64_t>n * NEXT:
-            self.at(place).until = until
+        if place >= 0 and self.head(place).keys[place % PLACES] == key + <uint64_t>n * NEXT:
+            self.head(place).until[place % PLACES] = until
 
     cdef int64_t find(self, uint64_t key, int64_t now) noexcept:
-        cdef Entry *entry
         cdef int i
         cdef int64_t first = <int64_t>(key % <uint64_t>self.sets) * PLACES
+        cdef const Head *head = self.head(first)
         for i in range(PLACES):
-            entry = self.at(first + i)
-            if entry.key == key and entry.until > now and entry.check == self.check_of(entry):
+            if head.keys[i] == key and head.until[i] > now and self.at(first + i).check == self.check_of(key, self.at(first + i)):
                 return first + i
         return -1
 
@@ -118,7 +120,7 @@ cdef class Ringing:
         return None
 
     cdef bint has(self, uint64_t key, int64_t now) noexcept:
-        return self.find(key, now) >= 0 or self.find(key + NEXT, now) >= 0
+        return self.find(key, now) >= 0
 
     cdef list branches(self, uint64_t key, int64_t now):
         cdef list found = []
