@@ -11,7 +11,7 @@ from ._flow cimport Flow, Sink
 from ._index cimport Index, Link
 from ._machines cimport Machine
 from ._matching cimport Key
-from ._parser cimport Message
+from ._parser cimport Message, Span
 from ._wheel cimport Timed, Wheel
 from .proven cimport Proven
 
@@ -164,6 +164,7 @@ cdef class TransactionLayer:
     # The credit of what is being handled, made where there was none.
     cdef Credit payer(self)
     cdef Credit of_spiral(self)
+    cdef Credit of_branch(self, Message request, Span branch)
     # Whether so many bytes may be sent to a flow; `answer`: to the one whose request is handled.
     cdef bint may_send(self, Py_ssize_t size, Flow flow, bint answer) except -1
     # Send without a transaction, where the budget allows it; whether it has left.

@@ -560,26 +560,29 @@ cdef class TransactionLayer:
         # A request that has come back to us with a Via of ours, at once or by an upstream, is still the datagram that it comes
         # from. What we do by ourselves pays for nobody.
         cdef Message request = self.datagram
+        cdef Credit found = None
         cdef Cursor cursor
         cdef Span value
         cdef Via via
-        cdef Slot *slot
-        cdef ClientTransaction sent
         if request is None or request.status or request.error:
             return None
+        found = self.of_branch(request, request.via.branch)
         request.cursor(H_VIA, &cursor)
-        while request.next_value(&cursor, &value):
-            if request.parse_via(value, &via) != 1:
-                continue
-            slot = self.slots.locate(request.p + via.branch.start, via.branch.end - via.branch.start)
-            if slot == NULL or slot.transaction == NULL:
-                continue
-            sent = <ClientTransaction>slot.transaction
-            if sent.credit is None:
-                sent.credit = make_credit(self.taken, 0)
-            if sent.credit is not self.own:
-                return sent.credit
-        return None
+        request.next_value(&cursor, &value)       # the topmost one, which is parsed
+        while found is None and request.next_value(&cursor, &value):
+            if request.parse_via(value, &via) == 1:
+                found = self.of_branch(request, via.branch)
+        return found
+
+    cdef Credit of_branch(self, Message request, Span branch):
+        cdef Slot *slot = self.slots.locate(request.p + branch.start, branch.end - branch.start)
+        cdef ClientTransaction sent
+        if slot == NULL or slot.transaction == NULL:
+            return None
+        sent = <ClientTransaction>slot.transaction
+        if sent.credit is None:
+            sent.credit = make_credit(self.taken, 0)
+        return sent.credit if sent.credit is not self.own else None
 
     cdef bint may_send(self, Py_ssize_t size, Flow flow, bint answer) except -1:
         if size > MOST_UDP and not flow.reliable():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from calling import dialog, forked, pair
 from scene import Scene, Speaker
@@ -110,7 +112,8 @@ def test_a_2xx_and_its_repetitions_pass_and_so_do_acks() -> None:
     invite, arrived, ok = dialog(scene, alice, bob)
     bob.answer(arrived, 200, headers=[("Contact", f"<sip:bob@{literal(bob.address)}>")])
     scene.run()
-    assert alice.take("INVITE", 200).raw == ok.raw
+    key = re.compile(rb";key=[^;>]+")  # in the first one only: her ACK has proven her since
+    assert key.sub(b"", alice.take("INVITE", 200).raw) == key.sub(b"", ok.raw)
     assert invite.call_id == ok.call_id
     scene.run(5_000)
     assert not alice.inbox  # a proxy does not repeat a 2xx by itself
