@@ -145,7 +145,8 @@ def test_a_full_disk_costs_what_cannot_be_written_and_nothing_else(disk: Disk, t
         disk.empty()
         rest = [phone for phone in many if phone.register_statuses and not phone.registered]
         run([many], lambda: all(phone.registered for phone in rest), 60, "all are registered")
-        assert "event=store-failed" in (disk.seen / "log").read_text()
+        log = (disk.seen / "log").read_text()  # what was told while it was full, may have had no place
+        assert rest and all(f"event=registered aor=sip:{phone.user}@x " in log for phone in rest)
         assert server.running
     finally:
         server.stop()
