@@ -19,8 +19,8 @@ CFLAGS = os.environ.get("SIPFAST_CFLAGS", "-O3 -g0 -fno-strict-aliasing").split(
 DIRECTIVES["nonecheck"] = any(flag.startswith("-fsanitize=") for flag in CFLAGS)
 
 extensions = [
-    Extension(f"sipfast.{path.stem}", [str(path)], extra_compile_args=CFLAGS)
-    for path in sorted(Path("sipfast").glob("*.pyx"))
+    Extension(".".join(path.with_suffix("").parts), [str(path)], extra_compile_args=CFLAGS)
+    for path in sorted(Path("sipfast").rglob("*.pyx"))
 ]
 
 setup(ext_modules=cythonize(extensions, compiler_directives=DIRECTIVES, nthreads=0, build_dir="build/cython"))

@@ -20,9 +20,9 @@ import pytest
 
 from sipfast._flow import Flow, Sink
 from sipfast.config import Config, Listener, Redial, Registrar
-from sipfast.engine import Engine
-from sipfast.store.lmdb import LmdbStore
-from sipfast.store.memory import MemoryStore
+from sipfast.engine.engine import Engine
+from sipfast.store.backends.lmdb import LmdbStore
+from sipfast.store.backends.memory import MemoryStore
 
 BATCH = 64
 USERS = 10_000

@@ -11,10 +11,10 @@ import pytest
 from sipfast import config
 from sipfast._flow import Flow
 from sipfast._parser import parse
-from sipfast.location import Location
-from sipfast.registrar import Registrar
-from sipfast.store.lmdb import LmdbStore
-from sipfast.store.memory import MemoryStore
+from sipfast.routing.location import Location
+from sipfast.routing.registrar import Registrar
+from sipfast.store.backends.lmdb import LmdbStore
+from sipfast.store.backends.memory import MemoryStore
 
 NOW = 1_790_000_000_000
 PHONES = 100_000

@@ -9,10 +9,10 @@ import random
 import msgspec
 import pytest
 
-from sipfast.records import RECALLING, Binding, Watch
-from sipfast.store import pages
-from sipfast.store.lmdb import LmdbStore
-from sipfast.store.memory import MemoryStore
+from sipfast.store.backends import pages
+from sipfast.store.backends.lmdb import LmdbStore
+from sipfast.store.backends.memory import MemoryStore
+from sipfast.store.records import RECALLING, Binding, Watch
 
 NOW = 1_790_000_000_000
 AORS = 100_000

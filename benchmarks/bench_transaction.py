@@ -16,9 +16,9 @@ import pytest
 from sipfast import config
 from sipfast._flow import Flow, Sink
 from sipfast._parser import Message, parse
-from sipfast._transaction import ABSORBED, NEW, Handler, TransactionLayer
 from sipfast._wheel import Wheel
 from sipfast._writer import response
+from sipfast.transaction.layer import ABSORBED, NEW, Handler, TransactionLayer
 
 NOW = 1_700_000_000_000
 UDP = Flow("192.0.2.1", 5060)

@@ -25,7 +25,7 @@ from typing import Any
 
 from sipfast._parser import parse
 from sipfast._writer import response
-from sipfast.store.lmdb import LmdbStore
+from sipfast.store.backends.lmdb import LmdbStore
 
 from . import bench_parser, bench_path, bench_store, bench_transaction, bench_wheel, bench_writer
 from .build import built

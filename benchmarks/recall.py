@@ -28,8 +28,8 @@ def commit_us(core: int | None) -> dict[str, float]:
     On the server's core and in a folder where the servers' are, without anybody who flushes: µs, as `percentiles`.
     """
     from sipfast._flow import Flow
-    from sipfast.records import RECALLING, Binding, Watch
-    from sipfast.store.lmdb import LmdbStore
+    from sipfast.store.backends.lmdb import LmdbStore
+    from sipfast.store.records import RECALLING, Binding, Watch
 
     now, flow = time.time_ns() // 1_000_000, Flow("127.0.0.1", 5060).pack()
     took: list[tuple[int, int]] = []

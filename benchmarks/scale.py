@@ -48,8 +48,8 @@ Runs = dict[str, list[dict[str, Any]]]
 def fill(folder: Path, count: int, now: int) -> float:
     """A data folder with so many armed watches. Returns the bytes of the store's trees that one of them takes."""
     from sipfast._flow import Flow
-    from sipfast.records import Watch
-    from sipfast.store.lmdb import LmdbStore
+    from sipfast.store.backends.lmdb import LmdbStore
+    from sipfast.store.records import Watch
 
     flow = Flow("127.0.0.1", 5060).pack()
     chance = random.Random(1)

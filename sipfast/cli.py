@@ -21,8 +21,8 @@ from typing import Any, NoReturn
 from . import __version__
 from .config import Config, Source, load, settings
 from .errors import ConfigError, ParseError, SipFastError, StoreCorrupt, StoreError, TransportError
-from .printable import printable, text_of
-from .records import Ended
+from .observe.printable import printable, text_of
+from .store.records import Ended
 
 log = logging.getLogger("sipfast.cli")
 
@@ -175,7 +175,8 @@ def serve(arguments: argparse.Namespace) -> int:
     }
     given = {key: value for key, value in flags.items() if value is not None}
     config = load(arguments.config, given)
-    from .server import logs, signals, supervisor
+    from .node import signals, supervisor
+    from .observe import logs
 
     hints = start_hints(config) if arguments.hints or sys.stdout.isatty() else ""
     logs.setup(config.log_level)
@@ -419,7 +420,7 @@ def backup(arguments: argparse.Namespace) -> int:
 
 def show_stats(arguments: argparse.Namespace) -> int:
     """Print what the workers have counted, all together and each."""
-    from .server import admin
+    from .node import admin
 
     data = configuration(arguments).store.data
     places = admin.places(data)
@@ -467,7 +468,7 @@ def opened(config: Config, *, write: bool = False) -> Any:
     """The store, beside a server that may be running; it is never made where there is none."""
     from contextlib import closing
 
-    from .store.lmdb import LmdbStore
+    from .store.backends.lmdb import LmdbStore
 
     storage = config.store
     store = LmdbStore(storage.data, map_size_gib=storage.map_size, readonly=True)
@@ -515,7 +516,7 @@ def silence() -> None:
 
 def now_and_ahead(store: Any) -> tuple[int, int]:
     """The store's time, and how many ms the machine's clock, which people are shown, is ahead of it."""
-    from .server import clock
+    from .node import clock
 
     return clock.now_and_ahead(store)
 

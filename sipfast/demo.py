@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TextIO
 
 from ._parser import Message, parse, parse_address
-from .printable import printable, text_of
+from .observe.printable import printable, text_of
 
 HOST = "127.0.0.1"
 DOMAIN = "example.test"

@@ -31,13 +31,13 @@ from fuzz_course import Address
 from fuzz_messages import METHODS, SERVER, UPSTREAM, Talker
 
 from sipfast._flow import Flow, Sink
-from sipfast._transaction import live_objects
 from sipfast.config import Config, Listener, Peer, Redial, Registrar, Upstream
-from sipfast.engine import Engine
+from sipfast.engine.engine import Engine
 from sipfast.errors import StoreUnavailable
-from sipfast.proxy import live_contexts
-from sipfast.store.memory import MemoryStore
+from sipfast.routing.proxy import live_contexts
+from sipfast.store.backends.memory import MemoryStore
 from sipfast.store.protocol import Store
+from sipfast.transaction.layer import live_objects
 
 CORPUS = Path(__file__).parent / "data" / "fuzz"
 MOST_KEPT, LARGEST_KEPT = 400, 2_000  # messages of the corpus, and bytes of each

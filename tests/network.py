@@ -313,13 +313,13 @@ class Crash:
 
 
 def _memory_store() -> Any:
-    from sipfast.store.memory import MemoryStore
+    from sipfast.store.backends.memory import MemoryStore
 
     return MemoryStore()
 
 
 def _engine() -> Any:
-    from sipfast.engine import Engine
+    from sipfast.engine.engine import Engine
 
     return Engine
 

@@ -10,7 +10,7 @@ from scene import Scene
 from sipwire import Sip, uri_of
 
 from sipfast.config import Config, Peer, Redial
-from sipfast.records import Watch
+from sipfast.store.records import Watch
 
 ALICE, BOB = b"sip:alice@example.com", b"sip:bob@example.com"
 CALL_INFO = "<sip:bob@example.com>;purpose=call-completion;m=NL"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from sipfast import config
 from sipfast._flow import Flow
 from sipfast._parser import Message, parse
-from sipfast.learning import Learning
-from sipfast.location import Location
-from sipfast.records import Binding
-from sipfast.registrar import Registrar
-from sipfast.store.memory import MemoryStore
+from sipfast.routing.learning import Learning
+from sipfast.routing.location import Location
+from sipfast.routing.registrar import Registrar
+from sipfast.store.backends.memory import MemoryStore
+from sipfast.store.records import Binding
 
 NOW = 1_700_000_000_000
 AOR = b"sip:b@example.org"

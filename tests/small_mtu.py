@@ -10,7 +10,7 @@ import struct
 import uvloop
 
 from sipfast._flow import Flow
-from sipfast._udp import Clock, UdpTransport
+from sipfast.transport.udp import Clock, UdpTransport
 
 SIOCSIFMTU, SIOCSIFFLAGS, IFF_UP = 0x8922, 0x8914, 1
 

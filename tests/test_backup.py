@@ -14,8 +14,8 @@ from peers.process import HERE
 from peers.server import Server
 
 from sipfast.errors import StoreCorrupt
-from sipfast.records import Watch
-from sipfast.store.lmdb import LmdbStore
+from sipfast.store.backends.lmdb import LmdbStore
+from sipfast.store.records import Watch
 
 NOW = 1_700_000_000_000
 MANY = 60

@@ -8,7 +8,7 @@ from transactions import SECRET, START, TCP, UDP, World, answer_to, request
 from sipfast import config
 from sipfast._hash import siphash
 from sipfast._parser import parse
-from sipfast._transaction import TransactionLayer
+from sipfast.transaction.layer import TransactionLayer
 
 
 def test_siphash_reference():

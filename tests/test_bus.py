@@ -7,7 +7,7 @@ import itertools
 
 import pytest
 
-from sipfast.server.bus import BACKLOG, MOST, Bus, channels, pack, unpack
+from sipfast.node.bus import BACKLOG, MOST, Bus, channels, pack, unpack
 
 
 @pytest.mark.parametrize(

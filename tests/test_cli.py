@@ -15,9 +15,9 @@ from command import ROOT, environment, one_line, sipfast_command
 import sipfast
 from sipfast._flow import Flow
 from sipfast.cli import duration
-from sipfast.printable import printable
-from sipfast.records import Binding, Watch
-from sipfast.store.lmdb import LmdbStore
+from sipfast.observe.printable import printable
+from sipfast.store.backends.lmdb import LmdbStore
+from sipfast.store.records import Binding, Watch
 
 ALICE, BOB, CAROL = b"sip:alice@example.com", b"sip:bob@example.com", b"sip:carol@example.com"
 HOUR = 3_600_000

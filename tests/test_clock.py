@@ -19,10 +19,10 @@ from peers.phones import Fleet, run
 from peers.process import HERE, need, wait_until
 from peers.server import Server
 
-from sipfast.records import Anchor, Talk, Watch
-from sipfast.server import clock
-from sipfast.store.lmdb import LmdbStore
-from sipfast.store.memory import MemoryStore
+from sipfast.node import clock
+from sipfast.store.backends.lmdb import LmdbStore
+from sipfast.store.backends.memory import MemoryStore
+from sipfast.store.records import Anchor, Talk, Watch
 
 HOUR, DAY = 3_600_000, 86_400_000
 DOMAIN = "clock.example"

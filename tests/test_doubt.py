@@ -14,7 +14,7 @@ from scene import Scene
 from sipwire import Sip
 from test_full_disk import FullStore
 
-from sipfast.records import Talk
+from sipfast.store.records import Talk
 
 WORKERS = [1, 2, 3]
 

@@ -13,7 +13,7 @@ import pytest
 SERVER = """
 import sys, time
 from sipfast.config import Config, Storage
-from sipfast.server import worker
+from sipfast.node import worker
 worker.GRACE = 1.0
 busy = sys.argv[2]
 if busy == "in a loop":

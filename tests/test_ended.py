@@ -16,10 +16,10 @@ from redialing import ALICE, BOB, arm, armed, come_back, stage
 from scene import Scene
 
 from sipfast.config import Config, Redial
-from sipfast.records import MOST_ATTEMPTS, MOST_ENDED, Ended, Watch
-from sipfast.store.lmdb import LmdbStore
-from sipfast.store.memory import MemoryStore
+from sipfast.store.backends.lmdb import LmdbStore
+from sipfast.store.backends.memory import MemoryStore
 from sipfast.store.protocol import Store
+from sipfast.store.records import MOST_ATTEMPTS, MOST_ENDED, Ended, Watch
 
 # What the store keeps
 

@@ -10,9 +10,9 @@ from sipwire import Sip, literal, param, request, uri_of
 
 from sipfast._flow import Flow, Sink
 from sipfast.config import Config, Listener, Redial, Registrar
-from sipfast.engine import Engine
+from sipfast.engine.engine import Engine
 from sipfast.errors import StoreUnavailable
-from sipfast.store.memory import MemoryStore
+from sipfast.store.backends.memory import MemoryStore
 
 NOW = 1_700_000_000_000
 CLIENT = Flow("10.0.1.1", 5060)

@@ -17,8 +17,8 @@ from upstream import Upstream
 from sipfast._flow import Flow, Sink
 from sipfast.config import Config, Listener
 from sipfast.config import Upstream as UpstreamSection
-from sipfast.engine import Engine
-from sipfast.store.memory import MemoryStore
+from sipfast.engine.engine import Engine
+from sipfast.store.backends.memory import MemoryStore
 
 LISTENER = Listener(transport="UDP", host="10.0.0.1", port=5060, sent_by=b"10.0.0.1:5060")
 PAIR = {"callee": b"sip:bob@example.com", "caller": b"sip:alice@example.com"}

@@ -17,13 +17,13 @@ from sipwire import Sip, literal
 
 from sipfast._flow import Flow, Sink
 from sipfast._parser import parse
-from sipfast._transaction import Handler, TransactionLayer, live_objects
 from sipfast._wheel import Wheel
 from sipfast.config import Config, Listener, Peer, Upstream
-from sipfast.engine import Engine
-from sipfast.proxy import live_contexts
-from sipfast.records import Binding, Watch
-from sipfast.store.memory import MemoryStore
+from sipfast.engine.engine import Engine
+from sipfast.routing.proxy import live_contexts
+from sipfast.store.backends.memory import MemoryStore
+from sipfast.store.records import Binding, Watch
+from sipfast.transaction.layer import Handler, TransactionLayer, live_objects
 
 OURS = f"<sip:{literal(SERVER)};lr>"
 LONG = "1" * 5_000  # more digits than Python makes a number of (4,300)

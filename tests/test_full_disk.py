@@ -12,7 +12,7 @@ from test_redial import FailingStore
 
 from sipfast._flow import Flow
 from sipfast.errors import StoreUnavailable
-from sipfast.store.memory import MemoryStore
+from sipfast.store.backends.memory import MemoryStore
 
 
 class FullStore(MemoryStore):

@@ -7,10 +7,10 @@ import pytest
 from sipfast._flow import Flow
 from sipfast._parser import parse
 from sipfast.config import Peer
-from sipfast.location import Location
-from sipfast.peers import Peers
-from sipfast.records import Binding
-from sipfast.store.memory import MemoryStore
+from sipfast.routing.location import Location
+from sipfast.store.backends.memory import MemoryStore
+from sipfast.store.records import Binding
+from sipfast.trust.peers import Peers
 
 NOW = 1_700_000_000_000
 AOR = b"sip:b@example.org"

@@ -7,7 +7,7 @@ import shlex
 
 import pytest
 
-from sipfast.server import logs
+from sipfast.observe import logs
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_what_libraries_log_has_the_same_form(capsys):
     try:
         logs.setup("warning")
         logging.getLogger("asyncio").warning("slow %s", "callback")
-        logging.getLogger("sipfast.engine").info("not shown at this level")
+        logging.getLogger("sipfast.engine.engine").info("not shown at this level")
         line = capsys.readouterr().err.strip()
     finally:
         root.handlers[:] = before

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from transactions import World, answer_to, reply, request
 
-from sipfast import _machines
-from sipfast._transaction import ABSORBED, UNMATCHED, ClientTransaction, ServerTransaction
+from sipfast.transaction import machines as _machines
+from sipfast.transaction.layer import ABSORBED, UNMATCHED, ClientTransaction, ServerTransaction
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from transactions import UDP, World, reply, request
 
-from sipfast._transaction import ABSORBED, MERGED, NEW, UNMATCHED
+from sipfast.transaction.layer import ABSORBED, MERGED, NEW, UNMATCHED
 
 
 def test_responses_go_to_the_flow_given():

@@ -8,10 +8,10 @@ from scene import Scene, Speaker
 from sipwire import Sip, literal, uri_of
 
 from sipfast._flow import Flow
-from sipfast._token import Tokens
 from sipfast.config import Config, Listener, Peer, Redial, Upstream
-from sipfast.outbound import Outbound
-from sipfast.records import Move
+from sipfast.routing.outbound import Outbound
+from sipfast.routing.token import Tokens
+from sipfast.store.records import Move
 
 BOB = b"sip:bob@example.com"
 

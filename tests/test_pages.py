@@ -12,9 +12,9 @@ import lmdb
 import pytest
 
 from sipfast.errors import StoreCorrupt
-from sipfast.records import Binding, Watch
-from sipfast.store import pages
-from sipfast.store.lmdb import LmdbStore
+from sipfast.store.backends import pages
+from sipfast.store.backends.lmdb import LmdbStore
+from sipfast.store.records import Binding, Watch
 
 NOW = 1_700_000_000_000
 A = b"sip:a@example.org"
@@ -50,7 +50,7 @@ def sound(path: Path) -> bytes:
 USE = """
 import sys
 from sipfast.errors import StoreCorrupt
-from sipfast.store.lmdb import LmdbStore
+from sipfast.store.backends.lmdb import LmdbStore
 
 def use(path):
     try:

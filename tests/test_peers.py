@@ -9,7 +9,7 @@ import pytest
 from sipfast._flow import Flow
 from sipfast.config import Config, Peer, load
 from sipfast.errors import ConfigError
-from sipfast.peers import Peers
+from sipfast.trust.peers import Peers
 
 PEERS = Peers(
     [

@@ -6,7 +6,7 @@ import pytest
 from peers.lab import DOMAIN, Lab
 from peers.process import wait_until
 
-from sipfast.server import admin
+from sipfast.node import admin
 
 pytestmark = pytest.mark.peers
 

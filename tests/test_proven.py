@@ -13,9 +13,9 @@ from scene import Scene
 
 from sipfast._flow import Flow
 from sipfast.config import Config, Peer, Storage, Upstream
-from sipfast.peers import Peers
-from sipfast.proven import Proven
-from sipfast.server import worker
+from sipfast.node import worker
+from sipfast.trust.peers import Peers
+from sipfast.trust.proven import Proven
 
 SECRET = 0x0123456789ABCDEF
 NOW = 1_700_000_000_000

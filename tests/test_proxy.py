@@ -10,7 +10,7 @@ from sipwire import Sip, literal, param, request, uri_of
 
 from sipfast._flow import Flow
 from sipfast.config import Config, Peer
-from sipfast.proxy import live_contexts
+from sipfast.routing.proxy import live_contexts
 
 BOTH = 4  # a flow token for both sides
 

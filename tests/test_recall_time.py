@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("hdrh", reason="hdrhistogram is in the bench dependency group")
 
 from benchmarks import recall, report
-from sipfast.store.lmdb import LmdbStore
+from sipfast.store.backends.lmdb import LmdbStore
 
 
 def row(mode: str, *p99: float) -> dict[str, Any]:

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipfast import _records, records
 from sipfast.errors import StoreCorrupt
-from sipfast.records import Binding, Move, Talk, Watch
+from sipfast.store import codec as _records
+from sipfast.store import records
+from sipfast.store.records import Binding, Move, Talk, Watch
 
 times = st.integers(0, 2**62)
 bindings = st.builds(

@@ -31,7 +31,7 @@ from sipwire import Sip, is_probe, literal, uri_of
 from sipfast._flow import Flow
 from sipfast.config import Peer
 from sipfast.errors import StoreUnavailable
-from sipfast.store.memory import MemoryStore
+from sipfast.store.backends.memory import MemoryStore
 
 # The whole
 

@@ -6,8 +6,8 @@ import pytest
 from redialing import ALICE, BOB, arm, refers, stage
 from sipwire import Sip
 
-from sipfast import _refer
 from sipfast._parser import parse
+from sipfast.redial.redial import refer as _refer
 
 
 def invite(expires: str) -> bytes:

@@ -12,10 +12,10 @@ from sipfast import config
 from sipfast._flow import Flow
 from sipfast._parser import Message, parse, parse_address
 from sipfast.errors import StoreUnavailable
-from sipfast.location import Location
-from sipfast.records import Binding
-from sipfast.registrar import Registrar
-from sipfast.store.memory import MemoryStore
+from sipfast.routing.location import Location
+from sipfast.routing.registrar import Registrar
+from sipfast.store.backends.memory import MemoryStore
+from sipfast.store.records import Binding
 
 SECOND = "<sip:b@192.0.2.1:5062>"
 

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from registering import AOR, FLOW, PHONE, VIA, Bench
 
 from sipfast._flow import Flow
-from sipfast._records import changed_contacts
-from sipfast.records import encode_bindings
-from sipfast.store.memory import MemoryStore
+from sipfast.store.backends.memory import MemoryStore
+from sipfast.store.codec import changed_contacts
+from sipfast.store.records import encode_bindings
 
 OTHER_FLOW = Flow("2001:db8::7", 5061)
 OTHER_PORT = Flow("192.0.2.1", 40_000)

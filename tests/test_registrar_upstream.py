@@ -6,7 +6,7 @@ import pytest
 from registering import AOR, FLOW, NOW, PATH, PATHS, PHONE, Bench
 
 from sipfast._flow import Flow
-from sipfast.records import Binding
+from sipfast.store.records import Binding
 
 
 @pytest.fixture

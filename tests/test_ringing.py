@@ -17,7 +17,7 @@ from sipfast._flow import Flow
 from sipfast._parser import parse
 from sipfast.config import Config
 from sipfast.config import Upstream as Behind
-from sipfast.ringing import Ringing
+from sipfast.routing.ringing import Ringing
 
 SECRET = 0x1234
 

@@ -15,8 +15,8 @@ pytest.importorskip("hdrh", reason="hdrhistogram is in the bench dependency grou
 from benchmarks import accounting, scale
 from benchmarks.peers.servers import running
 from benchmarks.run import QUICK, Plan
-from sipfast.records import ARMED
-from sipfast.store.lmdb import LmdbStore
+from sipfast.store.backends.lmdb import LmdbStore
+from sipfast.store.records import ARMED
 
 NOW = 1_790_000_000_000
 

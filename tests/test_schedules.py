@@ -36,8 +36,8 @@ from upstream import Upstream
 from sipfast.config import Config, Redial
 from sipfast.config import Upstream as Behind
 from sipfast.errors import StoreUnavailable
-from sipfast.store.lmdb import LmdbStore
-from sipfast.store.memory import MemoryStore
+from sipfast.store.backends.lmdb import LmdbStore
+from sipfast.store.backends.memory import MemoryStore
 
 CLEAN = Line()
 # No later than T1: the last copy of an INVITE leaves T1 before timer B ends, and a server that gets it after that

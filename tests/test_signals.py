@@ -16,7 +16,7 @@ from command import environment
 from peers.process import HERE, wait_until
 from peers.server import Server
 
-from sipfast.server import signals
+from sipfast.node import signals
 
 PASSING = ["SIGHUP", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGIO", "SIGPWR", "SIGSTKFLT"]
 ENDING = ["SIGTERM", "SIGINT", "SIGQUIT"]
@@ -99,7 +99,7 @@ def test_a_signal_during_the_start_leaves_a_line_too(tmp_path: Path, workers: in
     for delay in (0.0, 0.01, 0.03, 0.06, 0.1, 0.2):
         command = [sys.executable, "-m", "sipfast", "serve", "--listen", "udp:127.0.0.1:0", "--workers", str(workers)]
         script = (
-            "import os, sys, time\nfrom sipfast import cli\nfrom sipfast.server import signals\n"
+            "import os, sys, time\nfrom sipfast import cli\nfrom sipfast.node import signals\n"
             "number, delay = int(sys.argv.pop(1)), float(sys.argv.pop(1))\ntake_over = signals.take_over\n"
             "def hooked(event, **fields):\n    take_over(event, **fields)\n"
             "    if event == 'stopped' and os.fork() == 0:\n"

@@ -15,11 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sipfast._records import changed_contacts
-from sipfast.records import RECALLING, Anchor, Binding, Move, Talk, Watch, encode_bindings, encode_watch
-from sipfast.store.lmdb import LmdbStore
-from sipfast.store.memory import MemoryStore
+from sipfast.store.backends.lmdb import LmdbStore
+from sipfast.store.backends.memory import MemoryStore
+from sipfast.store.codec import changed_contacts
 from sipfast.store.protocol import Store
+from sipfast.store.records import RECALLING, Anchor, Binding, Move, Talk, Watch, encode_bindings, encode_watch
 
 NOW = 1_700_000_000_000
 A, B, C = b"sip:a@example.org", b"sip:b@example.org", b"sip:c@example.org"

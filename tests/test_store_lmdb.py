@@ -13,16 +13,16 @@ import lmdb
 import pytest
 
 from sipfast.errors import StoreCorrupt, StoreError, StoreUnavailable
-from sipfast.records import Binding, Talk, Watch, encode_bindings, encode_talk, encode_watch
-from sipfast.store.lmdb import LmdbStore, _key
+from sipfast.store.backends.lmdb import LmdbStore, _key
+from sipfast.store.records import Binding, Talk, Watch, encode_bindings, encode_talk, encode_watch
 
 NOW = 1_700_000_000_000
 A, B = b"sip:a@example.org", b"sip:b@example.org"
 PRELUDE = """
 import sys, lmdb, os, resource, signal
 from sipfast.errors import *
-from sipfast.records import *
-from sipfast.store.lmdb import LmdbStore
+from sipfast.store.records import *
+from sipfast.store.backends.lmdb import LmdbStore
 import msgspec
 NOW = 1_700_000_000_000
 def watch(n, **more):

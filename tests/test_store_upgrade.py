@@ -10,11 +10,11 @@ import msgspec
 import pytest
 
 from sipfast._flow import Flow
-from sipfast._records import changed_contacts
 from sipfast.errors import StoreCorrupt, StoreUnavailable
-from sipfast.records import Binding, Talk, Watch, decode_bindings, encode_talk, encode_watch
-from sipfast.store.lmdb import COPY, COPYING, LmdbStore
-from sipfast.store.upgrade import bindings_from_1
+from sipfast.store.backends.lmdb import COPY, COPYING, LmdbStore
+from sipfast.store.backends.upgrade import bindings_from_1
+from sipfast.store.codec import changed_contacts
+from sipfast.store.records import Binding, Talk, Watch, decode_bindings, encode_talk, encode_watch
 
 NOW = 1_700_000_000_000
 A, B = b"sip:a@example.org", b"sip:b@example.org"
@@ -180,13 +180,13 @@ def test_killed_on_the_way_it_is_as_it_was_and_begins_anew(
         return bindings_from_1(stored)
 
     if step == "copying":
-        monkeypatch.setattr("sipfast.store.lmdb.os.fsync", die)
+        monkeypatch.setattr("sipfast.store.backends.lmdb.os.fsync", die)
     elif step == "copied":
-        monkeypatch.setattr("sipfast.store.lmdb.bindings_from_1", die)
+        monkeypatch.setattr("sipfast.store.backends.lmdb.bindings_from_1", die)
     elif step == "half-way":
-        monkeypatch.setattr("sipfast.store.lmdb.bindings_from_1", second)
+        monkeypatch.setattr("sipfast.store.backends.lmdb.bindings_from_1", second)
     elif step == "before the commit":
-        monkeypatch.setattr("sipfast.store.lmdb.LmdbStore._stamp", die)
+        monkeypatch.setattr("sipfast.store.backends.lmdb.LmdbStore._stamp", die)
     with pytest.raises(Killed):
         LmdbStore(path, exclusive=True, now=NOW)
     monkeypatch.undo()
@@ -204,7 +204,7 @@ def test_where_it_cannot_be_copied_it_is_not_touched(tmp_path: Path, monkeypatch
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("sipfast.store.lmdb.os.fsync", full)
+    monkeypatch.setattr("sipfast.store.backends.lmdb.os.fsync", full)
     with pytest.raises(StoreUnavailable, match=r"format 1 and cannot be copied .* No space left on device") as error:
         LmdbStore(path, exclusive=True)
     assert "\n" not in str(error.value) and not (path / COPYING).exists()

@@ -15,8 +15,8 @@ pytest.importorskip("hdrh", reason="hdrhistogram is in the bench dependency grou
 from benchmarks import storm
 from benchmarks.loadgen.measure import generator
 from benchmarks.peers.servers import running
-from sipfast.records import RECALLING
-from sipfast.store.lmdb import LmdbStore
+from sipfast.store.backends.lmdb import LmdbStore
+from sipfast.store.records import RECALLING
 
 PHONES = 500
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sipfast._flow import Flow
-from sipfast._token import Tokens
 from sipfast.config import Listener
+from sipfast.routing.token import Tokens
 
 SECRET = bytes(range(16))
 PATH, CALLER, CALLEE, BOTH = 1, 2, 3, 4

@@ -11,11 +11,12 @@ from random import Random
 import pytest
 from transactions import START, TCP, UDP, User, World, answer_to, reply, request, summary
 
-from sipfast import _machines, config
+from sipfast import config
 from sipfast._flow import Flow
 from sipfast._parser import Message, parse
-from sipfast._transaction import ABSORBED, NEW, UNMATCHED, ClientTransaction, ServerTransaction, live_objects
 from sipfast._writer import response
+from sipfast.transaction import machines as _machines
+from sipfast.transaction.layer import ABSORBED, NEW, UNMATCHED, ClientTransaction, ServerTransaction, live_objects
 
 
 def test_a_terminated_server_transaction_sends_nothing():

@@ -17,11 +17,11 @@ import pytest
 import uvloop
 
 from sipfast._flow import Flow, Receiver
-from sipfast._udp import Clock, UdpTransport, interface_addresses
-from sipfast._udp_socket import BATCHED, kernel_drops, may_segment, widen
 from sipfast.errors import ConfigError, TransportError
-from sipfast.faults import Complaints
-from sipfast.transport import udp
+from sipfast.observe.faults import Complaints
+from sipfast.transport import sockets as udp
+from sipfast.transport.udp import Clock, UdpTransport, interface_addresses
+from sipfast.transport.udp_socket import BATCHED, kernel_drops, may_segment, widen
 
 BATCH = 256  # datagrams that one turn of the loop reads at the most
 LOOPBACK = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}

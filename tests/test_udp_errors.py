@@ -14,7 +14,7 @@ import pytest
 from test_udp import LOOPBACK, Bench, Echo, needs_ipv6
 
 from sipfast._flow import Flow
-from sipfast._udp_socket import BATCHED
+from sipfast.transport.udp_socket import BATCHED
 
 QUOTED = 520  # bytes of a datagram that an error brings back at the least (RFC 1812 §4.3.2.3)
 

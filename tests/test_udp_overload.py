@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from test_udp import Bench
 
-from sipfast._udp_socket import BATCHED
+from sipfast.transport.udp_socket import BATCHED
 
 pytestmark = pytest.mark.skipif(not BATCHED, reason="Linux only: the kernel says how full its buffer is")
 

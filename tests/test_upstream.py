@@ -13,7 +13,7 @@ from upstream import Upstream
 from sipfast._flow import Flow
 from sipfast.config import Config, Peer, Redial
 from sipfast.config import Upstream as Behind
-from sipfast.records import Watch
+from sipfast.store.records import Watch
 
 BEHIND = ("10.0.5.1", 5060)
 CALL_INFO = "<sip:bob@example.com>;purpose=call-completion;m=NL"

@@ -59,7 +59,7 @@ def sent(stage: Stage, target: str, method: str) -> int:
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, object]]:
     """What was logged about upstreams."""
-    found = [record for record in caplog.records if record.name == "sipfast.upstream"]
+    found = [record for record in caplog.records if record.name == "sipfast.routing.upstream"]
     return [(record.message, record.__dict__["sip"]["upstream"]) for record in found]
 
 

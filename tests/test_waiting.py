@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipfast._waiting import Waiting
 from sipfast._wheel import Timed, Wheel
+from sipfast.redial.waiting import Waiting
 
 NOW = 1_700_000_000_000
 few = st.sampled_from([b"sip:a@example.org", b"sip:b@example.org", b"sip:c@example.org"])

@@ -22,9 +22,9 @@ from sipwire import Sip, literal, request, response
 
 import sipfast
 from sipfast import config
-from sipfast._udp import interface_addresses
 from sipfast.errors import ConfigError, StoreUnavailable
-from sipfast.server import supervisor, worker
+from sipfast.node import supervisor, worker
+from sipfast.transport.udp import interface_addresses
 
 
 def ask(address: tuple[str, int]) -> bytes:

@@ -17,7 +17,7 @@ from scene import Scene, Speaker
 from sipwire import Sip, literal, uri_of
 
 from sipfast.config import Config, Redial
-from sipfast.redial_shared import EARLY_ENDS, HELLO, LOOK, Notice, _encode
+from sipfast.redial.shared import EARLY_ENDS, HELLO, LOOK, Notice, _encode
 
 
 @pytest.fixture(autouse=True)

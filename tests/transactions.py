@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from sipfast import config
 from sipfast._flow import Flow, Sink
 from sipfast._parser import Message, parse
-from sipfast._transaction import NEW, UNREACHABLE, ClientTransaction, Handler, ServerTransaction, TransactionLayer
 from sipfast._wheel import Wheel
 from sipfast._writer import response
 from sipfast.errors import TransportError
+from sipfast.transaction.layer import NEW, UNREACHABLE, ClientTransaction, Handler, ServerTransaction, TransactionLayer
 
 START = 1_700_000_000_000
 SECRET = 0x0123456789ABCDEF_FEDCBA9876543210

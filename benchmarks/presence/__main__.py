@@ -13,12 +13,13 @@ from typing import Any, cast
 import uvloop
 
 from sipfast import config
-from sipfast._udp import Clock, UdpTransport
-from sipfast.engine import Engine
+from sipfast.engine.engine import Engine
 from sipfast.errors import SipFastError
-from sipfast.faults import Complaints
-from sipfast.server import logs, worker
-from sipfast.transport.udp import listener_for, open_socket
+from sipfast.node import worker
+from sipfast.observe import logs
+from sipfast.observe.faults import Complaints
+from sipfast.transport.sockets import listener_for, open_socket
+from sipfast.transport.udp import Clock, UdpTransport
 
 from ..build import ensure_built
 from .store import PresenceStore
@@ -51,7 +52,7 @@ def main() -> int:
 
 
 async def serve(settings: config.Config) -> None:
-    """As sipfast.server.worker serves alone, with the agent between transport and engine."""
+    """As sipfast.node.worker serves alone, with the agent between transport and engine."""
     from .agent import Agent
 
     with ExitStack() as stack:

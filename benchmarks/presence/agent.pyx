@@ -24,12 +24,12 @@ from sipfast._parser cimport (
     H_REQUIRE, H_SIP_IF_MATCH, M_PUBLISH, Message, Span, canonical_aor,
     parse_message, span_is,
 )
-from sipfast._transaction cimport VERDICT_NEW, ClientTransaction, ServerTransaction, TransactionLayer
+from sipfast.transaction.layer cimport VERDICT_NEW, ClientTransaction, ServerTransaction, TransactionLayer
 from sipfast._wheel cimport Timed
 from sipfast._writer cimport make_response, put, put_number
-from sipfast.engine cimport Engine, Outbox, unsupported_line
-from sipfast.outbound cimport answer_flow
-from sipfast.router cimport RoutePlan
+from sipfast.engine.engine cimport Engine, Outbox, unsupported_line
+from sipfast.routing.outbound cimport answer_flow
+from sipfast.routing.router cimport RoutePlan
 
 from .state cimport FADE, LAPSE, Presentity, Publication, State, Subscription
 

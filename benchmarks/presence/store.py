@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from sipfast.store.lmdb import LmdbStore
+from sipfast.store.backends.lmdb import LmdbStore
 
 
 class PresenceStore(LmdbStore):

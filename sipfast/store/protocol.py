@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from ..records import Anchor, Binding, Ended, Move, Talk, Watch
+from .records import Anchor, Binding, Ended, Move, Talk, Watch
 
 
 class Store(Protocol):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from command import environment
 
-from sipfast.server import clock
+from sipfast.node import clock
 
 from .process import Place
 

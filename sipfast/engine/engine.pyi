@@ -1,0 +1,51 @@
+"""Typed face of the compiled engine: bytes in, bytes out, no socket, no clock."""
+
+from collections.abc import Callable, Mapping, Sequence
+from mmap import mmap
+
+from .._flow import Receiver, Sink
+from .._wheel import Wheel
+from ..config import Config, Listener
+from ..redial.redial import Redial
+from ..routing.location import Location
+from ..store.protocol import Store
+
+class Engine(Receiver):
+    """The core as a whole. `start`, then `receive` and `advance`, each batch closed by `commit`.
+
+    `wheel` and `redial` are there from `start` on. `domains` are the domains served, `hosts` the addresses (IP
+    literals) of the host names in the configuration. Of several workers on one store and one set of addresses, each has
+    an engine: `bus(worker, frames)` takes what the others are to get in `handed`; `resumed`: the worker that had this
+    number has died, and the others went on. Each call before `start` raises RuntimeError.
+
+    Nothing that a message, a timer or the store does leaves it as an exception: each is answered, counted and logged.
+    """
+
+    store: Store
+    redial: Redial
+    wheel: Wheel
+    location: Location
+    def __init__(
+        self,
+        config: Config,
+        store: Store,
+        sink: Sink,
+        listeners: Sequence[Listener],
+        *,
+        domains: Sequence[str],
+        hosts: Mapping[str, Sequence[str]] | None = None,
+        worker: int = 0,
+        workers: int = 1,
+        bus: Callable[[int, list[bytes]], object] | None = None,
+        resumed: bool = False,
+        ringing: bytearray | mmap | None = None,
+        proofs: bytearray | mmap | None = None,
+    ) -> None: ...
+    def start(self, now: int) -> None:
+        """Load what the store holds; recalls that were in flight go on. Call `commit` afterwards."""
+    def handed(self, frame: bytes, now: int) -> None:
+        """Take what another worker has given to its bus for this one; a batch of them is closed by `commit`."""
+    def close(self) -> None:
+        """Drop all transactions and timers, telling nobody. The store stays open."""
+    def counters(self) -> dict[str, int]:
+        """What was counted since the start, by name."""

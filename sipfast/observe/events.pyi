@@ -1,0 +1,11 @@
+"""Typed face of the compiled events: the log lines that people are told of changes by."""
+
+from .._wheel import Timed, Wheel
+
+class Events(Timed):
+    """Tells the logger `sipfast.events` of what happens, a bounded number of lines a second of each kind."""
+
+    waiting: list[tuple[str, dict[str, object]]]
+    def __init__(self, wheel: Wheel) -> None: ...
+    def expired(self, kind: int, payload: object, now: int) -> int:
+        """Say how many lines were left out."""

@@ -1,0 +1,105 @@
+"""What people are told of: a log line for each change at `info`, and none for each message.
+
+Lines wait for the commit of their batch, as messages do: nobody is told of a watch that is not stored.
+
+Each kind of line has a bucket, so that a storm of phones that come back is not held up by what is written about it: after
+AT_ONCE lines of a kind, A_SECOND of them each second. What is beyond is counted, and one line a second says how many of a
+kind were left out. Where nobody listens at `info` a change costs a question, and nothing is put together.
+"""
+
+import logging
+
+import cython
+
+from libc.stdint cimport int64_t
+
+from .._wheel cimport Timed, Wheel
+
+cdef enum:
+    AT_ONCE = 200
+    A_SECOND = 20
+    SUM_UP_AFTER = 1_000        # ms from the first line that was left out
+    REFUSED_EVERY = 60_000      # ms between two lines for the same kind of refusal
+    SUM_UP = 1                  # timer
+
+cdef tuple NAMES = ("registered", "gone", "watch-armed", "call-not-watched", "recall", "recall-failed", "watch-ended", "", "")
+
+
+@cython.final
+cdef class Events(Timed):
+    """Tells `sipfast.events`, the logger, of what happens; the engine keeps `now`."""
+
+    def __init__(self, Wheel wheel not None):
+        cdef int kind
+        self.wheel = wheel
+        self.log = logging.getLogger("sipfast.events")
+        self.waiting = []
+        self.refusals = {}
+        for kind in range(KINDS):
+            self.room[kind] = AT_ONCE * 1000
+            self.filled[kind] = wheel.now
+
+    cdef int64_t time(self) noexcept:
+        return max(self.now, self.wheel.now)
+
+    cdef bint wants(self, Kind kind) except -1:
+        if self.has_room(kind):
+            return self.log.isEnabledFor(logging.INFO)
+        self.left_out[<int>kind] += 1
+        if not self.timer:
+            self.timer = self.wheel.schedule(self.time() + SUM_UP_AFTER, self, SUM_UP)
+        return False
+
+    cdef bint has_room(self, Kind kind) noexcept:
+        cdef int64_t now = self.time(), passed = now - self.filled[<int>kind]
+        if passed > 0:
+            self.filled[<int>kind] = now
+            self.room[<int>kind] = min(<int64_t>AT_ONCE * 1000, self.room[<int>kind] + min(passed, 60_000) * A_SECOND)
+        if self.room[<int>kind] < 1000:
+            return False
+        self.room[<int>kind] -= 1000
+        return True
+
+    cdef int add(self, str event, dict values) except -1:
+        self.waiting.append((event, values))
+        return 0
+
+    cdef int refused(self, int status, int method, bytes name, bytes peer, str why) except -1:
+        cdef int64_t now = self.time()
+        cdef list known
+        cdef dict values
+        known = self.refusals.get((status, method))
+        if known is not None and now < <int64_t>known[0]:
+            known[1] += 1
+            return 0
+        if not self.log.isEnabledFor(logging.INFO):
+            return 0
+        if known is None:
+            self.refusals[(status, method)] = known = [0, 0]
+        values = {"status": status, "method": name, "peer": peer, "why": why}
+        if known[1]:
+            values["more"] = known[1]
+        known[0], known[1] = now + REFUSED_EVERY, 0
+        return self.add("refused", values)
+
+    cdef int tell(self) except -1:
+        cdef list waiting = self.waiting
+        self.waiting = []
+        for event, values in waiting:
+            self.log.info(event, extra={"sip": values})
+        return 0
+
+    cdef int drop(self) except -1:
+        self.waiting = []
+        return 0
+
+    cpdef int expired(self, int kind, object payload, int64_t now) except -1:
+        """Say how many lines were left out."""
+        cdef int each
+        self.timer = 0
+        for each in range(KINDS):
+            if self.left_out[each]:
+                if self.log.isEnabledFor(logging.INFO):
+                    self.add("lines-left-out", {"of": NAMES[each], "count": self.left_out[each]})
+                self.left_out[each] = 0
+        return 0

@@ -1,0 +1,1 @@
+"""Automatic redial: the watch list and the recalls."""

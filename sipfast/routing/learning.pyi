@@ -1,0 +1,22 @@
+"""Typed face of the compiled module `learning`: what an upstream's registrar teaches."""
+
+from .. import config
+from .._flow import Flow
+from .._parser import Message
+from ..store.records import Move
+from ..trust.proven import Proven
+from .location import Location
+
+class Learning:
+    """Keeps the bindings that a registrar behind us has granted in the store."""
+
+    unproven: bool
+    newly_bound: bool
+    newly_unbound: bool
+    moves: list[Move]
+    def __init__(
+        self, settings: config.Registrar, location: Location, longest_call: int = 7_200_000, proven: Proven | None = None
+    ) -> None:
+        """`longest_call`: ms that a phone's move to another flow is kept for the calls that it is in."""
+    def learn_from(self, request: Message, response: Message, flow: Flow, aor: bytes, now: int) -> None:
+        """Store what an upstream registrar's 200 to `request` lists or grants."""

@@ -1,0 +1,28 @@
+"""Typed face of the compiled stateful proxy (RFC 3261 §16). Only the engine drives it."""
+
+from .._flow import Flow
+from .._parser import Message
+from .._wheel import Timed
+from ..transaction.layer import ServerTransaction
+from .upstream import Group, Waiter
+
+def live_contexts() -> int:
+    """Response contexts alive in this process, for tests."""
+
+class ResponseContext(Waiter):
+    """What gathers the responses of all branches of one request (RFC 3261 §16.7)."""
+
+    server: ServerTransaction
+    request: Message
+    flow: Flow
+    best_status: int
+    final_sent: bool
+    group: Group | None
+    caller: bytes | None
+    callee: bytes | None
+
+class Proxy(Timed):
+    """Forwards requests and gathers their responses."""
+
+    forwarded: int
+    looped: int

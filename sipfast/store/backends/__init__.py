@@ -1,0 +1,1 @@
+"""Where the store's records lie: LMDB, and memory."""

@@ -1,0 +1,81 @@
+# The stored forms of an AOR with one binding and of a watch, read and written as bytes. See _records.pyx.
+
+cimport cython
+from libc.stdint cimport int64_t
+
+from .._uri cimport Uri
+
+cdef struct Piece:
+    const char *text
+    Py_ssize_t size
+
+# records.Binding; the pieces point into memory of somebody else's.
+cdef struct Entry:
+    Piece contact
+    int64_t expires
+    Piece call_id
+    int64_t cseq
+    int64_t q
+    Piece params
+    Piece path
+    Piece flow
+    Piece instance
+    int64_t updated
+    int64_t reg_id
+    int64_t branch
+
+# records.Watch, in the same way.
+cdef struct WatchEntry:
+    Piece callee
+    Piece caller
+    int64_t armed_at
+    int64_t expires_at
+    Piece call_id
+    Piece contact
+    Piece path
+    Piece flow
+    Piece instance
+    Piece mode
+    Piece state
+    int64_t attempts
+    Piece last_result
+    Piece refer_call_id
+    Piece refer_tag
+    int64_t recalled_at
+    int64_t not_before
+
+# A watch in its stored form: `at` points into `record`, and both stay as they are.
+@cython.final
+@cython.no_gc
+@cython.freelist(64)
+cdef class StoredWatch:
+    cdef bytes record
+    cdef WatchEntry at
+
+cdef inline Piece piece_of(const void *text, Py_ssize_t size) noexcept:
+    cdef Piece piece
+    piece.text = <const char *>text
+    piece.size = size
+    return piece
+
+# Whether the record is that of exactly one binding of this AOR, in the version that is written here; then `entry` points
+# into it. False for all else, damaged ones too: records.decode_bindings knows what is to be said of those.
+cdef bint read_entry(bytes record, bytes aor, Entry *entry) noexcept
+# What records.encode_bindings(aor, (binding,)) would return.
+cdef bytes write_entry(bytes aor, const Entry *entry)
+
+cdef bytes bytes_of(Piece piece)
+# Of a bytes object that somebody keeps for as long.
+cdef Piece piece_in(bytes text) noexcept
+cdef bint same_piece(Piece one, bytes other) noexcept
+
+# The watch of a record. StoreUnreadable as records.decode_watch raises it. Where that one reads more than what is written
+# here (fields left out, or added by a later version), `record` is what it comes to.
+cdef StoredWatch stored_watch(bytes record)
+# The watch of an entry, whose pieces may be anybody's; the record is what records.encode_watch would return.
+cdef StoredWatch written_watch(const WatchEntry *entry)
+
+# What the store's index of Contacts knows a Contact URI by: 8 bytes of a hash of user, host and port. None where the URI is
+# no SIP URI, or has the user of its AOR: then it is found without an index.
+cdef bytes contact_key(const unsigned char *p, const Uri *uri)
+cdef bytes contact_key_beside(Piece contact, bytes aor)

@@ -1,0 +1,283 @@
+"""What the store keeps: bindings and watches, as msgspec structs with a version in front.
+
+All times are whole milliseconds since the epoch. Wire values (AORs, URIs, tags) are bytes, as they came.
+A record is read back by `decode_*`, which raise StoreUnreadable for anything that is not a record of a known version.
+A field added at the end, with a default, keeps the version; any other change takes a new one, and a way to read the old.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from typing import Annotated, Protocol, TypeVar
+
+import msgspec
+
+from ..errors import StoreUnreadable
+
+log = logging.getLogger(__name__)
+
+Number = Annotated[int, msgspec.Meta(le=2**63 - 1)]  # as much as compiled code holds; more is damage
+
+
+class _Version(Protocol):
+    @property
+    def version(self) -> int: ...
+
+
+Record = TypeVar("Record")
+Stored = TypeVar("Stored", bound=_Version)
+MOST_TOLD = 1_000  # records, of which each is told of once
+SHOWN = 80  # bytes of such a record: its version and its AOR
+
+VERSION = 1  # of watches, talks, moves and the anchor
+BINDINGS_VERSION = 2  # 1: Binding.flow was the REGISTER's own, and a Contact at its address was followed instead
+
+MOST_ENDED = 1000  # watches that are over and still kept
+MOST_ATTEMPTS = 16  # recalls of one watch whose outcomes are kept
+
+ARMED = "armed"  # waiting for the callee
+RECALLING = "recalling"  # REFER sent, or about to be: marked before it leaves
+CALLING = "calling"  # the caller's new INVITE has been seen
+NOT_LOGGED_IN = "NL"  # RFC 6910 m=NL
+
+
+class Binding(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """One contact of an AOR (RFC 3261 §10.3)."""
+
+    contact: bytes  # the URI, without angle brackets
+    expires: int  # ms since the epoch
+    call_id: bytes
+    cseq: int
+    q: int = 1000  # thousandths
+    params: bytes = b""  # header parameters to list again, other than q and expires: b';+sip.instance="..."'
+    path: bytes = b""  # Path field values joined by ", " (RFC 3327), b"" where there is none
+    flow: bytes = b""  # Flow.pack() of the way to the phone: mostly that of the REGISTER (location.way)
+    instance: bytes = b""  # +sip.instance value without quotes (RFC 5626 §4.1), b"" where there is none
+    updated: int = 0  # ms since the epoch
+    reg_id: int = 0  # RFC 5626 §4.2; 0 where there is none
+    branch: int = 0  # 32 bits of a hash of the REGISTER's Via branch, by which a retransmission is known
+
+
+class Watch(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """One stored caller-callee pair with its monitoring period."""
+
+    callee: bytes  # AOR
+    caller: bytes  # AOR
+    armed_at: Number  # first armed; the order of recalls
+    expires_at: Number
+    call_id: bytes  # of the INVITE that armed it
+    contact: bytes  # the caller's Contact URI of that INVITE
+    path: bytes = b""  # Path of the caller's binding then, if any
+    flow: bytes = b""  # Flow.pack() that the INVITE came by
+    instance: bytes = b""  # +sip.instance of that Contact
+    mode: str = NOT_LOGGED_IN
+    state: str = ARMED
+    attempts: Number = 0  # REFERs sent since it was armed
+    last_result: str = ""
+    refer_call_id: bytes = b""  # of the recall in progress
+    refer_tag: bytes = b""  # its From tag
+    recalled_at: Number = 0  # when the last REFER was sent
+    not_before: Number = 0  # no recall before it, while the callee stays bound: the pause after a failed one
+
+
+class Talk(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A call that a recall brought about and that keeps the callee's next watch waiting (redial.order = "serial")."""
+
+    callee: bytes
+    caller: bytes
+    call_id: bytes
+    since: int
+    caller_tag: bytes = b""  # of the caller's side of the dialog (RFC 3261 §12); b"" where it is not known
+    callee_tag: bytes = b""
+
+
+class Move(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A phone that was reached by one flow and is now reached by another: flow tokens of the old one lead there."""
+
+    old: bytes  # Flow.pack()
+    new: bytes  # Flow.pack()
+    aor: bytes
+    contact: bytes  # the URI that the phone had registered from there
+    expires: int  # ms since the epoch: no call lasts longer
+
+
+class Anchor(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What ties all other times of the store to the machine's time since its boot (server/clock.py)."""
+
+    boot: str  # the kernel's id of that boot; "" where it gives none
+    zero: int  # when that boot began, ms since the epoch
+    latest: int  # the latest time that is known to have come
+
+
+class Ended(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A watch that is over, and what became of it: the last MOST_ENDED are kept, for people."""
+
+    watch: Watch  # as it was last
+    ended_at: int
+    reason: str
+    attempts: tuple[tuple[int, str], ...] = ()  # each recall: when the REFER left, and what came of it
+
+
+class _Versioned(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    version: int
+
+
+class _Bindings(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    version: int
+    aor: bytes
+    bindings: tuple[Binding, ...]
+
+
+class _Watch(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    version: int
+    watch: Watch
+
+
+class _Talk(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    version: int
+    talk: Talk
+
+
+class _Move(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    version: int
+    move: Move
+
+
+class _Anchor(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    version: int
+    anchor: Anchor
+
+
+class _Ended(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    version: int
+    ended: Ended
+
+
+class _Attempts(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    version: int
+    attempts: tuple[tuple[int, str], ...]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_versioned = msgspec.msgpack.Decoder(_Versioned)
+_bindings = msgspec.msgpack.Decoder(_Bindings)
+_watch = msgspec.msgpack.Decoder(_Watch)
+_talk = msgspec.msgpack.Decoder(_Talk)
+_move = msgspec.msgpack.Decoder(_Move)
+_ended = msgspec.msgpack.Decoder(_Ended)
+_attempts = msgspec.msgpack.Decoder(_Attempts)
+_anchor = msgspec.msgpack.Decoder(_Anchor)
+
+
+def encode_bindings(aor: bytes, bindings: tuple[Binding, ...]) -> bytes:
+    """The stored form of all bindings of one AOR."""
+    return _encode(_Bindings(BINDINGS_VERSION, aor, bindings))
+
+
+def decode_bindings(stored: bytes) -> tuple[bytes, tuple[Binding, ...]]:
+    """The AOR and its bindings. Raises StoreUnreadable."""
+    record = _read(_bindings, stored, "bindings", BINDINGS_VERSION)
+    return record.aor, record.bindings
+
+
+def decode_bindings_1(stored: bytes) -> tuple[bytes, tuple[Binding, ...]]:
+    """Bindings of version 1, with their fields as they were then. Raises StoreUnreadable."""
+    record = _read(_bindings, stored, "bindings")
+    return record.aor, record.bindings
+
+
+def encode_watch(watch: Watch) -> bytes:
+    """The stored form of one watch."""
+    return _encode(_Watch(VERSION, watch))
+
+
+def decode_watch(stored: bytes) -> Watch:
+    """Raises StoreUnreadable."""
+    return _read(_watch, stored, "watch").watch
+
+
+def encode_talk(talk: Talk) -> bytes:
+    """The stored form of one talk."""
+    return _encode(_Talk(VERSION, talk))
+
+
+def decode_talk(stored: bytes) -> Talk:
+    """Raises StoreUnreadable."""
+    return _read(_talk, stored, "talk").talk
+
+
+def encode_move(move: Move) -> bytes:
+    """The stored form of one move."""
+    return _encode(_Move(VERSION, move))
+
+
+def decode_move(stored: bytes) -> Move:
+    """Raises StoreUnreadable."""
+    return _read(_move, stored, "move").move
+
+
+def encode_anchor(anchor: Anchor) -> bytes:
+    """The stored form of the anchor."""
+    return _encode(_Anchor(VERSION, anchor))
+
+
+def decode_anchor(stored: bytes) -> Anchor:
+    """Raises StoreUnreadable."""
+    return _read(_anchor, stored, "clock").anchor
+
+
+def encode_ended(ended: Ended) -> bytes:
+    """The stored form of a watch that is over."""
+    return _encode(_Ended(VERSION, ended))
+
+
+def decode_ended(stored: bytes) -> Ended:
+    """Raises StoreUnreadable."""
+    return _read(_ended, stored, "ended watch").ended
+
+
+def encode_attempts(attempts: tuple[tuple[int, str], ...]) -> bytes:
+    """The stored form of what came of a watch's recalls so far; the last MOST_ATTEMPTS of them."""
+    return _encode(_Attempts(VERSION, attempts[-MOST_ATTEMPTS:]))
+
+
+def decode_attempts(stored: bytes) -> tuple[tuple[int, str], ...]:
+    """Raises StoreUnreadable."""
+    return _read(_attempts, stored, "attempts").attempts
+
+
+def readable(decode: Callable[[bytes], Record], stored: Iterable[bytes]) -> Iterator[Record]:
+    """The records that can be read. Of each other one a log line tells once; it stays, and is the loss of its key only."""
+    for record in stored:
+        try:
+            yield decode(record)
+        except StoreUnreadable as error:
+            tell_unreadable(record, error)
+
+
+def tell_unreadable(record: bytes, error: StoreUnreadable) -> None:
+    """Log a record that was passed over, the first time."""
+    if len(_told) < MOST_TOLD and hash(record) not in _told:
+        _told.add(hash(record))
+        log.error("record-unreadable", extra={"sip": {"reason": str(error), "begins": record[:SHOWN]}})
+
+
+_told: set[int] = set()
+
+
+def _check(version: int, kind: str, wanted: int = VERSION) -> None:
+    if version != wanted:
+        raise StoreUnreadable(f"{kind} record has version {version}; this sipfast reads version {wanted}")
+
+
+def _read(decoder: msgspec.msgpack.Decoder[Stored], stored: bytes, kind: str, wanted: int = VERSION) -> Stored:
+    try:
+        record = decoder.decode(stored)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        with suppress(msgspec.MsgspecError):
+            _check(_versioned.decode(stored).version, kind, wanted)
+        raise StoreUnreadable(f"{kind} record cannot be read: {error}") from error
+    _check(record.version, kind, wanted)
+    return record

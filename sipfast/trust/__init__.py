@@ -1,0 +1,1 @@
+"""Who is known, who has proven to be there, and what one datagram may cause."""

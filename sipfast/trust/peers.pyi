@@ -1,0 +1,14 @@
+"""Typed face of the compiled module `peers`."""
+
+from collections.abc import Iterable
+
+from .._flow import Flow
+from ..config import Peer
+
+class Peers:
+    """What each configured peer may do, by its address."""
+
+    def __init__(self, peers: Iterable[Peer], upstreams: Iterable[str] = ()) -> None:
+        """`upstreams`: addresses of servers behind this one, which have all rights."""
+    def rights(self, flow: Flow) -> frozenset[str]:
+        """The rights of whoever sends by a flow: "relay", "path", "refer", "identity"."""
