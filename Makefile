@@ -5,13 +5,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= $(shell nproc 2>/dev/null || echo 1)
-SOURCES := $(wildcard sipfast/*.pyx sipfast/*.pxd)
+SOURCES := $(shell find sipfast -name '*.pyx' -o -name '*.pxd')
 
 # Arguments of one's own: make run ARGS="--domain example.test", make test ARGS="-k redial"
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test crash lint fuzz bench bench-modules bench-gate dist clean
+.PHONY: help build run test crash lint fuzz map bench bench-modules bench-gate dist clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -33,6 +33,9 @@ lint: build ## ruff and mypy
 	$(BIN)/ruff check $(wildcard sipfast tests benchmarks ci setup.py)
 	$(BIN)/mypy
 
+map: ## draw docs/map.svg: the rooms of the code, and what imports what
+	$(PYTHON) -m ci.draw_map
+
 fuzz: build ## sequences of messages against whole engines, a minute (ARGS="--seconds 3600"); SANITIZE=1: under ASan and UBSan
 	$(if $(SANITIZE),ci/sanitized.sh,PYTHONHASHSEED=0) $(BIN)/python tests/fuzz.py --corpus $(CURDIR)/tests/data/fuzz $(ARGS)
 
@@ -49,7 +52,7 @@ dist: build ## sdist and wheel in dist/
 	$(BIN)/python -m build
 
 clean: ## remove everything that was built, .venv included
-	rm -rf $(VENV) build dist *.egg-info sipfast/*.so benchmarks/*/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf $(VENV) build dist *.egg-info $(shell find sipfast -name '*.so') benchmarks/*/*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The tools. An old pip does not know dependency groups.

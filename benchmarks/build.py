@@ -54,7 +54,7 @@ def stale(package: str) -> bool:
     """Whether a module is missing or older than any source."""
     sources = [path for kind in ("*.pyx", "*.pxd") for path in (HERE / package).glob(kind)]
     if package in CORE:
-        sources += (ROOT / "sipfast").glob("*.pxd")
+        sources += (ROOT / "sipfast").rglob("*.pxd")
     newest = max(path.stat().st_mtime for path in sources)
     for source in (HERE / package).glob("*.pyx"):
         built = [path for path in source.parent.glob(f"{source.stem}.*.so") if sys.implementation.cache_tag in path.name]

@@ -63,9 +63,9 @@ class Checkout:
     def modules(self) -> dict[str, tuple[bytes, int]]:
         """Source, interface included, and compiled size in bytes of each compiled module."""
         found = {}
-        for source in sorted(self.package.glob("*.pyx")):
+        for source in sorted(self.package.rglob("*.pyx")):
             parts = [path.read_bytes() for path in (source, source.with_suffix(".pxd")) if path.exists()]
-            sizes = [path.stat().st_size for path in self.package.glob(f"{source.stem}.*.so")]
+            sizes = [path.stat().st_size for path in source.parent.glob(f"{source.stem}.*.so")]
             if sizes:
                 found[source.stem] = (b"".join(parts), max(sizes))
         return found

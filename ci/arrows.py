@@ -1,4 +1,4 @@
-"""What imports what: read from the code, `import` and `cimport` alike. The table that it is held to is tests/test_layering.py.
+"""What imports what, read from the code: `import` and `cimport` alike. tests/test_layering.py has the table to hold it to.
 
 A module is named without the leading "sipfast."; a room is a folder, and what lies on the top: the *foundation* (the
 modules with an underscore), and the command line. See docs/architecture.md.
@@ -31,7 +31,7 @@ def room_of(module: str) -> str:
     """The room that a module is in."""
     if "." in module:
         return module.split(".")[0]
-    if module.startswith("_") and module != "__main__" or module in ("errors", "config"):
+    if (module.startswith("_") and module != "__main__") or module in ("errors", "config"):
         return FOUNDATION
     return FRONT
 

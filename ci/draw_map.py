@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 
-try:
-    from .arrows import arrows, between_rooms, room_of
-except ImportError:  # run as a program
-    from arrows import arrows, between_rooms, room_of
+from .arrows import arrows, between_rooms, room_of
+
+Box = tuple[float, float, float, float]
+"""left, top, width, height, in px"""
 
 MAP = Path(__file__).parent.parent / "docs" / "map.svg"
 WIDTH = 1000
@@ -51,7 +51,7 @@ def draw(found: Mapping[str, set[str]]) -> str:
         if module and not any(other.startswith(module + ".") for other in found):  # a package is its room
             inside.setdefault(room_of(module), []).append(module)
     edges = between_rooms(found)
-    boxes: dict[str, tuple[float, float, float, float]] = {}
+    boxes: dict[str, Box] = {}
     parts: list[str] = []
     top = float(PAD)
     for row in rows(set(inside), edges):
@@ -77,18 +77,16 @@ def draw(found: Mapping[str, set[str]]) -> str:
             tallest = max(tallest, height)
         top += tallest + GAP
     lines = [arrow(boxes, edges, source, target) for source, target in sorted(edges)]
-    height = top - GAP + PAD
+    whole = top - GAP + PAD
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}">\n<style>{STYLE}</style>\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {whole:.0f}">\n<style>{STYLE}</style>\n'
         '<defs><marker id="head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         '<path d="M0 0 L8 4 L0 8 z" fill="#829ab1"/></marker></defs>\n'
-        f'<rect width="{WIDTH}" height="{height:.0f}" fill="white"/>\n' + "\n".join(lines + parts) + "\n</svg>\n"
+        f'<rect width="{WIDTH}" height="{whole:.0f}" fill="white"/>\n' + "\n".join(lines + parts) + "\n</svg>\n"
     )
 
 
-def arrow(
-    boxes: Mapping[str, tuple[float, float, float, float]], edges: Mapping[tuple[str, str], list[str]], source: str, target: str
-) -> str:
+def arrow(boxes: Mapping[str, Box], edges: Mapping[tuple[str, str], list[str]], source: str, target: str) -> str:
     """From the foot of one room to the head of another; the modules at both ends show where the pointer rests on it."""
     out = sorted((to for start, to in edges if start == source), key=lambda room: boxes[room][0])
     into = sorted((start for start, to in edges if to == target), key=lambda room: boxes[room][0])

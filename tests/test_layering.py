@@ -40,7 +40,7 @@ ARROWS: dict[str, set[str]] = {
     "transaction.layer": {
         "_flow", "_hash", "_parser", "_wheel", "_writer", "transaction.branch", "transaction.index", "transaction.machines",
         "transaction.matching", "trust.credit", "trust.proven",
-    },  # fmt: skip
+    },
     "transaction.machines": set(),
     "transaction.matching": {"_hash", "_parser"},
     # store. What is kept, and where it lies.
@@ -48,7 +48,7 @@ ARROWS: dict[str, set[str]] = {
     "store.backends.lmdb": {
         "store.backends.lmdb_batch", "store.backends.outcomes", "store.backends.pages", "store.backends.sweep",
         "store.backends.upgrade", "store.codec",
-    },  # fmt: skip
+    },
     "store.backends.lmdb_batch": set(),
     "store.backends.memory": {"store.backends.sweep", "store.codec"},
     "store.backends.outcomes": {"store.backends.lmdb_batch"},
@@ -68,36 +68,36 @@ ARROWS: dict[str, set[str]] = {
     "routing.destination": {
         "_flow", "_parser", "_writer", "routing.location", "routing.mid_registrar", "routing.outbound", "routing.router",
         "routing.token", "routing.upstream", "store.codec", "trust.peers",
-    },  # fmt: skip
+    },
     "routing.learning": {"_flow", "_parser", "routing.contacts", "routing.location", "trust.proven"},
     "routing.location": {"_flow", "_parser", "store.codec", "store.protocol", "trust.peers"},
     "routing.mid_registrar": {
         "_flow", "_parser", "routing.contacts", "routing.location", "routing.outbound", "routing.token",
-    },  # fmt: skip
+    },
     "routing.outbound": {"_flow", "_parser", "_writer", "routing.token", "transaction.layer"},
     "routing.probe": {"_flow", "_hash", "_parser", "routing.location", "transaction.branch", "trust.credit", "trust.proven"},
     "routing.proxy": {
         "_flow", "_hash", "_parser", "_wheel", "_writer", "routing.outbound", "routing.ringing", "routing.router",
         "routing.upstream", "transaction.layer",
-    },  # fmt: skip
+    },
     "routing.registrar": {
         "_flow", "_parser", "_writer", "routing.contacts", "routing.location", "store.codec", "trust.proven",
-    },  # fmt: skip
+    },
     "routing.ringing": {"_flow", "_hash", "_parser", "transaction.branch"},
     "routing.router": {"_flow", "_parser", "_uri", "routing.token", "routing.upstream"},
     "routing.token": {"_flow", "_grammar", "_hash", "_parser", "_uri", "transaction.branch"},
     "routing.upstream": {"_flow", "_parser", "_wheel", "transaction.layer"},
-    # redial. The watch list and the recalls. `shared` adds who owns what among several workers, and changes nothing of what redial does.
+    # redial. The watch list and the recalls. `shared` adds who owns what among several workers, and changes nothing else.
     "redial.answers": {"_wheel"},
     "redial.redial": {
         "_flow", "_parser", "_wheel", "observe.events", "redial.answers", "redial.refer", "redial.watchlist",
         "routing.location", "store.codec", "store.protocol", "transaction.layer", "trust.credit",
-    },  # fmt: skip
+    },
     "redial.refer": {"_flow", "_hash", "_parser", "_writer", "store.codec", "transaction.layer", "trust.credit"},
     "redial.shared": {
         "_flow", "_parser", "_wheel", "observe.events", "redial.answers", "redial.redial", "redial.refer",
         "routing.location", "store.codec", "store.protocol", "trust.credit",
-    },  # fmt: skip
+    },
     "redial.waiting": {"_wheel"},
     "redial.watchlist": {"_wheel", "observe.events", "redial.waiting", "store.codec", "store.protocol"},
     # engine. Bytes in, bytes out: the one place where the rooms above meet.
@@ -106,7 +106,7 @@ ARROWS: dict[str, set[str]] = {
         "routing.destination", "routing.learning", "routing.location", "routing.mid_registrar", "routing.outbound",
         "routing.probe", "routing.proxy", "routing.registrar", "routing.ringing", "routing.router", "routing.token",
         "routing.upstream", "store.protocol", "transaction.layer", "trust.peers", "trust.proven",
-    },  # fmt: skip
+    },
     # transport. Sockets: they hand bytes to a receiver and never know what it is made of.
     "transport.sockets": {"transport.udp_socket"},
     "transport.udp": {"_flow", "transport.udp_socket"},
@@ -120,13 +120,13 @@ ARROWS: dict[str, set[str]] = {
     "node.worker": {
         "engine.engine", "node.admin", "node.bus", "node.clock", "node.signals", "store.backends.lmdb", "store.protocol",
         "transport.sockets", "transport.udp",
-    },  # fmt: skip
+    },
     # command line. What people start.
     "__main__": {"cli"},
     "cli": {
         "_flow", "_uri", "demo", "node.admin", "node.clock", "node.signals", "node.supervisor", "observe.logs",
         "store.backends.lmdb",
-    },  # fmt: skip
+    },
     "demo": {"_parser"},
     "engine": set(),
     "node": set(),

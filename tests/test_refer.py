@@ -7,7 +7,7 @@ from redialing import ALICE, BOB, arm, refers, stage
 from sipwire import Sip
 
 from sipfast._parser import parse
-from sipfast.redial.redial import refer as _refer
+from sipfast.redial import refer as _refer
 
 
 def invite(expires: str) -> bytes:

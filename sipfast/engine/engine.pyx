@@ -84,7 +84,7 @@ from ..store.records import Move, decode_move, encode_move
 from ..redial.shared import SharedRedial
 from ..routing.upstream import make_group
 
-log = logging.getLogger("sipfast.engine")
+log = logging.getLogger("sipfast.engine.engine")
 
 cdef enum:
     SWEEP = 1                # housekeeping timer

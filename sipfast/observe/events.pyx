@@ -27,12 +27,12 @@ cdef tuple NAMES = ("registered", "gone", "watch-armed", "call-not-watched", "re
 
 @cython.final
 cdef class Events(Timed):
-    """Tells `sipfast.events`, the logger, of what happens; the engine keeps `now`."""
+    """Tells `sipfast.observe.events`, the logger, of what happens; the engine keeps `now`."""
 
     def __init__(self, Wheel wheel not None):
         cdef int kind
         self.wheel = wheel
-        self.log = logging.getLogger("sipfast.events")
+        self.log = logging.getLogger("sipfast.observe.events")
         self.waiting = []
         self.refusals = {}
         for kind in range(KINDS):

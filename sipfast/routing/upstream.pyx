@@ -27,7 +27,7 @@ from .._wheel cimport Timed, Wheel
 from ..config import in_uri, parse_upstream
 from ..errors import ConfigError
 
-log = logging.getLogger("sipfast.upstream")
+log = logging.getLogger("sipfast.routing.upstream")
 
 cdef str UNREACHABLE = "cannot be reached"
 
