@@ -160,7 +160,7 @@ def test_look_over_all_pages(benchmark, store):
 
     def run():
         with store._env.begin() as txn:
-            assert pages.damage(store.path / "data.mdb", txn.id()) == ""
+            assert pages.damages(store.path / "data.mdb", txn.id()) == []
 
     benchmark.pedantic(run, rounds=3)
     benchmark.extra_info["megabytes"] = (store.path / "data.mdb").stat().st_size >> 20
