@@ -96,7 +96,6 @@ cdef class Engine(Receiver):
     cdef int validate(self, Message request, Uri *uri) except -1
     cdef int options(self, Message request, Flow flow) except -1
     cdef int register(self, Message request, Flow flow, int64_t now) except -1
-    cdef bytes too_large(self, Message request, Flow flow, Py_ssize_t size)
     cdef int hop_by_hop(self, Message request, Flow flow, RoutePlan *plan, Uri *uri, bint in_dialog,
                         int64_t now) except -1
     cdef bint forward_former(self, Message request, Flow flow, RoutePlan *plan, Uri *uri, bint in_dialog,

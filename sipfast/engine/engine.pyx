@@ -56,6 +56,7 @@ from ..transaction.layer cimport (
     VERDICT_UNMATCHED,
     ServerTransaction,
     TransactionLayer,
+    too_large,
 )
 from .._wheel cimport Timed, Wheel
 from .._writer cimport make_response, stateless_tag, warning_line
@@ -104,7 +105,6 @@ cdef enum:
 
 cdef bytes ALLOW = b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, NOTIFY, REFER, MESSAGE, SUBSCRIBE, INFO, PRACK, UPDATE\r\n"
 cdef bytes SELF_ALLOW = b"Allow: ACK, CANCEL, NOTIFY, OPTIONS, REGISTER\r\n"        # at the server's own address
-cdef bytes UNPROVEN = b"The answer is too large for an address that has proven nothing: it has to answer a request first"
 cdef bytes CAPABILITIES = ALLOW + b"Accept: application/sdp, message/sipfrag\r\nSupported: path\r\n"
 
 
@@ -161,7 +161,7 @@ cdef class Calls(CallObserver):
         return self.engine.call_answered(caller, callee, call_id, now)
 
     cdef bint failed(self, ResponseContext context, int status, int64_t now) except -1:
-        return context.caller is not None and self.engine.call_failed(context, status, now)
+        return self.engine.call_failed(context, status, now)
 
     cdef int ended(self, Message bye, int64_t now) except -1:
         return self.engine.call_ended(bye, now)
@@ -585,12 +585,13 @@ cdef class Engine(Receiver):
     # ---- answers without a transaction (RFC 3261 §8.2.7)
 
     cdef int answer(self, Message request, Flow flow, int status, bytes extra) except -1:
+        cdef bytes tag = stateless_tag(request, self.secret)
+        cdef bytes response = make_response(request, status, flow, tag, extra, None, b"")
         self.stateless += 1
         if status >= 400:
             self.refused(request, flow, status, extra)
-        cdef bytes response = make_response(request, status, flow, stateless_tag(request, self.secret), extra, None, b"")
         if PyBytes_GET_SIZE(response) > MOST_UDP:
-            response = self.too_large(request, flow, PyBytes_GET_SIZE(response))
+            response = too_large(request, flow, tag, PyBytes_GET_SIZE(response))
         self.transactions.pass_on(response, answer_flow(request, flow), True)
         return 0
 
@@ -706,6 +707,7 @@ cdef class Engine(Receiver):
         cdef bytes response
         cdef object extra
         cdef Py_ssize_t place
+        cdef Flow way
         if request.target.uri.scheme not in (SCHEME_SIP, SCHEME_SIPS):
             return self.answer(request, flow, 400, b"")    # §10.2, RFC 4475 §3.3.4: an AOR is a SIP or SIPS URI
         if request.has(H_REQUIRE):
@@ -717,10 +719,11 @@ cdef class Engine(Receiver):
         aor = canonical_aor(request.p, &request.target.uri)
         response = self.registrar.register(request, flow, aor, now)
         self.stateless += 1
-        if not self.transactions.may_send(PyBytes_GET_SIZE(response), answer_flow(request, flow), True):
-            response = self.too_large(request, flow, PyBytes_GET_SIZE(response))
+        way = answer_flow(request, flow)
+        if not self.transactions.may_send(PyBytes_GET_SIZE(response), way, True):
+            response = too_large(request, flow, stateless_tag(request, self.secret), PyBytes_GET_SIZE(response))
         place = len(self.outbox.data)
-        if self.transactions.pass_on(response, answer_flow(request, flow), True):
+        if self.transactions.pass_on(response, way, True):
             self.promises.append((place, request, flow, None))
         if self.registrar.unproven:
             self.probe.ask(aor, self.transactions.payer(), now)
@@ -736,16 +739,6 @@ cdef class Engine(Receiver):
         else:
             self.redial.refreshed(aor)
         return 0
-
-    cdef bytes too_large(self, Message request, Flow flow, Py_ssize_t size):
-        # What is said in place of an answer that cannot be sent there, such as a 200 with all Contacts (RFC 3261 §10.3 step 8).
-        # What was asked for is done, and who is there can prove it meanwhile: §21.5.1 has it ask again a little later.
-        cdef bytes tag = stateless_tag(request, self.secret)
-        if size > MOST_UDP:                   # §21.5.7
-            return make_response(request, 513, flow, tag, warning_line(
-                request.text(request.uri.host), b"The answer is larger than any datagram"), None, b"")
-        return make_response(request, 500, flow, tag, b"Retry-After: 5\r\n" + warning_line(
-            request.text(request.uri.host), UNPROVEN), None, b"")
 
     cdef int hop_by_hop(self, Message request, Flow flow, RoutePlan *plan, Uri *uri, bint in_dialog,
                         int64_t now) except -1:

@@ -19,6 +19,10 @@ from ..trust.proven cimport Proven
 cdef enum:
     OUTCOME_UNREACHABLE = -1
 
+# What is said in place of an answer of so many bytes that cannot be sent there, such as a 200 with all Contacts (RFC 3261
+# §10.3 step 8): 513 where no datagram holds it, else 500 with Retry-After.
+cdef bytes too_large(Message request, Flow flow, bytes tag, Py_ssize_t size)
+
 # The transaction user. One per transaction; Python subclasses may override.
 cdef class Handler:
     # A response to our request: each 1xx, the first final one, and every 2xx to INVITE (RFC 6026 Accepted).
@@ -44,7 +48,7 @@ cdef enum Mark:
 # What the four machines have in common. Narrow fields, in this order: hundreds of thousands linger.
 cdef class Transaction(Timed):
     cdef uint32_t method                 # a Method, or a hash of another method's name with the top bit set
-    cdef readonly unsigned char state    # a State of _machines
+    cdef readonly unsigned char state    # a State of machines
     cdef unsigned char invite
     cdef unsigned char over              # timer B, F or H ran out; Python sees it as `timed_out`
     cdef unsigned char marks             # of Mark
@@ -136,7 +140,7 @@ cdef class TransactionLayer:
     cdef int32_t after[26][2]            # ms of timers A to M, on unreliable and reliable flows; -1: not started
     cdef Index by_key                    # server transactions
     cdef Index by_merge
-    cdef Message foreseen                # whose hashes these are
+    cdef bint foreseen                   # the datagram's hashes, which follow, are there
     cdef Key key
     cdef uint64_t merge
     cdef bytes last_branch               # the last that was made

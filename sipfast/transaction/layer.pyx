@@ -1,9 +1,9 @@
 """The transaction layer: RFC 3261 §17 as amended by RFC 6026, and merged requests (§8.2.2.2).
 
-The four state machines are the tables of `_machines`; here `happen` carries out their rows.
+The four state machines are the tables of `machines`; here `happen` carries out their rows.
 
-A server transaction is found by its key (`_matching`) and method, a client transaction by the slot that our branch
-names (`_branch`).
+A server transaction is found by its key (`matching`) and method, a client transaction by the slot that our branch
+names (`branch`).
 
 Who holds whom: the layer holds every live transaction (slots and index), a transaction holds its layer and its handler,
 and a handler usually its transaction. Termination cuts all of that, so that the classes need no garbage collector.
@@ -13,13 +13,13 @@ import cython
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.ref cimport Py_DECREF, Py_INCREF
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from .branch cimport Locator, Slot, decode_branch, make_slots
 from ..trust.credit cimport Credit, make_credit, make_unlimited
 from .._flow cimport Flow, Sink
 from .index cimport (
-    Index, Link, index_add, index_close, index_first, index_foresee, index_next, index_open, index_remove,
+    Link, index_add, index_close, index_first, index_foresee, index_next, index_open, index_remove,
 )
 from .machines cimport (
     ACCEPTED,
@@ -48,7 +48,7 @@ from .machines cimport (
     kind_of,
     server_machine,
 )
-from .matching cimport Key, identify, merge_hash, method_of, quoted_branch, same_legacy, tag_of
+from .matching cimport identify, merge_hash, method_of, quoted_branch, same_legacy, tag_of
 from .._parser cimport Cursor, H_VIA, M_ACK, M_CANCEL, M_INVITE, Message, Span, Via, method_id, parse_message
 from .._wheel cimport Timed, Wheel
 from .._writer cimport make_ack, make_cancel, make_response, warning_line
@@ -66,8 +66,7 @@ cdef enum:
     ANSWERS = 2             # to an INVITE that is forwarded: 100 and a final one
 
 cdef bytes NO_DATAGRAM = b"The answer is larger than any datagram"
-cdef bytes UNPROVEN = b"Retry-After: 5\r\n" + warning_line(
-    b"sipfast", b"The answer is too large for an address that has proven nothing: it has to answer a request first")
+cdef bytes UNPROVEN = b"The answer is too large for an address that has proven nothing: it has to answer a request first"
 
 
 # ---- counting, for tests: whatever is alive shows here
@@ -78,6 +77,14 @@ cdef long objects = 0
 def live_objects():
     """Transactions that exist in this process, whoever still holds them."""
     return objects
+
+
+cdef bytes too_large(Message request, Flow flow, bytes tag, Py_ssize_t size):
+    cdef bytes host = request.text(request.uri.host)
+    if size > MOST_UDP:                       # RFC 3261 §21.5.7
+        return make_response(request, 513, flow, tag, warning_line(host, NO_DATAGRAM), None, b"")
+    # What was asked for is done, and who is there can prove it meanwhile: §21.5.1 has it ask again a little later.
+    return make_response(request, 500, flow, tag, b"Retry-After: 5\r\n" + warning_line(host, UNPROVEN), None, b"")
 
 
 cdef inline int event_of(int status) noexcept:
@@ -222,13 +229,11 @@ cdef class ServerTransaction(Transaction):
             return 0
         if self.request is None or self.flow.reliable():
             pass
-        elif PyBytes_GET_SIZE(response) > MOST_UDP:
-            status = 513                      # RFC 3261 §21.5.7
-            response = make_response(self.request, 513, self.flow, self.tag(), warning_line(b"sipfast", NO_DATAGRAM), None, b"")
-        elif (not self.invite and PyBytes_GET_SIZE(response) > MOST_TIMES * self.origin()
+        elif PyBytes_GET_SIZE(response) > MOST_UDP or (
+                not self.invite and PyBytes_GET_SIZE(response) > MOST_TIMES * self.origin()
                 and not self.layer.proven.has(self.flow, now)):
-            status = 500                      # §21.5.1: it may have proven more when it asks again
-            response = make_response(self.request, 500, self.flow, self.tag(), UNPROVEN, None, b"")
+            status = 513 if PyBytes_GET_SIZE(response) > MOST_UDP else 500
+            response = too_large(self.request, self.flow, self.tag(), PyBytes_GET_SIZE(response))
         return 1 if self.happen(event_of(status), response, now) & SEND else 0
 
     cdef Py_ssize_t origin(self) noexcept:
@@ -521,6 +526,7 @@ cdef class TransactionLayer:
 
     cdef int begin(self, Message datagram, int64_t now) except -1:
         self.created = self.elsewhere = None
+        self.foreseen = False
         self.datagram = datagram
         self.taken = PyBytes_GET_SIZE(datagram.data)
         self.now = now
@@ -614,7 +620,7 @@ cdef class TransactionLayer:
     # ---- requests
 
     cdef int foresee(self, Message request) except -1:
-        self.foreseen = request
+        self.foreseen = True
         identify(&self.secret, request, &self.key)
         index_foresee(&self.by_key, self.key.low)
         if request.target.tag.end == request.target.tag.start and request.method != M_ACK and request.method != M_CANCEL:
@@ -627,9 +633,8 @@ cdef class TransactionLayer:
         cdef Credit before
         if self.finished and now - self.finished_since >= PATIENCE:
             self.settle()
-        if self.foreseen is not request:
+        if not self.foreseen or request is not self.datagram:
             self.foresee(request)
-        self.foreseen = None
         if request.method == M_ACK:
             return self.take_ack(request, now)
         found = self.find(request, method_of(request.p, request.method, request.method_name))
