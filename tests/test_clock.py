@@ -1,4 +1,4 @@
-"""The time of the store: nothing that is done to the machine's clock moves it while the machine runs (server/clock.py).
+"""The time of the store: nothing that is done to the machine's clock moves it while the machine runs (node/clock.py).
 
 The servers are real processes. libfaketime sets what the machine's clock says to them; a mount and a time namespace of
 their own make a new boot: another boot id, and another time since the boot.

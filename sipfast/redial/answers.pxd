@@ -1,4 +1,4 @@
-# Calls that were answered, and not acknowledged yet. See _answers.pyx.
+# Calls that were answered, and not acknowledged yet. See answers.pyx.
 
 from libc.stdint cimport int64_t
 

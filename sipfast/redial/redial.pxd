@@ -33,7 +33,7 @@ cdef class Recall(Handler):
     cdef public bint over
     cdef str answer                      # of the phone to the REFER, for people
     cdef int64_t attempt
-    # Where several workers share the recalls, see redial_shared.pyx
+    # Where several workers share the recalls, see shared.pyx
     cdef public int worker               # the other one that the call goes through
     cdef public bint waited              # for the notice that the call has started
 
@@ -43,7 +43,7 @@ cdef class Question(Handler):
     cdef bytes call_id
     cdef Py_ssize_t left                 # phones that have not said that they know nothing of it
 
-# `cpdef` where the one that inherits, redial_shared, does it in another way, or a test asks.
+# `cpdef` where the one that inherits, `shared`, does it in another way, or a test asks.
 cdef class Redial(Watchlist):
     cdef Referrer _referrer
     cdef Answers _answers

@@ -1,6 +1,6 @@
 """Typed face of the compiled redial: the watch list and the recalls. Driven by the engine; all times are ms.
 
-What begins with an underscore is for redial_shared, which inherits from it.
+What begins with an underscore is for `shared`, which inherits from it.
 """
 
 from .. import config

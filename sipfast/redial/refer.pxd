@@ -1,4 +1,4 @@
-# What redial says on the wire, and reads from it. See _refer.pyx.
+# What redial says on the wire, and reads from it. See refer.pyx.
 
 from libc.stdint cimport int64_t, uint64_t
 

@@ -1,4 +1,4 @@
-# Automatic redial by several workers that share one store. See redial_shared.pyx.
+# Automatic redial by several workers that share one store. See shared.pyx.
 
 from libc.stdint cimport int64_t
 

@@ -1,4 +1,4 @@
-# Who waits for whom, as far as this process knows. See _waiting.pyx.
+# Who waits for whom, as far as this process knows. See waiting.pyx.
 
 from libc.stdint cimport int64_t
 

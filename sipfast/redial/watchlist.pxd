@@ -1,4 +1,4 @@
-# The watch list, as redial reads and writes it. See _watchlist.pyx.
+# The watch list, as redial reads and writes it. See watchlist.pyx.
 
 from libc.stdint cimport int64_t, uint64_t
 
@@ -16,7 +16,7 @@ cdef enum:
 # What came of a recall, for people: what the phone said to the REFER, and the rest.
 cdef str outcome(str answer, str result)
 
-# A pair is a tuple: callee, caller. `cpdef` where redial_shared does it in another way, or a test asks.
+# A pair is a tuple: callee, caller. `cpdef` where `shared` does it in another way, or a test asks.
 cdef class Watchlist(Timed):
     cdef public object _settings, _store
     cdef public Wheel _wheel

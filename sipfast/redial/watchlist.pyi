@@ -8,7 +8,7 @@ from ..store.records import Talk
 Pair = tuple[bytes, bytes]  # callee, caller
 
 class Watchlist(Timed):
-    """The watch list, as redial reads and writes it. What begins with an underscore is for redial_shared."""
+    """The watch list, as redial reads and writes it. What begins with an underscore is for `shared`."""
 
     _settings: config.Redial
     _store: Store

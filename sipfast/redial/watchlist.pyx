@@ -4,7 +4,7 @@ Redial inherits from it and reads and writes them by it alone. Each write is not
 remembered until it has been written again: what has happened has happened, and is true whatever the store says.
 
 Nearly every REGISTER and every call is of people for whom nobody waits, and none of those has to ask the store: who waits
-for whom is known from memory (`_waiting.pyx`).
+for whom is known from memory (`waiting.pyx`).
 """
 
 from libc.stdint cimport int64_t

@@ -1,1 +1,1 @@
-"""Typed face of the compiled module `_contacts`, which has none: it is for C callers only."""
+"""Typed face of the compiled module `contacts`, which has none: it is for C callers only."""

@@ -2,7 +2,7 @@
 
 Some servers take no Path, or keep the address that a REGISTER came from in place of what its Contact says (Asterisk's
 `rewrite_contact`): they would call a phone at an address that leads nowhere, or us at a user that we do not know. For an
-upstream with `contact = "token"` each Contact of a REGISTER becomes our own URI with a flow token (`_token`), as in Path,
+upstream with `contact = "token"` each Contact of a REGISTER becomes our own URI with a flow token (`token`), as in Path,
 and the 200 has the phone's own Contacts again. A request to such a URI goes to the bindings of that AOR that are reached by
 that flow, and the phone sees its own Contact in the Request-URI.
 

@@ -1,6 +1,6 @@
 """The ways to phones that our Path and Record-Route values carry, and where they lead after a NAT's rebinding.
 
-Each value has a flow token (`_token`) in its user part. A request that comes back with one is sent by the flow that the
+Each value has a flow token (`token`) in its user part. A request that comes back with one is sent by the flow that the
 token names, before any host in its Request-URI is looked at (RFC 5626 §5.3.1): phones behind a NAT put addresses there
 that lead nowhere, or into somebody else's home.
 

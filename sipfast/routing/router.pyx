@@ -4,7 +4,7 @@ A URI is *served* when its host is one of our domains and its port, where it nam
 machine `sip:bob@127.0.0.1` may be a user of ours while `sip:bob@127.0.0.1:40000` is somebody's phone. A URI is our
 *self* when it has no user part and names a served domain or the address of a listener.
 
-Our Path and Record-Route values have a flow token for a user part (`_token`). What comes back in a Route is ours and
+Our Path and Record-Route values have a flow token for a user part (`token`). What comes back in a Route is ours and
 checked, or the request is forged. In a Request-URI a user part that is no token is a user.
 """
 

@@ -1,4 +1,4 @@
-# Flow tokens (RFC 5626 §5): the way to a peer as the user part of our own URI in Path and Record-Route. See _token.pyx.
+# Flow tokens (RFC 5626 §5): the way to a peer as the user part of our own URI in Path and Record-Route. See token.pyx.
 
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 

@@ -1,4 +1,4 @@
-"""Typed face of the compiled module `_token`: flow tokens (RFC 5626 §5)."""
+"""Typed face of the compiled module `token`: flow tokens (RFC 5626 §5)."""
 
 from collections.abc import Sequence
 

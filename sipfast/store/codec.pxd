@@ -1,4 +1,4 @@
-# The stored forms of an AOR with one binding and of a watch, read and written as bytes. See _records.pyx.
+# The stored forms of an AOR with one binding and of a watch, read and written as bytes. See codec.pyx.
 
 cimport cython
 from libc.stdint cimport int64_t

@@ -66,7 +66,7 @@ class Store(Protocol):
         """
         ...
 
-    # Which AORs have a binding with a Contact (_records.contact_key). Kept with the bindings, but for put_bindings_record
+    # Which AORs have a binding with a Contact (codec.contact_key). Kept with the bindings, but for put_bindings_record
     def aors_of(self, contact: bytes) -> list[bytes]:
         """AORs that have had a binding with the Contact of this key; look whether they still do."""
         ...
@@ -187,7 +187,7 @@ class Store(Protocol):
         ...
 
     def anchor(self) -> Anchor | None:
-        """What ties the times in the store to the machine's (server/clock.py); None where no server has left one."""
+        """What ties the times in the store to the machine's (node/clock.py); None where no server has left one."""
         ...
 
     def put_anchor(self, anchor: Anchor) -> None:

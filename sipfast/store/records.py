@@ -104,7 +104,7 @@ class Move(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class Anchor(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """What ties all other times of the store to the machine's time since its boot (server/clock.py)."""
+    """What ties all other times of the store to the machine's time since its boot (node/clock.py)."""
 
     boot: str  # the kernel's id of that boot; "" where it gives none
     zero: int  # when that boot began, ms since the epoch

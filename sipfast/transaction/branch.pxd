@@ -1,4 +1,4 @@
-# The branch parameter of our own Vias, and the array of client transactions that it points into. See _branch.pyx.
+# The branch parameter of our own Vias, and the array of client transactions that it points into. See branch.pyx.
 
 cimport cython
 from libc.stdint cimport uint32_t, uint64_t

@@ -1,1 +1,1 @@
-"""Typed face of the compiled module `_branch`; all of it is for C callers."""
+"""Typed face of the compiled module `branch`; all of it is for C callers."""

@@ -1,4 +1,4 @@
-# The state machines of RFC 3261 §17 as a transaction reads them: a row for a state and an event. See _machines.pyx.
+# The state machines of RFC 3261 §17 as a transaction reads them: a row for a state and an event. See machines.pyx.
 
 cdef enum State:
     CALLING

@@ -1,4 +1,4 @@
-"""Typed face of the compiled module `_machines`: the state machines of RFC 3261 §17 as tables."""
+"""Typed face of the compiled module `machines`: the state machines of RFC 3261 §17 as tables."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-# Which requests belong together: RFC 3261 §17.2.3 for transactions, §8.2.2.2 for merged requests. See _matching.pyx.
+# Which requests belong together: RFC 3261 §17.2.3 for transactions, §8.2.2.2 for merged requests. See matching.pyx.
 
 from libc.stdint cimport uint32_t, uint64_t
 

@@ -1,1 +1,1 @@
-"""Typed face of the compiled module `_matching`, which has none: it is for C callers only."""
+"""Typed face of the compiled module `matching`, which has none: it is for C callers only."""

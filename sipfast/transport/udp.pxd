@@ -1,4 +1,4 @@
-# UDP sockets on the loop's reader, and the clock that everything behind them is driven by. See _udp.pyx.
+# UDP sockets on the loop's reader, and the clock that everything behind them is driven by. See udp.pyx.
 
 from libc.stdint cimport int64_t, uint64_t
 

@@ -1,4 +1,4 @@
-"""Typed face of the compiled module `_udp`: UDP sockets on a loop's reader, in batches, and the clock."""
+"""Typed face of the compiled module `udp`: UDP sockets on a loop's reader, in batches, and the clock."""
 
 from asyncio import AbstractEventLoop
 from collections.abc import Callable

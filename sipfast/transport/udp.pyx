@@ -2,7 +2,7 @@
 
 A readable socket is read in batches of up to BATCH, without ever waiting for a fuller one. A batch reads the clock once;
 each datagram becomes one bytes object and one Flow for the receiver; then the receiver commits, which hands what is
-to be sent to `UdpTransport.send`; and that leaves by sendmmsg (`_udp_socket`). No task, future or queue is in between.
+to be sent to `UdpTransport.send`; and that leaves by sendmmsg (`udp_socket`). No task, future or queue is in between.
 
 Reading is level-triggered: a wake takes one batch, so that timers and the other sockets have their turn, and the loop
 comes back for the rest.

@@ -1,4 +1,4 @@
-# One bound UDP socket and what waits to leave by it. See _udp_socket.pyx.
+# One bound UDP socket and what waits to leave by it. See udp_socket.pyx.
 
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 

@@ -1,4 +1,4 @@
-"""Typed face of the compiled module `_udp_socket`: a bound UDP socket, its kernel buffers, and what leaves by it."""
+"""Typed face of the compiled module `udp_socket`: a bound UDP socket, its kernel buffers, and what leaves by it."""
 
 from socket import socket as Socket
 

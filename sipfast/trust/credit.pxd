@@ -1,4 +1,4 @@
-# What one datagram may cause towards who has proven nothing. See _credit.pyx.
+# What one datagram may cause towards who has proven nothing. See credit.pyx.
 
 from libc.stdint cimport int64_t
 

@@ -1,3 +1,3 @@
-"""Typed face of the compiled credits: see _credit.pyx. For compiled modules only."""
+"""Typed face of the compiled credits: see credit.pyx. For compiled modules only."""
 
 class Credit: ...

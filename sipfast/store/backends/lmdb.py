@@ -16,7 +16,7 @@ own, for each read (half a microsecond), so nothing stale is ever kept and no ol
     contacts  key aor            empty, or the AOR where the key is shortened: who has had a binding with a Contact
     meta      "format"           the number of this layout; of a newer one nothing is read or written
               "secret"           16 random bytes
-              "clock"            record of the anchor (server/clock.py). A program that does not know it takes no harm
+              "clock"            record of the anchor (node/clock.py). A program that does not know it takes no harm
               "upgraded"         when it was brought up from an earlier format, ms since the epoch; absent where never
 
 LMDB's keys are at most 511 bytes long, so in keys an AOR of 255 bytes or more is replaced by its beginning and a digest,

@@ -15,7 +15,7 @@ def pair_of(first: bytes, second: bytes) -> bytes:
     """The key of a pair: both as `key_of` has them, and a NUL between them."""
 
 class Batch:
-    """Reads and writes of an LMDB store's batch; store.lmdb.LmdbStore is the rest of it."""
+    """Reads and writes of an LMDB store's batch; store.backends.lmdb.LmdbStore is the rest of it."""
 
     writes: int
     _txn: Any

@@ -1,6 +1,6 @@
 """What of the LMDB store a REGISTER, a call or a recall passes through, compiled: keys, reads and writes within a batch.
 
-store/lmdb.py is the store and inherits from Batch; it begins, ends and fails batches (`_open_batch`, `_snapshot`, `_fail`,
+lmdb.py is the store and inherits from Batch; it begins, ends and fails batches (`_open_batch`, `_snapshot`, `_fail`,
 `_spoil`). py-lmdb takes its arguments by place here: by name they cost half as much again as what it does with them.
 """
 

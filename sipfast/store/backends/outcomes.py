@@ -21,7 +21,7 @@ DATABASES = ("attempts", "ended")
 
 
 class Outcomes(Batch):
-    """A part of store.lmdb.LmdbStore."""
+    """A part of store.backends.lmdb.LmdbStore."""
 
     _ended: Any = None  # as _attempts: None where they are missing, and the store is opened for reading only
 
