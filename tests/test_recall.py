@@ -747,6 +747,20 @@ def test_10_a_call_that_is_answered_while_the_server_is_down_ends_its_watch(reca
     assert len(refers(scene)) == 1
 
 
+@pytest.mark.parametrize("recall_timeout", [1.0, 3.0, 20.0])
+def test_10_a_call_that_was_placed_while_the_server_was_down_is_waited_for(recall_timeout: float) -> None:
+    """Its INVITE comes again, 16 s after the one before at the latest (RFC 3261 §17.1.1.2): no second call is asked for."""
+    scene, alice, bob = armed({"recall_timeout": recall_timeout, "retry_pause": 0.5})
+    alice.lines = bob.lines = 2
+    come_back(scene, bob)
+    scene.network.wait(lambda: bool(alice.refers))
+    scene.run(10)
+    scene.server.crash(scene.now, down=8_500)  # she calls after 0.3 s, and again after 0.8, 1.8, 3.8, 7.8 and 15.8
+    scene.run(60_000)
+    assert [call.was_answered for call in alice.calls if call.recalled] == [True]
+    assert watch_of(scene) is None
+
+
 def test_10_a_call_that_rings_on_after_a_restart_ends_its_watch_when_it_is_answered() -> None:
     """However long that takes: the recall has come to nothing meanwhile, and the two talk all the same."""
     scene, alice, bob = armed({"retry_pause": 600.0})

@@ -195,11 +195,19 @@ def test_damage_and_other_stores_are_not_believed() -> None:
 
 
 def test_what_is_of_use_for_the_shortest_time_gives_way() -> None:
-    """Four places, five calls."""
-    one_set = Ringing(SECRET, bytearray(4 * 128))
-    for number in range(5):
-        one_set.add(invite(number), 0, BRANCH % number, FLOW, 2_000 - number, 1_000)
-    assert [bool(one_set.of(invite(number), 1_000)) for number in range(5)] == [True, True, True, False, True]
+    """Eight places, nine calls."""
+    one_set = Ringing(SECRET, bytearray(8 * 128))
+    for number in range(9):
+        one_set.add(invite(number), 0, BRANCH % number, FLOW, 20_000 - 1_000 * number, 1_000)
+    assert [number for number in range(9) if not one_set.of(invite(number), 1_000)] == [7]
+
+
+def test_eight_thousand_ring_at_once() -> None:
+    """None takes the place of another while most places are free."""
+    memory = Ringing(SECRET, bytearray(8 << 20))
+    for number in range(8_000):
+        memory.add(invite(number), 0, BRANCH % number, FLOW, 20_000, 1_000)
+    assert [number for number in range(8_000) if not memory.of(invite(number), 1_000)] == []
 
 
 def test_memory_that_holds_nothing_is_refused() -> None:

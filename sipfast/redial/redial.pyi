@@ -31,6 +31,7 @@ NO_TAGS: Tags
 FORGET_AFTER: int
 RESUME_EVERY: int
 SAID_AGAIN: int
+CALLED_AGAIN: int
 
 class Recall(Handler):
     """A recall that is going on, from its claim until the call is answered or has come to nothing."""

@@ -60,7 +60,9 @@ ENDED_AT_A_TIME, ENDED_EVERY = 256, 10  # watches that ran out while nobody serv
 RESUME_EVERY = 1  # ms between the recalls taken up again at a start, and between talks in doubt: a thousand a second
 NO_TAGS = (b"", b"")
 MOST_RESULT = 80  # characters of a last result
-SAID_AGAIN = 5_000  # ms in which a 2xx that was lost with a server comes again: T2 (RFC 3261 §13.3.1.4), and a second
+# What was lost with a server comes again. ms in which a 2xx comes twice, T2 apart (RFC 3261 §13.3.1.4), for one may be lost
+# once more while all phones speak to the new server; and in which an INVITE does, 32*T1 after the last at most (§17.1.1.2).
+SAID_AGAIN, CALLED_AGAIN = 9_000, 17_000
 cdef int64_t NEVER = 0x7FFFFFFFFFFFFFFF  # ms
 NOMINAL = 400  # bytes of a REGISTER, about
 cdef str UNPROVEN = "caller's address has proven nothing"
@@ -730,9 +732,9 @@ cdef class Redial(Watchlist):
         else:
             self._recalled(recall, "cannot be reached" if status == OUTCOME_UNREACHABLE else "none")
         if status == 482 or 200 <= status < 300:
-            # 482: the phone has this very REFER already, from before a restart.
+            # 482: the phone has this very REFER already, from before a restart, and may have called in vain since.
             if not recall.call_id:
-                self._late(recall, now + self._recall_timeout)
+                self._late(recall, now + (max(self._recall_timeout, CALLED_AGAIN) if status == 482 else self._recall_timeout))
             if self._settings.end_on == "refer" and self._remove(recall.pair, "REFER accepted", recall.answer):
                 self._counts["completed"] += 1
             return

@@ -1,18 +1,18 @@
 # INVITEs that were forwarded and may still ring, in memory that outlives the process. See ringing.pyx.
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from ..transaction.branch cimport BRANCH_SIZE
 from .._flow cimport MOST_PACKED, Flow
 from .._parser cimport Message, Via
 
 cdef enum:
-    PLACES = 4                  # of a set
+    PLACES = 8                  # of a set
 
 # What a set begins with, in one line of the processor's cache: whether it has an INVITE is known from that.
 cdef struct Head:
-    uint64_t keys[PLACES]
-    int64_t until[PLACES]       # ms since the epoch; written by itself, and not checked
+    uint32_t marks[PLACES]
+    uint32_t until[PLACES]      # seconds since the epoch, the next whole one; written by itself, and not checked
 
 # Then its places.
 cdef struct Entry:
@@ -44,5 +44,6 @@ cdef class Ringing:
     # The place of one branch that is of use, by its own key; -1: there is none.
     cdef int64_t find(self, uint64_t key, int64_t now) noexcept
     cdef uint64_t check_of(self, uint64_t key, const Entry *entry) noexcept
+    cdef int64_t first_of(self, uint64_t key) noexcept
     cdef Head *head(self, int64_t place) noexcept
     cdef Entry *at(self, int64_t place) noexcept
