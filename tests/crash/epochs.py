@@ -99,7 +99,8 @@ def _story(caller: object) -> str:
 
 
 def _check_recalled(town: Town) -> None:
-    town.live(lambda: not town.lists()[0], 10, "")
+    # A call of before a start is waited for as long as its INVITE takes to come again, then its caller is called anew.
+    town.live(lambda: not town.lists()[0], 30, "")
     watched, bound = town.lists()
     town.twice([f"{caller} still waits for {callee} and was called back" for callee, caller in watched])
     town.lost([f"binding of {phone.user}" for phone in (*town.calling, *town.called) if phone.user not in bound])
