@@ -49,7 +49,7 @@ ARROWS: dict[str, set[str]] = {
         "store.backends.lmdb_batch", "store.backends.outcomes", "store.backends.pages", "store.backends.sweep",
         "store.backends.upgrade", "store.codec",
     },
-    "store.backends.lmdb_batch": set(),
+    "store.backends.lmdb_batch": {"store.codec"},
     "store.backends.memory": {"store.backends.sweep", "store.codec"},
     "store.backends.outcomes": {"store.backends.lmdb_batch"},
     "store.backends.pages": set(),

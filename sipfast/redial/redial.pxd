@@ -49,9 +49,9 @@ cdef class Redial(Watchlist):
     cdef Answers _answers
     cdef int64_t _settled_at             # ms: until then there may be ACKs of recalled calls that were answered before the start
     cdef public Location _location
-    cdef bint _serial
+    cdef bint _serial, _ends_on_refer
     cdef public int64_t _guard, _recall_timeout     # ms
-    cdef int64_t _retry, _refer_timeout, _max_talk
+    cdef int64_t _retry, _refer_timeout, _max_talk, _min_period, _max_period
     cdef public dict _recalls            # pair -> Recall
     cdef public dict _taken              # callee -> pair being recalled, or Call-ID of the talk (serial)
     cdef dict _refers                    # Call-ID of a REFER whose NOTIFYs are known -> pair

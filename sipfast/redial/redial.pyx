@@ -66,6 +66,7 @@ SAID_AGAIN, CALLED_AGAIN = 9_000, 17_000
 cdef int64_t NEVER = 0x7FFFFFFFFFFFFFFF  # ms
 NOMINAL = 400  # bytes of a REGISTER, about
 cdef str UNPROVEN = "caller's address has proven nothing"
+cdef bytes unproven = UNPROVEN.encode()
 
 # As stored: pieces point into these.
 cdef bytes armed = ARMED.encode(), recalling = RECALLING.encode(), calling = CALLING.encode()
@@ -156,6 +157,9 @@ cdef class Redial(Watchlist):
         self._refer_timeout = round(settings.refer_timeout * 1000)
         self._recall_timeout = round(settings.recall_timeout * 1000)
         self._max_talk = round(settings.max_talk * 1000)
+        self._min_period = settings.min_period
+        self._max_period = settings.max_period
+        self._ends_on_refer = settings.end_on == "refer"
         self._recalls = {}
         self._taken = {}
         self._refers = {}
@@ -228,6 +232,7 @@ cdef class Redial(Watchlist):
             self._rewrite = 0
         if self._claimed:
             claimed, self._claimed = self._claimed, []
+            self._store.hold_snapshot()
             for recall in claimed:
                 watch, recall.claimed = recall.claimed, None
                 try:
@@ -236,6 +241,7 @@ cdef class Redial(Watchlist):
                 except Exception as error:      # the others have their turn
                     failed = error
                     self._late(recall, now)
+            self._store.let_go()
         if failed is not None:
             raise failed
         return bool(self._touched)
@@ -312,14 +318,14 @@ cdef class Redial(Watchlist):
             self._come_to_nothing(recall, "480 callee gone again", now)
             watch = self._watch(pair)
             return offer(watch, now) if watch is not None else None
-        if period < <int64_t>self._settings.min_period:
+        if period < self._min_period:
             asked, period = period, self._settings.default_period
             if period == 0:
                 return self._not_armed(
                     caller, callee, ("it has no Expires" if asked < 0 else
                                      f"its Expires is {asked}, less than redial.min_period")
                     + ", and redial.default_period is 0")
-        period = min(period, <int64_t>self._settings.max_period)
+        period = min(period, self._max_period)
         watch = self._arm(request, flow, pair, now + period * 1000, now)
         return offer(watch, now) if watch is not None else None
 
@@ -332,7 +338,7 @@ cdef class Redial(Watchlist):
         self._store.for_update()
         before = self._watch(pair)
         if before is None and not self._may_arm(caller, callee):
-            full = self._store.count_by_caller(caller) >= self._settings.per_caller
+            full = self._store.count_by_caller(caller) >= self._per_caller
             return self._not_armed(caller, callee, "its caller has redial.per_caller watches" if full else
                                    "its callee has redial.per_callee watches")
         contact, instance = contact_of(request, flow)
@@ -590,6 +596,8 @@ cdef class Redial(Watchlist):
         if fragment is None:
             return 200
         status, text = fragment
+        if not self._is_watched(pair):        # mostly: the last one comes when the two talk
+            return 200
         self._store.for_update()
         watch = self._watch(pair)
         if watch is not None and same_piece(watch.at.refer_call_id, call_id):
@@ -647,16 +655,15 @@ cdef class Redial(Watchlist):
         cdef Entry device
         cdef Flow flow
         cdef object kept
-        cdef bytes result = UNPROVEN.encode()
         if credit.left or credit.unlimited:
             return False
         kept = self._caller_at(watch, &device, now)
         flow = self._location.flow_by(device.contact, device.path, device.flow)
         if flow is None or self._referrer.may_refer(flow, credit, now):
             return False
-        if not same_piece(watch.at.last_result, result):
+        if not same_piece(watch.at.last_result, unproven):
             entry = watch.at
-            entry.last_result = piece_in(result)
+            entry.last_result = piece_in(unproven)
             self._changed(&entry, pair)
         return True
 
@@ -735,7 +742,7 @@ cdef class Redial(Watchlist):
             # 482: the phone has this very REFER already, from before a restart, and may have called in vain since.
             if not recall.call_id:
                 self._late(recall, now + (max(self._recall_timeout, CALLED_AGAIN) if status == 482 else self._recall_timeout))
-            if self._settings.end_on == "refer" and self._remove(recall.pair, "REFER accepted", recall.answer):
+            if self._ends_on_refer and self._remove(recall.pair, "REFER accepted", recall.answer):
                 self._counts["completed"] += 1
             return
         if recall.call_id:

@@ -188,8 +188,8 @@ cdef class SharedRedial(Redial):
 
     cpdef bint _may_arm(self, bytes caller, bytes callee) except *:
         return (
-            self._store.count_by_caller(caller) < self._settings.per_caller
-            and self._store.count_by_callee(callee) < self._settings.per_callee
+            <int64_t>self._store.count_by_caller(caller) < self._per_caller
+            and <int64_t>self._store.count_by_callee(callee) < self._per_callee
         )
 
     cpdef bint _keeps_others_waiting(self, tuple pair) except *:
@@ -257,7 +257,7 @@ cdef class SharedRedial(Redial):
             return
         pair = (callee, caller)
         watch = self._watch(pair)
-        if (watch is None or is_armed(watch)) and self._settings.end_on != "refer":
+        if (watch is None or is_armed(watch)) and not self._ends_on_refer:
             return
         self._proxied[request.text(request.call_id)] = pair
         if watch is not None and is_recalling(watch):

@@ -22,6 +22,7 @@ cdef class Watchlist(Timed):
     cdef public Wheel _wheel
     cdef Events _events
     cdef bint _enabled
+    cdef int64_t _per_caller, _per_callee
     cdef Waiting _waiting                # pairs with the timers of their watches
     # Written since the last commit: None is a removal
     cdef public dict _touched            # pair -> record of its watch

@@ -35,6 +35,8 @@ cdef class Watchlist(Timed):
         self._store = store
         self._wheel = wheel
         self._enabled = settings.enabled
+        self._per_caller = settings.per_caller
+        self._per_callee = settings.per_callee
         self._waiting = Waiting(wheel, self, EXPIRE)
         self._touched = {}
         self._talked = {}
@@ -92,10 +94,10 @@ cdef class Watchlist(Timed):
     cpdef bint _may_arm(self, bytes caller, bytes callee) except *:
         # What is held in memory may be too much, since others may cancel: then the store says how many there are.
         return (
-            (self._waiting.count_of_caller(caller) < <int64_t>self._settings.per_caller
-             or self._store.count_by_caller(caller) < self._settings.per_caller)
-            and (self._waiting.count_of_callee(callee) < <int64_t>self._settings.per_callee
-                 or self._store.count_by_callee(callee) < self._settings.per_callee))
+            (self._waiting.count_of_caller(caller) < self._per_caller
+             or <int64_t>self._store.count_by_caller(caller) < self._per_caller)
+            and (self._waiting.count_of_callee(callee) < self._per_callee
+                 or <int64_t>self._store.count_by_callee(callee) < self._per_callee))
 
     # ---- writing
 

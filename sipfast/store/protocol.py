@@ -35,6 +35,10 @@ class Store(Protocol):
         """Until the batch ends, single records may be read as they are at the first read from now on."""
         ...
 
+    def let_go(self) -> None:
+        """From here on each read shows what is committed by then."""
+        ...
+
     # Bindings, as stored: the caller filters out what has expired.
     def bindings(self, aor: bytes) -> tuple[Binding, ...]:
         """All bindings of an AOR, expired ones included, in the order they were put; () where there are none."""

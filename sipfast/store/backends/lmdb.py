@@ -39,7 +39,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from shutil import rmtree
@@ -61,7 +61,6 @@ from ..records import (
     decode_talk,
     decode_watch,
     encode_anchor,
-    encode_bindings,
     encode_move,
     encode_talk,
     readable,
@@ -145,23 +144,7 @@ class LmdbStore(outcomes.Outcomes):
             self._release()
             raise
 
-    # ------------------------------------------------------------ bindings
-
-    def put_bindings(self, aor: bytes, bindings: Sequence[Binding]) -> None:
-        """Replace all bindings of an AOR; an empty sequence removes the record."""
-        former, record = self.bindings_record(aor), None
-        if former is None and not bindings:
-            return
-        if bindings:
-            record = encode_bindings(aor, tuple(bindings))
-            self._put(_key(aor), record, self._bindings)
-        else:
-            self._delete(_key(aor), self._bindings)
-        gone, added = changed_contacts(aor, former, record)
-        for contact in gone:
-            self._delete(contact + _key(aor), self._contacts)
-        for contact in added:
-            self.put_contact(contact, aor)
+    # ------------------------------------------------------------ bindings: what a REGISTER and a call look at is in Batch
 
     def each_bindings(self) -> Iterator[tuple[bytes, tuple[Binding, ...]]]:
         """Every AOR with its bindings, in the order of keys, from one snapshot."""
@@ -218,11 +201,6 @@ class LmdbStore(outcomes.Outcomes):
                 return found
         except lmdb.Error as error:
             self._fail(error)
-
-    def put_contact(self, contact: bytes, aor: bytes) -> None:
-        """Add an AOR to those of a key."""
-        key = _key(aor)
-        self._put(contact + key, b"" if key == aor else aor, self._contacts)
 
     # ------------------------------------------------------------ AORs known to the upstream
 

@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ class Batch:
     writes: int
     _txn: Any
     _bindings: Any
+    _contacts: Any
     _watches: Any
     _callers: Any
     _attempts: Any
@@ -42,6 +43,12 @@ class Batch:
 
     def bindings_record(self, aor: bytes) -> bytes | None:
         """The stored form of the AOR's bindings; None where there are none. Its owner may be another AOR."""
+
+    def put_bindings(self, aor: bytes, bindings: Sequence[Binding]) -> None:
+        """Replace all bindings of an AOR; an empty sequence removes the record."""
+
+    def put_contact(self, contact: bytes, aor: bytes) -> None:
+        """Add an AOR to those of a Contact's key (codec.contact_key)."""
 
     def put_bindings_record(self, aor: bytes, record: bytes) -> None:
         """Replace all bindings of an AOR by those of its record."""

@@ -12,7 +12,8 @@ from libc.string cimport memchr, memcpy
 from lmdb import Error
 
 from ...errors import StoreUnreadable
-from ..records import decode_bindings, decode_watch, encode_watch, readable
+from ..codec import changed_contacts
+from ..records import decode_bindings, decode_watch, encode_bindings, encode_watch, readable
 
 cdef enum:
     SHORTENED_SIZE = 255    # two of them and a NUL are LMDB's 511 bytes
@@ -49,6 +50,7 @@ cdef class Batch:
     cdef public object _held        # what reads outside of that look at, where it is kept for the next one
     cdef bint holding
     cdef public object _bindings    # py-lmdb's handles of these databases
+    cdef public object _contacts
     cdef public object _watches
     cdef public object _callers
     cdef public object _attempts
@@ -86,6 +88,23 @@ cdef class Batch:
 
     def put_bindings_record(self, bytes aor not None, bytes record not None):
         self.put(key_of(aor), record, self._bindings)
+
+    def put_bindings(self, bytes aor not None, bindings):
+        cdef bytes key = key_of(aor), former = self.get(key, self._bindings), record = None, contact
+        if bindings:
+            record = encode_bindings(aor, tuple(bindings))
+            self.put(key, record, self._bindings)
+        elif former is not None:
+            self.delete(key, self._bindings)
+        gone, added = changed_contacts(aor, former, record)
+        for contact in gone:
+            self.delete(contact + key, self._contacts)
+        for contact in added:
+            self.put_contact(contact, aor)
+
+    def put_contact(self, bytes contact not None, bytes aor not None):
+        cdef bytes key = key_of(aor)
+        self.put(contact + key, b"" if key == aor else aor, self._contacts)
 
     # ---- watches
 

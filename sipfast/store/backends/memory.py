@@ -56,6 +56,9 @@ class MemoryStore:
     def hold_snapshot(self) -> None:
         """Nothing to do: nobody else writes here."""
 
+    def let_go(self) -> None:
+        """Nothing to do: nobody else writes here."""
+
     def for_update(self) -> None:
         """Nothing to do: nobody else writes here."""
 
