@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= $(shell nproc 2>/dev/null || echo 1)
+STUBBED = $(subst /,.,$(basename $(shell find sipfast -name '*.pyi')))
 SOURCES := $(shell find sipfast -name '*.pyx' -o -name '*.pxd')
 
 # Arguments of one's own: make run ARGS="--domain example.test", make test ARGS="-k redial"
@@ -29,9 +30,11 @@ test: build ## all tests; installs the SIP programs that they talk to, where it 
 crash: build ## kill the server for five minutes, and see that nothing is lost or done twice (ARGS="--seconds 60 --seed 1")
 	cd tests && PYTHONPATH=.. ../$(BIN)/python -m crash $(ARGS)
 
-lint: build ## ruff and mypy
+lint: build ## ruff, mypy, and whether the stubs tell what the compiled modules have
 	$(BIN)/ruff check $(wildcard sipfast tests benchmarks ci setup.py)
 	$(BIN)/mypy
+	$(BIN)/stubtest $(STUBBED) --concise --mypy-config-file pyproject.toml --ignore-missing-stub --ignore-disjoint-bases \
+		--allowlist ci/stubtest.allowed
 
 map: ## draw docs/map.svg: the rooms of the code, and what imports what
 	$(PYTHON) -m ci.draw_map

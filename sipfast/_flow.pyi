@@ -1,5 +1,8 @@
 """Typed face of the compiled module `_flow`: flows and the sink that messages leave by."""
 
+from typing import final
+
+@final
 class Flow:
     """The transport path of a message: transport, peer address, local listener and its own address, connection.
 
@@ -24,7 +27,7 @@ class Flow:
     def unpack(packed: bytes) -> Flow:
         """Raises ValueError for anything that `pack` did not write."""
     def __hash__(self) -> int: ...
-    def __eq__(self, other: object) -> bool: ...
+    def __eq__(self, other: object, /) -> bool: ...
 
 class Sink:
     """Where messages leave the core. Subclass it and override `send`."""

@@ -14,7 +14,7 @@ class Wheel:
 
     now: int
     count: int
-    def __init__(self, now: int) -> None: ...
+    def __new__(cls, now: int) -> Wheel: ...
     def schedule(self, when: int, owner: Timed, kind: int = 0, payload: object = None) -> int:
         """Returns a handle, never 0. Raises ValueError for a time more than 12 days away."""
     def cancel(self, handle: int) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from mmap import mmap
+from typing import final
 
 from .._flow import Receiver, Sink
 from .._wheel import Wheel
@@ -10,6 +11,7 @@ from ..redial.redial import Redial
 from ..routing.location import Location
 from ..store.protocol import Store
 
+@final
 class Engine(Receiver):
     """The core as a whole. `start`, then `receive` and `advance`, each batch closed by `commit`.
 

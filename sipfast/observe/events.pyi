@@ -1,7 +1,10 @@
 """Typed face of the compiled events: the log lines that people are told of changes by."""
 
+from typing import final
+
 from .._wheel import Timed, Wheel
 
+@final
 class Events(Timed):
     """Tells the logger `sipfast.events` of what happens, a bounded number of lines a second of each kind."""
 

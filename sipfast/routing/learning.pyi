@@ -1,5 +1,7 @@
 """Typed face of the compiled module `learning`: what an upstream's registrar teaches."""
 
+from typing import final
+
 from .. import config
 from .._flow import Flow
 from .._parser import Message
@@ -7,6 +9,7 @@ from ..store.records import Move
 from ..trust.proven import Proven
 from .location import Location
 
+@final
 class Learning:
     """Keeps the bindings that a registrar behind us has granted in the store."""
 

@@ -1,6 +1,7 @@
 """Typed face of the compiled location service."""
 
 from collections.abc import Mapping, Sequence
+from typing import final
 
 from .._flow import Flow
 from .._parser import Message
@@ -8,6 +9,7 @@ from ..store.protocol import Store
 from ..store.records import Binding
 from ..trust.peers import Peers
 
+@final
 class Location:
     """Where an AOR's phones are."""
 

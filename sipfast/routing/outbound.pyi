@@ -1,9 +1,12 @@
 """Typed face of the compiled module `outbound`: its methods are for compiled modules."""
 
+from typing import final
+
 from ..store.records import Move
 from ..transaction.layer import Guide
 from .token import Tokens
 
+@final
 class Outbound(Guide):
     """Writes our Path and Record-Route values, and follows their tokens to where a phone is now (RFC 5626 §5)."""
 

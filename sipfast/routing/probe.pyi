@@ -1,8 +1,11 @@
 """Typed face of the compiled module `probe`; all of it is for C callers."""
 
+from typing import final
+
 from ..trust.proven import Proven
 from .location import Location
 
+@final
 class Probe:
     """Asks phones that register, and have proven nothing, by one OPTIONS."""
 

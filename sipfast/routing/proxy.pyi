@@ -1,5 +1,7 @@
 """Typed face of the compiled stateful proxy (RFC 3261 §16). Only the engine drives it."""
 
+from typing import final
+
 from .._flow import Flow
 from .._parser import Message
 from .._wheel import Timed
@@ -9,6 +11,7 @@ from .upstream import Group, Waiter
 def live_contexts() -> int:
     """Response contexts alive in this process, for tests."""
 
+@final
 class ResponseContext(Waiter):
     """What gathers the responses of all branches of one request (RFC 3261 §16.7)."""
 
@@ -21,6 +24,7 @@ class ResponseContext(Waiter):
     caller: bytes | None
     callee: bytes | None
 
+@final
 class Proxy(Timed):
     """Forwards requests and gathers their responses."""
 

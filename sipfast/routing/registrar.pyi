@@ -1,5 +1,7 @@
 """Typed face of the compiled registrar (RFC 3261 §10.3)."""
 
+from typing import final
+
 from .. import config
 from .._flow import Flow
 from .._parser import Message
@@ -7,6 +9,7 @@ from ..store.records import Move
 from ..trust.proven import Proven
 from .location import Location
 
+@final
 class Registrar:
     """Answers REGISTER and keeps the bindings in the store."""
 

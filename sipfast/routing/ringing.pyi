@@ -2,10 +2,12 @@
 process."""
 
 from mmap import mmap
+from typing import final
 
 from .._flow import Flow
 from .._parser import Message
 
+@final
 class Ringing:
     """Branches of INVITEs, in a bytearray or a mapped file that all workers share.
 

@@ -1,10 +1,12 @@
 """Typed face of the compiled router: whose a request is."""
 
 from collections.abc import Iterable, Mapping
+from typing import final
 
 from .token import Tokens
 from .upstream import Group, Upstreams
 
+@final
 class Router:
     """Tells this server's own URIs, served users, and the upstream of a domain. Domains are lower-case bytes.
 

@@ -1,10 +1,12 @@
 """Typed face of the compiled module `token`: flow tokens (RFC 5626 §5)."""
 
 from collections.abc import Sequence
+from typing import final
 
 from .._flow import Flow
 from ..config import Listener
 
+@final
 class Tokens:
     """Makes and reads the tokens of one server: all of its workers, before and after a restart."""
 

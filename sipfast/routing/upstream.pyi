@@ -1,6 +1,7 @@
 """Typed face of the compiled upstreams: the servers behind this one, and which of their addresses answer."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import final
 
 from .._flow import Flow
 from .._wheel import Timed
@@ -10,6 +11,7 @@ from ..transaction.layer import Handler
 class Waiter(Handler):
     """A transaction user that waits for the first answer of an address."""
 
+@final
 class Member(Handler):
     """One address of an upstream, up or down; times in ms.
 
@@ -21,6 +23,7 @@ class Member(Handler):
     down: bool
     def __init__(self, flow: Flow, timeout: int, probe_interval: int) -> None: ...
 
+@final
 class Group:
     """Addresses that stand in for each other, the one to prefer first.
 
@@ -34,6 +37,7 @@ class Group:
         self, members: Iterable[Member], by_token: bool = False, names: Mapping[bytes, list[Member]] | None = None
     ) -> None: ...
 
+@final
 class Upstreams(Timed):
     """All of them. `groups` are of Member; one that several groups name is one and the same.
 

@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from typing import final
 
 from .records import Binding, Watch
 
@@ -13,6 +14,7 @@ def read_one(record: bytes, aor: bytes) -> Binding | None:
 def write_one(aor: bytes, binding: Binding) -> bytes:
     """The same bytes as records.encode_bindings(aor, (binding,))."""
 
+@final
 class StoredWatch:
     """A watch in its stored form, for redial; what it has in Python is as in records.Watch."""
 

@@ -18,7 +18,7 @@ class Clock:
     """
 
     zero: int
-    def __init__(self, zero: int | None = ...) -> None: ...
+    def __new__(cls, zero: int | None = ...) -> Clock: ...
     def now(self) -> int: ...
 
 @final
@@ -32,15 +32,15 @@ class UdpTransport(Sink):
 
     clock: Clock
     batched: bool
-    def __init__(
-        self,
+    def __new__(
+        cls,
         loop: AbstractEventLoop,
         clock: Clock,
         report: Callable[[str, Exception], object],
         *,
         batched: bool = ...,
         max_datagram: int = 65535,
-    ) -> None: ...
+    ) -> UdpTransport: ...
     def add(self, socket: Socket) -> int:
         """Take over a socket, before `start`. Returns its index, which is `Flow.local` of what comes by it."""
     def start(self, receiver: Receiver) -> None:

@@ -1,10 +1,12 @@
 """Typed face of the compiled module `peers`."""
 
 from collections.abc import Iterable
+from typing import final
 
 from .._flow import Flow
 from ..config import Peer
 
+@final
 class Peers:
     """What each configured peer may do, by its address."""
 

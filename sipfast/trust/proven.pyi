@@ -1,13 +1,12 @@
 """Typed face of the compiled module `proven`; all but this is for C callers."""
 
 from mmap import mmap
+from typing import final
 
 from .._flow import Flow
 from .peers import Peers
 
-MOST_DATAGRAMS: int
-MOST_TIMES: int
-
+@final
 class Proven:
     """The addresses that have given back a secret of ours, in a bytearray or a mapped file that all workers share.
 
