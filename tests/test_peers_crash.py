@@ -7,6 +7,7 @@ its scenario does not foresee, and a phone whose server dies between any two mes
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from peers.lab import DOMAIN, Lab
@@ -20,7 +21,6 @@ MANY = 1000
 CONFIG = """
 [redial]
 attempts = 20
-refer_timeout = 2.0
 retry_pause = 0.5
 """
 
@@ -101,9 +101,16 @@ def town(request: pytest.FixtureRequest, lab: Lab) -> Iterator[tuple[Town, Calla
     server = lab.sipfast(CONFIG, upstream=behind)
     it = Town(server)
 
+    def restart() -> Server:
+        return lab.sipfast(CONFIG, upstream=behind, like=server)
+
     def crash() -> Server:
         server.kill()
-        return lab.sipfast(CONFIG, upstream=behind, like=server)
+        # The phones live on meanwhile: one that says nothing for seconds is given up, and called anew.
+        with ThreadPoolExecutor(1) as pool:
+            back = pool.submit(restart)
+            it.run(back.done, 30, "the server is back")
+            return back.result()
 
     yield it, crash
     it.callers.close()
