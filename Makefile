@@ -30,8 +30,9 @@ test: build ## all tests; installs the SIP programs that they talk to, where it 
 crash: build ## kill the server for five minutes, and see that nothing is lost or done twice (ARGS="--seconds 60 --seed 1")
 	cd tests && PYTHONPATH=.. ../$(BIN)/python -m crash $(ARGS)
 
-lint: build ## ruff, mypy, and whether the stubs tell what the compiled modules have
+lint: build ## ruff, cython-lint, mypy, and whether the stubs tell what the compiled modules have
 	$(BIN)/ruff check $(wildcard sipfast tests benchmarks ci setup.py)
+	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint $(shell find sipfast benchmarks -name '*.pyx' -o -name '*.pxd')
 	$(BIN)/mypy
 	$(BIN)/stubtest $(STUBBED) --concise --mypy-config-file pyproject.toml --ignore-missing-stub --ignore-disjoint-bases \
 		--allowlist ci/stubtest.allowed

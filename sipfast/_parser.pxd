@@ -147,8 +147,8 @@ cdef class Message:
     cdef int parse_via(self, Span span, Via *via) noexcept
     cdef int parse_address(self, Span span, Address *address) noexcept
     cdef int parse_uri(self, Span span, Uri *uri) noexcept
-    cdef int64_t number(self, int header) noexcept       # delta-seconds or another whole number below 2**32; -1 absent,
-                                                         # -2 malformed
+    # delta-seconds or another whole number below 2**32; -1 absent, -2 malformed
+    cdef int64_t number(self, int header) noexcept
     cdef bint lists_token(self, int header, const char *token) noexcept  # an option tag in a comma list, any case
 
 # One datagram to a Message. Never raises for what the peer sent (only MemoryError); look at message.error.

@@ -28,13 +28,14 @@ from libc.string cimport memchr, memcmp, memcpy, memset
 import cython
 
 from ._grammar cimport (
-    C_CALL_ID, C_TOKEN, CLASS, ONES, is_digit, make_span, piece, skip_space, token_end, trim, unfold, value_end,
+    C_CALL_ID, C_TOKEN, CLASS, ONES, make_span, skip_space, token_end, trim, unfold, value_end,
     whole_number,
 )
 from ._values cimport read_address, read_via, tail_end
 
-from ._uri import aor, same_uri, uri_parts
-from ._values import parse_address, parse_via
+# These are this module's, too, for Python.
+from ._uri import aor, same_uri, uri_parts  # no-cython-lint
+from ._values import parse_address, parse_via  # no-cython-lint
 
 cdef extern from "<endian.h>" nogil:
     uint64_t le64toh(uint64_t word)
@@ -562,13 +563,13 @@ cdef class Message:
             return 1
         return 0
 
-    cdef int parse_via(self, Span span, Via *via) noexcept:
+    cdef int parse_via(self, Span span, Via *via) noexcept:  # no-cython-lint: the method of that name
         span = trim(self.p, span.start, span.end)
         if span.start == span.end:
             return 0
         return 1 if read_via(self.p, span.start, span.end, via) == span.end else -1
 
-    cdef int parse_address(self, Span span, Address *address) noexcept:
+    cdef int parse_address(self, Span span, Address *address) noexcept:  # no-cython-lint: the method of that name
         return read_address(self.p, span, address)
 
     cdef int parse_uri(self, Span span, Uri *uri) noexcept:
@@ -733,5 +734,3 @@ cdef Message parse_message(bytes data):
 
 def parse(bytes data not None):
     return parse_message(data)
-
-

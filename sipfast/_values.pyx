@@ -30,12 +30,12 @@ cdef int32_t tail_end(const unsigned char *p, int32_t i, int32_t end) noexcept:
 
 cdef int32_t read_protocol(const unsigned char *p, int32_t i, int32_t end, Span *transport) noexcept:
     # sent-protocol = protocol-name SLASH protocol-version SLASH transport
-    cdef int part
+    cdef int _part
     cdef int32_t j
     if end - i > 8 and memcmp(p + i, b"SIP/2.0/", 8) == 0 and CLASS[p[i + 8]] & C_TOKEN:
         i += 8
     else:
-        for part in range(2):
+        for _part in range(2):
             j = token_end(p, i, end)
             if j == i:
                 return -1

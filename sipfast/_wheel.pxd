@@ -9,7 +9,7 @@ cdef class Timed:
 
 cdef enum:
     TOGETHER = 64       # cancelled timers that are unlinked together
-    LONGEST = 1_036_800_000 # ms that a timer may be away: 12 days
+    LONGEST = 1_036_800_000  # ms that a timer may be away: 12 days
 
 cdef struct Link:
     uint32_t next
@@ -21,6 +21,7 @@ cdef struct Timer:
     void *payload       # a counted reference, or NULL for None
     uint32_t generation
     int32_t kind
+
 
 @cython.final
 cdef class Wheel:

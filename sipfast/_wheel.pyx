@@ -263,13 +263,13 @@ cdef class Wheel:
     cdef uint32_t next_slot(self, int64_t *start) noexcept:
         cdef uint32_t index, word
         cdef uint64_t bits
-        cdef int level, shift, step
+        cdef int level, shift, _step
         for level in range(LEVELS):
             shift = 8 * level
             index = self.now >> shift & 255
             word = index >> 6
             bits = self.occupied[level][word] & (<uint64_t>0xffffffffffffffff << (index & 63))
-            for step in range(4 if level < 3 else 5):
+            for _step in range(4 if level < 3 else 5):
                 if bits:
                     index = (word & 3) << 6 | __builtin_ctzll(bits)
                     start[0] = (self.now >> shift & ~<int64_t>255 | index) << shift

@@ -33,6 +33,7 @@ cdef struct Edit:
     int32_t end
     int text                # its place in `texts`
 
+
 # Edits of one message, given in any order, applied in one pass. At equal places the given order is kept. None overlaps
 # another: of two that would, one is made that removes what either removes, with the texts of both.
 @cython.final

@@ -328,7 +328,8 @@ cdef bytes make_ack(Message invite, Message response):
 
 
 cdef bytes make_ack_alone(Message response):
-    return b"ACK %b SIP/2.0\r\nVia: %b\r\nMax-Forwards: 70\r\nFrom: %b\r\nTo: %b\r\nCall-ID: %b\r\nCSeq: %d ACK\r\nContent-Length: 0\r\n\r\n" % (
+    return (b"ACK %b SIP/2.0\r\nVia: %b\r\nMax-Forwards: 70\r\nFrom: %b\r\nTo: %b\r\nCall-ID: %b\r\nCSeq: %d ACK\r\n"
+            b"Content-Length: 0\r\n\r\n") % (
         response.text(response.target.uri.all), response.text(response.via.all), response.text(response.sender.all),
         response.text(response.target.all), response.text(response.call_id), response.cseq.number)
 

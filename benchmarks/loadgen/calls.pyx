@@ -15,7 +15,7 @@ ACK, so a lost ACK shows. The callee repeats its 200 until then (§13.3.1.4).
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, strlen
 
-from . import core  # noqa: F401, must be loaded first
+from . import core  # must be loaded first  # no-cython-lint
 from .core cimport CALLEE, CALLER, DUPLICATES, PROVISIONAL, STRAY, Call, Generator
 from .wire cimport (
     ACK, BYE, INVITE, LINES, REGISTER, Out, Part, Scan, holds, put, put_number, put_part, same, split_routes, tag_of, text,
@@ -289,7 +289,7 @@ cdef class Calls(Generator):
             self.confirm(call)
 
     cdef bint learn_dialog(self, Call *call, Scan *s) noexcept nogil:
-        """Remote target and route set of the 200 (RFC 3261 §12.1.2). False: the callee's Contact or our server's route is missing."""
+        """Remote target and route set of the 200 (RFC 3261 §12.1.2). False: the callee's Contact or our route is missing."""
         cdef Part values[LINES]
         cdef Part uri = uri_of(s.contact)
         cdef Out routes, target

@@ -21,7 +21,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
-from . import wire  # noqa: F401, must be loaded first
+from . import wire  # must be loaded first  # no-cython-lint
 from .wire cimport OPTIONS, Out, Part, Scan, branch_of, hex_of, holds, put_hex, put_number, put_part, scan, tag_of, text
 
 cdef extern from *:
@@ -336,9 +336,9 @@ cdef class Generator:
             burst -= 1
 
     cdef void start_one(self, int64_t began) noexcept nogil:
-        cdef int tried
+        cdef int _tried
         cdef Call *call = NULL
-        for tried in range(self.size):
+        for _tried in range(self.size):
             call = &self.calls[self.next_call]
             self.next_call += 1
             if self.next_call == self.size:

@@ -34,11 +34,11 @@ from libc.stdint cimport uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
-from . import calls  # noqa: F401, must be loaded first
+from . import calls  # must be loaded first  # no-cython-lint
 from .calls cimport CALLING, FIRST_FREE, FIRST_SEEN, Calls
 from .core cimport CALLEE, CALLER, DUPLICATES, PROVISIONAL, Call
 from .wire cimport (
-    INVITE, NOTIFY, PUBLISH, REGISTER, SUBSCRIBE, Out, Part, Scan, holds, put, put_number, put_part, same, tag_of, text,
+    INVITE, NOTIFY, PUBLISH, SUBSCRIBE, Out, Part, Scan, holds, put, put_number, put_part, same, tag_of, text,
     uri_of,
 )
 

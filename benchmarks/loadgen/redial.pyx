@@ -22,7 +22,7 @@ from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
-from . import calls  # noqa: F401, must be loaded first
+from . import calls  # must be loaded first  # no-cython-lint
 from .calls cimport CALLING, Calls
 from .core cimport BUCKETS, CALLEE, CALLER, DUPLICATES, PROVISIONAL, Call
 from .wire cimport (
@@ -244,7 +244,8 @@ cdef class Redial(Calls):
         if which == 1:
             text(&out, b"active;expires=60\r\nContent-Type: message/sipfrag\r\nContent-Length: 20\r\n\r\nSIP/2.0 100 Trying\r\n")
         else:
-            text(&out, b"terminated;reason=noresource\r\nContent-Type: message/sipfrag\r\nContent-Length: 16\r\n\r\nSIP/2.0 200 OK\r\n")
+            text(&out, b"terminated;reason=noresource\r\nContent-Type: message/sipfrag\r\nContent-Length: 16\r\n\r\n"
+                       b"SIP/2.0 200 OK\r\n")
         self.send(call, CALLER, &out)
 
     cdef void report_answered(self, Call *call, Scan *s) noexcept nogil:

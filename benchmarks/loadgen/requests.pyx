@@ -1,6 +1,6 @@
 """Modes of one request and its answer: an echo, OPTIONS, REGISTER, and the look at what a registrar stored."""
 
-from . import core  # noqa: F401, must be loaded first
+from . import core  # must be loaded first  # no-cython-lint
 from .core cimport DUPLICATES, PROVISIONAL, Call, Generator
 from .wire cimport OPTIONS, REGISTER, Out, Part, Scan, holds, put_number, put_part, text, uri_of
 

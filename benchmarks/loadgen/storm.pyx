@@ -9,7 +9,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
-from . import calls, redial  # noqa: F401, must be loaded first
+from . import calls, redial  # must be loaded first  # no-cython-lint
 from .calls cimport CONFIRMED, Calls
 from .core cimport BUCKETS, CALLER, DUPLICATES, STRAY, Call, Generator
 from .redial cimport ASKING, BOUND, LOGIN, REFERRED, Redial

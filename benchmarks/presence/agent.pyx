@@ -261,9 +261,9 @@ cdef class Agent(Receiver):
             if found.state is None:
                 self.state.add(found)
             self.state.keep(found, now + 1000 * expires)
-        self.answer(server, request, flow, 200,
-                    b"Expires: %d\r\nContact: <sip:%b>\r\n%b" % (expires, <bytes>self.sent_by[flow.local],
-                                                              lines_of(request, H_RECORD_ROUTE, b"Record-Route: ")), now)
+        routes = lines_of(request, H_RECORD_ROUTE, b"Record-Route: ")
+        self.answer(server, request, flow, 200, b"Expires: %d\r\nContact: <sip:%b>\r\n%b" % (
+            expires, <bytes>self.sent_by[flow.local], routes), now)
         # §4.2.1.2, §4.2.1.4; an unsubscription is told no state, a question without subscription is (§4.4.3).
         self.notify(found, ended, found.presentity.document() if found.state is None or not ended else b"", now)
         if found.state is None:

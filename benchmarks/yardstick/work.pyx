@@ -70,7 +70,7 @@ cdef uint64_t one_message(uint64_t number) noexcept nogil:
     cdef uint64_t fields = 0
     cdef Node *node
     cdef uint8_t byte
-    cdef int i
+    cdef int i, _i
     cdef bint in_name = False
     memcpy(copy, source, MESSAGE)
     for i in range(MESSAGE):
@@ -83,7 +83,7 @@ cdef uint64_t one_message(uint64_t number) noexcept nogil:
         elif in_name and byte != c' ':
             hashed = (hashed ^ (byte | 0x20)) * 1099511628211u
     node = &nodes[hashed % NODES]
-    for i in range(STEPS):
+    for _i in range(STEPS):
         node.seen += hashed & 1
         hashed = (hashed ^ node.seen) * 1099511628211u
         node = node.following

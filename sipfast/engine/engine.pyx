@@ -90,7 +90,7 @@ log = logging.getLogger("sipfast.engine.engine")
 cdef enum:
     SWEEP = 1                # housekeeping timer
     SWEEP_INTERVAL = 200     # ms
-    SWEEP_RECORDS = 400      # half a millisecond, for which all others wait; a million AORs are looked through in under nine minutes
+    SWEEP_RECORDS = 400      # half a millisecond, for which all others wait; a million AORs take less than nine minutes
     COMPLAIN_EVERY = 10_000  # ms
     LEAST_RINGING = 65_536   # bytes
 
@@ -103,7 +103,8 @@ cdef enum:
     MOST_TRIES = 100             # timers that may fail at a time
     MOST_QUOTED = 4096           # bytes: of what could not be delivered, all that another worker needs
 
-cdef bytes ALLOW = b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, NOTIFY, REFER, MESSAGE, SUBSCRIBE, INFO, PRACK, UPDATE\r\n"
+cdef bytes ALLOW = (b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, NOTIFY, REFER, MESSAGE, SUBSCRIBE, INFO, PRACK, "
+                    b"UPDATE\r\n")
 cdef bytes SELF_ALLOW = b"Allow: ACK, CANCEL, NOTIFY, OPTIONS, REGISTER\r\n"        # at the server's own address
 cdef bytes CAPABILITIES = ALLOW + b"Accept: application/sdp, message/sipfrag\r\nSupported: path\r\n"
 
@@ -381,10 +382,10 @@ cdef class Engine(Receiver):
         return 0
 
     cpdef int advance(self, int64_t now) except -1:
-        cdef int tries
+        cdef int _try
         if self.wheel is None:
             raise not_started()
-        for tries in range(MOST_TRIES):       # what is left is due at the next call
+        for _try in range(MOST_TRIES):       # what is left is due at the next call
             self.transactions.rest()
             try:
                 self.wheel.advance(now)
@@ -470,7 +471,7 @@ cdef class Engine(Receiver):
         # By identity: a retransmission in the same batch was answered with the same bytes.
         taken = {id(self.outbox.data[index]) for index, *_ in promises}
         self.outbox.data[:] = [None if id(data) in taken else data for data in self.outbox.data]
-        for index, request, flow, transaction in promises:
+        for _index, request, flow, transaction in promises:
             self.unpromised += 1
             server = transaction
             if server is None:
@@ -895,7 +896,8 @@ cdef class Engine(Receiver):
             self.remark_at = now + COMPLAIN_EVERY
             self.remarked = request
             log.warning("domain-not-served", extra={"sip": {
-                "host": request.text(uri.host).decode("ascii", "replace"), "method": request.text(request.method_name).decode("ascii"),
+                "host": request.text(uri.host).decode("ascii", "replace"),
+                "method": request.text(request.method_name).decode("ascii"),
                 "keys": "domains, [[upstream]], [[peer]]"}})
         return 0
 
@@ -1174,7 +1176,8 @@ cdef class Engine(Receiver):
             "keepalives": self.keepalives, "malformed": self.malformed, "discarded": self.discarded,
             "answered_stateless": self.stateless, "stray_responses": self.strays, "forwarded": self.proxy.forwarded,
             "loops": self.proxy.looped, "commits": self.commits, "failed_commits": self.failed_commits,
-            "faults": self.faults, "undeliverable": self.undeliverable, "answers_taken_back": self.unpromised, "timers": self.wheel.count,
+            "faults": self.faults, "undeliverable": self.undeliverable, "answers_taken_back": self.unpromised,
+            "timers": self.wheel.count,
             "upstream_failures": self.upstreams.failures, "rerouted": self.rerouted,
             "probes": self.probe.sent, "probes_answered": self.probe.answered,
             "handed_over": self.handed_over, "handed_in": self.handed_in, "notices": self.notices,

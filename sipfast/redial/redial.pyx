@@ -654,10 +654,10 @@ cdef class Redial(Watchlist):
         cdef WatchEntry entry
         cdef Entry device
         cdef Flow flow
-        cdef object kept
+        cdef object _kept
         if credit.left or credit.unlimited:
             return False
-        kept = self._caller_at(watch, &device, now)
+        _kept = self._caller_at(watch, &device, now)
         flow = self._location.flow_by(device.contact, device.path, device.flow)
         if flow is None or self._referrer.may_refer(flow, credit, now):
             return False
@@ -711,7 +711,7 @@ cdef class Redial(Watchlist):
     cdef _refer(self, Recall recall, StoredWatch watch, int64_t now):
         """Send the REFER (RFC 3515 §2.4.1): out of any dialog, to the device that placed the call."""
         cdef Entry device
-        cdef object kept = self._caller_at(watch, &device, now)
+        cdef object _kept = self._caller_at(watch, &device, now)
         cdef Flow flow = self._location.flow_by(device.contact, device.path, device.flow)
         if flow is None:
             self._come_to_nothing(recall, "caller's address cannot be resolved", now)

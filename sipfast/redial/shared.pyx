@@ -267,7 +267,7 @@ cdef class SharedRedial(Redial):
                 self._calls(watch)
         self._tell(STARTED, pair, request.text(request.call_id))
 
-    cpdef bint is_recalling(self, bytes caller, bytes callee) except *:
+    cpdef bint is_recalling(self, bytes caller, bytes callee) except *:  # no-cython-lint: the method of that name
         """See Redial."""
         cdef StoredWatch watch
         if self._is_mine(callee):

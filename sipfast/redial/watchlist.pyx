@@ -17,6 +17,7 @@ from ..observe.events cimport ENDED, HISTORY, Events
 from ..errors import StoreCorrupt, StoreUnreadable
 from ..store.records import ARMED, Ended, decode_watch, tell_unreadable
 
+
 def by_age(StoredWatch watch):
     return watch.at.armed_at, bytes_of(watch.at.caller)
 

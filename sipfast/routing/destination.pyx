@@ -107,7 +107,8 @@ cdef class Destination:
         for target in targets:
             to = target.flow
             if to is not None and not self.router.is_upstream(to) and not self.peers.is_peer(to):
-                self.refuse(403, request.text(request.uri.host), b"A REFER out of a dialog; a peer with the right refer may send one")
+                self.refuse(403, request.text(request.uri.host),
+                            b"A REFER out of a dialog; a peer with the right refer may send one")
                 return False
         return True
 

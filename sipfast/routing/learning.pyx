@@ -97,7 +97,8 @@ cdef class Learning:
         cdef object binding, former
         cdef Py_ssize_t index
         cdef int64_t seconds, fallback = -1
-        cdef list found = [], unlisted, strangers = [], left = list(named), others = [each for each in live if not is_in(each, named)]
+        cdef list found = [], unlisted, strangers = [], left = list(named)
+        cdef list others = [each for each in live if not is_in(each, named)]
         cdef set users
         cdef int values = 0
         cdef bint removes_all = not named and request.has(H_CONTACT)       # Contact: *

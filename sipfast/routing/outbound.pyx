@@ -111,7 +111,8 @@ cdef class Outbound(Guide):
         while message.next_value(&cursor, &value):
             if (message.parse_address(value, &address) == 1 and self.tokens.read(message.p, address.uri.user, &token)
                     and (token.kind == TOKEN_BOTH or token.kind == TOKEN_CALLER) and token.family == flow.family
-                    and token.ends[0].port == flow.port and memcmp(token.ends[0].ip, flow.ip, 4 if flow.family == 4 else 16) == 0):
+                    and token.ends[0].port == flow.port
+                    and memcmp(token.ends[0].ip, flow.ip, 4 if flow.family == 4 else 16) == 0):
                 edits.replace(address.uri.params.end, address.uri.params.end, b";key=" + self.tokens.key_of(&token, now))
         return edits.apply(message)
 
@@ -135,14 +136,15 @@ cdef class Outbound(Guide):
             # Moves from before are another phone's of the same user: this one has sent the request from there since.
             there = self.lead(flow, NULL, canonical_aor(message.p, &message.sender.uri), None, since, now)
         else:
-            there = self.lead(flow, NULL, canonical_aor(message.p, &message.target.uri), message.text(message.request_uri), 0, now)
+            there = self.lead(flow, NULL, canonical_aor(message.p, &message.target.uri), message.text(message.request_uri),
+                              0, now)
         return there if there.local == flow.local else flow      # the Via names this listener
 
     cdef Flow lead(self, Flow flow, const Token *token, bytes aor, bytes contact, uint32_t since, int64_t now):
         cdef bytes packed
         cdef Flow there
-        cdef int hops
-        for hops in range(MOST_HOPS):
+        cdef int _hop
+        for _hop in range(MOST_HOPS):
             there = None
             for move in self.moves.get(address_of(flow), ()):
                 if move.expires > now and self.numbers.get(move, 1) > since and (move.aor == aor or move.contact == contact or (

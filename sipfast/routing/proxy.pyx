@@ -32,7 +32,9 @@ from .._parser cimport (
     Via,
     as_request_uri,
 )
-from ..transaction.layer cimport MOST_UDP, OUTCOME_UNREACHABLE, PROVISIONAL, ClientTransaction, ServerTransaction, TransactionLayer
+from ..transaction.layer cimport (
+    MOST_UDP, OUTCOME_UNREACHABLE, PROVISIONAL, ClientTransaction, ServerTransaction, TransactionLayer,
+)
 from .._wheel cimport Timed, Wheel
 from .._writer cimport (
     ALL_VALUES, Edits, drop_top_via, keep_values, make_ack_alone, make_response, note_received, put,
@@ -175,7 +177,7 @@ cdef class ResponseContext(Waiter):
         cdef Flow way
         if self.final_sent or self.former is None:
             return False
-        for mark, way in self.former:
+        for _mark, way in self.former:
             if way is not None and branch.place is not None and way.same_peer(branch.place):
                 return True
         return False
@@ -674,7 +676,7 @@ cdef class Proxy(Timed):
         while last is not None and last.next is not None:
             last = last.next
         branch = last
-        for target in targets:
+        for _target in targets:
             last = self.add_branch(context, last)
         branch = context.first if branch is None else branch.next
         if count > 1 or not self.transactions.proven.has(context.server.flow, now):

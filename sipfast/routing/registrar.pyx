@@ -9,9 +9,10 @@ all (§10.3 step 7). Steps 1 to 5 (whose request it is, Require, who may) are th
    (§10.2). A binding is found by comparing URIs (§19.1.4), else by its instance and reg-id (RFC 5626 §6): the same phone
    with a new address takes its old binding's place, and that is no login. With the binding's Call-ID, the same CSeq and
    branch are a retransmission, which without a transaction comes here again: it changes nothing and is answered anew,
-   alike, but that a phone whose NAT has moved it meanwhile is reached by its new flow. Any other CSeq that is not higher is answered 500. Yet a phone that has lost its memory begins at 1 again and
-   would be shut out for the life of its binding. So here we depart from step 7: from the same flow or instance, and T4
-   after the last refresh, when nothing older can still be under way (§17.1.2.2), it is a phone that has started anew
+   alike, but that a phone whose NAT has moved it meanwhile is reached by its new flow. Any other CSeq that is not higher
+   is answered 500. Yet a phone that has lost its memory begins at 1 again and would be shut out for the life of its
+   binding. So here we depart from step 7: from the same flow or instance, and T4 after the last refresh, when nothing
+   older can still be under way (§17.1.2.2), it is a phone that has started anew
 8  the 200 lists every binding with what is left of its interval, and the Date
 
 A malformed Contact, q or Path is answered 400, and so are more Contacts in one REGISTER than an AOR may have, or a reg-id
@@ -105,7 +106,8 @@ cdef class Registrar:
         if not request.has(H_CONTACT):
             return self.accept(request, flow, path, self.location.lookup(aor, now), now)
         if path and not self.location.is_trusted_path(path, flow):
-            return self.refuse(request, flow, 403, warning_line(domain_of(aor), b"The Path leads to a host that no peer with the right path has"))
+            return self.refuse(request, flow, 403, warning_line(
+                domain_of(aor), b"The Path leads to a host that no peer with the right path has"))
         request.cursor(H_CONTACT, &cursor)
         if not request.next_value(&cursor, &value):
             return self.refuse(request, flow, 400, b"")
@@ -215,7 +217,8 @@ cdef class Registrar:
         if adding == MALFORMED:
             return self.refuse(request, flow, 400, b"")
         if adding == TOO_MANY:
-            return self.refuse(request, flow, 400, warning_line(domain_of(aor), b"More Contacts than the %d of max_contacts" % self.max_contacts))
+            return self.refuse(request, flow, 400, warning_line(
+                domain_of(aor), b"More Contacts than the %d of max_contacts" % self.max_contacts))
         if adding == SEVERAL_FLOWS:
             return self.refuse(request, flow, 400, warning_line(domain_of(aor), b"A Contact with a reg-id beside another one"))
         alone = adding <= 1
@@ -231,7 +234,8 @@ cdef class Registrar:
             if 0 < wanted.expires < self.min_expires:
                 return self.refuse_brief(request, flow)
             if wanted.expires and not alone and not path and not self.is_reachable(request, flow, &wanted):
-                return self.refuse(request, flow, 403, warning_line(domain_of(aor), b"Several Contacts, and one at a host that is not yours"))
+                return self.refuse(request, flow, 403, warning_line(
+                    domain_of(aor), b"Several Contacts, and one at a host that is not yours"))
             way = flow if path else self.location.way(request, flow, &wanted.address.uri, alone)
             packed = way.pack()
             instance = request.text(wanted.instance)
@@ -252,7 +256,8 @@ cdef class Registrar:
                 continue
             binding = make_binding(request, &wanted, min(wanted.expires, self.max_expires), request, path, packed, now)
             if len(binding.contact) + len(binding.params) > MOST_CONTACT or size_of(binding) > MOST_BINDING:
-                return self.refuse(request, flow, 400, warning_line(domain_of(aor), b"A Contact of more than %d bytes, or %d with its Path" % (MOST_CONTACT, MOST_BINDING)))
+                return self.refuse(request, flow, 400, warning_line(
+                    domain_of(aor), b"A Contact of more than %d bytes, or %d with its Path" % (MOST_CONTACT, MOST_BINDING)))
             made.append(binding)
             changed = True
             self.note_unproven(way, now)
@@ -276,8 +281,9 @@ cdef class Registrar:
             make_room(live, made, max(self.max_contacts, before))
         while made and size_of_all(live) > MOST_OF_AOR:
             if not self.replaces or len(live) <= len(made):
-                return self.refuse(request, flow, 503, b"Retry-After: %d\r\n" % (soonest(live, made, now) if len(live) > len(made) else 3600) + (
-                    warning_line(domain_of(aor), b"All Contacts of this user have more than %d bytes" % MOST_OF_AOR)))
+                seconds = soonest(live, made, now) if len(live) > len(made) else 3600
+                return self.refuse(request, flow, 503, b"Retry-After: %d\r\n" % seconds + warning_line(
+                    domain_of(aor), b"All Contacts of this user have more than %d bytes" % MOST_OF_AOR))
             make_room(live, made, <Py_ssize_t>len(live) - 1)
         for move in self.moves:
             store.put_move(move)

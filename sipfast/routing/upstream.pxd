@@ -20,7 +20,7 @@ cdef class Member(Handler):
     cdef bytes name                      # host:port
     cdef int number                      # among all
     cdef Upstreams all
-    cdef int64_t timeout, probe_interval # ms
+    cdef int64_t timeout, probe_interval  # ms
     cdef int64_t heard                   # when it last said something
     cdef int64_t since                   # when it went down
     cdef dict waiting                    # ClientTransaction of a Waiter -> since when, the longest first

@@ -17,7 +17,7 @@ import logging
 
 import cython
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t
 
 from .._flow cimport Flow
 from .._parser cimport Message

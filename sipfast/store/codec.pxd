@@ -44,6 +44,7 @@ cdef struct WatchEntry:
     int64_t recalled_at
     int64_t not_before
 
+
 # A watch in its stored form: `at` points into `record`, and both stay as they are.
 @cython.final
 @cython.no_gc

@@ -36,6 +36,7 @@ cdef struct Slot:
     uint32_t check
     uint32_t loop           # the next free slot where this one is free
 
+
 @cython.final
 cdef class Slots:
     cdef Secret secret

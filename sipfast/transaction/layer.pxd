@@ -71,6 +71,7 @@ cdef class Transaction(Timed):
     cdef void stop_timers(self) noexcept
     cdef int run_out(self, int event, int64_t now) except -1       # a timer did: by its Event
 
+
 @cython.final
 cdef class ServerTransaction(Transaction):
     cdef readonly Message request        # dropped (None) when the transaction has shrunk to absorbing retransmissions
@@ -89,6 +90,7 @@ cdef class ServerTransaction(Transaction):
     cdef int lead(self, Flow flow) noexcept          # what is sent goes there from now on
     cdef int shrink(self) except -1
     cdef int terminate(self, int64_t now) except -1
+
 
 @cython.final
 cdef class ClientTransaction(Transaction):

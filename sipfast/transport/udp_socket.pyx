@@ -490,9 +490,9 @@ cdef class UdpSocket:
     cdef void forget_sent(self, int runs) noexcept:
         """The first runs were sent, others not: their messages leave holes, see `compact`."""
         cdef int run, used = 0
-        cdef unsigned int part, slot
+        cdef unsigned int _part, slot
         for run in range(runs):
-            for part in range(self.runs[run].msg_hdr.msg_iovlen):
+            for _part in range(self.runs[run].msg_hdr.msg_iovlen):
                 slot = (self.head + self.run_places[used]) % RING
                 self.places[self.run_places[used]].sent = True
                 Py_DECREF(<object>self.held[slot])
