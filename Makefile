@@ -12,7 +12,7 @@ SOURCES := $(shell find sipfast -name '*.pyx' -o -name '*.pxd')
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test crash lint fuzz map bench bench-modules bench-gate dist clean
+.PHONY: help build run test crash lint fuzz map sipp-load bench bench-modules bench-gate dist clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -42,6 +42,9 @@ map: ## draw docs/map.svg: the rooms of the code, and what imports what
 
 fuzz: build ## sequences of messages against whole engines, a minute (ARGS="--seconds 3600"); SANITIZE=1: under ASan and UBSan
 	$(if $(SANITIZE),ci/sanitized.sh,PYTHONHASHSEED=0) $(BIN)/python tests/fuzz.py --corpus $(CURDIR)/tests/data/fuzz $(ARGS)
+
+sipp-load: build ## SIPp's phones at a server of their own, or at yours (ARGS="call --rate 500 --calls 10000"); docs/load-testing.md
+	$(BIN)/python -m benchmarks.sipp $(ARGS)
 
 bench: build ## side by side with Kamailio, twelve minutes, QUICK=1: five; AGAINST=<checkout or git revision>: in turns with that
 	$(BIN)/python -m benchmarks$(if $(AGAINST),.against "$(AGAINST)") $(if $(QUICK),--quick) $(ARGS)

@@ -203,17 +203,17 @@ def running(
             peer.stop()
 
 
-def answers(port: int) -> bool:
+def answers(port: int, host: str = HOST) -> bool:
     """Send one OPTIONS and wait up to 200 ms for anything to come back."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.settimeout(0.2)
-        probe.connect((HOST, port))
+        probe.connect((host, port))
         me = "{}:{}".format(*probe.getsockname())
         unique = f"{random.getrandbits(64):x}"
         try:
             probe.send(
-                f"OPTIONS sip:{HOST}:{port} SIP/2.0\r\nVia: SIP/2.0/UDP {me};branch=z9hG4bK{unique}\r\n"
-                f"From: <sip:probe@{me}>;tag={unique}\r\nTo: <sip:{HOST}:{port}>\r\nCall-ID: {unique}\r\n"
+                f"OPTIONS sip:{host}:{port} SIP/2.0\r\nVia: SIP/2.0/UDP {me};branch=z9hG4bK{unique}\r\n"
+                f"From: <sip:probe@{me}>;tag={unique}\r\nTo: <sip:{host}:{port}>\r\nCall-ID: {unique}\r\n"
                 "CSeq: 1 OPTIONS\r\nMax-Forwards: 70\r\nContent-Length: 0\r\n\r\n".encode()
             )
             return bool(probe.recv(65535))
