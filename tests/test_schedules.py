@@ -196,18 +196,18 @@ def test_a_restart_at_any_message_on_the_disk(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("first", range(0, 1_000, 250))
 def test_one_caller_over_rough_lines(first: int) -> None:
-    for seed in seeds(first, 150):
+    for seed in seeds(first, 100):
         play(seed, line=ROUGH)
 
 
 @pytest.mark.parametrize("order", ["serial", "all"])
 def test_three_callers_over_rough_lines(order: str) -> None:
-    for seed in seeds(10_000, 150):
+    for seed in seeds(10_000, 100):
         play(seed, line=ROUGH, callers=3, order=order)
 
 
 def test_in_front_of_another_server_over_rough_lines() -> None:
-    for seed in seeds(20_000, 150):
+    for seed in seeds(20_000, 100):
         play(seed, line=ROUGH, behind=True)
 
 
@@ -237,7 +237,7 @@ def test_a_store_that_fails_now_and_then(scenario: dict[str, Any]) -> None:
     Behind the server another may have a binding that this one failed to store: the next refresh makes up for it.
     """
     failures = 0
-    for seed in seeds(60_000, 100):
+    for seed in seeds(60_000, 70):
         store = FlakyStore(seed, 4)
         play(seed, line=ROUGH, store=store, expires=120, **scenario)
         failures += store.failures
@@ -254,16 +254,16 @@ def random_crashes(seed: int, upto: int) -> list[Crash]:
 
 @pytest.mark.parametrize("first", range(30_000, 30_750, 250))
 def test_one_caller_over_rough_lines_with_restarts(first: int) -> None:
-    for seed in seeds(first, 150):
+    for seed in seeds(first, 100):
         play(seed, line=ROUGH, crashes=random_crashes(seed, 25))
 
 
 @pytest.mark.parametrize("order", ["serial", "all"])
 def test_three_callers_over_rough_lines_with_restarts(order: str) -> None:
-    for seed in seeds(40_000, 120):
+    for seed in seeds(40_000, 80):
         play(seed, line=ROUGH, callers=3, order=order, crashes=random_crashes(seed, 70))
 
 
 def test_in_front_of_another_server_over_rough_lines_with_restarts() -> None:
-    for seed in seeds(50_000, 150):
+    for seed in seeds(50_000, 100):
         play(seed, line=ROUGH, behind=True, crashes=random_crashes(seed, 40))
