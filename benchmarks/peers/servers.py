@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from ..checkout import Checkout
@@ -37,14 +37,21 @@ BUFFER = 4 << 20  # bytes of a receive buffer, where a server leaves that to us
 class Peer:
     """A server that can be started, and after kill -9 started again on the same port and data.
 
-    With a `checkout` it is the sipfast of that one.
+    With a `checkout` it is the sipfast of that one. `options`: further ones of its command line.
     """
 
     def __init__(
-        self, kind: str, mode: str, port: int, core: int | None, folder: Path, checkout: Checkout | None = None
+        self,
+        kind: str,
+        mode: str,
+        port: int,
+        core: int | None,
+        folder: Path,
+        checkout: Checkout | None = None,
+        options: Sequence[str] = (),
     ) -> None:
         self.kind, self.mode, self.port, self.core, self.folder = kind, mode, port, core, folder
-        self.checkout = checkout
+        self.checkout, self.options = checkout, options
         self.start_took = 0.0
         """seconds from the last start to the first answer"""
         self._process: subprocess.Popen[bytes] | None = None
@@ -65,7 +72,7 @@ class Peer:
         began = time.monotonic()
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*prefix, *command],
+                [*prefix, *command, *self.options],
                 cwd=cwd,
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -186,14 +193,15 @@ def running(
     lay: Callable[[Path], None] | None = None,
     patience: float = START,
     checkout: Checkout | None = None,
+    options: Sequence[str] = (),
 ) -> Iterator[Peer]:
     """A server of a kind, answering, pinned to a core, with a data folder of its own; ended with all its children.
 
     `lay` is given the folder before the server starts, `patience` are the seconds that its start may take. `checkout`: the
-    sipfast of another one, whose code runs with nothing of ours.
+    sipfast of another one, whose code runs with nothing of ours. `options`: further ones of its command line.
     """
     with tempfile.TemporaryDirectory(prefix="sipfast-bench-", ignore_cleanup_errors=True) as name:
-        peer = Peer(kind, mode, free_port(), core, Path(name), checkout)
+        peer = Peer(kind, mode, free_port(), core, Path(name), checkout, options)
         try:
             if lay is not None:
                 lay(peer.folder)

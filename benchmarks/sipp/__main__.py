@@ -14,16 +14,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..peers.servers import DOMAIN, HOST, answers, free_port
+from ..peers.servers import DOMAIN, HOST, answers, running
+from ..run import OURS
 from .loads import LOADS, Load, Play
 from .phones import Count, Phones, SippMissing
 
-START = 15.0  # seconds that the server may take to answer
 EVERY = 1.0  # seconds between lines of progress
 
 
@@ -48,14 +48,14 @@ def main() -> int:
     rows: list[Row] = []
     fine = True
     try:
-        with tempfile.TemporaryDirectory(prefix="sipfast-sipp-") as made:
-            folder = Path(made)
-            with _server(chosen, folder) as (address, data):
-                before = _counters(data)
-                load = Load(address, _local(address), chosen.domain, chosen.rate, chosen.calls, chosen.talk)
-                for name in chosen.load or LOADS:
-                    fine = _play(name, load, folder, rows) and fine
-                after = _counters(data)
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sipfast-sipp-")))
+            address, data = _server(chosen, stack)
+            before = _counters(data)
+            load = Load(address, _local(address), chosen.domain, chosen.rate, chosen.calls, chosen.talk)
+            for name in chosen.load or LOADS:
+                fine = _play(name, load, folder, rows) and fine
+            after = _counters(data)
     except (SippMissing, NotStarted) as error:
         print(f"sipp-load: {error}", file=sys.stderr)
         return 2
@@ -89,34 +89,19 @@ def _arguments() -> argparse.Namespace:
     return chosen
 
 
-@contextmanager
-def _server(chosen: argparse.Namespace, folder: Path) -> Iterator[tuple[str, Path | None]]:
-    """The address to play at, and the data directory where that is known."""
+def _server(chosen: argparse.Namespace, stack: ExitStack) -> tuple[str, Path | None]:
+    """The address to play at, and the data directory where that is known. What it starts ends with the stack."""
     if chosen.server:
         host, _, number = chosen.server.rpartition(":")
         if not answers(int(number), host):
             raise NotStarted(f"nobody answers OPTIONS at {chosen.server}: start the server, or correct --server")
-        yield chosen.server, chosen.data
-        return
-    port, data = free_port(), folder / "data"
-    command = [sys.executable, "-m", "sipfast", "serve", "--listen", f"udp:{HOST}:{port}", "--domain", chosen.domain]
-    command += ["--data", str(data), "--workers", str(chosen.workers), "--log-level", "warning"]
-    with (folder / "server.log").open("wb") as log:
-        server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        return chosen.server, chosen.data
+    options = ("--workers", str(chosen.workers), "--domain", chosen.domain)
     try:
-        end = time.monotonic() + START
-        while not answers(port):
-            if server.poll() is not None or time.monotonic() > end:
-                story = (folder / "server.log").read_text(errors="replace").strip().splitlines()
-                raise NotStarted(f"sipfast does not answer on {HOST}:{port}: {story[-1] if story else 'it says nothing'}")
-        yield f"{HOST}:{port}", data
-    finally:
-        server.terminate()
-        try:
-            server.wait(15)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+        started = stack.enter_context(running(OURS, "call", None, options=options))
+    except RuntimeError as error:
+        raise NotStarted(str(error).strip().splitlines()[-1]) from error
+    return f"{HOST}:{started.port}", started.folder / "data"
 
 
 def _local(address: str) -> str:
@@ -166,9 +151,8 @@ def _counters(data: Path | None) -> dict[str, int]:
     if done.returncode:
         print(f"sipp-load: {done.stderr.strip()}", file=sys.stderr)
         return {}
-    told = json.loads(done.stdout)
-    totals = told.get("total", told) if isinstance(told, dict) else {}
-    return {name: value for name, value in totals.items() if isinstance(value, int)}
+    total: dict[str, int] = json.loads(done.stdout)["total"]
+    return total
 
 
 def _table(rows: list[Row]) -> str:

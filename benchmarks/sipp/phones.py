@@ -25,10 +25,8 @@ class SippMissing(Exception):
 class Count:
     """What SIPp counts, since its start."""
 
-    begun: int = 0
     done: int = 0
     failed: int = 0
-    open: int = 0
     repeated: int = 0
     """messages that it sent again, since no answer came in time"""
     mean_ms: float = 0.0
@@ -117,10 +115,8 @@ def _read(row: dict[str, str]) -> Count:
     times = {name: float(value or 0) for name, value in row.items() if name and name.startswith("ResponseTimeRepartition1_")}
     quick = sum(value for name, value in times.items() if name.endswith(("<1", "<2", "<5", "<10")))
     return Count(
-        begun=int(row["TotalCallCreated"]),
         done=int(row["SuccessfulCall(C)"]),
         failed=int(row["FailedCall(C)"]),
-        open=int(row["CurrentCall"]),
         repeated=int(row["Retransmissions(C)"]),
         mean_ms=_milliseconds(row["ResponseTime1(C)"]),
         within_10_ms=100 * quick / sum(times.values()) if sum(times.values()) else 0.0,
