@@ -41,7 +41,7 @@ map: ## draw docs/map.svg: the rooms of the code, and what imports what
 	$(PYTHON) -m ci.draw_map
 
 fuzz: build ## sequences of messages against whole engines, a minute (ARGS="--seconds 3600"); SANITIZE=1: under ASan and UBSan
-	$(if $(SANITIZE),ci/sanitized.sh,PYTHONHASHSEED=0) $(BIN)/python tests/fuzz.py --corpus $(CURDIR)/tests/data/fuzz $(ARGS)
+	$(if $(SANITIZE),ci/sanitized.sh,PYTHONHASHSEED=0 PYTHONPATH=tests:.) $(BIN)/python -m fuzz --corpus $(CURDIR)/tests/data/fuzz $(ARGS)
 
 sipp-load: build ## SIPp's phones at a server of their own, or at yours (ARGS="call --rate 500 --calls 10000"); docs/load-testing.md
 	$(BIN)/python -m benchmarks.sipp $(ARGS)

@@ -15,5 +15,5 @@ export SIPFAST_CFLAGS="-O1 -g -fno-omit-frame-pointer -fno-strict-aliasing -fsan
 cd "$copy"
 libraries="$(cc -print-file-name=libasan.so) $(cc -print-file-name=libubsan.so)"
 # Python itself keeps memory until it ends, and has an allocator of its own, which would hide what is read too late.
-exec env PYTHONPATH="$copy" PYTHONMALLOC=malloc PYTHONHASHSEED=0 LD_PRELOAD="$libraries" \
+exec env PYTHONPATH="$copy/tests:$copy" PYTHONMALLOC=malloc PYTHONHASHSEED=0 LD_PRELOAD="$libraries" \
     ASAN_OPTIONS="detect_leaks=0:abort_on_error=0" UBSAN_OPTIONS="print_stacktrace=1" "$python" "$@"

@@ -1,7 +1,7 @@
 """Fixtures for all tests."""
 
-from homes import front, town, workers
 from hypothesis import settings
+from net.homes import front, town, workers
 from peers.lab import lab
 from peers.natlab import nat_town
 

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from net.phone import Call, Phone, Refer
+from net.sipwire import Sip
 from peers.machine import Machine
 from peers.phones import Fleet
 from peers.process import HERE, wait_until
 from peers.server import Server
-from phone import Call, Phone, Refer
-from sipwire import Sip
 
 DOMAIN = "crash.example"
 REFER_TIMEOUT, RECALL_TIMEOUT = 2.0, 3.0

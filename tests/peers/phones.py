@@ -12,8 +12,8 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
 
-from phone import Phone
-from sipwire import Sip, uri_of
+from net.phone import Phone
+from net.sipwire import Sip, uri_of
 
 from .process import HERE, Place
 

@@ -1,0 +1,1 @@
+"""The fuzzer: see __main__.py."""

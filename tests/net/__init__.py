@@ -1,0 +1,1 @@
+"""The virtual network, and what tests set their scenes with on it."""

@@ -1,0 +1,95 @@
+"""Stores that fail, and one that takes note: back ends in memory for the virtual network."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from sipfast.errors import StoreUnavailable
+from sipfast.store.backends.memory import MemoryStore
+
+
+class FailingStore(MemoryStore):
+    """Cannot commit a watch or a binding while `broken`."""
+
+    broken = False
+
+    def commit(self) -> None:
+        if self.broken:
+            raise StoreUnavailable("no space left")
+        super().commit()
+
+
+class FullStore(MemoryStore):
+    """While `full`, every write fails and spoils its batch, as the protocol of stores has it (store/protocol.py)."""
+
+    full = False
+    spoiled = False
+
+    def _refuse(self) -> None:
+        if self.full or self.spoiled:
+            self.spoiled = True
+            raise StoreUnavailable("no space left")
+
+    def commit(self) -> None:
+        if self.spoiled:
+            self.abort()
+            raise StoreUnavailable("no space left")
+        super().commit()
+
+    def abort(self) -> None:
+        self.spoiled = False
+        super().abort()
+
+
+def writing(name: str) -> Any:
+    def write(self: FullStore, *args: Any, **more: Any) -> Any:
+        self._refuse()
+        return getattr(MemoryStore, name)(self, *args, **more)
+
+    return write
+
+
+for name in (
+    "put_bindings", "put_bindings_record", "put_watch", "put_watch_record", "delete_watch", "claim", "claim_record",
+    "put_talk", "delete_talk", "put_known",
+):  # fmt: skip
+    setattr(FullStore, name, writing(name))
+
+
+class FlakyStore(MemoryStore):
+    """One commit in `odds` that has something to commit fails, and its writes are lost."""
+
+    def __init__(self, seed: int, odds: int) -> None:
+        super().__init__()
+        self._draw = random.Random(seed)
+        self._odds = odds
+        self._committed = self.writes
+        self.failures = 0
+
+    def commit(self) -> None:
+        if self.writes != self._committed:
+            self._committed = self.writes
+            if self._draw.randrange(self._odds) == 0:
+                self.failures += 1
+                raise StoreUnavailable("no space left")
+        super().commit()
+
+
+class Recording(MemoryStore):
+    """Writes down its commits, and refuses them while `broken`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.broken = False
+        self.commits = 0
+        self.sent_before: list[int] = []
+        self.out: Any = None
+
+    def commit(self) -> None:
+        if self.broken:
+            raise StoreUnavailable("no space left")
+        self.commits += 1
+        if self.out is not None:
+            self.sent_before.append(len(self.out.sent))
+        super().commit()
