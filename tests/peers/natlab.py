@@ -3,6 +3,8 @@
 `town` is a fixture: one namespace with the servers, and homes that a test asks for. Each home is two namespaces, a LAN with
 private addresses (the same in all homes) and a router that masquerades it. Nothing of it touches the machine's own
 network, and all of it is gone when the test is over.
+
+It needs root. Who is somebody else gets that in a user namespace (`rootless`), where the machine permits those.
 """
 
 from __future__ import annotations
@@ -46,6 +48,8 @@ table ip home {{
     }}
 }}
 """
+# What a user namespace lacks: a place that `ip netns` may write to, and loopback.
+PREPARE = 'mount -t tmpfs tmpfs /run && mkdir /run/netns && ip link set lo up && exec "$@"'
 _numbers = itertools.count(1)
 
 
@@ -219,7 +223,12 @@ def _may_have_namespaces() -> str:
     if child == 0:
         os._exit(0 if ctypes.CDLL(None).unshare(CLONE_NEWNET) == 0 else 1)
     _, status = os.waitpid(child, 0)
-    return "" if status == 0 else "network namespaces are not permitted here (they need root)"
+    return "" if status == 0 else "network namespaces need root (test_nat_rootless runs this in a user namespace)"
+
+
+def rootless(*argv: str) -> list[str]:
+    """What runs a command as the root of a user namespace, with a network and mounts of its own."""
+    return ["unshare", "--user", "--map-root-user", "--net", "--mount", "sh", "-c", PREPARE, "sh", *argv]
 
 
 def need_namespaces() -> None:
