@@ -182,9 +182,9 @@ def test_killed_on_the_way_it_is_as_it_was_and_begins_anew(
     if step == "copying":
         monkeypatch.setattr("sipfast.store.backends.lmdb.os.fsync", die)
     elif step == "copied":
-        monkeypatch.setattr("sipfast.store.backends.lmdb.bindings_from_1", die)
+        monkeypatch.setattr("sipfast.store.backends.upgrade.bindings_from_1", die)
     elif step == "half-way":
-        monkeypatch.setattr("sipfast.store.backends.lmdb.bindings_from_1", second)
+        monkeypatch.setattr("sipfast.store.backends.upgrade.bindings_from_1", second)
     elif step == "before the commit":
         monkeypatch.setattr("sipfast.store.backends.lmdb.LmdbStore._stamp", die)
     with pytest.raises(Killed):
@@ -210,3 +210,63 @@ def test_where_it_cannot_be_copied_it_is_not_touched(tmp_path: Path, monkeypatch
     assert "\n" not in str(error.value) and not (path / COPYING).exists()
     monkeypatch.undo()
     assert record_1(path, B) == OWN_ADDRESS
+
+
+# An AOR with an IPv6 address, as the first version kept it, and in the spelling of RFC 5952
+SPELLED = b"sip:b@[2001:db8:0::1]"
+V6 = b"sip:b@[2001:db8::1]"
+
+
+def test_an_ipv6_address_in_another_spelling_is_the_same_aor(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    both = {
+        SPELLED: binding_1(SPELLED, "sip:desk@192.0.2.1:5070", NOW),
+        V6: binding_1(V6, "sip:cell@192.0.2.1:5080", NOW - 1),
+        A: binding_1(A, "sip:a@192.0.2.7", NOW),
+        b"sip:[damaged": b"\x93\x01",
+    }
+    old_store(path, both)
+    env = lmdb.open(str(path), max_dbs=8)
+    with env.begin(write=True) as txn:
+        opened = {name: env.open_db(name, txn) for name in (b"watches", b"callers", b"known", b"talks")}
+        watches = {
+            (SPELLED, A): Watch(SPELLED, A, NOW, NOW + 3_600_000, b"longer", b"sip:a@192.0.2.7"),
+            (V6, A): Watch(V6, A, NOW, NOW + 60_000, b"shorter", b"sip:a@192.0.2.7"),
+            (A, SPELLED): Watch(A, SPELLED, NOW, NOW + 60_000, b"back", b"sip:b@192.0.2.1"),
+        }
+        for (callee, caller), watch in watches.items():
+            txn.put(callee + b"\0" + caller, encode_watch(watch), db=opened[b"watches"])
+            txn.put(caller + b"\0" + callee, b"", db=opened[b"callers"])
+        txn.put(SPELLED, encode_talk(Talk(SPELLED, SPELLED, b"talk", NOW)), db=opened[b"talks"])
+        txn.put(SPELLED, b"", db=opened[b"known"])
+    env.close()
+
+    store = LmdbStore(path, exclusive=True, now=NOW)
+    assert {one.contact for one in store.bindings(V6)} == {b"sip:desk@192.0.2.1:5070", b"sip:cell@192.0.2.1:5080"}
+    assert store.bindings(SPELLED) == () and len(store.bindings(A)) == 1
+    by_contact = changed_contacts(V6, None, store.bindings_record(V6))[1]
+    assert len(by_contact) == 2 and [store.aors_of(key) for key in by_contact] == [[V6], [V6]]
+    assert [(one.caller, one.call_id) for one in store.watches(V6)] == [(A, b"longer")]
+    assert [(one.caller, one.call_id) for one in store.watches(A)] == [(V6, b"back")]
+    assert store.watches(SPELLED) == []
+    assert [store.count_by_caller(one) for one in (A, V6, SPELLED)] == [2, 1, 0], "A waits for B, too"
+    talk = store.talk(V6)
+    assert talk is not None and (talk.callee, talk.caller) == (V6, V6) and store.talk(SPELLED) is None
+    assert store.is_known(V6) and not store.is_known(SPELLED)
+    store.close()
+
+
+def test_a_binding_that_was_stored_in_two_spellings_is_the_later_one(tmp_path: Path) -> None:
+    path = tmp_path / "data"
+    contact = "sip:b@192.0.2.1:5070"
+    old_store(path, {SPELLED: binding_1(SPELLED, contact, NOW), V6: binding_1(V6, contact, NOW - 1)})
+    store = LmdbStore(path, exclusive=True, now=NOW)
+    (binding,) = store.bindings(V6)
+    assert binding.updated == NOW
+    store.close()
+
+
+def binding_1(aor: bytes, contact: str, updated: int) -> bytes:
+    """A record of format 1 with one binding of an AOR."""
+    fields = [contact.encode(), NOW + 60_000, b"c", 1, 1000, b"", b"", CAME.pack(), b"", updated]
+    return msgspec.msgpack.encode([1, aor, [fields]])

@@ -68,7 +68,7 @@ from ..records import (
 from . import outcomes, pages
 from .lmdb_batch import key_of as _key
 from .sweep import Round
-from .upgrade import bindings_from_1
+from .upgrade import upgrade_from_1
 
 FORMAT = b"2"
 FORMER = b"1"  # can be brought up to date
@@ -467,18 +467,9 @@ class LmdbStore(outcomes.Outcomes):
             return
         copy = self._copy()
         with self._env.begin(write=True) as txn:
-            bindings = self._env.open_db(b"bindings", txn)
-            _, contacts = [self._env.open_db(name.encode(), txn) for name in NEW_SINCE_1]
-            cursor = txn.cursor(bindings)
-            there = cursor.first()
-            while there:
-                key = cursor.key()
-                with suppress(StoreCorrupt):  # it concerns its own AOR, and is reported when that is looked up
-                    aor, record = bindings_from_1(cursor.value())
-                    txn.put(key, record, db=bindings)
-                    for contact in changed_contacts(aor, None, record)[1]:
-                        txn.put(contact + key, b"" if key == aor else aor, db=contacts)
-                there = cursor.set_range(key + b"\0")
+            for name in NEW_SINCE_1:
+                self._env.open_db(name.encode(), txn)
+            upgrade_from_1(txn, lambda name: self._env.open_db(name.encode(), txn, create=False))
             self._stamp(txn)
         self.upgraded = copy
 
