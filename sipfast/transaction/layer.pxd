@@ -151,6 +151,8 @@ cdef class TransactionLayer:
     cdef Py_ssize_t taken                # bytes of the datagram, or of that which the timer comes from
     cdef int64_t now
     cdef Credit credit                   # None: nobody has had to be paid for yet
+    cdef Flow answered                   # whom its only answer went to, as long as no credit was asked about it; else None
+    cdef Py_ssize_t answer_size          # bytes of that
     cdef Credit own                      # for what the server does by itself
     cdef list listeners                  # flows to ourselves
     cdef readonly Proven proven
@@ -176,6 +178,7 @@ cdef class TransactionLayer:
     # Send without a transaction, where the budget allows it; whether it has left.
     cdef bint pass_on(self, bytes data, Flow flow, bint answer) except -1
     cdef bint is_own(self, Flow flow) noexcept
+    cdef bint is_first_answer(self, Py_ssize_t size) noexcept
     cdef int prove(self, Flow flow, int64_t now) except -1
     # A request that is about to be handed over: what it will be looked up by is near then.
     cdef int foresee(self, Message request) except -1

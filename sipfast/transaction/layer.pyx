@@ -531,6 +531,7 @@ cdef class TransactionLayer:
         self.taken = PyBytes_GET_SIZE(datagram.data)
         self.now = now
         self.credit = None
+        self.answered = None
         return 0
 
     cdef int resume(self, Credit credit, Py_ssize_t taken, int64_t now) except -1:
@@ -539,10 +540,11 @@ cdef class TransactionLayer:
         self.taken = taken
         self.now = now
         self.credit = credit
+        self.answered = None
         return 0
 
     cdef int rest(self) except -1:
-        self.datagram = None
+        self.datagram = self.answered = None
         self.credit = self.own
         return 0
 
@@ -560,6 +562,10 @@ cdef class TransactionLayer:
             if self.created is not None and not self.proven.has(self.created.flow, self.now):
                 kept = ANSWERS if self.created.invite else 1
             self.credit = make_credit(self.taken, kept)
+        if self.answered is not None:         # it was not counted yet
+            if not self.proven.has(self.answered, self.now) and not self.is_own(self.answered):
+                self.credit.spend(self.answer_size, True)
+            self.answered = None
         return self.credit
 
     cdef Credit of_spiral(self):
@@ -593,16 +599,26 @@ cdef class TransactionLayer:
     cdef bint may_send(self, Py_ssize_t size, Flow flow, bint answer) except -1:
         if size > MOST_UDP and not flow.reliable():
             return False
+        if answer and self.is_first_answer(size):
+            return True
         return self.proven.has(flow, self.now) or self.is_own(flow) or self.payer().covers(size, answer)
 
     cdef bint pass_on(self, bytes data, Flow flow, bint answer) except -1:
         cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
-        if size > MOST_UDP and not flow.reliable() or not (
+        if size <= MOST_UDP and answer and self.is_first_answer(size):
+            self.answered = flow
+            self.answer_size = size
+        elif size > MOST_UDP and not flow.reliable() or not (
                 self.proven.has(flow, self.now) or self.is_own(flow) or self.payer().spend(size, answer)):
             self.withheld += 1
             return False
         self.sink.send(data, flow)
         return True
+
+    cdef bint is_first_answer(self, Py_ssize_t size) noexcept:
+        # Nothing else has come of the datagram, so that its credit covers this whoever it goes to: that is not looked up.
+        return (self.credit is None and self.answered is None and self.created is None and self.datagram is not None
+                and size <= MOST_TIMES * self.taken)
 
     cdef bint is_own(self, Flow flow) noexcept:
         cdef Flow each
