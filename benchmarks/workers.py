@@ -70,7 +70,7 @@ def told(run: dict[str, Any]) -> float:
 
 def batch(run: dict[str, Any]) -> float:
     """Datagrams that one worker got at a time."""
-    return float(run["told"]["udp_received"] / run["told"]["udp_batches"])
+    return float(run["told"]["udp_received"] / run["told"]["batches"])
 
 
 def dearer(row: dict[str, Any], count: int) -> tuple[float, float, float]:

@@ -49,12 +49,14 @@ cdef Target make_target(bytes uri, bytes route, Flow flow)
 cdef class Sink:
     cpdef int send(self, bytes data, Flow flow) except -1
 
-# What a transport feeds: the engine is one.
+# What the driver feeds: the engine is one.
 cdef class Receiver:
     cpdef int receive(self, bytes data, Flow flow, int64_t now) except -1
     # What was sent by a flow could not be delivered (RFC 3261 §18.4). `data`: what the error quotes of it, perhaps cut. An
     # error may be forged: what it means depends on what it quotes.
     cpdef int failed(self, Flow flow, bytes data, int64_t now) except -1
+    # What another worker has given to its bus for this one.
+    cpdef int told(self, bytes frame, int64_t now) except -1
     # Whether it may be received later than what came after it, when more comes than is handled.
     cpdef bint may_wait(self, bytes data) except -1
     cpdef int advance(self, int64_t now) except -1

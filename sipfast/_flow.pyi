@@ -36,7 +36,7 @@ class Sink:
         """Take one message for a flow. Returns 0; raises only what must stop the caller."""
 
 class Receiver:
-    """What a transport feeds. All times are whole milliseconds since the epoch."""
+    """What the driver feeds. All times are whole milliseconds since the epoch."""
 
     def receive(self, data: bytes, flow: Flow, now: int) -> int:
         """Take one datagram. What it brings about leaves at the next `commit`."""
@@ -46,6 +46,8 @@ class Receiver:
         Not called from within any other method: what fails while a batch is sent is told afterwards. An error of ICMP can
         be forged, so nothing but what it quotes says whether it is true.
         """
+    def told(self, frame: bytes, now: int) -> int:
+        """Take what another worker has given to its bus for this one; a batch of them is closed by `commit`."""
     def may_wait(self, data: bytes) -> bool:
         """Whether it may be received later than what came after it, when more comes than is handled; not by default."""
     def advance(self, now: int) -> int:

@@ -169,6 +169,9 @@ cdef class Receiver:
     cpdef int failed(self, Flow flow, bytes data, int64_t now) except -1:
         return 0
 
+    cpdef int told(self, bytes frame, int64_t now) except -1:
+        return 0
+
     cpdef bint may_wait(self, bytes data) except -1:
         return False
 

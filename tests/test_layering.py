@@ -107,19 +107,22 @@ ARROWS: dict[str, set[str]] = {
         "routing.probe", "routing.proxy", "routing.registrar", "routing.ringing", "routing.router", "routing.token",
         "routing.upstream", "store.protocol", "transaction.layer", "trust.peers", "trust.proven",
     },
-    # transport. Sockets: they hand bytes to a receiver and never know what it is made of.
+    # driver. The only caller of the engine, of which it knows the face alone.
+    "driver.clock": set(),
+    "driver.driver": {"_flow", "driver.clock"},
+    # transport. Sockets: they feed the driver, and never know what the engine is made of.
     "transport.sockets": {"transport.udp_socket"},
-    "transport.udp": {"_flow", "transport.udp_socket"},
+    "transport.udp": {"_flow", "driver.driver", "transport.udp_socket"},
     "transport.udp_socket": {"_flow"},
     # node. Processes: one that serves, and one that watches over several.
     "node.admin": set(),
     "node.bus": {"transport.udp_socket"},
-    "node.clock": {"store.protocol", "transport.udp"},
+    "node.clock": {"driver.clock", "store.protocol"},
     "node.signals": set(),
     "node.supervisor": {"node.admin", "node.bus", "node.clock", "node.signals", "node.worker", "transport.sockets"},
     "node.worker": {
-        "engine.engine", "node.admin", "node.bus", "node.clock", "node.signals", "store.backends.lmdb", "store.protocol",
-        "transport.sockets", "transport.udp",
+        "driver.clock", "driver.driver", "engine.engine", "node.admin", "node.bus", "node.clock", "node.signals",
+        "store.backends.lmdb", "store.protocol", "transport.sockets", "transport.udp",
     },
     # command line. What people start.
     "__main__": {"cli"},

@@ -13,13 +13,15 @@ from typing import Any, cast
 import uvloop
 
 from sipfast import config
+from sipfast.driver.clock import Clock
+from sipfast.driver.driver import Driver
 from sipfast.engine.engine import Engine
 from sipfast.errors import SipFastError
 from sipfast.node import worker
 from sipfast.observe import logs
 from sipfast.observe.faults import Complaints
 from sipfast.transport.sockets import listener_for, open_socket
-from sipfast.transport.udp import Clock, UdpTransport
+from sipfast.transport.udp import UdpTransport
 
 from ..build import ensure_built
 from .store import PresenceStore
@@ -56,8 +58,9 @@ async def serve(settings: config.Config) -> None:
     from .agent import Agent
 
     with ExitStack() as stack:
-        transport = UdpTransport(asyncio.get_running_loop(), Clock(), Complaints(log, time.monotonic))
-        stack.callback(transport.close)
+        driver = Driver(asyncio.get_running_loop(), Clock(), Complaints(log, time.monotonic))
+        stack.callback(driver.close)
+        transport = UdpTransport(driver)
         opened = open_socket(settings.listen[0])
         transport.add(opened)
         listeners = [listener_for(opened, settings.advertise)]
@@ -66,9 +69,9 @@ async def serve(settings: config.Config) -> None:
             storage.data, durability=storage.durability, map_size_gib=storage.map_size, exclusive=True
         )
         stack.callback(store.close)
-        agent: Any = Agent(settings, store, transport, listeners, domains=settings.domains)
+        agent: Any = Agent(settings, store, driver, listeners, domains=settings.domains)
         # It has of an engine what the worker uses: the face of a receiver, and `start`.
-        await worker.run(settings, store, transport, cast(Engine, agent), lambda: None)
+        await worker.run(settings, store, driver, cast(Engine, agent), lambda: None)
         log.info("stopped", extra={"sip": agent.counters()})
         agent.close()
 

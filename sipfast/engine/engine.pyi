@@ -17,7 +17,7 @@ class Engine(Receiver):
 
     `wheel` and `redial` are there from `start` on. `domains` are the domains served, `hosts` the addresses (IP
     literals) of the host names in the configuration. Of several workers on one store and one set of addresses, each has
-    an engine: `bus(worker, frames)` takes what the others are to get in `handed`; `resumed`: the worker that had this
+    an engine: `bus(worker, frames)` takes what the others are to get in `told`; `resumed`: the worker that had this
     number has died, and the others went on. Each call before `start` raises RuntimeError.
 
     Nothing that a message, a timer or the store does leaves it as an exception: each is answered, counted and logged.
@@ -45,8 +45,6 @@ class Engine(Receiver):
     ) -> None: ...
     def start(self, now: int) -> None:
         """Load what the store holds; recalls that were in flight go on. Call `commit` afterwards."""
-    def handed(self, frame: bytes, now: int) -> None:
-        """Take what another worker has given to its bus for this one; a batch of them is closed by `commit`."""
     def close(self) -> None:
         """Drop all transactions and timers, telling nobody. The store stays open."""
     def counters(self) -> dict[str, int]:

@@ -188,7 +188,7 @@ cdef class Engine(Receiver):
     `ringing`, `proofs`: memory that outlives the engine, for what rings (ringing.pyx) and for who is proven (proven.pyx);
     bytearrays or mapped files.
     Of several workers on one store and one set of addresses, each has an engine: `bus(worker, frames)` takes what
-    others are to get in `handed`.
+    others are to get in `told`.
     """
 
     def __init__(self, config, store, Sink sink, listeners, *, domains, hosts=None, int worker=0, int workers=1,
@@ -491,8 +491,7 @@ cdef class Engine(Receiver):
 
     # ---- other workers
 
-    def handed(self, bytes frame, int64_t now):
-        """Take what another worker has given to its bus for this one; a batch of them is closed by `commit`."""
+    cpdef int told(self, bytes frame, int64_t now) except -1:
         if self.wheel is None:
             raise not_started()
         self.events.now = now
@@ -501,7 +500,8 @@ cdef class Engine(Receiver):
         try:
             self.open(frame, now)
         except Exception as error:
-            self.stumble("handed-failed", error, now)
+            self.stumble("told-failed", error, now)
+        return 0
 
     cdef int open(self, bytes frame, int64_t now) except -1:
         cdef int size

@@ -72,7 +72,7 @@ def unpack(datagram: bytes | memoryview) -> list[bytes]:
 class Bus:
     """One worker's place on the bus: it reads from `reader` and writes to `writers`, one for each worker by number.
 
-    `take(frame)` gets each frame, `end()` is called after the frames of one wake.
+    `told(frames)` gets the frames of one wake.
     """
 
     def __init__(self, loop: AbstractEventLoop, reader: socket.socket, writers: Sequence[socket.socket]) -> None:
@@ -81,13 +81,12 @@ class Bus:
         self._writers = list(writers)
         self._space = memoryview(bytearray(READ))
         self._waiting: list[deque[bytes]] = [deque() for _ in writers]
-        self._take: Callable[[bytes], object] = lambda frame: None
-        self._end: Callable[[], object] = lambda: None
+        self._told: Callable[[list[bytes]], object] = lambda frames: None
         self._counts = dict.fromkeys(("bus_sent", "bus_received", "bus_dropped"), 0)
 
-    def start(self, take: Callable[[bytes], object], end: Callable[[], object]) -> None:
+    def start(self, told: Callable[[list[bytes]], object]) -> None:
         """Read from now on."""
-        self._take, self._end = take, end
+        self._told = told
         self._loop.add_reader(self._reader.fileno(), self._readable)
 
     def stop(self) -> None:
@@ -130,15 +129,15 @@ class Bus:
             self._loop.remove_writer(self._writers[worker].fileno())
 
     def _readable(self) -> None:
+        frames: list[bytes] = []
         for _ in range(READS):
             try:
                 size = self._reader.recv_into(self._space)
             except BlockingIOError:
                 break
             self._counts["bus_received"] += 1
-            for frame in unpack(self._space[:size]):
-                self._take(frame)
-        self._end()
+            frames += unpack(self._space[:size])
+        self._told(frames)
 
     def counters(self) -> dict[str, int]:
         """Datagrams since the start."""

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from ..errors import StoreCorrupt, StoreUnavailable
 from ..store.protocol import Store
 from ..store.records import Anchor
-from ..transport.udp import Clock
+from ..driver.clock import Clock
 
 log = logging.getLogger(__name__)
 

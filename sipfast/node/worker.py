@@ -24,13 +24,15 @@ import uvloop
 
 from .. import __version__
 from ..config import Config, Listener, in_uri, is_ip, parse_listen, parse_upstream
+from ..driver.clock import Clock
+from ..driver.driver import Driver
 from ..engine.engine import Engine
 from ..errors import ConfigError, StoreError
 from ..observe.faults import Complaints
 from ..store.backends.lmdb import LmdbStore
 from ..store.protocol import Store
 from ..transport.sockets import listener_for, open_shared, open_socket, primary_address, resolve_all
-from ..transport.udp import Clock, UdpTransport, interface_addresses
+from ..transport.udp import UdpTransport, interface_addresses
 from . import admin, clock, signals
 from .bus import Bus
 
@@ -99,14 +101,15 @@ async def _serve(config: Config, announce: Callable[[str], object]) -> None:
         store = open_store(config, exclusive=True)
         stack.callback(store.close)
         admin.sweep(config.store.data)
-        transport = UdpTransport(asyncio.get_running_loop(), clock.begin(store), Complaints(log, time.monotonic))
-        stack.callback(transport.close)
+        driver = Driver(asyncio.get_running_loop(), clock.begin(store), Complaints(log, time.monotonic))
+        stack.callback(driver.close)
+        transport = UdpTransport(driver)
         for opened in sockets:
             transport.add(opened)
         engine = Engine(
             config,
             store,
-            transport,
+            driver,
             listeners,
             domains=domains,
             hosts=hosts,
@@ -115,7 +118,7 @@ async def _serve(config: Config, announce: Callable[[str], object]) -> None:
         )
 
         def counters() -> dict[str, int]:
-            return transport.counters() | engine.counters()
+            return driver.counters() | transport.counters() | engine.counters()
 
         asked = admin.Admin(asyncio.get_running_loop(), config.store.data, 0, counters)
 
@@ -125,7 +128,7 @@ async def _serve(config: Config, announce: Callable[[str], object]) -> None:
             log.info("started", extra={"sip": {"version": __version__, "process": os.getpid()}})
             announce(describe(config, listeners, domains))
 
-        why = await run(config, store, transport, engine, begun)
+        why = await run(config, store, driver, engine, begun)
         log.info("stopped", extra={"sip": {"by": why} | counters()})
         engine.close()
 
@@ -133,8 +136,9 @@ async def _serve(config: Config, announce: Callable[[str], object]) -> None:
 async def _serve_with_others(config: Config, place: Place, ready: Callable[[], object]) -> None:
     loop = asyncio.get_running_loop()
     with ExitStack() as stack:
-        transport = UdpTransport(loop, Clock(place.zero), Complaints(log, time.monotonic))
-        stack.callback(transport.close)
+        driver = Driver(loop, Clock(place.zero), Complaints(log, time.monotonic))
+        stack.callback(driver.close)
+        transport = UdpTransport(driver)
         for opened in place.sockets:
             transport.add(opened)
         store = open_store(config, exclusive=False)
@@ -143,7 +147,7 @@ async def _serve_with_others(config: Config, place: Place, ready: Callable[[], o
         engine = Engine(
             config,
             store,
-            transport,
+            driver,
             place.listeners,
             domains=place.domains,
             hosts=place.hosts,
@@ -154,21 +158,14 @@ async def _serve_with_others(config: Config, place: Place, ready: Callable[[], o
             ringing=open_ringing(config),
             proofs=open_proofs(config),
         )
-        complaints = Complaints(log, time.monotonic)
 
         def counters() -> dict[str, int]:
-            return transport.counters() | engine.counters() | bus.counters()
+            return driver.counters() | transport.counters() | engine.counters() | bus.counters()
 
         asked = admin.Admin(loop, config.store.data, place.number, counters)
 
-        def take(frame: bytes) -> None:
-            try:
-                engine.handed(frame, transport.clock.now())
-            except Exception as error:
-                complaints("handed-failed", error)
-
         def begun() -> None:
-            bus.start(take, transport.advance)
+            bus.start(driver.told)
             stack.callback(bus.stop)
             asked.start()
             stack.callback(asked.stop)
@@ -176,7 +173,7 @@ async def _serve_with_others(config: Config, place: Place, ready: Callable[[], o
             log.log(logging.INFO if place.resumed else logging.DEBUG, "worker-started", extra={"sip": event})
             ready()
 
-        why = await run(config, store, transport, engine, begun, place.lifeline)
+        why = await run(config, store, driver, engine, begun, place.lifeline)
         log.info("worker-stopped", extra={"sip": {"worker": place.number, "by": why} | counters()})
         engine.close()
 
@@ -184,7 +181,7 @@ async def _serve_with_others(config: Config, place: Place, ready: Callable[[], o
 async def run(
     config: Config,
     store: LmdbStore,
-    transport: UdpTransport,
+    driver: Driver,
     engine: Engine,
     begun: Callable[[], object],
     lifeline: int = -1,
@@ -197,24 +194,24 @@ async def run(
     def end(by: str) -> None:
         asked.append(by)
         ended.set()
-        transport.stop()  # whatever still comes is not begun with
+        driver.stop()  # whatever still comes is not begun with
         faulthandler.dump_traceback_later(GRACE, exit=True)  # a thread that needs nothing of this one
 
-    engine.start(transport.clock.now())
+    engine.start(driver.clock.now())
     gc.collect()
     gc.freeze()  # what is there now stays: collections need not look at it again
     signals.listen(loop, end)
     if lifeline >= 0:
         loop.add_reader(lifeline, end, "supervisor gone")
-    transport.start(engine)
+    driver.start(engine)
     begun()
-    timekeeper = loop.create_task(keep_time(store, transport.clock, ended))
+    timekeeper = loop.create_task(keep_time(store, driver.clock, ended))
     await keep_flushed(store, config, ended)
     await timekeeper
     if lifeline >= 0:
         loop.remove_reader(lifeline)
-    transport.stop()
-    transport.advance()
+    driver.stop()
+    driver.advance()
     return asked[0]
 
 

@@ -1,38 +1,26 @@
-"""UDP on the loop's reader: one recvmmsg, one commit and one sendmmsg for a batch of datagrams.
+"""UDP on the loop's reader: one recvmmsg, one batch of the driver and one sendmmsg.
 
-A readable socket is read in batches of up to BATCH, without ever waiting for a fuller one. A batch reads the clock once;
-each datagram becomes one bytes object and one Flow for the receiver; then the receiver commits, which hands what is
-to be sent to `UdpTransport.send`; and that leaves by sendmmsg (`udp_socket`). No task, future or queue is in between.
+A readable socket is read in batches of up to BATCH, without ever waiting for a fuller one. Each datagram becomes one bytes
+object and one Flow for the driver, which has the batch committed and what it produced sent (`udp_socket`).
 
 Reading is level-triggered: a wake takes one batch, so that timers and the other sockets have their turn, and the loop
-comes back for the rest.
-
-Overload. When the kernel's receive buffer is half full it is emptied at once, what may wait (the receiver says so of
-REGISTERs) is put aside, everything else is handled first, and then what waits, in its order. So a storm of phones that come
-back costs them, and not those who call: what the kernel would have thrown away blindly is thrown away only where too much
-waits.
-
-What could not be delivered is given to the receiver by a call of the loop of its own, outside of the batch whose sending
-failed, and makes a batch with all that comes of it.
-
-There is one timer of the loop for all timers of the receiver. It may fire too early: it is set again only when the
-next deadline comes before it, which under load saves nearly all of the setting.
+comes back for the rest. When the kernel's receive buffer is half full the driver is asked to relieve it.
 
 Where the platform has no recvmmsg, or by choice, the same arrays are filled one by one.
 """
 
 import errno as errors
 import os
-from collections import deque
 
 import cython
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.errno cimport EAGAIN, EINTR, errno
-from libc.stdint cimport int64_t, uint16_t
+from libc.stdint cimport int64_t, uint16_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 
-from .._flow cimport TRANSPORT_UDP, Flow, Receiver, Sink, make_flow
+from .._flow cimport TRANSPORT_UDP, Flow, make_flow
+from ..driver.driver cimport BATCH, Driver, Transport
 from .udp_socket cimport (
     AF_INET, AF_INET6, EWOULDBLOCK, MSG_DONTWAIT, NOTE, SIPFAST_MMSG, UdpSocket, in6_addr, iovec, mmsghdr, msghdr, sockaddr,
     sockaddr_in, sockaddr_in6,
@@ -42,7 +30,6 @@ from .udp_socket import BATCHED, kernel_drops
 
 cdef extern from *:
     """
-    #include <time.h>
     #include <arpa/inet.h>
     #include <ifaddrs.h>
     #include <net/if.h>
@@ -64,19 +51,9 @@ cdef extern from *:
     #else
     static const unsigned char *local_address(struct msghdr *m) { return NULL; }
     #endif
-    /* Nobody sets it; on Linux it counts the time that the machine sleeps, too. */
-    #ifdef CLOCK_BOOTTIME
-    #define SINCE_BOOT CLOCK_BOOTTIME
-    #else
-    #define SINCE_BOOT CLOCK_MONOTONIC
-    #endif
     """
     const unsigned char *local_address(msghdr *message) noexcept
     const int MSG_TRUNC, IFF_UP
-    const int CLOCK_REALTIME, SINCE_BOOT
-    struct timespec:
-        long tv_sec
-        long tv_nsec
     struct ifaddrs:
         ifaddrs *ifa_next
         unsigned int ifa_flags
@@ -86,15 +63,10 @@ cdef extern from *:
     const char *inet_ntop(int family, const void *source, char *target, unsigned int size) nogil
     bint IN6_IS_ADDR_LINKLOCAL(const in6_addr *address) nogil
     uint16_t ntohs(uint16_t value) nogil
-    int clock_gettime(int clock, timespec *result) nogil
     ssize_t recvmsg(int fd, msghdr *message, int flags)
     int recvmmsg(int fd, mmsghdr *messages, unsigned int count, int flags, void *timeout)
 
 cdef enum:
-    BATCH = 256     # datagrams of one read, and so of one wake of the loop
-    MOST_POSTPONED = 16_384  # put aside: REGISTERs are answered within T1, or else will be repeated anyway
-    MOST_PUT_ASIDE = 4096    # bytes of one, so that all of them have 64 MB at the most
-    MOST_RELIEF = 20         # ms that a socket is emptied for before those have their turn
     STAGGER = 1088  # bytes between two buffers, an odd number of cache lines: they must not all fall on the same ones
 
 # What an ICMP message about an earlier datagram can make a read say; it tells nothing about this one.
@@ -130,35 +102,18 @@ def interface_addresses():
     return found
 
 
-cdef int64_t nanoseconds(int clock) noexcept nogil:
-    cdef timespec at
-    clock_gettime(clock, &at)
-    return <int64_t>at.tv_sec * 1_000_000_000 + at.tv_nsec
-
-
 @cython.final
-cdef class Clock:
+cdef class UdpTransport(Transport):
 
-    def __cinit__(self, zero=None):
-        self.zero = (nanoseconds(CLOCK_REALTIME) - nanoseconds(SINCE_BOOT)) // 1_000_000 if zero is None else zero
+    def __init__(self, Driver driver not None, *, bint batched=BATCHED, int max_datagram=65535):
+        Transport.__init__(self, driver, TRANSPORT_UDP)
+        self.loop = driver.loop
+        self.batched = batched and SIPFAST_MMSG
+        self.sockets = self.sources
 
-    cpdef int64_t now(self) noexcept:
-        return nanoseconds(SINCE_BOOT) // 1_000_000 + self.zero
-
-
-@cython.final
-cdef class UdpTransport(Sink):
-
-    def __cinit__(self, loop, Clock clock not None, report, *, bint batched=BATCHED, int max_datagram=65535):
+    def __cinit__(self, driver, *, batched=True, int max_datagram=65535):
         cdef int slot
         cdef size_t stride = (max_datagram + 63) // 64 * 64 + STAGGER
-        self.loop = loop
-        self.clock = clock
-        self.report = report
-        self.batched = batched and SIPFAST_MMSG
-        self.sockets = []
-        self.armed = -1
-        self.postponed = deque()
         self.room = max_datagram
         self.messages = <mmsghdr *>calloc(BATCH, sizeof(mmsghdr))
         self.parts = <iovec *>calloc(BATCH, sizeof(iovec))
@@ -189,33 +144,25 @@ cdef class UdpTransport(Sink):
         self.sockets.append(sock)
         return sock.local
 
-    def start(self, Receiver receiver not None):
+    cdef int begin_to_read(self) except -1:
         cdef UdpSocket sock
-        self.receiver = receiver
         self.reading = True
         for sock in self.sockets:
             self.loop.add_reader(sock.fd, self._readable, sock)
-        self.advance()
+        return 0
 
-    def stop(self):
+    cdef int end_to_read(self) except -1:
         cdef UdpSocket sock
         if self.reading:
             self.reading = False
             for sock in self.sockets:
                 self.loop.remove_reader(sock.fd)
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
-        self.armed = -1
-        self.postponed_drops += len(self.postponed)
-        self.postponed.clear()
-        self.postponing = False
-        for sock in self.sockets:
-            sock.failed.clear()
+                sock.failed.clear()
+        return 0
 
     def close(self):
         cdef UdpSocket sock
-        self.stop()
+        self.end_to_read()
         for sock in self.sockets:
             if sock.waiting:
                 self.loop.remove_writer(sock.fd)
@@ -224,9 +171,8 @@ cdef class UdpTransport(Sink):
             sock.release(sock.pending)
             sock.socket.close()
             sock.fd = -1
-        self.receiver = None
 
-    # The sink
+    # Sending
 
     cpdef int send(self, bytes data, Flow flow) except -1:
         cdef UdpSocket sock = self.socket_for(flow)
@@ -251,6 +197,9 @@ cdef class UdpTransport(Sink):
         return None
 
     def flush(self):
+        self.leave()
+
+    cdef int leave(self) except -1:
         cdef UdpSocket sock
         for sock in self.sockets:
             if sock.pending and not sock.blocked:
@@ -260,6 +209,7 @@ cdef class UdpTransport(Sink):
                 self.loop.add_writer(sock.fd, self._writable, sock)
             if sock.alarmed:
                 self.look_at_errors(sock)
+        return 0
 
     def _writable(self, UdpSocket sock not None):
         sock.blocked = False
@@ -273,16 +223,16 @@ cdef class UdpTransport(Sink):
     # Reading
 
     def _readable(self, UdpSocket sock not None):
-        cdef int count = self.take_batch(sock)
+        cdef int count = self.read_batch(sock)
         if count and self.reading:
-            if self.postponing or (count == BATCH and sock.crowded()):
-                self.relieve(sock)
-            self.arm(self.clock.now())
+            if self.driver.postponing or (count == BATCH and sock.crowded()):
+                self.driver.relieve(self, sock)
+            self.driver.rearm()
         if sock.alarmed or (count == 0 and sock.watched):     # it was an error that woke us, then
             self.look_at_errors(sock)
 
-    cdef int take_batch(self, UdpSocket sock) except -1:
-        """Read what is there, hand it over, commit and send. Returns how many there were."""
+    cdef int read_batch(self, object source) except -1:
+        cdef UdpSocket sock = <UdpSocket>source
         cdef int slot, count = self.read(sock.fd)
         cdef int64_t now
         if count <= 0:
@@ -290,54 +240,11 @@ cdef class UdpTransport(Sink):
                 sock.alarmed = True
                 self._read_failed(errno)
             return 0
-        now = self.clock.now()
-        self.batches += 1
+        now = self.driver.begin()
         for slot in range(count):
             self.take(slot, sock.local, now)
-        self.finish(now)
+        self.driver.finish(now)
         return count
-
-    cdef int relieve(self, UdpSocket sock) except -1:
-        """Empty a socket, handle all but what may wait, then some of that."""
-        cdef int64_t until = self.clock.now() + MOST_RELIEF
-        self.postponing = True
-        while self.reading and self.clock.now() < until and self.take_batch(sock) == BATCH:
-            pass
-        return self.work_off()
-
-    cdef int work_off(self) except -1:
-        """Handle a batch of what waits; the loop comes back for the rest."""
-        cdef int64_t now = self.clock.now()
-        cdef int left = BATCH
-        while left and self.postponed:
-            data, flow = self.postponed.popleft()
-            self.hand(data, flow, now)
-            left -= 1
-        if left < BATCH:
-            self.finish(now)
-        if not self.postponed:
-            self.postponing = False
-        elif not self.called:
-            self.called = True
-            self.loop.call_soon(self._go_on)
-        return 0
-
-    def _go_on(self):
-        cdef UdpSocket sock
-        self.called = False
-        for sock in self.sockets:
-            if self.reading and self.postponing:
-                self.relieve(sock)
-        if self.reading:
-            self.arm(self.clock.now())
-
-    cdef int postpone(self, bytes data, Flow flow) except -1:
-        if len(self.postponed) >= MOST_POSTPONED:
-            self.postponed_drops += 1
-            return 0
-        self.postponements += 1
-        self.postponed.append((data, flow))
-        return 0
 
     cdef int read(self, int fd) noexcept:
         """Fill the slots with what is there. Returns how many; 0: nothing; -1: an error, see errno."""
@@ -362,14 +269,13 @@ cdef class UdpTransport(Sink):
         return 0 if errno == EAGAIN or errno == EWOULDBLOCK or errno == EINTR else -1
 
     cdef int take(self, int slot, int local, int64_t now) except -1:
-        """Make one datagram an object with its flow, and hand it over or put it aside."""
+        """Make one datagram an object with its flow, for the driver."""
         cdef mmsghdr *message = &self.messages[slot]
         cdef sockaddr_in *peer4 = <sockaddr_in *>&self.peers[slot]
         cdef sockaddr_in6 *peer6 = &self.peers[slot]
         cdef const unsigned char *own
         cdef bytes data
         cdef Flow flow
-        cdef bint waits
         self.received += 1
         if message.msg_len == 0:
             self.empty += 1
@@ -387,28 +293,9 @@ cdef class UdpTransport(Sink):
             if own != NULL:
                 flow.leave_from(own)
             data = PyBytes_FromStringAndSize(<char *>self.parts[slot].iov_base, message.msg_len)
-            waits = self.postponing and message.msg_len <= MOST_PUT_ASIDE and self.receiver.may_wait(data)
         except Exception as error:
-            self._failed("receive-failed", error)
-            return 0
-        return self.postpone(data, flow) if waits else self.hand(data, flow, now)
-
-    cdef int hand(self, bytes data, Flow flow, int64_t now) except -1:
-        """Give one datagram to the receiver. What it raises is reported, and the next one has its turn."""
-        try:
-            self.receiver.receive(data, flow, now)
-        except Exception as error:
-            self._failed("receive-failed", error)
-        return 0
-
-    cdef int finish(self, int64_t now) except -1:
-        """Commit, then send what that has produced."""
-        try:
-            self.receiver.commit(now)
-        except Exception as error:
-            self._failed("commit-failed", error)
-        self.flush()
-        return 0
+            return self.driver.fail("receive-failed", error)
+        return self.driver.take(data, flow, now)
 
     # What could not be delivered
 
@@ -424,76 +311,14 @@ cdef class UdpTransport(Sink):
         elif sock.waiting:
             self.loop.remove_writer(sock.fd)
             self.loop.add_writer(sock.fd, self._writable, sock)
-        if not self.reading:
-            sock.failed.clear()
-        elif sock.failed and not self.telling:
-            self.telling = True
-            self.loop.call_soon(self._tell_failures)
-        return 0
-
-    def _tell_failures(self):
-        cdef UdpSocket sock
-        cdef int64_t now = self.clock.now()
-        cdef list failed
-        self.telling = False
-        if not self.reading:
-            return
-        for sock in self.sockets:
-            failed = sock.failed
-            sock.failed = []
-            for flow, data in failed:
-                try:
-                    self.receiver.failed(flow, data, now)
-                except Exception as error:
-                    self._failed("undeliverable-failed", error)
-        self.finish(now)
-        if self.reading:
-            self.arm(now)
-
-    # Timers
-
-    def advance(self):
-        cdef int64_t now = self.clock.now()
-        try:
-            self.receiver.advance(now)
-        except Exception as error:
-            self._failed("advance-failed", error)
-        self.finish(now)
-        if self.reading:
-            self.arm(now)
-
-    cdef int arm(self, int64_t now) except -1:
-        """Have the loop call back at the next deadline, unless it does so before anyway."""
-        cdef int64_t deadline
-        try:
-            deadline = self.receiver.next_deadline()
-        except Exception as error:
-            self._failed("deadline-failed", error)
-            deadline = now + 1000
-        if deadline < 0 or 0 <= self.armed <= deadline:
-            return 0
-        if self.timer is not None:
-            self.timer.cancel()
-        deadline = max(deadline, now + 1)  # whatever the receiver says, not for ever in the same millisecond
-        self.armed = deadline
-        self.timer = self.loop.call_later((deadline - now) / 1000.0, self._fire)
-        return 0
-
-    def _fire(self):
-        self.timer = None
-        self.armed = -1
-        self.advance()
+        return self.driver.could_not_deliver(sock.failed)
 
     # Accounts
-
-    def _failed(self, str event, error):
-        self.failures += 1
-        self.report(event, error)
 
     def _read_failed(self, int number):
         self.receive_errors += 1
         if number not in ICMP:
-            self.report("read-failed", OSError(number, os.strerror(number)))
+            self.driver.report("read-failed", OSError(number, os.strerror(number)))
 
     @property
     def pending(self):
@@ -513,18 +338,14 @@ cdef class UdpTransport(Sink):
                 drops += kernel_drops(sock.socket)
         return {
             "udp_received": self.received,
-            "udp_batches": self.batches,
             "udp_empty": self.empty,
             "udp_truncated": self.truncated,
             "udp_receive_errors": self.receive_errors,
             "udp_kernel_drops": drops,
-            "udp_postponed": self.postponements,
-            "udp_postponed_drops": self.postponed_drops,
             "udp_sent": sent,
             "udp_sent_together": segments,
             "udp_send_errors": send_errors,
             "udp_send_drops": send_drops,
             "udp_network_errors": network_errors,
             "udp_unroutable": self.unroutable,
-            "udp_failures": self.failures,
         }

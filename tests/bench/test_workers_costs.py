@@ -20,7 +20,7 @@ from benchmarks.run import Plan
 
 def of(count: int, cost: float, handed_over: int = 0) -> dict[str, Any]:
     counters = dict.fromkeys(("wrong", "stray", "lost", "retransmitted"), 0)
-    told = {"udp_received": 1000, "udp_batches": 1000 // 20, "handed_over": handed_over, "notices": 40}
+    told = {"udp_received": 1000, "batches": 1000 // 20, "handed_over": handed_over, "notices": 40}
     server = f"sipfast-{count}-workers"
     run = {"server": server, "mode": "call", "clean": True, "drops_server": 0, "drops_generator": 0, "others": 0.0}
     return run | {"cpu_us_per_message": cost, "counters": counters, "told": told}
@@ -103,7 +103,7 @@ def test_what_the_workers_counted_is_summed_up_once_they_have_ended(count: int) 
         told = peer.told()
     assert load.counters()["completed"] == 500
     assert 500 < told["udp_received"] < 600  # and those that asked whether it is there
-    assert told["udp_batches"] > 0
+    assert told["batches"] > 0
     assert told["handed_over"] == 0
     assert ("bus_sent" in told) == (count > 1)
 

@@ -289,7 +289,7 @@ class Round:
                 engine.commit(self.now)
             posted, self.posted = self.posted, []
             for worker, frame in posted:
-                self.engines[worker].handed(frame, self.now)
+                self.engines[worker].told(frame, self.now)
             if not posted:
                 break
         sent, self.sent = self.sent, []

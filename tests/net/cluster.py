@@ -146,7 +146,7 @@ class Cluster(Server):
         if frames:
             self.posted = [each for each in self.posted if each[1] != number or each[0] > now]
         for frame in frames:
-            engine.handed(frame, now)
+            engine.told(frame, now)
         engine.advance(now)
         self._down = 0
         engine.commit(now)

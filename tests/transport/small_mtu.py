@@ -10,7 +10,9 @@ import struct
 import uvloop
 
 from sipfast._flow import Flow
-from sipfast.transport.udp import Clock, UdpTransport
+from sipfast.driver.clock import Clock
+from sipfast.driver.driver import Driver
+from sipfast.transport.udp import UdpTransport
 
 SIOCSIFMTU, SIOCSIFFLAGS, IFF_UP = 0x8922, 0x8914, 1
 
@@ -25,7 +27,7 @@ def main() -> None:
             each.bind(("127.0.0.1", 0))
         client.settimeout(10)
         server.setblocking(False)
-        transport = UdpTransport(uvloop.new_event_loop(), Clock(), print)
+        transport = UdpTransport(Driver(uvloop.new_event_loop(), Clock(), print))
         transport.add(server)
         words = [b"%03d" % number + b"." * 800 for number in range(40)]
         for word in words:

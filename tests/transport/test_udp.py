@@ -17,10 +17,12 @@ import pytest
 import uvloop
 
 from sipfast._flow import Flow, Receiver
+from sipfast.driver.clock import Clock
+from sipfast.driver.driver import Driver, Tap
 from sipfast.errors import ConfigError, TransportError
 from sipfast.observe.faults import Complaints
 from sipfast.transport import sockets as udp
-from sipfast.transport.udp import Clock, UdpTransport, interface_addresses
+from sipfast.transport.udp import UdpTransport, interface_addresses
 from sipfast.transport.udp_socket import BATCHED, kernel_drops, may_segment, widen
 
 BATCH = 256  # datagrams that one turn of the loop reads at the most
@@ -80,9 +82,8 @@ class Bench:
     def __init__(self, batched: bool, family: int = socket.AF_INET, **options):
         self.loop = uvloop.new_event_loop()
         self.reports = []
-        self.transport = UdpTransport(
-            self.loop, Clock(), lambda *report: self.reports.append(report), batched=batched, **options
-        )
+        self.driver = Driver(self.loop, Clock(), lambda *report: self.reports.append(report))
+        self.transport = UdpTransport(self.driver, batched=batched, **options)
         self.family = family
         self.echo = Echo(self.transport)
         self.clients = []
@@ -122,8 +123,11 @@ class Bench:
 
         self.loop.run_until_complete(wait())
 
+    def counters(self) -> dict[str, int]:
+        return self.driver.counters() | self.transport.counters()
+
     def close(self) -> None:
-        self.transport.close()
+        self.driver.close()
         for client in self.clients:
             client.close()
         self.loop.close()
@@ -155,15 +159,15 @@ def bench(request, make) -> Bench:
 
 
 def test_a_datagram_arrives_with_its_flow_and_is_answered_to_it(bench):
-    bench.transport.start(bench.echo)
-    before = bench.transport.clock.now()
+    bench.driver.start(bench.echo)
+    before = bench.driver.clock.now()
     bench.client.send(b"OPTIONS")
     bench.turn(lambda: bench.echo.got)
     data, flow, now = bench.echo.got[0]
     assert data == b"OPTIONS"
     assert (flow.host, flow.port) == bench.client.getsockname()[:2]
     assert (flow.family, flow.transport_name, flow.local) == (6 if bench.family == socket.AF_INET6 else 4, "UDP", 0)
-    assert before <= now <= bench.transport.clock.now()
+    assert before <= now <= bench.driver.clock.now()
     assert bench.client.recv(100) == b"OPTIONS"
     assert not bench.reports
 
@@ -173,7 +177,7 @@ def test_what_waits_is_read_in_batches_each_with_one_time_and_one_commit(bench, 
     sent = [b"%d" % number for number in range(count)]
     for data in sent:
         bench.client.send(data)
-    bench.transport.start(bench.echo)
+    bench.driver.start(bench.echo)
     bench.echo.commits.clear()
     bench.turn(lambda: len(bench.echo.got) == count)
     assert [data for data, _, _ in bench.echo.got] == sent
@@ -183,15 +187,15 @@ def test_what_waits_is_read_in_batches_each_with_one_time_and_one_commit(bench, 
     for end in bench.echo.commits:
         assert len({now for _, _, now in bench.echo.got[start:end]}) == 1
         start = end
-    counters = bench.transport.counters()
+    counters = bench.counters()
     assert (counters["udp_received"], counters["udp_sent"]) == (count, count)
-    assert counters["udp_batches"] == len(bench.echo.commits)
+    assert counters["batches"] == len(bench.echo.commits)
 
 
 def test_a_flood_leaves_the_loop_to_others_after_each_batch(bench):
     for _ in range(1000):
         bench.client.send(b"x")
-    bench.transport.start(bench.echo)
+    bench.driver.start(bench.echo)
     seen = []
 
     def other() -> None:
@@ -208,7 +212,7 @@ def test_a_flood_leaves_the_loop_to_others_after_each_batch(bench):
 @pytest.mark.parametrize("size", [1, 1500, 9000, 65_000, 65_507])  # 65,507: the most that UDP over IPv4 can carry
 def test_datagrams_of_any_size_pass_whole(bench, size):
     data = bytes(number % 251 for number in range(size))
-    bench.transport.start(bench.echo)
+    bench.driver.start(bench.echo)
     bench.client.send(data)
     assert not bench.echo.got
     bench.turn(lambda: bench.echo.got)
@@ -218,7 +222,7 @@ def test_datagrams_of_any_size_pass_whole(bench, size):
 
 def test_a_slot_read_before_leaves_nothing_behind(bench):
     """A short datagram after long ones, an IPv4 length after an error: lengths are set anew for every read."""
-    bench.transport.start(bench.echo)
+    bench.driver.start(bench.echo)
     for size in (3000, 10, 1):
         count = len(bench.echo.got)
         bench.client.send(b"x" * size)
@@ -228,22 +232,22 @@ def test_a_slot_read_before_leaves_nothing_behind(bench):
 
 
 def test_an_empty_datagram_is_counted_and_no_more(bench):
-    bench.transport.start(bench.echo)
+    bench.driver.start(bench.echo)
     bench.client.send(b"")
     bench.client.send(b"after")
     bench.turn(lambda: bench.echo.got)
     assert [data for data, _, _ in bench.echo.got] == [b"after"]
-    assert bench.transport.counters()["udp_empty"] == 1
+    assert bench.counters()["udp_empty"] == 1
 
 
 def test_a_datagram_that_was_cut_is_dropped_and_counted(make):
     bench = make(max_datagram=100)
-    bench.transport.start(bench.echo)
+    bench.driver.start(bench.echo)
     for size in (100, 101, 99):
         bench.client.send(b"x" * size)
     bench.turn(lambda: len(bench.echo.got) == 2)
     assert [len(data) for data, _, _ in bench.echo.got] == [100, 99]
-    assert bench.transport.counters()["udp_truncated"] == 1
+    assert bench.counters()["udp_truncated"] == 1
 
 
 def test_an_exception_is_reported_and_the_rest_of_the_batch_goes_on(bench):
@@ -255,11 +259,11 @@ def test_an_exception_is_reported_and_the_rest_of_the_batch_goes_on(bench):
     bench.echo.reply = reply
     for data in (b"1", b"bad", b"2"):
         bench.client.send(data)
-    bench.transport.start(bench.echo)
+    bench.driver.start(bench.echo)
     bench.turn(lambda: len(bench.echo.got) == 3)
     assert [bench.client.recv(100), bench.client.recv(100)] == [b"1", b"2"]
     assert [(event, str(error)) for event, error in bench.reports] == [("receive-failed", "on purpose")]
-    assert bench.transport.counters()["udp_failures"] == 1
+    assert bench.counters()["driver_failures"] == 1
 
 
 def test_an_exception_out_of_commit_or_a_timer_is_reported_and_the_server_goes_on(bench):
@@ -279,7 +283,7 @@ def test_an_exception_out_of_commit_or_a_timer_is_reported_and_the_server_goes_o
 
     receiver = Broken(bench.transport)
     receiver.deadline = 0  # long ago, and for ever: must not become a loop that never sleeps
-    bench.transport.start(receiver)
+    bench.driver.start(receiver)
     bench.client.send(b"x")
     bench.loop.run_until_complete(asyncio.sleep(0.05))
     assert 3 <= calls.count("advance") <= 60
@@ -301,11 +305,11 @@ def test_a_message_that_cannot_be_sent_does_not_hold_up_the_others(make):
         (b"3", good),
     ]
     bench.echo.reply = lambda data, flow: replies
-    bench.transport.start(bench.echo)
+    bench.driver.start(bench.echo)
     bench.client.send(b"go")
     bench.turn(lambda: bench.echo.got)
     assert [bench.client.recv(100) for _ in range(3)] == [b"1", b"2", b"3"]
-    counters = bench.transport.counters()
+    counters = bench.counters()
     assert (counters["udp_sent"], counters["udp_send_errors"]) == (3, 3)
     assert bench.transport.pending == 0
 
@@ -313,22 +317,22 @@ def test_a_message_that_cannot_be_sent_does_not_hold_up_the_others(make):
 def test_more_than_the_ring_holds_can_leave_in_one_commit(make):
     bench = make()
     bench.echo.reply = lambda data, flow: [(b"%d" % number, flow) for number in range(3000)]
-    bench.transport.start(bench.echo)
+    bench.driver.start(bench.echo)
     bench.client.send(b"go")
     bench.turn(lambda: bench.echo.got)
     assert [bench.client.recv(100) for _ in range(3000)] == [b"%d" % number for number in range(3000)]
-    assert bench.transport.counters()["udp_send_drops"] == 0
+    assert bench.counters()["udp_send_drops"] == 0
 
 
 def test_messages_of_one_size_arrive_one_by_one(bench):
     """Handed to the kernel in one piece or not: every message is a datagram of its own."""
     words = [b"%03d" % number + b"." * 397 for number in range(200)]
     bench.echo.reply = lambda data, flow: [(word, flow) for word in words]
-    bench.transport.start(bench.echo)
+    bench.driver.start(bench.echo)
     bench.client.send(b"go")
     bench.turn(lambda: bench.echo.got)
     assert [bench.client.recv(65535) for _ in words] == words
-    counters = bench.transport.counters()
+    counters = bench.counters()
     assert counters["udp_sent"] == 200
     assert counters["udp_sent_together"] == (200 if joins(bench) else 0)
 
@@ -360,7 +364,7 @@ def test_each_peer_gets_its_messages_once_and_in_order(bench, seed):
         return messages
 
     bench.echo.reply = reply
-    bench.transport.start(bench.echo)
+    bench.driver.start(bench.echo)
     bench.client.send(b"go")
     bench.turn(lambda: bench.echo.got and not bench.transport.pending)
     for client in clients:
@@ -368,7 +372,7 @@ def test_each_peer_gets_its_messages_once_and_in_order(bench, seed):
         client.setblocking(False)
         with pytest.raises(BlockingIOError):
             client.recv(65535)
-    counters = bench.transport.counters()
+    counters = bench.counters()
     assert (counters["udp_sent"], counters["udp_send_errors"]) == (sum(map(len, due.values())), unsendable)
     assert counters["udp_sent_together"] == 0 or joins(bench)
 
@@ -400,8 +404,9 @@ def narrow(make):
     """A transport whose one socket blocks: a TCP connection takes sendmsg's address and ignores it, and unlike UDP
     on loopback it stands still when nobody reads. Yields the bench and the reading end."""
     bench = make()
-    bench.transport.close()
-    bench.transport = UdpTransport(bench.loop, Clock(), lambda *report: None, batched=bench.transport.batched)
+    bench.driver.close()
+    bench.driver = Driver(bench.loop, Clock(), lambda *report: None)
+    bench.transport = UdpTransport(bench.driver, batched=bench.transport.batched)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         writer = socket.create_connection(listener.getsockname())
         reader, _ = listener.accept()
@@ -440,7 +445,7 @@ def test_what_the_kernel_has_no_room_for_waits_in_order_and_leaves_when_it_has(n
     reading.cancel()
     numbers = [int(part[:7]) for part in bytes(received).split(b"<")[1:-1]]
     assert numbers == list(range(sent))  # cut by TCP perhaps, but each begun, once, in order
-    assert bench.transport.counters()["udp_send_drops"] == 0
+    assert bench.counters()["udp_send_drops"] == 0
     assert bench.calls == ["add", "remove"]  # or the loop would call for ever
 
 
@@ -449,11 +454,11 @@ def test_what_waits_is_bounded(narrow):
     for _ in range(100_000):
         bench.transport.send(b"x" * 1000, bench.flow())
         bench.transport.flush()
-        if bench.transport.counters()["udp_send_drops"] == 10:
+        if bench.counters()["udp_send_drops"] == 10:
             break
     assert bench.transport.pending == 1024
-    assert bench.transport.counters()["udp_send_drops"] == 10
-    bench.transport.close()
+    assert bench.counters()["udp_send_drops"] == 10
+    bench.driver.close()
     assert bench.transport.pending == 0
 
 
@@ -461,10 +466,10 @@ def test_no_message_is_held_longer_than_it_waits(narrow):
     bench, _ = narrow
     data = b"x" * 1000
     before = sys.getrefcount(data)
-    while not bench.transport.counters()["udp_send_drops"]:
+    while not bench.counters()["udp_send_drops"]:
         bench.transport.send(data, bench.flow())
     assert sys.getrefcount(data) == before + bench.transport.pending
-    bench.transport.close()
+    bench.driver.close()
     assert sys.getrefcount(data) == before
 
 
@@ -473,7 +478,7 @@ def test_each_message_leaves_by_the_socket_of_its_flow(make):
     bench = make()
     second, third = bench.listen(socket.AF_INET), bench.listen(socket.AF_INET6)
     clients = [bench.client, bench.connect(second), bench.connect(third)]
-    bench.transport.start(bench.echo)
+    bench.driver.start(bench.echo)
     for number, client in enumerate(clients):
         client.send(b"%d" % number)
     bench.turn(lambda: len(bench.echo.got) == 3)
@@ -488,7 +493,7 @@ def test_who_listens_on_all_addresses_answers_from_the_one_that_was_asked(make):
     server = bench.listen(socket.AF_INET, "0.0.0.0")
     hosts = ["127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.1"]
     clients = [bench.connect(server, host) for host in hosts]
-    bench.transport.start(bench.echo)
+    bench.driver.start(bench.echo)
     for host, client in zip(hosts, clients, strict=True):
         client.send(host.encode())
     bench.turn(lambda: len(bench.echo.got) == len(hosts))
@@ -506,7 +511,7 @@ def test_who_listens_on_all_addresses_answers_from_the_one_that_was_asked(make):
 def test_who_listens_on_all_ipv6_addresses_answers(make):
     bench = make()
     client = bench.connect(bench.listen(socket.AF_INET6, "::"), "::1")
-    bench.transport.start(bench.echo)
+    bench.driver.start(bench.echo)
     client.send(b"x")
     assert bench.turn(lambda: bench.echo.got) is None and client.recv(100) == b"x"
 
@@ -514,7 +519,7 @@ def test_who_listens_on_all_ipv6_addresses_answers(make):
 def test_an_own_address_that_is_gone_does_not_keep_a_message_back(make):
     bench = make()
     client = bench.connect(bench.listen(socket.AF_INET, "0.0.0.0"))
-    bench.transport.start(bench.echo)
+    bench.driver.start(bench.echo)
     client.send(b"x")
     bench.turn(lambda: bench.echo.got)
     assert client.recv(100) == b"x"
@@ -523,14 +528,14 @@ def test_an_own_address_that_is_gone_does_not_keep_a_message_back(make):
     bench.transport.send(b"y", Flow.unpack(bytes(packed)))
     bench.transport.flush()
     assert client.recv(100) == b"y"
-    assert bench.transport.counters()["udp_send_errors"] == 0
+    assert bench.counters()["udp_send_errors"] == 0
 
 
 @needs_ipv6
 def test_a_short_peer_address_does_not_cut_the_next_long_one(make):
     bench = make()
     client6 = bench.connect(bench.listen(socket.AF_INET6))
-    bench.transport.start(bench.echo)
+    bench.driver.start(bench.echo)
     for client in (bench.client, client6, bench.client, client6):
         count = len(bench.echo.got)
         client.send(b"x")
@@ -556,10 +561,10 @@ def test_a_flow_without_a_socket_is_counted(make):
     bench = make()
     bench.transport.send(b"x", Flow("::1", 5060))
     bench.transport.send(b"x", bench.flow(transport="TCP"))
-    assert bench.transport.counters()["udp_unroutable"] == 2
-    bench.transport.close()
+    assert bench.counters()["udp_unroutable"] == 2
+    bench.driver.close()
     bench.transport.send(b"x", bench.flow())
-    assert bench.transport.counters()["udp_unroutable"] == 3
+    assert bench.counters()["udp_unroutable"] == 3
 
 
 def test_what_the_kernel_drops_is_counted(make):
@@ -567,23 +572,23 @@ def test_what_the_kernel_drops_is_counted(make):
     bench.server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     for _ in range(500):
         bench.client.send(b"x" * 500)
-    bench.transport.start(bench.echo)
+    bench.driver.start(bench.echo)
     drops = kernel_drops(bench.server)
     if not drops:
         pytest.skip("this kernel does not say what it drops")
     bench.turn(lambda: len(bench.echo.got) == 500 - drops)
-    assert bench.transport.counters()["udp_kernel_drops"] == drops
+    assert bench.counters()["udp_kernel_drops"] == drops
 
 
 def test_the_timer_follows_the_deadline(make):
     bench = make()
-    bench.transport.start(bench.echo)
-    started = bench.transport.clock.now()
+    bench.driver.start(bench.echo)
+    started = bench.driver.clock.now()
     bench.echo.advances.clear()
     bench.echo.deadline = started + 5_000
     bench.client.send(b"a later deadline")
     bench.turn(lambda: bench.echo.got)
-    soon = bench.echo.deadline = bench.transport.clock.now() + 30
+    soon = bench.echo.deadline = bench.driver.clock.now() + 30
     bench.client.send(b"an earlier one takes its place")
     bench.turn(lambda: len(bench.echo.got) == 2)
 
@@ -608,16 +613,16 @@ def test_what_a_timer_produces_is_committed_and_sent(make):
             return 0
 
     receiver = Late(bench.transport)
-    bench.transport.start(receiver)
+    bench.driver.start(receiver)
     assert bench.client.recv(100) == b"late"
     assert receiver.commits == [0]
 
 
 def test_after_stop_nothing_is_read_and_no_timer_runs(make):
     bench = make()
-    bench.echo.deadline = bench.transport.clock.now() + 20
-    bench.transport.start(bench.echo)
-    bench.transport.stop()
+    bench.echo.deadline = bench.driver.clock.now() + 20
+    bench.driver.start(bench.echo)
+    bench.driver.stop()
     bench.echo.advances.clear()
     bench.client.send(b"x")
     bench.loop.run_until_complete(asyncio.sleep(0.05))
@@ -625,16 +630,16 @@ def test_after_stop_nothing_is_read_and_no_timer_runs(make):
     bench.transport.send(b"still sent", bench.flow())
     bench.transport.flush()
     assert bench.client.recv(100) == b"still sent"
-    bench.transport.close()
-    bench.transport.close()
+    bench.driver.close()
+    bench.driver.close()
 
 
 def test_a_receiver_may_stop_the_transport_in_the_middle_of_a_batch(make):
     bench = make()
-    bench.echo.reply = lambda data, flow: bench.transport.stop() or [(data, flow)]
+    bench.echo.reply = lambda data, flow: bench.driver.stop() or [(data, flow)]
     for _ in range(2 * BATCH):
         bench.client.send(b"x")
-    bench.transport.start(bench.echo)
+    bench.driver.start(bench.echo)
     bench.turn(lambda: bench.echo.got)
     bench.loop.run_until_complete(asyncio.sleep(0))
     assert len(bench.echo.got) == BATCH

@@ -97,20 +97,20 @@ def hears(bench: Bench) -> None:
 
 def test_a_port_that_is_closed_is_known_at_once(bench: Bench) -> None:
     dead = closed(bench.family)
-    bench.transport.start(bench.echo)
+    bench.driver.start(bench.echo)
     send(bench, (b"INVITE sip:bob@example.com", dead))
     bench.turn(lambda: bench.echo.failures, limit=1)
     assert bench.echo.failures == [(dead, b"INVITE sip:bob@example.com")]
     assert not bench.reports
     hears(bench)
-    counters = bench.transport.counters()
+    counters = bench.counters()
     assert (counters["udp_network_errors"], counters["udp_send_errors"]) == (1, 0)
 
 
 @pytest.mark.parametrize("rounds", [1, 5])
 def test_the_server_hears_after_every_error(bench: Bench, rounds: int) -> None:
     """libuv takes a socket with an error for broken, and does not watch it any more."""
-    bench.transport.start(bench.echo)
+    bench.driver.start(bench.echo)
     for number in range(rounds):
         send(bench, (b"x", closed(bench.family)))
         bench.turn(lambda number=number: len(bench.echo.failures) == number + 1)
@@ -123,14 +123,14 @@ def test_an_error_that_was_there_before_the_start_is_read(bench: Bench) -> None:
     """Of several workers, one that has died may leave it."""
     dead = closed(bench.family)
     send(bench, (b"x", dead))
-    bench.transport.start(bench.echo)
+    bench.driver.start(bench.echo)
     bench.turn(lambda: bench.echo.failures)
     hears(bench)
 
 
 def test_an_error_that_another_call_was_told_of_is_read_from_the_queue(bench: Bench) -> None:
     dead = closed(bench.family)
-    bench.transport.start(bench.echo)
+    bench.driver.start(bench.echo)
     send(bench, (b"x", dead))
     assert bench.server.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
     bench.turn(lambda: bench.echo.failures)
@@ -141,7 +141,7 @@ def test_what_is_there_to_be_read_is_read_beside_the_error(bench: Bench) -> None
     send(bench, (b"x", closed(bench.family)))
     for number in range(300):
         bench.client.send(b"%d" % number)
-    bench.transport.start(bench.echo)
+    bench.driver.start(bench.echo)
     bench.turn(lambda: len(bench.echo.got) == 300 and len(bench.echo.failures) == 1)
     assert [data for data, _, _ in bench.echo.got] == [b"%d" % number for number in range(300)]
 
@@ -159,7 +159,7 @@ def test_no_other_message_suffers(bench: Bench, size: int) -> None:
         for word, other in zip(words, longer, strict=True)
         for each, way in zip((word, other, word, other), ways, strict=True)
     ]
-    bench.transport.start(bench.echo)
+    bench.driver.start(bench.echo)
     clients[0].send(b"go")
     bench.turn(lambda: len(bench.echo.failures) == 2 * len(words))
     for client in clients:
@@ -167,7 +167,7 @@ def test_no_other_message_suffers(bench: Bench, size: int) -> None:
     for flow in dead:
         quoted = sorted(data for way, data in bench.echo.failures if way == flow)
         assert [data[:QUOTED] for data in quoted] == [data[:QUOTED] for data in longer]
-    counters = bench.transport.counters()
+    counters = bench.counters()
     assert (counters["udp_sent"], counters["udp_send_errors"], counters["udp_send_drops"]) == (4 * len(words), 0, 0)
     bench.echo.reply = lambda data, flow: [(data, flow)]
     hears(bench)
@@ -178,7 +178,7 @@ def test_of_what_left_in_one_piece_the_first_is_quoted(make: Callable[..., Bench
     bench = make()
     dead = closed()
     words = [b"%03d" % number + b"." * 397 for number in range(20)]
-    bench.transport.start(bench.echo)
+    bench.driver.start(bench.echo)
     send(bench, *((word, dead) for word in words))
     bench.turn(lambda: bench.echo.failures)
     assert bench.echo.failures[0][0] == dead
@@ -190,7 +190,7 @@ def test_an_answer_leaves_from_the_address_that_was_asked_though_an_error_waits(
     """RFC 3581 §4. What an error says of another message is no reason to try from another address."""
     bench = make()
     client = bench.connect(bench.listen(socket.AF_INET, "0.0.0.0"), "127.0.0.2")
-    bench.transport.start(bench.echo)
+    bench.driver.start(bench.echo)
     client.send(b"x")
     bench.turn(lambda: bench.echo.got)
     assert client.recv(100) == b"x"
@@ -212,21 +212,21 @@ def test_what_the_kernel_does_not_send_is_known_too(make: Callable[..., Bench], 
     """RFC 3261 §18.4"""
     bench = make()
     way = flow or bench.flow()
-    bench.transport.start(bench.echo)
+    bench.driver.start(bench.echo)
     send(bench, (b"1", bench.flow()), (data, way), (b"2", bench.flow()))
     assert bench.echo.failures == []  # not from within
     bench.turn(lambda: bench.echo.failures)
     assert bench.echo.failures == [(way, data)]
     assert [bench.client.recv(100), bench.client.recv(100)] == [b"1", b"2"]
     hears(bench)
-    assert bench.transport.counters()["udp_send_errors"] == 1
+    assert bench.counters()["udp_send_errors"] == 1
 
 
 def test_what_comes_of_errors_is_one_batch(bench: Bench) -> None:
     """Told one after the other, then committed and sent."""
     dead = [closed(bench.family) for _ in range(3)]
     bench.echo.on_failed = lambda flow, data: [(b"480 " + data, bench.flow())]
-    bench.transport.start(bench.echo)
+    bench.driver.start(bench.echo)
     bench.echo.commits.clear()
     send(bench, *((b"%d" % number, flow) for number, flow in enumerate(dead)))
     bench.turn(lambda: len(bench.echo.failures) == 3)
@@ -237,7 +237,7 @@ def test_what_comes_of_errors_is_one_batch(bench: Bench) -> None:
 def test_an_answer_that_fails_too_is_told_in_its_turn(bench: Bench) -> None:
     dead = closed(bench.family)
     bench.echo.on_failed = lambda flow, data: [(data[1:], dead)] if len(data) > 1 else []
-    bench.transport.start(bench.echo)
+    bench.driver.start(bench.echo)
     send(bench, (b"12345", dead))
     bench.turn(lambda: len(bench.echo.failures) == 5)
     assert [data for _, data in bench.echo.failures] == [b"12345", b"2345", b"345", b"45", b"5"]
@@ -251,7 +251,7 @@ def test_an_exception_about_one_is_reported_and_the_others_have_their_turn(bench
         return [(data, bench.flow())]
 
     bench.echo.on_failed = on_failed
-    bench.transport.start(bench.echo)
+    bench.driver.start(bench.echo)
     send(bench, *((data, closed(bench.family)) for data in (b"1", b"bad", b"2")))
     bench.turn(lambda: len(bench.echo.failures) == 3)
     assert sorted([bench.client.recv(100), bench.client.recv(100)]) == [b"1", b"2"]
@@ -259,20 +259,20 @@ def test_an_exception_about_one_is_reported_and_the_others_have_their_turn(bench
 
 
 def test_after_stop_nothing_is_told(bench: Bench) -> None:
-    bench.transport.start(bench.echo)
+    bench.driver.start(bench.echo)
     send(bench, (b"x" * 65_530, bench.flow()))
-    bench.transport.stop()
+    bench.driver.stop()
     send(bench, (b"x", closed(bench.family)), (b"y", closed(bench.family)))
     turn_a_while(bench)
     assert bench.echo.failures == []
-    bench.transport.start(bench.echo)
+    bench.driver.start(bench.echo)
     hears(bench)
 
 
 def test_no_message_is_held_when_it_was_told(bench: Bench) -> None:
     data = b"x" * 65_530
     before = sys.getrefcount(data)
-    bench.transport.start(bench.echo)
+    bench.driver.start(bench.echo)
     send(bench, (data, bench.flow()))
     bench.turn(lambda: bench.echo.failures)
     bench.echo.failures.clear()
@@ -329,7 +329,7 @@ def forger() -> Iterator[Forger]:
 def test_the_kinds_of_errors(make: Callable[..., Bench], forger: Forger, kind: int, code: int, known: bool) -> None:
     """RFC 3261 §18.4"""
     bench = make()
-    bench.transport.start(bench.echo)
+    bench.driver.start(bench.echo)
     target = ("192.0.2.7", 5060)
     forger.send(bench.server.getsockname(), target, b"INVITE sip:bob", kind, code)
     turn_a_while(bench, 50)
@@ -341,7 +341,7 @@ def test_the_kinds_of_errors(make: Callable[..., Bench], forger: Forger, kind: i
 def test_an_error_that_quotes_nothing_tells_nothing(make: Callable[..., Bench], forger: Forger) -> None:
     """RFC 792 asks for eight bytes only, which are UDP's header."""
     bench = make()
-    bench.transport.start(bench.echo)
+    bench.driver.start(bench.echo)
     forger.send(bench.server.getsockname(), ("192.0.2.7", 5060), b"", 3, 3)
     turn_a_while(bench, 50)
     assert bench.echo.failures == []
@@ -350,7 +350,7 @@ def test_an_error_that_quotes_nothing_tells_nothing(make: Callable[..., Bench], 
 
 def test_a_storm_of_forged_errors_keeps_nobody_from_talking(make: Callable[..., Bench], forger: Forger) -> None:
     bench = make()
-    bench.transport.start(bench.echo)
+    bench.driver.start(bench.echo)
     at = bench.server.getsockname()
     for number in range(300):
         for _ in range(10):
@@ -360,5 +360,5 @@ def test_a_storm_of_forged_errors_keeps_nobody_from_talking(make: Callable[..., 
         assert bench.client.recv(100) == b"%d" % number
     assert all(flow == Flow("192.0.2.7", 5060) for flow, _ in bench.echo.failures)
     turn_a_while(bench)
-    assert bench.transport.counters()["udp_send_errors"] == 0
+    assert bench.counters()["udp_send_errors"] == 0
     assert not bench.reports

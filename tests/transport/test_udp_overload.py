@@ -23,7 +23,7 @@ def bench() -> Iterator[Bench]:
     made.server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, ROOM)
     made.echo.reply = lambda data, flow: []
     yield made
-    made.transport.close()
+    made.driver.close()
     for client in made.clients:
         client.close()
     made.loop.close()
@@ -34,7 +34,7 @@ def begin(bench: Bench, registers: int) -> None:
     for number in range(registers):
         bench.client.send(REGISTER % number)
     bench.client.send(OTHER)
-    bench.transport.start(bench.echo)
+    bench.driver.start(bench.echo)
 
 
 def test_an_invite_behind_a_storm_does_not_wait_for_it(bench: Bench) -> None:
@@ -43,9 +43,9 @@ def test_an_invite_behind_a_storm_does_not_wait_for_it(bench: Bench) -> None:
     got = [data for data, *_ in bench.echo.got]
     assert got.index(OTHER) < 1500
     assert [data for data in got if data != OTHER] == [REGISTER % number for number in range(4500)]
-    counters = bench.transport.counters()
-    assert counters["udp_postponed"] > 3000
-    assert counters["udp_postponed_drops"] == counters["udp_kernel_drops"] == 0
+    counters = bench.counters()
+    assert counters["postponed"] > 3000
+    assert counters["postponed_drops"] == counters["udp_kernel_drops"] == 0
     assert not bench.reports
 
 
@@ -61,7 +61,7 @@ def test_without_overload_everything_is_handled_as_it_comes(bench: Bench) -> Non
     begin(bench, 1000)
     bench.turn(lambda: len(bench.echo.got) == 1001)
     assert bench.echo.got[-1][0] == OTHER
-    assert bench.transport.counters()["udp_postponed"] == 0
+    assert bench.counters()["postponed"] == 0
 
 
 def test_a_huge_register_is_not_kept(bench: Bench) -> None:
@@ -77,10 +77,10 @@ def test_a_huge_register_is_not_kept(bench: Bench) -> None:
 def test_after_a_storm_nothing_waits_any_more(bench: Bench) -> None:
     begin(bench, 4500)
     bench.turn(lambda: len(bench.echo.got) == 4501)
-    before = bench.transport.counters()["udp_postponed"]
+    before = bench.counters()["postponed"]
     bench.client.send(REGISTER % 9999)
     bench.turn(lambda: len(bench.echo.got) == 4502)
-    assert bench.transport.counters()["udp_postponed"] == before
+    assert bench.counters()["postponed"] == before
 
 
 def test_what_fails_of_what_was_put_aside_is_reported_and_the_rest_goes_on(bench: Bench) -> None:
@@ -97,13 +97,13 @@ def test_what_fails_of_what_was_put_aside_is_reported_and_the_rest_goes_on(bench
 
 def test_what_waits_at_the_end_is_given_up_and_counted(bench: Bench) -> None:
     begin(bench, 4500)
-    bench.turn(lambda: bench.transport.counters()["udp_postponed"] > 0)
-    bench.transport.stop()
+    bench.turn(lambda: bench.counters()["postponed"] > 0)
+    bench.driver.stop()
     handled = len(bench.echo.got)
-    counters = bench.transport.counters()
+    counters = bench.counters()
     assert 0 < handled < 4501
-    assert handled + counters["udp_postponed_drops"] <= counters["udp_received"]
-    assert counters["udp_postponed_drops"] > 0
+    assert handled + counters["postponed_drops"] <= counters["udp_received"]
+    assert counters["postponed_drops"] > 0
     bench.loop.call_later(0.05, bench.loop.stop)
     bench.loop.run_forever()
     assert len(bench.echo.got) == handled
