@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from sipfast._flow import Flow, Sink
-from sipfast.config import Config, Listener, Redial, Registrar
+from sipfast._listener import Listener
+from sipfast.config import Config, Redial, Registrar
 from sipfast.engine.engine import Engine
 from sipfast.store.backends.lmdb import LmdbStore
 from sipfast.store.backends.memory import MemoryStore

@@ -151,23 +151,6 @@ class Config(Section, frozen=True):
     peer: tuple[Peer, ...] = ()
 
 
-class Listener(msgspec.Struct, frozen=True):
-    """A socket that the server listens on. Its place in the engine's sequence is `Flow.local`."""
-
-    transport: str
-    """UDP"""
-    host: str
-    """The address that it is bound to, without brackets; 0.0.0.0 and :: are all of a family."""
-    port: int
-    sent_by: bytes
-    """What Via, Record-Route and Contact name: b"192.0.2.1:5060", b"[2001:db8::1]:5060" """
-
-    @property
-    def family(self) -> int:
-        """4 or 6"""
-        return 6 if ":" in self.host else 4
-
-
 # What each command-line flag overrides: an error about such a key names the flag instead of the file.
 FLAGS = {
     "listen": "--listen",

@@ -23,6 +23,7 @@ ARROWS: dict[str, set[str]] = {
     "_flow": set(),
     "_grammar": set(),
     "_hash": set(),
+    "_listener": set(),
     "_parser": {"_grammar", "_uri", "_values"},
     "_uri": {"_grammar"},
     "_values": {"_grammar", "_uri"},
@@ -74,11 +75,13 @@ ARROWS: dict[str, set[str]] = {
     "routing.mid_registrar": {
         "_flow", "_parser", "routing.contacts", "routing.location", "routing.outbound", "routing.token",
     },
-    "routing.outbound": {"_flow", "_parser", "_writer", "routing.token", "transaction.layer"},
-    "routing.probe": {"_flow", "_hash", "_parser", "routing.location", "transaction.branch", "trust.credit", "trust.proven"},
+    "routing.outbound": {"_flow", "_listener", "_parser", "_writer", "routing.token", "transaction.layer"},
+    "routing.probe": {
+        "_flow", "_hash", "_listener", "_parser", "routing.location", "transaction.branch", "trust.credit", "trust.proven",
+    },
     "routing.proxy": {
-        "_flow", "_hash", "_parser", "_wheel", "_writer", "routing.outbound", "routing.ringing", "routing.router",
-        "routing.upstream", "transaction.layer",
+        "_flow", "_hash", "_listener", "_parser", "_wheel", "_writer", "routing.outbound", "routing.ringing",
+        "routing.router", "routing.upstream", "transaction.layer",
     },
     "routing.registrar": {
         "_flow", "_parser", "_writer", "routing.contacts", "routing.location", "store.codec", "trust.proven",
@@ -86,14 +89,16 @@ ARROWS: dict[str, set[str]] = {
     "routing.ringing": {"_flow", "_hash", "_parser", "transaction.branch"},
     "routing.router": {"_flow", "_parser", "_uri", "routing.token", "routing.upstream"},
     "routing.token": {"_flow", "_grammar", "_hash", "_parser", "_uri", "transaction.branch"},
-    "routing.upstream": {"_flow", "_parser", "_wheel", "transaction.layer"},
+    "routing.upstream": {"_flow", "_listener", "_parser", "_wheel", "transaction.layer"},
     # redial. The watch list and the recalls. `shared` adds who owns what among several workers, and changes nothing else.
     "redial.answers": {"_wheel"},
     "redial.redial": {
         "_flow", "_parser", "_wheel", "observe.events", "redial.answers", "redial.refer", "redial.watchlist",
         "routing.location", "store.codec", "store.protocol", "transaction.layer", "trust.credit",
     },
-    "redial.refer": {"_flow", "_hash", "_parser", "_writer", "store.codec", "transaction.layer", "trust.credit"},
+    "redial.refer": {
+        "_flow", "_hash", "_listener", "_parser", "_writer", "store.codec", "transaction.layer", "trust.credit",
+    },
     "redial.shared": {
         "_flow", "_parser", "_wheel", "observe.events", "redial.answers", "redial.redial", "redial.refer",
         "routing.location", "store.codec", "store.protocol", "trust.credit",

@@ -5,8 +5,9 @@ from mmap import mmap
 from typing import final
 
 from .._flow import Receiver, Sink
+from .._listener import Listener
 from .._wheel import Wheel
-from ..config import Config, Listener
+from ..config import Config
 from ..redial.redial import Redial
 from ..routing.location import Location
 from ..store.protocol import Store

@@ -224,7 +224,7 @@ cdef class Engine(Receiver):
         self.secret = <uint64_t>int.from_bytes(key[:8], "big")
         self.wheel = Wheel(now)
         self.events = Events(self.wheel)
-        self.outbound = Outbound(Tokens(key, self.listeners), self.sent_by)
+        self.outbound = Outbound(Tokens(key, self.listeners), self.listeners)
         self.router = make_router(config, self.listeners, self.domains, self.location, self.outbound.tokens, self.hosts)
         self.upstreams = self.router.upstreams
         self.mid_registrar = MidRegistrar(self.location, self.outbound)
@@ -240,15 +240,15 @@ cdef class Engine(Receiver):
         self.longest_call = longest_call = round(config.redial.max_talk * 1000)
         self.registrar = Registrar(config.registrar, self.location, self.secret, longest_call, self.proven)
         self.learning = Learning(config.registrar, self.location, longest_call, self.proven)
-        self.probe = Probe(int.from_bytes(key, "big"), self.worker, self.sent_by, self.location, self.proven)
-        self.proxy = Proxy(self.transactions, self.wheel, self.sent_by, self.outbound, self.secret,
+        self.probe = Probe(int.from_bytes(key, "big"), self.worker, self.listeners, self.location, self.proven)
+        self.proxy = Proxy(self.transactions, self.wheel, self.listeners, self.outbound, self.secret,
                            round(config.timers.c * 1000), self.upstreams,
                            Ringing(int.from_bytes(key[8:16], "big"), self.memory), make_calls(self))
-        self.upstreams.start(self.transactions, self.wheel, self.sent_by, self.location.hosts, self.worker,
+        self.upstreams.start(self.transactions, self.wheel, self.listeners, self.location.hosts, self.worker,
                              None if self.workers == 1 else self._post_upstream)
         if self.resumed and self.upstreams.members:
             self._post_upstream(b"%d" % self.worker, -1)
-        referrer = make_referrer(self.transactions, self.sent_by, os.urandom(16))
+        referrer = make_referrer(self.transactions, self.listeners, os.urandom(16))
         if self.workers == 1:
             self.redial = Redial(config.redial, self.store, self.wheel, self.location, referrer, 64 * self.transactions.t1,
                                  self.events)

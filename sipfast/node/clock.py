@@ -17,10 +17,10 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from ..driver.clock import Clock
 from ..errors import StoreCorrupt, StoreUnavailable
 from ..store.protocol import Store
 from ..store.records import Anchor
-from ..driver.clock import Clock
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,8 @@ from contextlib import ExitStack, suppress
 from typing import NoReturn
 
 from .. import __version__
-from ..config import MOST_WORKERS, Config, Listener
+from .._listener import Listener
+from ..config import MOST_WORKERS, Config
 from ..errors import ConfigError, SipFastError, StoreError
 from ..transport.sockets import listener_for
 from . import admin, bus, clock, signals, worker

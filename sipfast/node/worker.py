@@ -23,7 +23,8 @@ import msgspec
 import uvloop
 
 from .. import __version__
-from ..config import Config, Listener, in_uri, is_ip, parse_listen, parse_upstream
+from .._listener import Listener
+from ..config import Config, in_uri, is_ip, parse_listen, parse_upstream
 from ..driver.clock import Clock
 from ..driver.driver import Driver
 from ..engine.engine import Engine

@@ -12,7 +12,7 @@ from ..transaction.layer cimport ClientTransaction, Handler, TransactionLayer
 # Starts REFERs: it knows transactions, Vias and listeners, which redial does not.
 cdef class Referrer:
     cdef TransactionLayer transactions
-    cdef list sent_by                    # of the listeners
+    cdef tuple listeners
     cdef Secret secret
     cdef uint64_t made
     # The REFER that a watch stands for (RFC 3515 §2.4.1), in a client transaction of its own. `route` may be b"". `credit`
@@ -29,7 +29,7 @@ cdef class Referrer:
     cdef bytes new_call_id(self)
     cdef bytes new_tag(self)
 
-cdef Referrer make_referrer(TransactionLayer transactions, list sent_by, bytes seed)
+cdef Referrer make_referrer(TransactionLayer transactions, tuple listeners, bytes seed)
 
 # The INVITE's Expires in seconds, at most 2**31; -1 where it is absent or malformed.
 cpdef int64_t expires_of(Message request) except? -2

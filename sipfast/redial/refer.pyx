@@ -7,6 +7,7 @@ from libc.string cimport memchr, memcpy
 from ..trust.credit cimport Credit
 from .._hash cimport Hash, end_hash, end_hash64, hex16, mix_number, start_hash
 from .._flow cimport Flow
+from .._listener cimport Listener, listener_at
 from .._parser cimport H_CONTACT, H_EXPIRES, Address, Cursor, Message, Span, as_request_uri
 from ..store.codec cimport Piece, StoredWatch, bytes_of, piece_in
 from ..transaction.layer cimport ClientTransaction, Handler, TransactionLayer
@@ -23,16 +24,15 @@ cdef enum:
 cdef int64_t LONGEST_EXPIRES = 1 << 31      # seconds
 
 # Every field of a REFER but Via and Route, with what stands before each of its variable pieces.
-cdef bytes VIA = b" SIP/2.0\r\nVia: SIP/2.0/UDP "
-cdef bytes BRANCH = b";branch="
+cdef bytes END_OF_FIRST_LINE = b" SIP/2.0\r\n"
 cdef bytes AFTER_VIA = b";rport\r\nMax-Forwards: 70\r\n"
 cdef bytes ROUTE = b"Route: "
 cdef bytes FROM = b"From: <"
 cdef bytes TAG = b">;tag="
 cdef bytes TO = b"\r\nTo: <"
 cdef bytes CALL_ID = b">\r\nCall-ID: "
-cdef bytes CONTACT = b"\r\nCSeq: 1 REFER\r\nContact: <sip:"
-cdef bytes REFER_TO = b">\r\nRefer-To: <"
+cdef bytes CSEQ = b"\r\nCSeq: 1 REFER\r\n"
+cdef bytes REFER_TO = b"Refer-To: <"
 cdef bytes REFERRED_BY = b">\r\nReferred-By: <"            # RFC 3892 §2.1
 cdef bytes END = b">\r\nSubject: Automatic redial\r\nContent-Length: 0\r\n\r\n"
 # INFO, since many phones answer an OPTIONS without looking at its tags. CSeq 0 is below all that the callee's own phone may
@@ -61,14 +61,15 @@ cdef class Referrer:
         cdef ClientTransaction transaction = None
         cdef bytes data
         cdef bytes branch = self.transactions.new_branch(0)
-        cdef bytes sent_by = <bytes>self.sent_by[flow.local], method = b"REFER ", line_end = b"\r\n"
+        cdef bytes method = b"REFER ", line_end = b"\r\n"
+        cdef Listener ours = listener_at(self.listeners, flow.local)
         cdef Piece pieces[MOST_PIECES]
         cdef int n = 0
         if has_line_break(uri) or has_line_break(route):
             self.transactions.release_branch(branch)
             raise ValueError(f"a line break in {uri!r} or {route!r}")
         uri = as_request_uri(uri)             # RFC 3261 §12.2.1.1
-        for text in (method, uri, VIA, sent_by, BRANCH, branch, AFTER_VIA):
+        for text in (method, uri, END_OF_FIRST_LINE, ours.via, branch, AFTER_VIA):
             pieces[n] = piece_in(<bytes>text)
             n += 1
         if route:
@@ -83,8 +84,8 @@ cdef class Referrer:
         pieces[n + 5] = watch.at.caller
         pieces[n + 6] = piece_in(CALL_ID)
         pieces[n + 7] = watch.at.refer_call_id
-        pieces[n + 8] = piece_in(CONTACT)
-        pieces[n + 9] = piece_in(sent_by)
+        pieces[n + 8] = piece_in(CSEQ)
+        pieces[n + 9] = piece_in(ours.contact)
         pieces[n + 10] = piece_in(REFER_TO)
         pieces[n + 11] = watch.at.callee
         pieces[n + 12] = piece_in(REFERRED_BY)
@@ -108,12 +109,13 @@ cdef class Referrer:
         return credit.left > 0 or credit.unlimited or self.transactions.proven.has(flow, now)
 
     cdef ClientTransaction ask(self, object talk, bytes uri, bytes route, Flow flow, Handler handler, int64_t now):
-        cdef bytes branch, sent_by = <bytes>self.sent_by[flow.local]
+        cdef bytes branch
+        cdef Listener ours = listener_at(self.listeners, flow.local)
         if has_line_break(uri) or has_line_break(route):
             raise ValueError(f"a line break in {uri!r} or {route!r}")
         branch = self.transactions.new_branch(0)
         return self.transactions.start(b"".join((
-            b"INFO ", as_request_uri(uri), VIA, sent_by, BRANCH, branch, AFTER_VIA,
+            b"INFO ", as_request_uri(uri), END_OF_FIRST_LINE, ours.via, branch, AFTER_VIA,
             b"Route: %b\r\n" % route if route else b"", FROM, talk.callee, TAG, talk.callee_tag, TO, talk.caller, TAG,
             talk.caller_tag, b"\r\nCall-ID: ", talk.call_id, ASKED)), branch, flow, handler, now)
 
@@ -135,10 +137,10 @@ cdef class Referrer:
         return hex16(end_hash64(&h))[:10]
 
 
-cdef Referrer make_referrer(TransactionLayer transactions, list sent_by, bytes seed):
+cdef Referrer make_referrer(TransactionLayer transactions, tuple listeners, bytes seed):
     cdef Referrer referrer = Referrer.__new__(Referrer)
     referrer.transactions = transactions
-    referrer.sent_by = sent_by
+    referrer.listeners = listeners
     if PyBytes_GET_SIZE(seed) < 16:
         raise ValueError("a seed of 16 random bytes")
     memcpy(&referrer.secret.low, PyBytes_AS_STRING(seed), 8)

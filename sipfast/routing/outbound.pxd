@@ -9,8 +9,7 @@ from ..transaction.layer cimport Guide
 
 cdef class Outbound(Guide):
     cdef readonly Tokens tokens
-    cdef list heads, tails               # of each listener: what stands around the token in its Record-Route line
-    cdef list sent_by
+    cdef tuple listeners
     cdef dict moves                      # address of a flow (address_of) -> tuple of records.Move
     cdef dict numbers                    # records.Move -> which one it was
     cdef list dropped                    # records.Move that are still in the store

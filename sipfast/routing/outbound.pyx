@@ -18,6 +18,7 @@ from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memcmp, memcpy
 
 from .._flow cimport Flow, flow_beside, unpacked
+from .._listener cimport Listener, listener_at
 from .._parser cimport H_RECORD_ROUTE, Address, Cursor, Message, Span, canonical_aor, parse_message
 from .token cimport MOST_TOKEN, TOKEN_BOTH, TOKEN_CALLEE, TOKEN_CALLER, TOKEN_PATH, Token, Tokens
 from .._writer cimport Edits, put
@@ -54,11 +55,9 @@ cdef bytes place_of(move):
 @cython.final
 cdef class Outbound(Guide):
 
-    def __init__(self, Tokens tokens not None, list sent_by not None):
+    def __init__(self, Tokens tokens not None, tuple listeners not None):
         self.tokens = tokens
-        self.sent_by = sent_by
-        self.heads = [b"Record-Route: <sip:"] * len(sent_by)
-        self.tails = [b"@" + ours + b";lr>\r\n" for ours in sent_by]
+        self.listeners = listeners
         self.moves = {}
         self.numbers = {}
         self.dropped = []
@@ -80,7 +79,8 @@ cdef class Outbound(Guide):
     # Where the next line is written: `to` itself where the token would have been too long.
     cdef char *put_line(self, char *to, int kind, Flow first, Flow second, uint32_t digest) noexcept:
         cdef char token[MOST_TOKEN]
-        cdef bytes head = <bytes>self.heads[first.local], tail = <bytes>self.tails[first.local]
+        cdef Listener ours = listener_at(self.listeners, first.local)
+        cdef bytes head = ours.record_route, tail = ours.end_record_route
         cdef int size = self.tokens.write(token, kind, first, second, digest)
         if size == 0:
             return to
@@ -91,10 +91,12 @@ cdef class Outbound(Guide):
     cdef bytes uri_of(self, Flow way, bytes aor):
         cdef char token[MOST_TOKEN]
         cdef int size = self.tokens.write(token, TOKEN_PATH, way, None, self.tokens.digest_of_aor(aor))
-        return b"sip:" + token[:size] + b"@" + <bytes>self.sent_by[way.local]
+        return listener_at(self.listeners, way.local).uri(token[:size])
 
     cdef bytes path(self, Flow way, bytes aor):
-        return b"Path: <" + self.uri_of(way, aor) + b";lr>\r\n"
+        cdef char token[MOST_TOKEN]
+        cdef int size = self.tokens.write(token, TOKEN_PATH, way, None, self.tokens.digest_of_aor(aor))
+        return listener_at(self.listeners, way.local).path(token[:size])
 
     # RFC 3261 §16.7 step 8: the caller sees another value of ours than the callee. What both see proves neither: who calls
     # himself in another's name has all of it.

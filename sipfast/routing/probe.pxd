@@ -12,7 +12,7 @@ from ..trust.proven cimport Proven
 cdef class Probe:
     cdef Secret secret
     cdef int worker
-    cdef list sent_by
+    cdef tuple listeners
     cdef Location location
     cdef Proven proven
     cdef list waiting                    # (request, Flow) that leave at the next commit

@@ -21,6 +21,7 @@ from ..transaction.branch cimport BRANCH_SIZE, NO_TRANSACTION, Locator, decode_b
 from ..trust.credit cimport Credit
 from .._hash cimport Hash, end_hash64, mix_bytes, mix_number, start_hash
 from .._flow cimport TRANSPORT_UDP, Flow, Sink, make_flow
+from .._listener cimport Listener, listener_at
 from .._parser cimport Message, as_request_uri
 from .location cimport Location
 from ..trust.proven cimport Proven
@@ -40,12 +41,12 @@ cdef uint64_t TIMES = (<uint64_t>1 << 46) - 1      # the bits of a time in a ser
 @cython.final
 cdef class Probe:
 
-    def __init__(self, secret, int worker, list sent_by not None, Location location not None, Proven proven not None):
+    def __init__(self, secret, int worker, tuple listeners not None, Location location not None, Proven proven not None):
         """`secret`: 128 bits, those of the transactions' branches."""
         self.secret.low = <uint64_t>(secret & 0xffffffffffffffff)
         self.secret.high = <uint64_t>(secret >> 64 & 0xffffffffffffffff)
         self.worker = worker
-        self.sent_by = sent_by
+        self.listeners = listeners
         self.location = location
         self.proven = proven
         self.waiting = []
@@ -78,7 +79,8 @@ cdef class Probe:
         cdef Locator locator
         cdef char place[36]
         cdef int i, width = 4 if flow.family == 4 else 16
-        cdef bytes ours = <bytes>self.sent_by[flow.local], branch, unique, path = binding.path
+        cdef Listener ours = listener_at(self.listeners, flow.local)
+        cdef bytes branch, unique, path = binding.path
         cdef char *at = place
         self.made += 1
         locator.worker = self.worker
@@ -91,11 +93,11 @@ cdef class Probe:
             at = write_hex(at, flow.ip[i], 2)
         at = write_hex(at, flow.port, 4)
         return b"".join((
-            b"OPTIONS ", as_request_uri(binding.contact), b" SIP/2.0\r\nVia: SIP/2.0/UDP ", ours, b";branch=", branch,
+            b"OPTIONS ", as_request_uri(binding.contact), b" SIP/2.0\r\n", ours.via, branch,
             b";rport\r\nMax-Forwards: 70\r\n", b"Route: " + path + b"\r\n" if path else b"",
-            b"From: <sip:", ours, b">;tag=", unique, b"\r\nTo: <", aor,
+            b"From: <sip:", ours.sent_by, b">;tag=", unique, b"\r\nTo: <", aor,
             b">\r\nCall-ID: ", PyBytes_FromStringAndSize(place, at - place), b"-", unique,
-            b"\r\nCSeq: 1 OPTIONS\r\nContact: <sip:", ours, b">\r\nAccept: application/sdp\r\nContent-Length: 0\r\n\r\n"))
+            b"\r\nCSeq: 1 OPTIONS\r\n", ours.contact, b"Accept: application/sdp\r\nContent-Length: 0\r\n\r\n"))
 
     cdef bint heard(self, Message response, int64_t now) except -1:
         cdef const unsigned char *p = response.p + response.via.branch.start

@@ -90,7 +90,7 @@ cdef class Proxy(Timed):
     cdef TransactionLayer transactions
     cdef Wheel wheel
     cdef Edits edits
-    cdef list vias                       # what names each listener: `Via: ... branch=` without its value
+    cdef tuple listeners
     cdef Outbound outbound
     cdef uint64_t secret
     cdef int64_t timer_c

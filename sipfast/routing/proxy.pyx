@@ -12,6 +12,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from .._flow cimport Flow, Target, make_target
+from .._listener cimport Listener, listener_at
 from .._hash cimport fold_bytes, fold_number, hex16
 from .._parser cimport (
     Cursor,
@@ -488,12 +489,12 @@ cdef class CallObserver:
 cdef class Proxy(Timed):
     """Forwards requests and gathers their responses, and tells its observer."""
 
-    def __init__(self, TransactionLayer transactions, Wheel wheel, list sent_by, Outbound outbound, uint64_t secret,
+    def __init__(self, TransactionLayer transactions, Wheel wheel, tuple listeners, Outbound outbound, uint64_t secret,
                  int64_t timer_c, Upstreams upstreams, Ringing ringing, CallObserver observer not None):
         self.transactions = transactions
         self.wheel = wheel
         self.edits = Edits.__new__(Edits)
-        self.vias = [b"Via: SIP/2.0/UDP " + ours + b";branch=" for ours in sent_by]
+        self.listeners = listeners
         self.outbound = outbound
         self.secret = secret
         self.timer_c = timer_c
@@ -592,7 +593,7 @@ cdef class Proxy(Timed):
         cdef bytes record_route
         cdef Pieces lines
         lines.count = lines.size = 0
-        add(&lines, <bytes>self.vias[out.local])
+        add(&lines, listener_at(self.listeners, out.local).via)
         add(&lines, branch)
         add(&lines, b"\r\n")
         if request.max_forwards == -1:        # §16.6 step 3

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import final
 
 from .._flow import Flow
-from ..config import Listener
+from .._listener import Listener
 
 @final
 class Tokens:

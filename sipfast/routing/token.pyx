@@ -196,7 +196,7 @@ cdef bytes literal_of(bytes host):
 cdef class Tokens:
 
     def __init__(self, bytes secret not None, listeners):
-        """`secret`: 16 bytes, the same for all workers and after a restart. `listeners`: config.Listener, in order."""
+        """`secret`: 16 bytes, the same for all workers and after a restart. `listeners`: each a Listener, in order."""
         cdef Uri uri
         cdef bytes address
         if len(secret) != 16:

@@ -61,7 +61,7 @@ cdef class Upstreams(Timed):
     cdef readonly tuple groups
     cdef TransactionLayer transactions
     cdef Wheel wheel
-    cdef list sent_by
+    cdef tuple listeners
     cdef dict hosts                      # the location's: host name -> the address that is meant by it now
     cdef int worker
     cdef object post                     # post(body, worker): tells that one; -1: all others
@@ -73,7 +73,7 @@ cdef class Upstreams(Timed):
     cdef int changed(self, Member member, str reason, int64_t now, bint told) except -1
     cdef int settle(self) except -1
     cdef bytes state_of(self, Member member)
-    cdef int start(self, TransactionLayer transactions, Wheel wheel, list sent_by, dict hosts, int worker,
+    cdef int start(self, TransactionLayer transactions, Wheel wheel, tuple listeners, dict hosts, int worker,
                    object post) except -1
     # What another worker has told, and what one that has just begun should be told.
     cdef int told(self, bytes body, int64_t now) except -1

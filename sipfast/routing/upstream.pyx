@@ -20,6 +20,7 @@ import cython
 from libc.stdint cimport int64_t
 
 from .._flow cimport Flow
+from .._listener cimport Listener, listener_at
 from .._parser cimport Message
 from ..transaction.layer cimport OUTCOME_UNREACHABLE, ClientTransaction, Handler, TransactionLayer
 from .._wheel cimport Timed, Wheel
@@ -145,17 +146,17 @@ cdef class Member(Handler):
     cdef int ask_options(self, int64_t now) except -1:
         # RFC 3261 §11: addressed to the server itself. One at a time: what has got no answer by now is given up.
         cdef TransactionLayer transactions = self.all.transactions
-        cdef bytes branch, unique, ours
+        cdef bytes branch, unique
+        cdef Listener ours = listener_at(self.all.listeners, self.flow.local)
         if self.probe is not None:
             self.probe.abandon()
         branch = transactions.new_branch(0)
         unique = branch[len(b"z9hG4bK"):]     # as unique as the branch, and as hard to guess
-        ours = self.all.sent_by[self.flow.local]
         self.probe = transactions.start(b"".join((
-            b"OPTIONS sip:", self.name, b" SIP/2.0\r\nVia: SIP/2.0/UDP ", ours, b";branch=", branch,
-            b";rport\r\nMax-Forwards: 70\r\nFrom: <sip:", ours, b">;tag=", unique[24:32], b"\r\nTo: <sip:", self.name,
-            b">\r\nCall-ID: ", unique, b"\r\nCSeq: 1 OPTIONS\r\nContact: <sip:", ours,
-            b">\r\nContent-Length: 0\r\n\r\n")), branch, self.flow, self, now)
+            b"OPTIONS sip:", self.name, b" SIP/2.0\r\n", ours.via, branch,
+            b";rport\r\nMax-Forwards: 70\r\nFrom: <sip:", ours.sent_by, b">;tag=", unique[24:32], b"\r\nTo: <sip:", self.name,
+            b">\r\nCall-ID: ", unique, b"\r\nCSeq: 1 OPTIONS\r\n", ours.contact,
+            b"Content-Length: 0\r\n\r\n")), branch, self.flow, self, now)
         return 0
 
     cpdef int on_response(self, ClientTransaction transaction, Message response, int64_t now) except -1:
@@ -222,11 +223,11 @@ cdef class Upstreams(Timed):
             (<Member>member).number = number
             (<Member>member).all = self
 
-    cdef int start(self, TransactionLayer transactions, Wheel wheel, list sent_by, dict hosts, int worker,
+    cdef int start(self, TransactionLayer transactions, Wheel wheel, tuple listeners, dict hosts, int worker,
                    object post) except -1:
         self.transactions = transactions
         self.wheel = wheel
-        self.sent_by = sent_by
+        self.listeners = listeners
         self.hosts = hosts
         self.worker = worker
         self.post = post

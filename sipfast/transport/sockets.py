@@ -7,7 +7,8 @@ import logging
 import socket
 from collections.abc import Sequence
 
-from ..config import Listener, in_uri, is_ip, parse_listen
+from .._listener import Listener
+from ..config import in_uri, is_ip, parse_listen
 from ..errors import ConfigError, TransportError
 from .udp_socket import widen
 

@@ -19,7 +19,8 @@ from net.sipwire import Sip, literal, param, response, uri_of
 from benchmarks.build import ensure_built
 from benchmarks.presence.store import PresenceStore
 from sipfast._flow import Flow, Sink
-from sipfast.config import Config, Listener, Redial
+from sipfast._listener import Listener
+from sipfast.config import Config, Redial
 from sipfast.errors import StoreUnavailable
 
 NOW = 1_700_000_000_000

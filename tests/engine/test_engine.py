@@ -10,7 +10,8 @@ from net.sipwire import Sip, literal, param, request, uri_of
 from net.stores import Recording
 
 from sipfast._flow import Flow, Sink
-from sipfast.config import Config, Listener, Redial, Registrar
+from sipfast._listener import Listener
+from sipfast.config import Config, Redial, Registrar
 from sipfast.engine.engine import Engine
 from sipfast.store.backends.memory import MemoryStore
 

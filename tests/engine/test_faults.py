@@ -16,9 +16,10 @@ from net.scene import SERVER, Scene, Speaker
 from net.sipwire import Sip, literal
 
 from sipfast._flow import Flow, Sink
+from sipfast._listener import Listener
 from sipfast._parser import parse
 from sipfast._wheel import Wheel
-from sipfast.config import Config, Listener, Peer, Upstream
+from sipfast.config import Config, Peer, Upstream
 from sipfast.engine.engine import Engine
 from sipfast.routing.proxy import live_contexts
 from sipfast.store.backends.memory import MemoryStore

@@ -30,7 +30,8 @@ from zlib import crc32
 from fuzz.course import Address
 from fuzz.messages import METHODS, SERVER, UPSTREAM, Talker
 from sipfast._flow import Flow, Sink
-from sipfast.config import Config, Listener, Peer, Redial, Registrar, Upstream
+from sipfast._listener import Listener
+from sipfast.config import Config, Peer, Redial, Registrar, Upstream
 from sipfast.engine.engine import Engine
 from sipfast.errors import StoreUnavailable
 from sipfast.routing.proxy import live_contexts

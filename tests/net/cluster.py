@@ -14,7 +14,7 @@ from zlib import crc32
 from net.network import START, Server
 from net.sipwire import Address, literal
 from sipfast._flow import Flow, Sink
-from sipfast.config import Listener
+from sipfast._listener import Listener
 
 if TYPE_CHECKING:
     from net.phone import Phone

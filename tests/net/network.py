@@ -18,7 +18,8 @@ from net.endpoint import Endpoint
 from net.nat import Nat
 from net.sipwire import Address, Sip, literal
 from sipfast._flow import Flow, Sink
-from sipfast.config import Config, Listener
+from sipfast._listener import Listener
+from sipfast.config import Config
 
 START = 1_700_000_000_000  # ms since the epoch: any time will do
 QUOTED = 520  # bytes of a datagram that an ICMP error brings back (RFC 1812 §4.3.2.3)

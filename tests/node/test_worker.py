@@ -22,6 +22,7 @@ from net.sipwire import Sip, literal, request, response
 
 import sipfast
 from sipfast import config
+from sipfast._listener import Listener
 from sipfast.errors import ConfigError, StoreUnavailable
 from sipfast.node import supervisor, worker
 from sipfast.transport.udp import interface_addresses
@@ -335,8 +336,8 @@ def test_where_each_commit_is_synchronised_nothing_more_is_flushed():
 
 
 LISTENERS = [
-    config.Listener("UDP", "0.0.0.0", 5060, b"192.0.2.1:5060"),
-    config.Listener("UDP", "::1", 5062, b"[::1]:5062"),
+    Listener("UDP", "0.0.0.0", 5060, b"192.0.2.1:5060"),
+    Listener("UDP", "::1", 5062, b"[::1]:5062"),
 ]
 
 

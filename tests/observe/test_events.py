@@ -15,7 +15,8 @@ from net.stores import FailingStore
 from net.upstream import Upstream
 
 from sipfast._flow import Flow, Sink
-from sipfast.config import Config, Listener
+from sipfast._listener import Listener
+from sipfast.config import Config
 from sipfast.config import Upstream as UpstreamSection
 from sipfast.engine.engine import Engine
 from sipfast.store.backends.memory import MemoryStore

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from peers.natlab import rootless
 
 pytestmark = [pytest.mark.peers, pytest.mark.timeout(1000)]

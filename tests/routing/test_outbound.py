@@ -8,7 +8,8 @@ from net.scene import Scene, Speaker
 from net.sipwire import Sip, literal, uri_of
 
 from sipfast._flow import Flow
-from sipfast.config import Config, Listener, Peer, Redial, Upstream
+from sipfast._listener import Listener
+from sipfast.config import Config, Peer, Redial, Upstream
 from sipfast.routing.outbound import Outbound
 from sipfast.routing.token import Tokens
 from sipfast.store.records import Move
@@ -133,7 +134,7 @@ def move(old: Flow, new: Flow, expires: int, aor: bytes = BOB) -> Move:
 
 def outbound() -> Outbound:
     listener = Listener(transport="UDP", host="192.0.2.9", port=5060, sent_by=b"192.0.2.9:5060")
-    return Outbound(Tokens(bytes(16), [listener]), [b"192.0.2.9:5060"])
+    return Outbound(Tokens(bytes(16), [listener]), (listener,))
 
 
 def test_moves_that_no_call_can_need_any_more_are_given_up() -> None:

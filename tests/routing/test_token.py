@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sipfast._flow import Flow
-from sipfast.config import Listener
+from sipfast._listener import Listener
 from sipfast.routing.token import Tokens
 
 SECRET = bytes(range(16))

@@ -18,7 +18,7 @@ import uvloop
 
 from sipfast._flow import Flow, Receiver
 from sipfast.driver.clock import Clock
-from sipfast.driver.driver import Driver, Tap
+from sipfast.driver.driver import Driver
 from sipfast.errors import ConfigError, TransportError
 from sipfast.observe.faults import Complaints
 from sipfast.transport import sockets as udp

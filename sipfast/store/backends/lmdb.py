@@ -48,7 +48,6 @@ from typing import Any, Literal, NoReturn
 import lmdb
 
 from ...errors import StoreCorrupt, StoreError, StoreUnavailable, StoreUnreadable
-from ..codec import changed_contacts
 from ..records import (
     Anchor,
     Binding,
