@@ -19,7 +19,8 @@ class Engine(Receiver):
     `wheel` and `redial` are there from `start` on. `domains` are the domains served, `hosts` the addresses (IP
     literals) of the host names in the configuration. Of several workers on one store and one set of addresses, each has
     an engine: `bus(worker, frames)` takes what the others are to get in `told`; `resumed`: the worker that had this
-    number has died, and the others went on. Each call before `start` raises RuntimeError.
+    number has died, and the others went on. `randomness(n)` gives n random bytes. Each call before `start` raises
+    RuntimeError.
 
     Nothing that a message, a timer or the store does leaves it as an exception: each is answered, counted and logged.
     """
@@ -43,6 +44,7 @@ class Engine(Receiver):
         resumed: bool = False,
         ringing: bytearray | mmap | None = None,
         proofs: bytearray | mmap | None = None,
+        randomness: Callable[[int], bytes] = ...,
     ) -> None: ...
     def start(self, now: int) -> None:
         """Load what the store holds; recalls that were in flight go on. Call `commit` afterwards."""

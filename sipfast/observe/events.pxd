@@ -21,6 +21,7 @@ cdef class Events(Timed):
     cdef int64_t now                     # of the batch at hand: an idle wheel stands still
     cdef object log
     cdef readonly list waiting           # (event, values) that are told with the commit of their batch
+    cdef bint registrations              # are told, too
     cdef int64_t room[KINDS]             # thousandths of a line
     cdef int64_t filled[KINDS]           # when, ms
     cdef long left_out[KINDS]
@@ -32,6 +33,10 @@ cdef class Events(Timed):
     cdef bint wants(self, Kind kind) except -1
     # Whether there is room for one more of a kind, and one less from now on.
     cdef bint has_room(self, Kind kind) noexcept
+    cdef bint wants_registered(self) except -1
+    # An AOR has lost its last binding; a call that failed arms nothing.
+    cdef int gone(self, bytes aor, str why) except -1
+    cdef int not_watched(self, bytes caller, bytes callee, str why) except -1
     cdef int add(self, str event, dict values) except -1
     # A request was refused: told at the first of its status and method, and then once in a while.
     cdef int refused(self, int status, int method, bytes name, bytes peer, str why) except -1

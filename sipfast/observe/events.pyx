@@ -29,9 +29,10 @@ cdef tuple NAMES = ("registered", "gone", "watch-armed", "call-not-watched", "re
 cdef class Events(Timed):
     """Tells `sipfast.observe.events`, the logger, of what happens; the engine keeps `now`."""
 
-    def __init__(self, Wheel wheel not None):
+    def __init__(self, Wheel wheel not None, bint registrations=True):
         cdef int kind
         self.wheel = wheel
+        self.registrations = registrations
         self.log = logging.getLogger("sipfast.observe.events")
         self.waiting = []
         self.refusals = {}
@@ -49,6 +50,15 @@ cdef class Events(Timed):
         if not self.timer:
             self.timer = self.wheel.schedule(self.time() + SUM_UP_AFTER, self, SUM_UP)
         return False
+
+    cdef bint wants_registered(self) except -1:
+        return self.registrations and self.wants(REGISTERED)
+
+    cdef int gone(self, bytes aor, str why) except -1:
+        return self.add("gone", {"aor": aor, "why": why}) if self.registrations and self.wants(GONE) else 0
+
+    cdef int not_watched(self, bytes caller, bytes callee, str why) except -1:
+        return self.add("call-not-watched", {"callee": callee, "caller": caller, "why": why}) if self.wants(NOT_ARMED) else 0
 
     cdef bint has_room(self, Kind kind) noexcept:
         cdef int64_t now = self.time(), passed = now - self.filled[<int>kind]

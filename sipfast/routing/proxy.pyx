@@ -12,7 +12,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from .._flow cimport Flow, Target, make_target
-from .._listener cimport Listener, listener_at
+from .._listener cimport listener_at
 from .._hash cimport fold_bytes, fold_number, hex16
 from .._parser cimport (
     Cursor,

@@ -190,8 +190,7 @@ class Round:
             engine.commit(self.now)
 
     def start(self, engine: Engine) -> None:
-        with patch("os.urandom", self.draw.randbytes):  # a round is the same each time
-            engine.start(self.now)
+        engine.start(self.now)
 
     def engine(self, number: int, *, resumed: bool = False) -> Engine:
         outer = self
@@ -217,6 +216,7 @@ class Round:
             resumed=resumed,
             ringing=self.ringing,
             proofs=self.proofs,
+            randomness=self.draw.randbytes,  # a round is the same each time
         )
 
     # ---- what happens

@@ -339,6 +339,7 @@ class Server(Endpoint):
         self.domains, self.hosts = list(domains), dict(hosts or {})
         self.crashes = list(crashes)
         self.reopen = reopen  # what a new process does with the store that the old one left
+        self.random = random.Random(name)  # a run is the same each time
         self.ringing = bytearray(1 << 16)  # what the kernel keeps of a process that has died
         self.proofs = bytearray(1 << 16)
         self.taken = self.given = self.restarts = 0
@@ -366,7 +367,7 @@ class Server(Endpoint):
         self._sink = Out()
         self.engine = self.kind(
             self.config, self.store, self._sink, [listener], domains=self.domains, hosts=self.hosts,
-            ringing=self.ringing, proofs=self.proofs,
+            ringing=self.ringing, proofs=self.proofs, randomness=self.random.randbytes,
         )  # fmt: skip
         self.engine.start(now)
         self._commit(now)

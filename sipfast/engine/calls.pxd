@@ -1,0 +1,47 @@
+# What becomes of calls, for redial and for people. See calls.pyx.
+
+from libc.stdint cimport int64_t
+
+from .._flow cimport Flow
+from .._parser cimport Message
+from ..observe.events cimport Events
+from ..redial.redial cimport Redial
+from ..routing.destination cimport Destination
+from ..routing.location cimport Location
+from ..routing.proxy cimport CallObserver, Proxy, ResponseContext
+from ..routing.router cimport Router
+from ..transaction.layer cimport ServerTransaction, TransactionLayer
+from .answers cimport Answers
+from .batch cimport Batch
+from .commits cimport Commits
+from .registrations cimport Registrations
+
+cdef class Calls(CallObserver):
+    cdef object store
+    cdef Batch batch
+    cdef Commits commits
+    cdef Answers answers
+    cdef Registrations registrations
+    cdef Events events
+    cdef TransactionLayer transactions
+    cdef Location location
+    cdef Router router
+    cdef Destination destination
+    cdef Proxy proxy
+    cdef Redial redial
+    cdef bint local_callers              # only callers of our own domains are offered redial
+    cdef long rerouted
+    cdef int started(self, Message request, bytes caller, bytes callee, int64_t now) except -1
+    cdef int acknowledged(self, Message ack, int64_t now) except -1
+    # Nobody is there for the request: 480, and perhaps a watch.
+    cdef int unbound(self, ServerTransaction server, Message request, Flow flow, bytes caller, bytes callee,
+                     int64_t now) except -1
+    # Its upstream is down: 503.
+    cdef int cut_off(self, ServerTransaction server, Message request, Flow flow, bytes caller, bytes callee,
+                     int64_t now) except -1
+    cdef bint is_local(self, Message request) except -1
+    cdef int not_here(self, ServerTransaction server, Message request, Flow flow, object offer, int64_t now) except -1
+    cdef bint after_failure(self, ResponseContext context, int status, int64_t now) except -1
+    # Whether the upstream's answer means that the callee is not logged in; what was learned of it is given up then.
+    cdef bint forget_absent(self, bytes callee, int status, int64_t now) except -1
+    cdef int unwatched(self, ResponseContext context, int status) except -1

@@ -1,0 +1,163 @@
+"""What becomes of calls: redial is told of it, and people of what redial does nothing about.
+
+A call goes on whatever redial or the store do: what redial could not write down is set right by its own timers.
+"""
+
+import cython
+
+from libc.stdint cimport int64_t
+
+from .._flow cimport Flow
+from .._parser cimport H_EXPIRES, M_REGISTER, Message, Uri, canonical_aor
+from .._writer cimport make_response
+from ..routing.outbound cimport answer_flow
+from ..routing.proxy cimport CallObserver, ResponseContext
+from ..routing.router cimport RoutePlan
+from ..transaction.layer cimport OUTCOME_UNREACHABLE, ServerTransaction
+
+from ..errors import StoreError
+
+
+@cython.final
+cdef class Calls(CallObserver):
+
+    cdef int started(self, Message request, bytes caller, bytes callee, int64_t now) except -1:
+        try:
+            self.redial.call_started(caller, callee, request, now)
+            if request.number(H_EXPIRES) == 0:
+                self.redial.cancel(caller, callee, now)
+        except Exception as error:
+            self.commits.stumble("redial-failed", error, now)
+
+    # ---- what the proxy tells
+
+    cdef int answered(self, bytes caller, bytes callee, bytes call_id, int64_t now) except -1:
+        try:
+            self.redial.call_answered(caller, callee, call_id, now)
+        except Exception as error:
+            self.commits.stumble("redial-failed", error, now)
+
+    cdef int acknowledged(self, Message ack, int64_t now) except -1:
+        try:
+            self.redial.call_acknowledged(ack, now)
+        except Exception as error:
+            self.commits.stumble("redial-failed", error, now)
+        return 0
+
+    cdef int ended(self, Message bye, int64_t now) except -1:
+        try:
+            self.redial.call_hung_up(bye, now)
+        except Exception as error:
+            self.commits.stumble("redial-failed", error, now)
+
+    cdef bint failed(self, ResponseContext context, int status, int64_t now) except -1:
+        # The call got a final response other than 2xx. True: the caller was told of its watch instead.
+        try:
+            return self.after_failure(context, status, now)
+        except Exception as error:
+            self.commits.stumble("redial-failed", error, now)
+            return False
+
+    cdef bint after_failure(self, ResponseContext context, int status, int64_t now) except -1:
+        if context.group is not None and self.forget_absent(context.callee, status, now):
+            offer = self.redial.unavailable(context.request, context.flow, context.caller, context.callee,
+                                            self.is_local(context.request), now)
+            if offer is not None:
+                self.not_here(context.server, context.request, context.flow, offer, now)
+                return True
+            return False
+        self.unwatched(context, status)
+        self.redial.call_failed(context.caller, context.callee, context.request.text(context.request.call_id),
+                                status, now)
+        return False
+
+    cdef bint forget_absent(self, bytes callee, int status, int64_t now) except -1:
+        if status == 404 and self.store.is_known(callee):
+            if self.location.is_bound(callee, now):
+                self.events.gone(callee, "its upstream says 404")
+            self.store.put_bindings(callee, ())   # what we had learned is out of date: the next REGISTER is a return
+            return True
+        # With a binding known to us, a 480 is the phone's own word (RFC 3261 §21.4.18): it is there, and declines.
+        return status == 480 and not self.location.is_bound(callee, now)
+
+    cdef Message registered(self, ResponseContext context, Message response, int64_t now):
+        return self.registrations.accepted(context, response, now)
+
+    cdef bint lost(self, ResponseContext context, int64_t now) except -1:
+        # An address of its upstream does not serve it: whether there is another way.
+        cdef Message request = context.request
+        cdef list targets
+        cdef RoutePlan plan
+        cdef Uri uri = request.uri
+        self.router.plan(request, &plan)
+        if plan.from_strict:
+            request.parse_uri(plan.last, &uri)
+        try:
+            targets = self.destination.stand_in(request, &uri, context.group, context.tried(), now)
+        except StoreError as error:
+            self.commits.stumble("rerouting-failed", error, now)
+            targets = None
+        if self.destination.dead is not None:
+            context.retry_after = self.destination.dead.retry_after()
+        if not targets:
+            return False
+        context.group = self.destination.group
+        self.rerouted += 1
+        return self.proxy.fork(context, targets, &plan,
+                               self.registrations.path_lines(request, context.flow) if (
+                                   request.method == M_REGISTER and context.original is None) else b"", now)
+
+    # ---- who is not there
+
+    cdef int unbound(self, ServerTransaction server, Message request, Flow flow, bytes caller, bytes callee,
+                     int64_t now) except -1:
+        # A user of ours without a binding: 480, and perhaps a watch.
+        cdef object offer = None
+        if caller is not None:
+            offer = self.redial.unavailable(request, flow, caller, callee, self.is_local(request), now)
+        elif callee is not None:
+            self.events.not_watched(canonical_aor(request.p, &request.sender.uri), callee, "it comes from the upstream")
+        return self.not_here(server, request, flow, offer, now)
+
+    cdef int cut_off(self, ServerTransaction server, Message request, Flow flow, bytes caller, bytes callee,
+                     int64_t now) except -1:
+        # The upstream is down. RFC 3261 §21.5.4; whether the callee is absent nobody knows, so that this arms nothing.
+        if caller is not None:
+            self.started(request, caller, callee, now)
+            self.redial.call_failed(caller, callee, request.text(request.call_id), 503, now)
+            self.events.not_watched(caller, callee, "the upstream is down")
+        return self.answers.respond(server, request, flow, 503, self.destination.dead.retry_after(), now)
+
+    cdef bint is_local(self, Message request) except -1:
+        return not self.local_callers or self.router.is_served(request.p, &request.sender.uri)
+
+    cdef int not_here(self, ServerTransaction server, Message request, Flow flow, object offer, int64_t now) except -1:
+        cdef bytes extra = b"", reason = None
+        cdef Py_ssize_t place = self.batch.place()
+        if offer is not None:
+            reason, extra = offer
+            # The caller is to learn of it: a phone that is registered by this flow is told until it acknowledges (§17.2.1).
+            if not self.transactions.proven.has(server.flow, now) and self.location.is_registered_by(
+                    canonical_aor(request.p, &request.sender.uri), answer_flow(request, flow), now):
+                server.credit = self.transactions.own
+        if server.respond(make_response(request, 480, flow, server.tag(), extra, reason, b""), 480, now) and offer is not None:
+            self.batch.promise(place, request, flow, server)
+        return 0
+
+    # ---- what people are told
+
+    cdef int unwatched(self, ResponseContext context, int status) except -1:
+        cdef str why = None
+        if context.best_status == OUTCOME_UNREACHABLE:
+            why = "the callee's phone is registered, and cannot be reached"
+        elif status == 404 and context.group is not None:
+            why = "the upstream says 404, and the callee has never been seen registered"
+        elif status == 480:
+            why = "the callee's phone is registered, and says 480 itself"
+        elif status == 486 or status == 600:
+            why = "the callee is busy, which is not watched"
+        elif status == 408:
+            why = "the callee does not answer, which is not watched"
+        if why is not None and not self.redial.is_recalling(context.caller, context.callee):
+            self.events.not_watched(context.caller, context.callee, why)
+        return 0

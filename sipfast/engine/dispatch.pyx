@@ -1,0 +1,264 @@
+"""What is done with a request, in ordered steps: each says how it goes on, and a new capability is a new step or a new handler.
+
+    read_route_set      its Route values, and our tokens in them (RFC 3261 §16.4, RFC 5626 §5)
+    serve_itself        OPTIONS and REGISTER for the server, without a transaction (§8.2.7)
+    hop_by_hop          ACK and CANCEL
+    validate            §16.3
+    admit               domains, flows and peers
+    begin_transaction   §17.2.3: copies end here
+    route               the method's own way: redial, upstream, proxy
+"""
+
+import cython
+
+from libc.stdint cimport int64_t, uint64_t
+
+from .._flow cimport Flow, Target, make_target
+from .._parser cimport (
+    H_PROXY_REQUIRE, H_REQUIRE, M_ACK, M_CANCEL, M_INVITE, M_NOTIFY, M_OPTIONS, M_OTHER, M_PUBLISH, M_REFER, M_REGISTER,
+    MAX_FIELDS, Message, SCHEME_SIP, SCHEME_SIPS, Uri, canonical_aor,
+)
+from .._writer cimport stateless_tag, warning_line
+from ..routing.outbound cimport answer_flow
+from ..routing.router cimport PLAN_FORGED, PLAN_MALFORMED, RoutePlan, routed_by_us
+from ..routing.token cimport TOKEN_NONE
+from ..routing.upstream cimport Group
+from ..transaction.layer cimport VERDICT_NEW, VERDICT_UNMATCHED, ServerTransaction
+from .answers cimport unsupported_line
+
+cdef enum:
+    MOST_LINES = 16              # header fields that forwarding adds at the most: Via, Route, two of Record-Route ...
+
+cdef bytes ALLOW = (b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, NOTIFY, REFER, MESSAGE, SUBSCRIBE, INFO, PRACK, "
+                    b"UPDATE\r\n")
+cdef bytes SELF_ALLOW = b"Allow: ACK, CANCEL, NOTIFY, OPTIONS, REGISTER\r\n"        # at the server's own address
+cdef bytes CAPABILITIES = ALLOW + b"Accept: application/sdp, message/sipfrag\r\nSupported: path\r\n"
+
+
+@cython.final
+cdef class Dispatch:
+
+    cdef int receive(self, Message request, Flow flow, int64_t now) except -1:
+        cdef Course course
+        cdef int method = request.method, verdict
+        course.uri = request.uri
+        course.in_dialog = request.target.tag.end > request.target.tag.start
+        if method != M_REGISTER and method != M_OPTIONS:
+            self.transactions.foresee(request)
+        verdict = self.read_route_set(request, flow, &course, now)
+        if verdict == GO_ON and (method == M_OPTIONS or method == M_REGISTER):
+            verdict = self.serve_itself(request, flow, &course, now)
+        elif verdict == GO_ON and (method == M_ACK or method == M_CANCEL):
+            return self.hop_by_hop(request, flow, &course, now)
+        if verdict == GO_ON:
+            verdict = self.validate(request, flow, &course, now)
+        if verdict == GO_ON:
+            verdict = self.admit(request, flow, &course, now)
+        if verdict == GO_ON:
+            verdict = self.begin_transaction(request, flow, now)
+        if verdict == GO_ON:
+            return self.route(self.current, request, flow, &course, now)
+        return 0
+
+    # ---- the steps
+
+    cdef int read_route_set(self, Message request, Flow flow, Course *course, int64_t now) except -1:
+        cdef Flow shown
+        cdef int planned = self.router.plan(request, &course.plan)
+        if planned == PLAN_MALFORMED:
+            self.answers.reject(request, flow, 400, b"")
+            return ANSWERED
+        if planned == PLAN_FORGED:            # RFC 5626 §5.3.1
+            self.answers.reject(request, flow, 403, warning_line(
+                request.text(request.uri.host), b"A Route with a token that is not of this server, or not of this call"))
+            return ANSWERED
+        if course.plan.from_strict and request.parse_uri(course.plan.last, &course.uri) != 1:
+            self.answers.reject(request, flow, 400, b"")
+            return ANSWERED
+        if course.plan.key.end > course.plan.key.start and self.outbound.tokens.is_key(
+                &course.plan.keyed, request.p, course.plan.key, now):
+            shown = self.outbound.tokens.flow_to(&course.plan.keyed, 0)
+            if shown is not None:
+                self.proven.add(shown, now)
+        return GO_ON
+
+    cdef int serve_itself(self, Message request, Flow flow, Course *course, int64_t now) except -1:
+        if course.plan.left:
+            return GO_ON
+        if request.method == M_OPTIONS:
+            if course.in_dialog or not self.router.is_self(request.p, &course.uri):
+                return GO_ON
+            self.options(request, flow)
+            return ANSWERED
+        if self.router.upstream_of(request.p, &course.uri) is not None or not (
+                self.router.is_served(request.p, &course.uri) or self.router.is_self(request.p, &course.uri)):
+            return GO_ON
+        self.registrations.register(request, flow, now)
+        return ANSWERED
+
+    cdef int hop_by_hop(self, Message request, Flow flow, Course *course, int64_t now) except -1:
+        cdef RoutePlan *plan = &course.plan
+        cdef Uri *uri = &course.uri
+        cdef bint in_dialog = course.in_dialog
+        cdef list targets
+        if self.transactions.receive_request(request, answer_flow(request, flow), now) != VERDICT_UNMATCHED:
+            return 0
+        if self.mail.hops and (request.method == M_CANCEL or not routed_by_us(plan)) and not span_is_stateless_tag(
+                request, self.answers.secret):
+            # From another port than its INVITE it may have come to another worker than that. An ACK that follows our
+            # Record-Route is for a 2xx, and has no transaction anywhere.
+            return self.mail.hand_over((self.mail.worker + 1) % self.mail.workers, request, flow, self.mail.hops - 1)
+        if request.method == M_CANCEL:
+            if self.forward_former(request, flow, plan, uri, in_dialog, now):
+                return 0
+            return self.answers.answer(request, flow, 481, b"")
+        if (plan.token.kind == TOKEN_NONE and now < self.proxy.started + self.proxy.timer_c
+                and self.forward_former(request, flow, plan, uri, in_dialog, now)):
+            return 0
+        if (self.problem_of(request, uri) or self.destination.admit(request, flow, plan, uri, in_dialog, now)
+                or (plan.token.kind == TOKEN_NONE and self.router.is_self(request.p, uri))):
+            self.answers.discarded += 1
+            return 0
+        if span_is_stateless_tag(request, self.answers.secret):
+            self.answers.discarded += 1       # it acknowledges a final response that we gave without a transaction
+            return 0
+        targets = self.destination.find(request, flow, plan, uri, in_dialog, now)
+        if not targets:
+            self.answers.discarded += 1
+            return 0
+        if (<Target>targets[0]).flow is not None:
+            self.calls.acknowledged(request, now)
+        return self.proxy.forward_ack(request, flow, <Target>targets[0], plan)
+
+    cdef int validate(self, Message request, Flow flow, Course *course, int64_t now) except -1:
+        cdef int problem = self.problem_of(request, &course.uri)
+        if problem == 0:
+            return GO_ON
+        self.answers.reject(request, flow, problem,
+                            unsupported_line(request, H_PROXY_REQUIRE) if problem == 420 else b"")
+        return ANSWERED
+
+    cdef int admit(self, Message request, Flow flow, Course *course, int64_t now) except -1:
+        cdef int home
+        cdef int problem = self.destination.admit(request, flow, &course.plan, &course.uri, course.in_dialog, now)
+        if problem:
+            if self.destination.unserved:
+                self.answers.remark(request, &course.uri, now)
+            self.answers.reject(request, flow, problem, self.destination.why)
+            return ANSWERED
+        if request.method == M_NOTIFY and self.mail.hops and course.plan.left == 0 and self.router.is_self(
+                request.p, &course.uri):
+            home = (<object>self.redial).home(request.text(request.call_id))
+            if home >= 0 and home != self.mail.worker:
+                self.mail.hand_over(home, request, flow, 0)
+                return HANDED_OVER
+        return GO_ON
+
+    cdef int begin_transaction(self, Message request, Flow flow, int64_t now) except -1:
+        if self.transactions.receive_request(request, answer_flow(request, flow), now) == VERDICT_NEW:
+            self.current = self.transactions.created
+            return GO_ON
+        if self.transactions.elsewhere is not None and request.method == M_REGISTER:
+            self.registrations.come_elsewhere(self.transactions.elsewhere, request, flow, now)
+        return DROPPED
+
+    # ---- handlers
+
+    cdef int problem_of(self, Message request, Uri *uri) except -1:
+        if uri.scheme != SCHEME_SIP and uri.scheme != SCHEME_SIPS:
+            return 416                        # tel: needs a numbering plan, which is not ours to have
+        if request.max_forwards == 0:
+            return 483
+        if request.count > MAX_FIELDS - MOST_LINES:
+            return 513                        # with our lines on top the next hop, if it is like us, would not take it
+        if request.has(H_PROXY_REQUIRE) and unsupported_line(request, H_PROXY_REQUIRE):
+            return 420                        # an empty one asks for nothing
+        if self.proxy.is_loop(request):
+            return 482
+        return 0
+
+    cdef int options(self, Message request, Flow flow) except -1:
+        # RFC 3261 §11.2
+        cdef bytes unsupported = unsupported_line(request, H_REQUIRE) if request.has(H_REQUIRE) else b""
+        if unsupported:                       # §8.2.2.3; an empty one asks for nothing
+            return self.answers.answer(request, flow, 420, unsupported)
+        return self.answers.answer(request, flow, 200, CAPABILITIES)
+
+    cdef bint forward_former(self, Message request, Flow flow, RoutePlan *plan, Uri *uri, bint in_dialog,
+                             int64_t now) except -1:
+        # RFC 3261 §16.10, §16.11: a CANCEL, or the ACK of a refusal, whose INVITE was forwarded before a restart goes where
+        # that went, with its branch. Whether there was such an INVITE.
+        cdef list branches = self.proxy.ringing.branches(self.proxy.ringing.key_of(request, &request.via), now), targets
+        cdef Target target, found
+        if not branches or request.max_forwards == 0:
+            return False
+        targets = self.destination.find(request, flow, plan, uri, in_dialog, now)
+        for branch, way in branches:
+            found = make_target(None, None, way)
+            for target in targets:
+                if target.flow is not None and target.flow.same_peer(way):
+                    found = target
+            self.proxy.forward_former(request, flow, found, plan, branch)
+        return True
+
+    cdef int route(self, ServerTransaction server, Message request, Flow flow, Course *course, int64_t now) except -1:
+        cdef RoutePlan *plan = &course.plan
+        cdef Uri *uri = &course.uri
+        cdef bint in_dialog = course.in_dialog
+        cdef bytes caller = None, callee = None
+        cdef list targets
+        cdef Group group
+        if plan.left == 0 and plan.token.kind == TOKEN_NONE and self.router.is_self(request.p, uri) and (
+                request.method != M_REGISTER or self.router.upstream_of(request.p, uri) is None):
+            return self.to_self(server, request, flow, now)
+        if (request.method == M_PUBLISH and not in_dialog and plan.left == 0 and plan.token.kind == TOKEN_NONE
+                and not self.router.any_domain and self.router.is_served(request.p, uri)
+                and self.router.upstream_of(request.p, uri) is None):
+            # RFC 3903 §6 step 2: nobody here keeps anybody's state, and a phone would not be asked for its own.
+            # Table 1 there: a 489 names the packages that are known, and of a recall's REFER this server hears by `refer`.
+            return self.answers.respond(server, request, flow, 489, b"Allow-Events: refer\r\n", now)
+        if (request.method == M_INVITE and not in_dialog and plan.left == 0 and plan.token.kind == TOKEN_NONE
+                and self.router.is_served(request.p, uri)):
+            callee = canonical_aor(request.p, uri)
+            if not self.router.is_upstream(flow):
+                caller = canonical_aor(request.p, &request.sender.uri)
+        targets = self.destination.find(request, flow, plan, uri, in_dialog, now)
+        if self.destination.status:
+            if self.destination.unserved:
+                self.answers.remark(request, uri, now)
+            return self.answers.respond(server, request, flow, self.destination.status, self.destination.why, now)
+        if not targets:
+            if self.destination.dead is not None:
+                return self.calls.cut_off(server, request, flow, caller, callee, now)
+            return self.calls.unbound(server, request, flow, caller, callee, now)
+        if request.method == M_REFER and not self.destination.may_refer(request, flow, plan, in_dialog, targets, now):
+            return self.answers.respond(server, request, flow, 403, self.destination.why, now)
+        group = self.destination.group        # what follows may ask for another destination
+        if request.method == M_REGISTER:
+            return self.registrations.forward(server, request, flow, targets, plan, group, now)
+        if caller is not None:
+            self.calls.started(request, caller, callee, now)
+        self.proxy.forward(server, request, flow, targets, plan, b"", group, caller, callee, now)
+        return 0
+
+    cdef int to_self(self, ServerTransaction server, Message request, Flow flow, int64_t now) except -1:
+        # Nobody lives at the server's own address.
+        cdef int status
+        cdef bytes extra = unsupported_line(request, H_REQUIRE)
+        if request.method == M_OTHER:
+            status, extra = 501, SELF_ALLOW   # §21.5.2
+        elif request.method != M_NOTIFY and request.target.tag.end > request.target.tag.start:
+            status, extra = 481, b""          # §12.2.2
+        elif request.method != M_NOTIFY and request.method != M_OPTIONS:
+            status, extra = 405, SELF_ALLOW   # §8.2.1
+        elif extra:
+            status = 420                      # §8.2.2.3
+        elif request.method == M_NOTIFY:
+            status = self.redial.notify(request, now)
+        else:
+            status = 200
+        return self.answers.respond(server, request, flow, status, extra, now)
+
+
+cdef bint span_is_stateless_tag(Message request, uint64_t secret) except -1:
+    return request.text(request.target.tag) == stateless_tag(request, secret)

@@ -1,0 +1,57 @@
+# What comes of a REGISTER. See registrations.pyx.
+
+from libc.stdint cimport int64_t
+
+from .._flow cimport Flow
+from .._parser cimport Message
+from ..observe.events cimport Events
+from ..redial.redial cimport Redial
+from ..routing.learning cimport Learning
+from ..routing.location cimport Location
+from ..routing.mid_registrar cimport MidRegistrar
+from ..routing.outbound cimport Outbound
+from ..routing.probe cimport Probe
+from ..routing.proxy cimport Proxy, ResponseContext
+from ..routing.registrar cimport Registrar
+from ..routing.router cimport RoutePlan, Router
+from ..routing.upstream cimport Group
+from ..transaction.layer cimport ServerTransaction, TransactionLayer
+from .answers cimport Answers
+from .batch cimport Batch
+from .commits cimport Commits
+from .mail cimport Mail
+
+cdef class Registrations:
+    cdef object store
+    cdef Batch batch
+    cdef Mail mail
+    cdef Commits commits
+    cdef Answers answers
+    cdef Events events
+    cdef TransactionLayer transactions
+    cdef Location location
+    cdef Outbound outbound
+    cdef Router router
+    cdef Registrar registrar
+    cdef Learning learning
+    cdef MidRegistrar mid_registrar
+    cdef Probe probe
+    cdef Proxy proxy
+    cdef Redial redial
+    cdef int64_t longest_call            # ms
+    cdef int register(self, Message request, Flow flow, int64_t now) except -1
+    # To the upstream whose registrar it is.
+    cdef int forward(self, ServerTransaction server, Message request, Flow flow, list targets, RoutePlan *plan, Group group,
+                     int64_t now) except -1
+    # The very same REGISTER has come again, by another flow.
+    cdef int come_elsewhere(self, ServerTransaction server, Message request, Flow flow, int64_t now) except -1
+    # The upstream has let it register. The response that its sender gets.
+    cdef Message accepted(self, ResponseContext context, Message response, int64_t now)
+    # Our lines for a REGISTER that goes on: Path, and Supported where it is missing.
+    cdef bytes path_lines(self, Message request, Flow flow)
+    # Take up the moves that the store has, in the order that they were made.
+    cdef int load_moves(self) except -1
+    cdef int moved(self, list moves, int64_t now) except -1
+    cdef int moved_meanwhile(self, ResponseContext context, Message request, bytes aor, int64_t now) except -1
+    cdef Flow way_of(self, Message request, Flow flow)
+    cdef int registered(self, bytes aor, Flow flow, int64_t now) except -1
