@@ -18,7 +18,8 @@ from sipfast._flow import Flow, Sink
 from sipfast._parser import Message, parse
 from sipfast._wheel import Wheel
 from sipfast._writer import response
-from sipfast.transaction.layer import ABSORBED, NEW, Handler, TransactionLayer
+from sipfast.transaction.layer import ABSORBED, NEW, TransactionLayer
+from sipfast.transaction.server import Handler
 
 NOW = 1_700_000_000_000
 UDP = Flow("192.0.2.1", 5060)

@@ -37,13 +37,26 @@ ARROWS: dict[str, set[str]] = {
     "trust.proven": {"_flow", "_hash", "trust.peers"},
     # transaction. RFC 3261 §17 and RFC 6026. Knows nothing of routing.
     "transaction.branch": {"_hash"},
+    "transaction.client": {
+        "_flow", "_parser", "_writer", "transaction.branch", "transaction.machines", "transaction.matching",
+        "transaction.transaction",
+    },
     "transaction.index": set(),
     "transaction.layer": {
-        "_flow", "_hash", "_parser", "_wheel", "_writer", "transaction.branch", "transaction.index", "transaction.machines",
-        "transaction.matching", "trust.credit", "trust.proven",
+        "_flow", "_parser", "_wheel", "_writer", "transaction.branch", "transaction.client", "transaction.index",
+        "transaction.machines", "transaction.matching", "transaction.server", "transaction.transaction", "trust.credit",
+        "trust.proven",
     },
     "transaction.machines": set(),
     "transaction.matching": {"_hash", "_parser"},
+    "transaction.server": {
+        "_flow", "_parser", "_writer", "transaction.client", "transaction.index", "transaction.machines",
+        "transaction.matching", "transaction.transaction", "trust.proven",
+    },
+    "transaction.transaction": {
+        "_flow", "_hash", "_wheel", "transaction.branch", "transaction.index", "transaction.machines", "trust.credit",
+        "trust.proven",
+    },
     # store. What is kept, and where it lies.
     "store.backends": set(),
     "store.backends.lmdb": {
@@ -75,13 +88,14 @@ ARROWS: dict[str, set[str]] = {
     "routing.mid_registrar": {
         "_flow", "_parser", "routing.contacts", "routing.location", "routing.outbound", "routing.token",
     },
-    "routing.outbound": {"_flow", "_listener", "_parser", "_writer", "routing.token", "transaction.layer"},
+    "routing.outbound": {"_flow", "_listener", "_parser", "_writer", "routing.token", "transaction.transaction"},
     "routing.probe": {
         "_flow", "_hash", "_listener", "_parser", "routing.location", "transaction.branch", "trust.credit", "trust.proven",
     },
     "routing.proxy": {
         "_flow", "_hash", "_listener", "_parser", "_wheel", "_writer", "routing.outbound", "routing.ringing",
-        "routing.router", "routing.upstream", "transaction.layer",
+        "routing.router", "routing.upstream", "transaction.client", "transaction.layer", "transaction.server",
+        "transaction.transaction",
     },
     "routing.registrar": {
         "_flow", "_parser", "_writer", "routing.contacts", "routing.location", "store.codec", "trust.proven",
@@ -90,15 +104,18 @@ ARROWS: dict[str, set[str]] = {
     "routing.router": {"_flow", "_parser", "_uri", "routing.token", "routing.upstream"},
     "routing.sweeper": {"_wheel", "observe.events", "routing.outbound"},
     "routing.token": {"_flow", "_grammar", "_hash", "_listener", "_parser", "_uri", "transaction.branch"},
-    "routing.upstream": {"_flow", "_listener", "_parser", "_wheel", "transaction.layer"},
+    "routing.upstream": {
+        "_flow", "_listener", "_parser", "_wheel", "transaction.client", "transaction.layer", "transaction.server",
+    },
     # redial. The watch list and the recalls. `shared` adds who owns what among several workers, and changes nothing else.
     "redial.answers": {"_wheel"},
     "redial.redial": {
         "_flow", "_parser", "_wheel", "observe.events", "redial.answers", "redial.refer", "redial.watchlist",
-        "routing.location", "store.codec", "store.protocol", "transaction.layer", "trust.credit",
+        "routing.location", "store.codec", "store.protocol", "transaction.client", "transaction.server", "trust.credit",
     },
     "redial.refer": {
-        "_flow", "_hash", "_listener", "_parser", "_writer", "store.codec", "transaction.layer", "trust.credit",
+        "_flow", "_hash", "_listener", "_parser", "_writer", "store.codec", "transaction.client", "transaction.layer",
+        "transaction.server", "trust.credit",
     },
     "redial.shared": {
         "_flow", "_parser", "_wheel", "observe.events", "redial.answers", "redial.redial", "redial.refer",
@@ -107,21 +124,24 @@ ARROWS: dict[str, set[str]] = {
     "redial.waiting": {"_wheel"},
     "redial.watchlist": {"_wheel", "observe.events", "redial.waiting", "store.codec", "store.protocol"},
     # engine. Bytes in, bytes out: the one place where the rooms above meet. `engine` puts them together.
-    "engine.answers": {"_flow", "_parser", "_writer", "observe.events", "routing.outbound", "transaction.layer"},
-    "engine.batch": {"_flow", "_parser", "transaction.layer"},
+    "engine.answers": {
+        "_flow", "_parser", "_writer", "observe.events", "routing.outbound", "transaction.layer", "transaction.server",
+        "transaction.transaction",
+    },
+    "engine.batch": {"_flow", "_parser", "transaction.server"},
     "engine.calls": {
         "_flow", "_parser", "_writer", "engine.answers", "engine.batch", "engine.commits", "engine.registrations",
         "observe.events", "redial.redial", "routing.destination", "routing.location", "routing.outbound", "routing.proxy",
-        "routing.router", "transaction.layer",
+        "routing.router", "transaction.client", "transaction.layer", "transaction.server",
     },
     "engine.commits": {
         "_flow", "_parser", "_writer", "engine.batch", "engine.mail", "observe.events", "redial.redial", "routing.outbound",
-        "routing.probe", "transaction.layer",
+        "routing.probe", "transaction.layer", "transaction.server",
     },
     "engine.dispatch": {
         "_flow", "_parser", "_writer", "engine.answers", "engine.calls", "engine.mail", "engine.registrations",
         "redial.redial", "routing.destination", "routing.outbound", "routing.proxy", "routing.router", "routing.token",
-        "routing.upstream", "transaction.layer", "trust.proven",
+        "routing.upstream", "transaction.layer", "transaction.server", "trust.proven",
     },
     "engine.engine": {
         "_flow", "_listener", "_parser", "_wheel", "engine.answers", "engine.batch", "engine.calls", "engine.commits",
@@ -129,13 +149,14 @@ ARROWS: dict[str, set[str]] = {
         "redial.refer", "redial.shared", "routing.destination", "routing.learning", "routing.location",
         "routing.mid_registrar", "routing.outbound", "routing.probe", "routing.proxy", "routing.registrar",
         "routing.ringing", "routing.router", "routing.sweeper", "routing.token", "routing.upstream", "store.protocol",
-        "transaction.layer", "trust.peers", "trust.proven",
+        "transaction.layer", "transaction.server", "trust.peers", "trust.proven",
     },
     "engine.mail": {"_flow", "_parser"},
     "engine.registrations": {
         "_flow", "_parser", "_writer", "engine.answers", "engine.batch", "engine.commits", "engine.mail", "observe.events",
         "redial.redial", "routing.learning", "routing.location", "routing.mid_registrar", "routing.outbound",
         "routing.probe", "routing.proxy", "routing.registrar", "routing.router", "routing.upstream", "transaction.layer",
+        "transaction.server",
     },
     "engine.responses": {
         "_flow", "_parser", "engine.calls", "engine.mail", "routing.location", "routing.probe", "routing.proxy",

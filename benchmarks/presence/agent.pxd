@@ -4,7 +4,8 @@ from libc.stdint cimport int64_t
 
 from sipfast._flow cimport Flow, Receiver, Sink
 from sipfast._parser cimport Message
-from sipfast.transaction.layer cimport ServerTransaction, TransactionLayer
+from sipfast.transaction.layer cimport TransactionLayer
+from sipfast.transaction.server cimport ServerTransaction
 from sipfast.engine.engine cimport Engine, Outbox
 
 from .state cimport Presentity, Publication, State, Subscription

@@ -24,7 +24,9 @@ from sipfast._parser cimport (
     H_REQUIRE, H_SIP_IF_MATCH, M_PUBLISH, Message, Span, canonical_aor,
     parse_message, span_is,
 )
-from sipfast.transaction.layer cimport VERDICT_NEW, ClientTransaction, ServerTransaction, TransactionLayer
+from sipfast.transaction.client cimport ClientTransaction
+from sipfast.transaction.layer cimport VERDICT_NEW, TransactionLayer
+from sipfast.transaction.server cimport ServerTransaction
 from sipfast._wheel cimport Timed
 from sipfast._writer cimport make_response, put, put_number
 from sipfast.engine.engine cimport Engine, Outbox, unsupported_line

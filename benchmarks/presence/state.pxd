@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from sipfast._flow cimport Flow
-from sipfast.transaction.layer cimport Handler
+from sipfast.transaction.server cimport Handler
 from sipfast._wheel cimport Timed, Wheel
 
 cdef enum:

@@ -21,7 +21,8 @@ from libc.string cimport memcpy
 
 from sipfast._flow cimport Flow
 from sipfast._parser cimport Message
-from sipfast.transaction.layer cimport ClientTransaction, Handler
+from sipfast.transaction.client cimport ClientTransaction
+from sipfast.transaction.server cimport Handler
 from sipfast._wheel cimport Timed, Wheel
 
 from sipfast.errors import StoreCorrupt

@@ -5,7 +5,8 @@ from libc.stdint cimport int64_t, uint64_t
 from .._flow cimport Flow
 from .._parser cimport Message, Uri
 from ..observe.events cimport Events
-from ..transaction.layer cimport ServerTransaction, TransactionLayer
+from ..transaction.layer cimport TransactionLayer
+from ..transaction.server cimport ServerTransaction
 
 cdef class Answers:
     cdef TransactionLayer transactions

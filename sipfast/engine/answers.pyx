@@ -12,7 +12,9 @@ from .._parser cimport H_REQUIRE, H_VIA, M_ACK, Cursor, Message, Span, Uri, span
 from .._writer cimport make_response, stateless_tag
 from ..observe.events cimport Events
 from ..routing.outbound cimport answer_flow
-from ..transaction.layer cimport MOST_UDP, ServerTransaction, TransactionLayer, too_large
+from ..transaction.layer cimport TransactionLayer
+from ..transaction.server cimport ServerTransaction, too_large
+from ..transaction.transaction cimport MOST_UDP
 
 log = logging.getLogger("sipfast.engine")
 

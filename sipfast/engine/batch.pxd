@@ -2,7 +2,7 @@
 
 from .._flow cimport Flow, Sink
 from .._parser cimport Message
-from ..transaction.layer cimport ServerTransaction
+from ..transaction.server cimport ServerTransaction
 
 cdef class Batch(Sink):
     cdef list data                       # what leaves, in order; None: it was taken back

@@ -4,7 +4,7 @@ import cython
 
 from .._flow cimport Flow, Sink
 from .._parser cimport Message
-from ..transaction.layer cimport ServerTransaction
+from ..transaction.server cimport ServerTransaction
 
 
 @cython.final

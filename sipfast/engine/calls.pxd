@@ -10,7 +10,8 @@ from ..routing.destination cimport Destination
 from ..routing.location cimport Location
 from ..routing.proxy cimport CallObserver, Proxy, ResponseContext
 from ..routing.router cimport Router
-from ..transaction.layer cimport ServerTransaction, TransactionLayer
+from ..transaction.layer cimport TransactionLayer
+from ..transaction.server cimport ServerTransaction
 from .answers cimport Answers
 from .batch cimport Batch
 from .commits cimport Commits

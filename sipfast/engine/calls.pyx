@@ -13,7 +13,8 @@ from .._writer cimport make_response
 from ..routing.outbound cimport answer_flow
 from ..routing.proxy cimport CallObserver, ResponseContext
 from ..routing.router cimport RoutePlan
-from ..transaction.layer cimport OUTCOME_UNREACHABLE, ServerTransaction
+from ..transaction.client cimport OUTCOME_UNREACHABLE
+from ..transaction.server cimport ServerTransaction
 
 from ..errors import StoreError
 

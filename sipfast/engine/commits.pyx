@@ -14,7 +14,7 @@ from .._flow cimport Flow, Sink
 from .._parser cimport Message
 from .._writer cimport make_response
 from ..routing.outbound cimport answer_flow
-from ..transaction.layer cimport ServerTransaction
+from ..transaction.server cimport ServerTransaction
 
 from ..errors import StoreError, StoreUnreadable
 from ..observe.faults import Complaints

@@ -9,7 +9,8 @@ from ..routing.destination cimport Destination
 from ..routing.outbound cimport Outbound
 from ..routing.proxy cimport Proxy
 from ..routing.router cimport RoutePlan, Router
-from ..transaction.layer cimport ServerTransaction, TransactionLayer
+from ..transaction.layer cimport TransactionLayer
+from ..transaction.server cimport ServerTransaction
 from ..trust.proven cimport Proven
 from .answers cimport Answers
 from .calls cimport Calls

@@ -23,7 +23,8 @@ from ..routing.outbound cimport answer_flow
 from ..routing.router cimport PLAN_FORGED, PLAN_MALFORMED, RoutePlan, routed_by_us
 from ..routing.token cimport TOKEN_NONE
 from ..routing.upstream cimport Group
-from ..transaction.layer cimport VERDICT_NEW, VERDICT_UNMATCHED, ServerTransaction
+from ..transaction.layer cimport VERDICT_NEW, VERDICT_UNMATCHED
+from ..transaction.server cimport ServerTransaction
 from .answers cimport unsupported_line
 
 cdef enum:

@@ -31,7 +31,8 @@ from ..routing.ringing cimport Ringing
 from ..routing.router cimport Router
 from ..routing.sweeper cimport Sweeper
 from ..routing.upstream cimport Upstreams
-from ..transaction.layer cimport ServerTransaction, TransactionLayer
+from ..transaction.layer cimport TransactionLayer
+from ..transaction.server cimport ServerTransaction
 from ..trust.peers cimport Peers
 from ..trust.proven cimport Proven
 from .answers cimport make_answers

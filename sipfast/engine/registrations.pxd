@@ -15,7 +15,8 @@ from ..routing.proxy cimport Proxy, ResponseContext
 from ..routing.registrar cimport Registrar
 from ..routing.router cimport RoutePlan, Router
 from ..routing.upstream cimport Group
-from ..transaction.layer cimport ServerTransaction, TransactionLayer
+from ..transaction.layer cimport TransactionLayer
+from ..transaction.server cimport ServerTransaction
 from .answers cimport Answers
 from .batch cimport Batch
 from .commits cimport Commits

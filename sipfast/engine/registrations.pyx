@@ -12,7 +12,7 @@ from .._flow cimport Flow
 from .._parser cimport H_CONTACT, H_REQUIRE, H_SUPPORTED, SCHEME_SIP, SCHEME_SIPS, Address, Cursor, Message, Span, canonical_aor
 from .._writer cimport stateless_tag
 from ..routing.outbound cimport answer_flow
-from ..transaction.layer cimport ServerTransaction, too_large
+from ..transaction.server cimport ServerTransaction, too_large
 from .answers cimport peer_of, unsupported_line
 
 from ..store.records import Move, encode_move

@@ -8,7 +8,8 @@ from .._flow cimport Flow
 from .._parser cimport Message
 from ..store.codec cimport Entry, StoredWatch
 from .refer cimport Referrer
-from ..transaction.layer cimport ClientTransaction, Handler
+from ..transaction.client cimport ClientTransaction
+from ..transaction.server cimport Handler
 from .watchlist cimport Watchlist
 from ..routing.location cimport Location
 

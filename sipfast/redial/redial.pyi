@@ -12,7 +12,8 @@ from ..routing.location import Location
 from ..store.codec import StoredWatch
 from ..store.protocol import Store
 from ..store.records import Talk
-from ..transaction.layer import ClientTransaction, Handler
+from ..transaction.client import ClientTransaction
+from ..transaction.server import Handler
 from .refer import Referrer
 from .watchlist import Pair as Pair
 from .watchlist import Watchlist

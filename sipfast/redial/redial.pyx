@@ -35,7 +35,8 @@ from ..store.codec cimport (
     Entry, StoredWatch, WatchEntry, bytes_of, piece_in, piece_of, same_piece, written_watch,
 )
 from .refer cimport Referrer, contact_of, expires_of, fragment_of
-from ..transaction.layer cimport OUTCOME_UNREACHABLE, ClientTransaction, Handler
+from ..transaction.client cimport OUTCOME_UNREACHABLE, ClientTransaction
+from ..transaction.server cimport Handler
 from .watchlist cimport EXPIRE, REWRITE, REWRITE_AFTER, Watchlist, outcome
 from .._wheel cimport LONGEST, Wheel
 from ..observe.events cimport ARMED as EVENT_ARMED, ENDED, NOT_ARMED, RECALL as EVENT_RECALL, RECALL_FAILED, ATTEMPT, Events

@@ -7,7 +7,9 @@ from .._hash cimport Secret
 from .._flow cimport Flow
 from .._parser cimport Message
 from ..store.codec cimport StoredWatch
-from ..transaction.layer cimport ClientTransaction, Handler, TransactionLayer
+from ..transaction.client cimport ClientTransaction
+from ..transaction.layer cimport TransactionLayer
+from ..transaction.server cimport Handler
 
 # Starts REFERs: it knows transactions, Vias and listeners, which redial does not.
 cdef class Referrer:

@@ -10,7 +10,9 @@ from .._flow cimport Flow
 from .._listener cimport Listener, listener_at
 from .._parser cimport H_CONTACT, H_EXPIRES, Address, Cursor, Message, Span, as_request_uri
 from ..store.codec cimport Piece, StoredWatch, bytes_of, piece_in
-from ..transaction.layer cimport ClientTransaction, Handler, TransactionLayer
+from ..transaction.client cimport ClientTransaction
+from ..transaction.layer cimport TransactionLayer
+from ..transaction.server cimport Handler
 from .._writer cimport warning_line
 
 from .._parser import parse_address

@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint32_t
 from .._flow cimport Flow
 from .._parser cimport Message
 from .token cimport Token, Tokens
-from ..transaction.layer cimport Guide
+from ..transaction.transaction cimport Guide
 
 cdef class Outbound(Guide):
     cdef readonly Tokens tokens

@@ -3,7 +3,7 @@
 from typing import final
 
 from ..store.records import Move
-from ..transaction.layer import Guide
+from ..transaction.transaction import Guide
 from .token import Tokens
 
 @final

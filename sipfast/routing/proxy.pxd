@@ -4,7 +4,9 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from .._flow cimport Flow, Target
 from .._parser cimport Message, Via
-from ..transaction.layer cimport ClientTransaction, Handler, ServerTransaction, TransactionLayer
+from ..transaction.client cimport ClientTransaction
+from ..transaction.layer cimport TransactionLayer
+from ..transaction.server cimport ServerTransaction
 from .._wheel cimport Timed, Wheel
 from .._writer cimport Edits
 from .outbound cimport Outbound

@@ -5,7 +5,7 @@ from typing import final
 from .._flow import Flow
 from .._parser import Message
 from .._wheel import Timed
-from ..transaction.layer import ServerTransaction
+from ..transaction.server import ServerTransaction
 from .upstream import Group, Waiter
 
 def live_contexts() -> int:

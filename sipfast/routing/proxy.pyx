@@ -33,9 +33,10 @@ from .._parser cimport (
     Via,
     as_request_uri,
 )
-from ..transaction.layer cimport (
-    MOST_UDP, OUTCOME_UNREACHABLE, PROVISIONAL, ClientTransaction, ServerTransaction, TransactionLayer,
-)
+from ..transaction.client cimport OUTCOME_UNREACHABLE, ClientTransaction
+from ..transaction.layer cimport TransactionLayer
+from ..transaction.server cimport ServerTransaction
+from ..transaction.transaction cimport MOST_UDP, PROVISIONAL
 from .._wheel cimport Timed, Wheel
 from .._writer cimport (
     ALL_VALUES, Edits, drop_top_via, keep_values, make_ack_alone, make_response, note_received, put,

@@ -3,7 +3,9 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from .._flow cimport Flow
-from ..transaction.layer cimport ClientTransaction, Handler, TransactionLayer
+from ..transaction.client cimport ClientTransaction
+from ..transaction.layer cimport TransactionLayer
+from ..transaction.server cimport Handler
 from .._wheel cimport Timed, Wheel
 
 cdef class Upstreams(Timed)

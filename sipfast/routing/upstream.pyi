@@ -6,7 +6,7 @@ from typing import final
 from .._flow import Flow
 from .._wheel import Timed
 from ..config import Upstream
-from ..transaction.layer import Handler
+from ..transaction.server import Handler
 
 class Waiter(Handler):
     """A transaction user that waits for the first answer of an address."""

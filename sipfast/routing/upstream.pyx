@@ -22,7 +22,9 @@ from libc.stdint cimport int64_t
 from .._flow cimport Flow
 from .._listener cimport Listener, listener_at
 from .._parser cimport Message
-from ..transaction.layer cimport OUTCOME_UNREACHABLE, ClientTransaction, Handler, TransactionLayer
+from ..transaction.client cimport OUTCOME_UNREACHABLE, ClientTransaction
+from ..transaction.layer cimport TransactionLayer
+from ..transaction.server cimport Handler
 from .._wheel cimport Timed, Wheel
 
 from ..config import in_uri, parse_upstream

@@ -1,79 +1,22 @@
 """Typed face of the compiled transaction layer: RFC 3261 §17, RFC 6026. All times are milliseconds since the epoch."""
 
-from typing import Final, final
+from typing import Final
 
 from .. import config
 from .._flow import Flow, Sink
 from .._parser import Message
-from .._wheel import Timed, Wheel
+from .._wheel import Wheel
 from ..trust.proven import Proven
+from .client import ClientTransaction, ResponseHandler
+from .server import ServerTransaction
+from .transaction import Surroundings
 
 NEW: Final[int]
 ABSORBED: Final[int]
 MERGED: Final[int]
 UNMATCHED: Final[int]
-UNREACHABLE: Final[int]
-"""What `on_failure` is told in the place of a status where the request could not be delivered; no status code."""
 
-def live_objects() -> int:
-    """Transactions that exist in this process, whoever still holds them."""
-
-class Guide:
-    """Tells where phones have moved to, for compiled modules."""
-
-class Handler:
-    """The transaction user: subclass it and override what matters. Every method returns 0."""
-
-    def on_response(self, transaction: ClientTransaction, response: Message, now: int) -> int:
-        """Each 1xx, the first final response, and every 2xx to an INVITE."""
-    def on_failure(self, transaction: ClientTransaction, status: int, now: int) -> int:
-        """No final response will come: 408 after a timeout, UNREACHABLE after a transport error."""
-    def on_cancel(self, transaction: ServerTransaction, cancel: Message, now: int) -> int:
-        """A CANCEL came before a final response was given; it has been answered 200."""
-    def on_gone(self, transaction: ServerTransaction, now: int) -> int:
-        """The server transaction is over."""
-    def on_fault(self, now: int) -> int:
-        """One of these has raised: end what was begun, and answer what is to be answered. The exception goes on up."""
-
-class Transaction(Timed):
-    """What client and server transactions have in common."""
-
-    state: int
-    flow: Flow | None
-    @property
-    def timed_out(self) -> bool: ...
-    handler: Handler | None
-    @property
-    def state_name(self) -> str: ...
-
-@final
-class ServerTransaction(Transaction):
-    """Answers one request (RFC 3261 §17.2)."""
-
-    request: Message | None
-    @property
-    def to_tag(self) -> bytes | None: ...
-    def respond(self, response: bytes, status: int, now: int) -> int:
-        """Send a response on; 1 where it was sent, 0 where the state machine does not allow it."""
-    def retract(self, response: bytes, status: int, now: int) -> int:
-        """The last final response never left: forget it and give this one instead."""
-
-@final
-class ClientTransaction(Transaction):
-    """Sends one request (RFC 3261 §17.1)."""
-
-    provisional: int
-    @property
-    def request(self) -> Message | None:
-        """The request as sent; None once its final response has been dealt with."""
-    def cancel(self, now: int, why: bytes = b"") -> int:
-        """CANCEL an INVITE (RFC 3261 §9.1): at once, or when a provisional response has come; `why`: Reason lines."""
-    def hush(self) -> None:
-        """Send it no more, and wait for what still comes."""
-    def abandon(self) -> int:
-        """Send it no more, and tell nobody: whatever still comes for it is stray."""
-
-class TransactionLayer:
+class TransactionLayer(Surroundings):
     """All transactions of one worker.
 
     `proven` says who has given back a secret of ours, and is of this layer alone where none is given.
@@ -82,17 +25,8 @@ class TransactionLayer:
     """
 
     created: ServerTransaction | None
-    wheel: Wheel
-    servers: int
-    clients: int
-    retransmissions_received: int
-    retransmissions_sent: int
-    timeouts: int
     stray_responses: int
-    withheld: int
-    proven: Proven
     merged: int
-    transport_errors: int
     unreachable: int
     def __init__(
         self,
@@ -120,7 +54,7 @@ class TransactionLayer:
     def release_branch(self, branch: bytes) -> bool:
         """Give a branch back that will not be used; False where it is not reserved."""
     def send_request(
-        self, data: bytes, branch: bytes, flow: Flow, handler: Handler | None, now: int
+        self, data: bytes, branch: bytes, flow: Flow, handler: ResponseHandler | None, now: int
     ) -> ClientTransaction:
         """Start a client transaction; `data` carries `branch` in its topmost Via.
 
@@ -130,8 +64,6 @@ class TransactionLayer:
         """The loop value of a branch that was made with our secret, None for any other."""
     def worker_that_made(self, branch: bytes) -> int | None:
         """The number of the worker that made a branch of ours, None for any other."""
-    def settle(self) -> int:
-        """All responses so far were committed: let finished server transactions shrink."""
     def close(self) -> int:
         """End every transaction without telling anybody."""
     def counters(self) -> dict[str, int]:

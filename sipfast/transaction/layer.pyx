@@ -1,7 +1,5 @@
 """The transaction layer: RFC 3261 §17 as amended by RFC 6026, and merged requests (§8.2.2.2).
 
-The four state machines are the tables of `machines`; here `happen` carries out their rows.
-
 A server transaction is found by its key (`matching`) and method, a client transaction by the slot that our branch
 names (`branch`).
 
@@ -9,491 +7,33 @@ Who holds whom: the layer holds every live transaction (slots and index), a tran
 and a handler usually its transaction. Termination cuts all of that, so that the classes need no garbage collector.
 """
 
-import cython
-
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from .branch cimport Locator, Slot, decode_branch, make_slots
-from ..trust.credit cimport Credit, make_credit, make_unlimited
 from .._flow cimport Flow, Sink
-from .index cimport (
-    Link, index_add, index_close, index_first, index_foresee, index_next, index_open, index_remove,
-)
-from .machines cimport (
-    ACCEPTED,
-    ACK,
-    CALLING,
-    COMPLETED,
-    CONFIRMED,
-    FAIL,
-    KEEP,
-    ON_1XX,
-    ON_2XX,
-    ON_300,
-    ON_ACK,
-    ON_CANCELLED,
-    ON_ERROR,
-    ON_REQUEST,
-    ON_RESEND,
-    ON_TIMEOUT,
-    PROCEEDING,
-    SEND,
-    STOP,
-    TELL,
-    TERMINATED,
-    Step,
-    client_machine,
-    kind_of,
-    server_machine,
-)
-from .matching cimport identify, merge_hash, method_of, quoted_branch, same_legacy, tag_of
-from .._parser cimport Cursor, H_VIA, M_ACK, M_CANCEL, M_INVITE, Message, Span, Via, method_id, parse_message
-from .._wheel cimport Timed, Wheel
-from .._writer cimport make_ack, make_cancel, make_response, warning_line
+from .._parser cimport Cursor, H_VIA, M_ACK, M_CANCEL, M_INVITE, Message, Span, Via, method_id
+from .._wheel cimport Wheel
+from .._writer cimport make_response
+from ..trust.credit cimport Credit, make_credit, make_unlimited
 from ..trust.proven cimport MOST_TIMES, Proven, make_proven
+from .branch cimport Locator, Slot, decode_branch, make_slots
+from .client cimport ClientTransaction, ResponseHandler, make_client
+from .index cimport Link, index_add, index_close, index_first, index_foresee, index_next, index_open
+from .machines cimport ACCEPTED, COMPLETED, ON_ACK, ON_ERROR, ON_REQUEST, PROCEEDING, TELL, event_of
+from .matching cimport identify, merge_hash, method_of, quoted_branch, same_legacy
+from .server cimport Handler, ServerTransaction, make_server
+from .transaction cimport LEGACY, MOST_UDP, MOVED, PATIENCE, PROVISIONAL, Surroundings, Transaction
 
-from .machines import STATES, durations
-from ..errors import TransportError
+from .machines import durations
 
 NEW, ABSORBED, MERGED, UNMATCHED = VERDICT_NEW, VERDICT_ABSORBED, VERDICT_MERGED, VERDICT_UNMATCHED
-UNREACHABLE = OUTCOME_UNREACHABLE
 
 cdef enum:
     ANY_BUT_CANCEL = 0xffffffff
-    PATIENCE = 1000         # ms without `settle`
     ANSWERS = 2             # to an INVITE that is forwarded: 100 and a final one
 
-cdef bytes NO_DATAGRAM = b"The answer is larger than any datagram"
-cdef bytes UNPROVEN = b"The answer is too large for an address that has proven nothing: it has to answer a request first"
 
-
-# ---- counting, for tests: whatever is alive shows here
-
-cdef long objects = 0
-
-
-def live_objects():
-    """Transactions that exist in this process, whoever still holds them."""
-    return objects
-
-
-cdef bytes too_large(Message request, Flow flow, bytes tag, Py_ssize_t size):
-    cdef bytes host = request.text(request.uri.host)
-    if size > MOST_UDP:                       # RFC 3261 §21.5.7
-        return make_response(request, 513, flow, tag, warning_line(host, NO_DATAGRAM), None, b"")
-    # What was asked for is done, and who is there can prove it meanwhile: §21.5.1 has it ask again a little later.
-    return make_response(request, 500, flow, tag, b"Retry-After: 5\r\n" + warning_line(host, UNPROVEN), None, b"")
-
-
-cdef inline int event_of(int status) noexcept:
-    return ON_1XX if status < 200 else ON_2XX if status < 300 else ON_300
-
-
-cdef class Handler:
-
-    cpdef int on_response(self, ClientTransaction transaction, Message response, int64_t now) except -1:
-        return 0
-
-    cpdef int on_failure(self, ClientTransaction transaction, int status, int64_t now) except -1:
-        return 0
-
-    cpdef int on_cancel(self, ServerTransaction transaction, Message cancel, int64_t now) except -1:
-        return 0
-
-    cpdef int on_gone(self, ServerTransaction transaction, int64_t now) except -1:
-        return 0
-
-    cpdef int on_fault(self, int64_t now) except -1:
-        return 0
-
-
-cdef class Guide:
-
-    cdef Flow follow(self, Flow flow, bytes data, uint32_t since, int64_t now):
-        return flow
-
-    cdef bytes entrust(self, bytes response, Flow flow, int64_t now):
-        return response
-
-
-@cython.no_gc
-cdef class Transaction(Timed):
-
-    def __cinit__(self):
-        global objects
-        objects += 1
-        self.state = TERMINATED
-
-    def __dealloc__(self):
-        global objects
-        objects -= 1
-
-    @property
-    def state_name(self):
-        return STATES[self.state]
-
-    @property
-    def timed_out(self):
-        return self.over != 0
-
-    # RFC 3261 §17.2.1 has a response sent up to ten times, and once more for each copy of the request, to whoever the request
-    # said to be from; §17.1.1.2 and §17.1.2.2 have a request sent as often to wherever a Contact said. A source is easily
-    # forged and a Contact made up, so to who has proven nothing one datagram causes MOST_DATAGRAMS, and MOST_TIMES its bytes,
-    # in all. Within that, and to all others, everything goes on as the RFC has it.
-    cdef bint send(self, bytes data, int64_t now) except -1:
-        if not self.pay(data, now):
-            self.layer.withheld += 1
-            return False
-        try:
-            self.layer.sink.send(data, self.flow)
-        except TransportError:
-            # Not at once: the caller may be the user, who does not have this transaction in hand yet.
-            self.layer.transport_errors += 1
-            self.layer.wheel.schedule(now, self, ON_ERROR)
-        return True
-
-    cdef bint pay(self, bytes data, int64_t now) except -1:
-        cdef TransactionLayer layer = self.layer
-        if PyBytes_GET_SIZE(data) > MOST_UDP and not self.flow.reliable():
-            return False
-        if layer.proven.has(self.flow, now):
-            if self.credit is None:
-                self.credit = layer.credit    # other branches may have to be paid for
-            return True
-        if self.credit is layer.own:
-            return True
-        if layer.credit is layer.own and (self.credit is not None or self.is_answer()):      # a timer of somebody else's
-            if self.credit is None:
-                self.credit = make_credit(self.origin(), 0)
-            return self.credit.spend(PyBytes_GET_SIZE(data), self.is_answer())
-        # What a phone answers is that phone's datagram, also where that is to be sent again.
-        if self.credit is None or self.state >= ACCEPTED:
-            self.credit = layer.payer()
-        return layer.is_own(self.flow) or layer.payer().spend(PyBytes_GET_SIZE(data), self.is_answer())
-
-    cdef Py_ssize_t origin(self) noexcept:
-        return PyBytes_GET_SIZE(self.data) if self.data is not None else 0
-
-    cdef bint is_answer(self) noexcept:
-        return False
-
-    cdef int start_timers(self, int resend, int end, int64_t now) except -1:
-        cdef TransactionLayer layer = self.layer
-        cdef bint reliable = self.flow.reliable()
-        if resend and layer.after[resend - 65][reliable] >= 0:
-            if self.interval == 0:
-                self.interval = layer.after[resend - 65][reliable]
-            else:
-                self.interval *= 2
-            if resend != b"A" and (self.interval > layer.t2 or (resend == b"E" and self.state == PROCEEDING)):
-                self.interval = layer.t2
-            self.resend_timer = layer.wheel.schedule(now + self.interval, self, ON_RESEND)
-        if end:
-            self.end_timer = layer.wheel.schedule(now + layer.after[end - 65][reliable], self, kind_of(end))
-        return 0
-
-    cdef void stop_timers(self) noexcept:
-        if self.resend_timer:
-            self.layer.wheel.cancel(self.resend_timer)
-            self.resend_timer = 0
-        if self.end_timer:
-            self.layer.wheel.cancel(self.end_timer)
-            self.end_timer = 0
-        self.interval = 0
-
-    cpdef int expired(self, int kind, object payload, int64_t now) except -1:
-        cdef TransactionLayer layer
-        if self.state == TERMINATED:
-            return 0
-        if kind == ON_RESEND:
-            self.resend_timer = 0
-        elif kind != ON_ERROR:
-            self.end_timer = 0
-        layer = self.layer
-        layer.resume(self.credit, self.origin(), now)
-        self.run_out(kind, now)
-        return layer.rest()
-
-    cdef int run_out(self, int event, int64_t now) except -1:
-        return 0
-
-
-@cython.final
-@cython.no_gc
-cdef class ServerTransaction(Transaction):
-
-    cpdef int respond(self, bytes response, int status, int64_t now) except -1:
-        if self.state == TERMINATED:
-            return 0
-        if self.request is None or self.flow.reliable():
-            pass
-        elif PyBytes_GET_SIZE(response) > MOST_UDP or (
-                not self.invite and PyBytes_GET_SIZE(response) > MOST_TIMES * self.origin()
-                and not self.layer.proven.has(self.flow, now)):
-            status = 513 if PyBytes_GET_SIZE(response) > MOST_UDP else 500
-            response = too_large(self.request, self.flow, self.tag(), PyBytes_GET_SIZE(response))
-        return 1 if self.happen(event_of(status), response, now) & SEND else 0
-
-    cdef Py_ssize_t origin(self) noexcept:
-        if self.request is not None:
-            return PyBytes_GET_SIZE(self.request.data)
-        return PyBytes_GET_SIZE(self.data) if self.data is not None else 0
-
-    cdef bint is_answer(self) noexcept:
-        return True
-
-    cpdef int retract(self, bytes response, int status, int64_t now) except -1:
-        if self.state == ACCEPTED or self.state == COMPLETED:
-            self.stop_timers()
-            self.state = PROCEEDING
-        if self.credit is not None and self.data is not None:
-            self.credit.give_back(PyBytes_GET_SIZE(self.data))
-        return self.respond(response, status, now)
-
-    cdef int run_out(self, int event, int64_t now) except -1:
-        return self.happen(event, None, now)
-
-    # What the row's actions were, 0 where there is no row.
-    cdef int happen(self, int event, bytes response, int64_t now) except -1:
-        cdef TransactionLayer layer = self.layer
-        cdef Step step = self.machine.steps[self.state][event]
-        cdef bint fresh = response is not None
-        if not step.actions:
-            return 0
-        if step.actions & STOP:
-            self.stop_timers()
-        if event == ON_REQUEST:
-            layer.retransmissions_received += 1
-        if step.actions & KEEP:
-            self.data = response
-            if step.next == COMPLETED or step.next == ACCEPTED:
-                if not layer.finished:
-                    layer.finished_since = now
-                layer.finished.append(self)
-        self.state = step.next
-        if step.actions & SEND:
-            if not fresh:
-                response = self.data
-            if response is not None:
-                if layer.guide is not None and (self.invite or not fresh):
-                    # While a phone rings, the caller's NAT may have forgotten where it is.
-                    self.lead(layer.guide.follow(self.flow, response, self.slot, now))
-                if event == ON_2XX and self.invite and layer.guide is not None and not layer.proven.has(self.flow, now):
-                    response = layer.guide.entrust(response, self.flow, now)
-                if self.send(response, now):
-                    layer.retransmissions_sent += not fresh
-                else:
-                    step.actions &= ~SEND
-        if step.resend or step.end:
-            self.start_timers(step.resend, step.end, now)
-        if step.next == CONFIRMED and not self.marks & LEGACY:
-            self.data = None
-        elif step.next == TERMINATED:
-            if step.actions & FAIL:
-                self.over = True
-                layer.timeouts += 1
-            self.terminate(now)
-        return step.actions
-
-    @property
-    def to_tag(self):
-        return self.tag() or None
-
-    # Made when somebody asks: a proxied request never needs one.
-    cdef bytes tag(self):
-        # Of the address, too: who has seen the tag of a request of his own cannot acknowledge one that he has forged. It
-        # stays when the address changes (RFC 3261 §12.1.1: a dialog has one).
-        cdef uint64_t address
-        if self.layer is None:
-            return b""                        # terminated: nothing is answered any more
-        address = self.first if self.marks & MOVED else self.layer.proven.hash_of(self.flow)
-        return tag_of(&self.layer.secret, self.by_key.hash ^ address, self.key_high)
-
-    cdef int lead(self, Flow flow) noexcept:
-        if not self.marks & MOVED and not flow.same_peer(self.flow):
-            self.first = self.layer.proven.hash_of(self.flow)
-            self.marks |= MOVED
-        self.flow = flow
-        return 0
-
-    # The response that an ACK would acknowledge; None where there is none yet or none any more.
-    cdef bytes final(self):
-        return self.data if self.state == COMPLETED or self.state == CONFIRMED else None
-
-    # After the commit of its final response: what is left absorbs retransmissions.
-    cdef int shrink(self) except -1:
-        if self.state == TERMINATED or self.state < ACCEPTED:
-            return 0
-        if not self.marks & LEGACY:
-            self.request = None               # §17.2.3: old peers are matched by the request itself
-        if self.state == ACCEPTED:
-            self.data = None                  # RFC 6026 §7.1: nothing is sent again
-        return 0
-
-    cdef int terminate(self, int64_t now) except -1:
-        cdef TransactionLayer layer = self.layer
-        cdef Handler handler = self.handler
-        self.stop_timers()
-        self.state = TERMINATED
-        self.layer = None
-        self.handler = None
-        self.request = None
-        self.data = None
-        self.credit = None
-        if layer.created is self:
-            layer.created = None
-        if layer.elsewhere is self:
-            layer.elsewhere = None
-        index_remove(&layer.by_merge, &self.by_merge)
-        if index_remove(&layer.by_key, &self.by_key):
-            layer.servers -= 1
-            Py_DECREF(self)
-        if layer.finished and now - layer.finished_since >= PATIENCE:
-            layer.settle()
-        if handler is not None:
-            handler.on_gone(self, now)
-        return 0
-
-
-@cython.final
-@cython.no_gc
-cdef class ClientTransaction(Transaction):
-
-    @property
-    def provisional(self):
-        return self.marks & PROVISIONAL != 0
-
-    @property
-    def request(self):
-        """The request as sent; None once its final response has been dealt with."""
-        return self.sent()
-
-    cdef Message sent(self):
-        # What is kept after a non-2xx final response to INVITE is the ACK.
-        if self.parsed is None and self.data is not None and not (self.invite and self.state == COMPLETED):
-            self.parsed = parse_message(self.data)
-        return self.parsed
-
-    cdef int run_out(self, int event, int64_t now) except -1:
-        return self.happen(event, None, now)
-
-    cdef int begin(self, int64_t now) except -1:
-        cdef Step step = self.machine.initial
-        if not self.send(self.data, now):
-            # It is not there for whoever waits for it; not at once, as above.
-            self.layer.wheel.schedule(now, self, ON_ERROR)
-        return self.start_timers(step.resend, step.end, now)
-
-    cdef int happen(self, int event, Message response, int64_t now) except -1:
-        cdef TransactionLayer layer = self.layer
-        cdef Handler handler = self.handler
-        cdef Step step = self.machine.steps[self.state][event]
-        if not step.actions:
-            return 0
-        if step.actions & STOP:
-            self.stop_timers()
-        if self.state == COMPLETED and event <= ON_300:
-            layer.retransmissions_received += 1
-        if step.actions & ACK:
-            self.data = make_ack(self.sent(), response)
-        self.state = step.next
-        if step.actions & (SEND | ACK):
-            self.lead(now)
-            if self.send(self.data, now):
-                layer.retransmissions_sent += step.actions & SEND != 0
-        if step.resend or step.end:
-            self.start_timers(step.resend, step.end, now)
-        if step.next == TERMINATED:
-            self.over = event == ON_TIMEOUT or event == ON_CANCELLED
-            layer.timeouts += self.over
-            self.terminate()
-            if step.actions & FAIL and handler is not None:
-                try:
-                    handler.on_failure(self, OUTCOME_UNREACHABLE if event == ON_ERROR else 408, now)
-                except Exception:
-                    handler.on_fault(now)
-                    raise
-            return 0
-        if event == ON_1XX:
-            self.marks |= PROVISIONAL
-        if step.actions & TELL and handler is not None:
-            try:
-                handler.on_response(self, response, now)
-            except Exception:
-                handler.on_fault(now)
-                raise
-        if event != ON_1XX and step.actions & TELL:
-            self.shrink()
-        elif self.marks & CANCEL_WANTED and self.state == PROCEEDING:
-            self.send_cancel(now)
-        return 0
-
-    # After its final response: an INVITE keeps its ACK or passes on 2xx, any other request only absorbs.
-    cdef int shrink(self) except -1:
-        self.parsed = None
-        if self.state == ACCEPTED:
-            self.data = None
-            self.flow = None
-        elif self.state == COMPLETED and not self.invite:
-            self.data = None
-            self.flow = None
-            self.handler = None
-        return 0
-
-    cpdef int cancel(self, int64_t now, bytes why=b"") except -1:
-        if not self.invite or self.marks & (CANCEL_WANTED | CANCEL_SENT):
-            return 0
-        self.why = why
-        if self.state == CALLING:
-            self.marks |= CANCEL_WANTED       # §9.1: it waits for a provisional response
-        elif self.state == PROCEEDING:
-            self.send_cancel(now)
-        return 0
-
-    cdef int send_cancel(self, int64_t now) except -1:
-        cdef TransactionLayer layer = self.layer
-        self.lead(now)
-        cdef ClientTransaction cancel = layer.occupy(make_cancel(self.sent(), self.why), self.slot, self.flow, None)
-        self.marks ^= (self.marks & CANCEL_WANTED) | CANCEL_SENT
-        cancel.credit = self.credit
-        self.end_timer = layer.wheel.schedule(now + 64 * layer.t1, self, ON_CANCELLED)
-        return cancel.begin(now)
-
-    cdef int lead(self, int64_t now) except -1:
-        cdef Flow flow
-        if self.layer.guide is not None:
-            flow = self.layer.guide.follow(self.flow, self.data, 0, now)
-            if not flow.same_peer(self.flow):
-                self.marks |= MOVED
-            self.flow = flow
-        return 0
-
-    cpdef int hush(self) except -1:
-        if self.resend_timer:
-            self.layer.wheel.cancel(self.resend_timer)
-            self.resend_timer = 0
-        return 0
-
-    cpdef int abandon(self) except -1:
-        if self.state != TERMINATED:
-            self.terminate()
-        return 0
-
-    cdef int terminate(self) except -1:
-        cdef TransactionLayer layer = self.layer
-        self.stop_timers()
-        self.state = TERMINATED
-        self.layer = None
-        self.handler = None
-        self.data = None
-        self.parsed = None
-        self.credit = None
-        return layer.vacate(self)
-
-
-cdef class TransactionLayer:
+cdef class TransactionLayer(Surroundings):
 
     def __cinit__(self):
         index_open(&self.by_key)
@@ -546,6 +86,13 @@ cdef class TransactionLayer:
     cdef int rest(self) except -1:
         self.datagram = self.answered = None
         self.credit = self.own
+        return 0
+
+    cdef int forget(self, Transaction transaction) except -1:
+        if self.created is transaction:
+            self.created = None
+        if self.elsewhere is transaction:
+            self.elsewhere = None
         return 0
 
     cdef bint answer_for(self, ServerTransaction server, int64_t now) except -1:
@@ -669,13 +216,13 @@ cdef class TransactionLayer:
             return self.take_cancel(request, flow, now)
         if request.target.tag.end == request.target.tag.start:
             return self.take_initial(request, flow, now)
-        self.created = self.add(request, flow)
+        self.created = make_server(self, request, flow, &self.key)
         return VERDICT_NEW
 
     cdef int take_initial(self, Message request, Flow flow, int64_t now) except -1:
         # RFC 3261 §8.2.2.2
         cdef bint merged = self.is_merged(request, self.merge)
-        cdef ServerTransaction transaction = self.add(request, flow)
+        cdef ServerTransaction transaction = make_server(self, request, flow, &self.key)
         if merged:
             self.merged += 1
             transaction.respond(make_response(request, 482, flow, transaction.tag(), b"", None, b""), 482, now)
@@ -711,24 +258,6 @@ cdef class TransactionLayer:
                 return transaction
             link = index_next(link.next, self.key.low)
         return None
-
-    cdef ServerTransaction add(self, Message request, Flow flow):
-        cdef ServerTransaction transaction = ServerTransaction.__new__(ServerTransaction)
-        transaction.layer = self
-        transaction.invite = request.method == M_INVITE
-        transaction.machine = server_machine(transaction.invite)
-        transaction.state = transaction.machine.initial.next
-        transaction.method = method_of(request.p, request.method, request.method_name)
-        transaction.flow = flow
-        if self.guide is not None:
-            transaction.slot = self.guide.moves_made
-        transaction.request = request
-        transaction.marks = LEGACY if self.key.legacy else 0
-        transaction.key_high = self.key.high
-        transaction.by_key.hash = self.key.low
-        index_add(&self.by_key, &transaction.by_key, <void *>transaction)
-        Py_INCREF(transaction)
-        self.servers += 1
         return transaction
 
     cdef int take_ack(self, Message ack, int64_t now) except -1:
@@ -747,7 +276,7 @@ cdef class TransactionLayer:
         cdef Handler handler
         if target is None:
             return VERDICT_UNMATCHED
-        own = self.add(cancel, flow)
+        own = make_server(self, cancel, flow, &self.key)
         if target.marks & MOVED:                      # §9.2: its To tag is the INVITE's
             own.marks |= MOVED
             own.first = target.first
@@ -838,49 +367,15 @@ cdef class TransactionLayer:
         self.slots.release(slot)
         return True
 
-    cdef ClientTransaction start(self, bytes request, bytes branch, Flow flow, Handler handler, int64_t now):
+    cdef ClientTransaction start(self, bytes request, bytes branch, Flow flow, ResponseHandler handler, int64_t now):
         cdef Slot *slot = self.slots.reserved(branch)
         cdef ClientTransaction transaction
         if slot == NULL:
             raise ValueError("not a branch that was reserved and is still unused")
-        transaction = self.occupy(request, self.slots.index_of(slot), flow, handler)
+        transaction = make_client(self, request, self.slots.index_of(slot), flow, handler)
         transaction.begin(now)
         return transaction
 
-    cdef ClientTransaction occupy(self, bytes request, uint32_t slot, Flow flow, Handler handler):
-        # RFC 3261 §17.1.3: a CANCEL has its INVITE's branch, hence its slot.
-        cdef ClientTransaction transaction = ClientTransaction.__new__(ClientTransaction)
-        cdef const unsigned char *p = <const unsigned char *>PyBytes_AS_STRING(request)
-        cdef Span name = Span(0, 0)
-        while p[name.end] > 32:
-            name.end += 1
-        transaction.method = method_of(p, method_id(p, name), name)
-        transaction.invite = transaction.method == M_INVITE
-        transaction.machine = client_machine(transaction.invite)
-        transaction.state = transaction.machine.initial.next
-        transaction.layer = self
-        transaction.slot = slot
-        transaction.flow = flow
-        transaction.handler = handler
-        transaction.data = request
-        if transaction.method == M_CANCEL:
-            self.slots.slots[slot].cancel = <void *>transaction
-        else:
-            self.slots.slots[slot].transaction = <void *>transaction
-        Py_INCREF(transaction)
-        self.clients += 1
-        return transaction
-
-    cdef int vacate(self, ClientTransaction transaction) except -1:
-        cdef Slot *slot = &self.slots.slots[transaction.slot]
-        if slot.transaction == <void *>transaction:
-            slot.transaction = NULL
-        elif slot.cancel == <void *>transaction:
-            slot.cancel = NULL
-        if slot.transaction == NULL and slot.cancel == NULL:
-            self.slots.release(slot)
-        self.clients -= 1
-        Py_DECREF(transaction)
         return 0
 
     cdef bint is_own_branch(self, const unsigned char *p, int size, uint32_t *loop) noexcept:

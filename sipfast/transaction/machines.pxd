@@ -45,3 +45,7 @@ cdef struct Machine:
 cdef const Machine *client_machine(bint invite) noexcept
 cdef const Machine *server_machine(bint invite) noexcept
 cdef int kind_of(int letter) noexcept      # the Event that a timer is
+
+# The Event that a response is.
+cdef inline int event_of(int status) noexcept:
+    return ON_1XX if status < 200 else ON_2XX if status < 300 else ON_300

@@ -24,7 +24,9 @@ from sipfast.engine.engine import Engine
 from sipfast.routing.proxy import live_contexts
 from sipfast.store.backends.memory import MemoryStore
 from sipfast.store.records import Binding, Watch
-from sipfast.transaction.layer import Handler, TransactionLayer, live_objects
+from sipfast.transaction.layer import TransactionLayer
+from sipfast.transaction.server import Handler
+from sipfast.transaction.transaction import live_objects
 
 OURS = f"<sip:{literal(SERVER)};lr>"
 LONG = "1" * 5_000  # more digits than Python makes a number of (4,300)

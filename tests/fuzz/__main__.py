@@ -37,7 +37,7 @@ from sipfast.errors import StoreUnavailable
 from sipfast.routing.proxy import live_contexts
 from sipfast.store.backends.memory import MemoryStore
 from sipfast.store.protocol import Store
-from sipfast.transaction.layer import live_objects
+from sipfast.transaction.transaction import live_objects
 
 CORPUS = Path(__file__).parent.parent / "data" / "fuzz"
 MOST_KEPT, LARGEST_KEPT = 400, 2_000  # messages of the corpus, and bytes of each

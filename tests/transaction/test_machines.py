@@ -13,7 +13,9 @@ import pytest
 from transactions import World, answer_to, reply, request
 
 from sipfast.transaction import machines as _machines
-from sipfast.transaction.layer import ABSORBED, UNMATCHED, ClientTransaction, ServerTransaction
+from sipfast.transaction.client import ClientTransaction
+from sipfast.transaction.layer import ABSORBED, UNMATCHED
+from sipfast.transaction.server import ServerTransaction
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,10 @@ from sipfast._flow import Flow
 from sipfast._parser import Message, parse
 from sipfast._writer import response
 from sipfast.transaction import machines as _machines
-from sipfast.transaction.layer import ABSORBED, NEW, UNMATCHED, ClientTransaction, ServerTransaction, live_objects
+from sipfast.transaction.client import ClientTransaction
+from sipfast.transaction.layer import ABSORBED, NEW, UNMATCHED
+from sipfast.transaction.server import ServerTransaction
+from sipfast.transaction.transaction import live_objects
 
 
 def test_a_terminated_server_transaction_sends_nothing():

@@ -6,7 +6,7 @@ import pytest
 from transactions import TCP, UDP, World, answer_to, request
 
 from sipfast._flow import Flow
-from sipfast.transaction.layer import UNREACHABLE, ClientTransaction
+from sipfast.transaction.client import UNREACHABLE, ClientTransaction
 
 QUOTED = 520  # bytes of a datagram that an ICMP error brings back (RFC 1812 §4.3.2.3: 576 with all headers)
 ELSEWHERE = Flow("192.0.2.1", 5061)

@@ -11,7 +11,9 @@ from sipfast._parser import Message, parse
 from sipfast._wheel import Wheel
 from sipfast._writer import response
 from sipfast.errors import TransportError
-from sipfast.transaction.layer import NEW, UNREACHABLE, ClientTransaction, Handler, ServerTransaction, TransactionLayer
+from sipfast.transaction.client import UNREACHABLE, ClientTransaction
+from sipfast.transaction.layer import NEW, TransactionLayer
+from sipfast.transaction.server import Handler, ServerTransaction
 
 START = 1_700_000_000_000
 SECRET = 0x0123456789ABCDEF_FEDCBA9876543210
