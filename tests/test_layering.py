@@ -79,6 +79,10 @@ ARROWS: dict[str, set[str]] = {
     "observe.printable": set(),
     # routing. Where requests go, and where phones are. Registrar, learning and proxy are siblings: the engine wires them.
     "routing.contacts": {"_grammar", "_parser", "_writer", "store.codec"},
+    "routing.context": {
+        "_flow", "_parser", "_wheel", "_writer", "routing.ringing", "routing.upstream", "transaction.client",
+        "transaction.layer", "transaction.server", "transaction.transaction",
+    },
     "routing.destination": {
         "_flow", "_parser", "_writer", "routing.location", "routing.mid_registrar", "routing.outbound", "routing.router",
         "routing.token", "routing.upstream", "store.codec", "trust.peers",
@@ -93,8 +97,8 @@ ARROWS: dict[str, set[str]] = {
         "_flow", "_hash", "_listener", "_parser", "routing.location", "transaction.branch", "trust.credit", "trust.proven",
     },
     "routing.proxy": {
-        "_flow", "_hash", "_listener", "_parser", "_wheel", "_writer", "routing.outbound", "routing.ringing",
-        "routing.router", "routing.upstream", "transaction.client", "transaction.layer", "transaction.server",
+        "_flow", "_hash", "_listener", "_parser", "_wheel", "_writer", "routing.context", "routing.outbound",
+        "routing.ringing", "routing.router", "routing.upstream", "transaction.layer", "transaction.server",
         "transaction.transaction",
     },
     "routing.registrar": {
@@ -131,8 +135,8 @@ ARROWS: dict[str, set[str]] = {
     "engine.batch": {"_flow", "_parser", "transaction.server"},
     "engine.calls": {
         "_flow", "_parser", "_writer", "engine.answers", "engine.batch", "engine.commits", "engine.registrations",
-        "observe.events", "redial.redial", "routing.destination", "routing.location", "routing.outbound", "routing.proxy",
-        "routing.router", "transaction.client", "transaction.layer", "transaction.server",
+        "observe.events", "redial.redial", "routing.context", "routing.destination", "routing.location", "routing.outbound",
+        "routing.proxy", "routing.router", "transaction.client", "transaction.layer", "transaction.server",
     },
     "engine.commits": {
         "_flow", "_parser", "_writer", "engine.batch", "engine.mail", "observe.events", "redial.redial", "routing.outbound",
@@ -154,9 +158,9 @@ ARROWS: dict[str, set[str]] = {
     "engine.mail": {"_flow", "_parser"},
     "engine.registrations": {
         "_flow", "_parser", "_writer", "engine.answers", "engine.batch", "engine.commits", "engine.mail", "observe.events",
-        "redial.redial", "routing.learning", "routing.location", "routing.mid_registrar", "routing.outbound",
-        "routing.probe", "routing.proxy", "routing.registrar", "routing.router", "routing.upstream", "transaction.layer",
-        "transaction.server",
+        "redial.redial", "routing.context", "routing.learning", "routing.location", "routing.mid_registrar",
+        "routing.outbound", "routing.probe", "routing.proxy", "routing.registrar", "routing.router", "routing.upstream",
+        "transaction.layer", "transaction.server",
     },
     "engine.responses": {
         "_flow", "_parser", "engine.calls", "engine.mail", "routing.location", "routing.probe", "routing.proxy",

@@ -8,7 +8,8 @@ from ..observe.events cimport Events
 from ..redial.redial cimport Redial
 from ..routing.destination cimport Destination
 from ..routing.location cimport Location
-from ..routing.proxy cimport CallObserver, Proxy, ResponseContext
+from ..routing.context cimport CallObserver, ResponseContext
+from ..routing.proxy cimport Proxy
 from ..routing.router cimport Router
 from ..transaction.layer cimport TransactionLayer
 from ..transaction.server cimport ServerTransaction

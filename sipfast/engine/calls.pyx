@@ -11,7 +11,7 @@ from .._flow cimport Flow
 from .._parser cimport H_EXPIRES, M_REGISTER, Message, Uri, canonical_aor
 from .._writer cimport make_response
 from ..routing.outbound cimport answer_flow
-from ..routing.proxy cimport CallObserver, ResponseContext
+from ..routing.context cimport CallObserver, ResponseContext
 from ..routing.router cimport RoutePlan
 from ..transaction.client cimport OUTCOME_UNREACHABLE
 from ..transaction.server cimport ServerTransaction

@@ -11,7 +11,8 @@ from ..routing.location cimport Location
 from ..routing.mid_registrar cimport MidRegistrar
 from ..routing.outbound cimport Outbound
 from ..routing.probe cimport Probe
-from ..routing.proxy cimport Proxy, ResponseContext
+from ..routing.context cimport ResponseContext
+from ..routing.proxy cimport Proxy
 from ..routing.registrar cimport Registrar
 from ..routing.router cimport RoutePlan, Router
 from ..routing.upstream cimport Group

@@ -21,7 +21,7 @@ from sipfast._parser import parse
 from sipfast._wheel import Wheel
 from sipfast.config import Config, Peer, Upstream
 from sipfast.engine.engine import Engine
-from sipfast.routing.proxy import live_contexts
+from sipfast.routing.context import live_contexts
 from sipfast.store.backends.memory import MemoryStore
 from sipfast.store.records import Binding, Watch
 from sipfast.transaction.layer import TransactionLayer

@@ -34,7 +34,7 @@ from sipfast._listener import Listener
 from sipfast.config import Config, Peer, Redial, Registrar, Upstream
 from sipfast.engine.engine import Engine
 from sipfast.errors import StoreUnavailable
-from sipfast.routing.proxy import live_contexts
+from sipfast.routing.context import live_contexts
 from sipfast.store.backends.memory import MemoryStore
 from sipfast.store.protocol import Store
 from sipfast.transaction.transaction import live_objects

@@ -10,7 +10,7 @@ from net.sipwire import Sip, literal, param, request, uri_of
 
 from sipfast._flow import Flow
 from sipfast.config import Config, Peer
-from sipfast.routing.proxy import live_contexts
+from sipfast.routing.context import live_contexts
 
 BOTH = 4  # a flow token for both sides
 
