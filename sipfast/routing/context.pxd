@@ -12,9 +12,6 @@ from ..transaction.server cimport ServerTransaction
 from .ringing cimport Ringing
 from .upstream cimport Group, Member, Waiter
 
-cdef enum:
-    TIMER_C = 1             # what the proxy's timers are
-
 cdef class ResponseContext(Waiter)
 cdef class Forwarder(Timed)
 
@@ -32,6 +29,9 @@ cdef class Branch:
     cdef bint by_token      # its target is that of a flow token
     cdef bint known          # its phone has the INVITE from before a restart, and will answer that one
 
+# What is done with one of several branches; `given` is as for_each was told.
+ctypedef int (*Deed)(Branch branch, object given, int64_t now) except -1
+
 # RFC 3261 §16.7: what gathers the responses of all branches of one request.
 cdef class ResponseContext(Waiter):
     cdef Forwarder proxy
@@ -43,7 +43,8 @@ cdef class ResponseContext(Waiter):
     cdef Flow first_flow                 # by which it came before it was repeated by `flow`; None where it was not
     cdef Message original                # a REGISTER as its phone has sent it, where `request` differs; else None
     cdef readonly Flow flow
-    cdef Branch first
+    cdef Branch first, last
+    cdef int pending                     # branches that are waited for
     cdef Message best
     cdef readonly int best_status        # OUTCOME_UNREACHABLE: no branch has done better; `unreached` is the answer
     cdef int unreached
@@ -55,10 +56,16 @@ cdef class ResponseContext(Waiter):
     cdef readonly bytes caller           # AORs of a call that redial wants to hear of, else None
     cdef readonly bytes callee
     cpdef int on_fault(self, int64_t now) except -1
-    # One more; `last` is the one that it follows.
-    cdef Branch add_branch(self, Branch last)
-    cdef bint pending(self) noexcept
+    cdef Branch add_branch(self)
     cdef Branch branch_of(self, ClientTransaction transaction)
+    # The first that is `known` and still waited for; to that flow, or to any where it is None.
+    cdef Branch known_branch(self, Flow way)
+    cdef int for_each(self, Deed deed, object given, int64_t now) except -1
+    # It is waited for no more.
+    cdef int close(self, Branch branch) noexcept
+    cdef int start_timer_c(self, Branch branch, int64_t now) except -1
+    cdef int stop_timer_c(self, Branch branch) noexcept
+    cdef int ring_no_longer(self, Branch branch, int64_t now) except -1
     cdef int succeed(self, Message response, int64_t now) except -1
     cdef int consider(self, Message response, int status) except -1
     cdef list tried(self)                # addresses of the upstream
@@ -101,8 +108,8 @@ cdef class Forwarder(Timed):
     cdef CallObserver observer
     cdef Ringing ringing
     cdef dict known                      # Call-ID and caller's branch -> ResponseContext with a branch that is `known`
-    cdef bytes upward(self, Message response)
-    cdef int ring_no_longer(self, Branch branch, int64_t now) except -1
-    cdef int stop_timer_c(self, Branch branch) noexcept
     # The phones that ring since before a restart are to stop.
     cdef int cancel_former(self, ResponseContext context, Message cancel, int64_t now) except -1
+
+# A response as it goes up: less our Via (RFC 3261 §16.7 step 3).
+cdef bytes upward(Edits edits, Message response)

@@ -19,6 +19,7 @@ from ..transaction.transaction cimport PROVISIONAL
 from .upstream cimport Waiter
 
 cdef enum:
+    TIMER_C = 1
     MOST_REASON = 1_000     # bytes: a CANCEL may not be larger than its INVITE could have been
 
 # §16.7 step 6: within 4xx these tell the caller what to change, so they win; a timeout tells it least.
@@ -57,6 +58,12 @@ cdef class Branch:
     pass
 
 
+cdef bytes upward(Edits edits, Message response):
+    edits.clear()
+    drop_top_via(edits, response)
+    return edits.apply(response)
+
+
 cdef int rank(int status) noexcept:
     # The lower, the better. §16.7 step 6: any 6xx, else the lowest class. Who cannot be reached has not answered at all.
     if status == OUTCOME_UNREACHABLE:
@@ -82,33 +89,59 @@ cdef class ResponseContext(Waiter):
         global contexts
         contexts -= 1
 
-    cdef bint pending(self) noexcept:
-        cdef Branch branch
-        branch = self.first
-        while branch is not None:
-            if not branch.done:
-                return True
-            branch = branch.next
-        return False
+    # ---- its branches
 
-    cdef Branch branch_of(self, ClientTransaction transaction):
-        cdef Branch branch
-        branch = self.first
-        while branch is not None:
-            if branch.transaction is transaction:
-                return branch
-            branch = branch.next
-        return None
-
-    cdef Branch add_branch(self, Branch last):
+    cdef Branch add_branch(self):
         cdef Branch branch = Branch.__new__(Branch)
         branch.context = self
         branch.taken_at = -1
-        if last is None:
+        if self.last is None:
             self.first = branch
         else:
-            last.next = branch
+            self.last.next = branch
+        self.last = branch
+        self.pending += 1
         return branch
+
+    cdef Branch branch_of(self, ClientTransaction transaction):
+        cdef Branch branch = self.first
+        while branch is not None and branch.transaction is not transaction:
+            branch = branch.next
+        return branch
+
+    cdef Branch known_branch(self, Flow way):
+        cdef Branch branch = self.first
+        while branch is not None and (
+                not branch.known or branch.done or (way is not None and not branch.place.same_peer(way))):
+            branch = branch.next
+        return branch
+
+    cdef int for_each(self, Deed deed, object given, int64_t now) except -1:
+        cdef Branch branch = self.first, following
+        while branch is not None:
+            following = branch.next
+            deed(branch, given, now)
+            branch = following
+        return 0
+
+    cdef int close(self, Branch branch) noexcept:
+        self.stop_timer_c(branch)
+        self.pending -= not branch.done
+        branch.done = True
+        return 0
+
+    cdef int start_timer_c(self, Branch branch, int64_t now) except -1:
+        self.stop_timer_c(branch)
+        branch.timer_c = self.proxy.wheel.schedule(now + self.proxy.timer_c, self.proxy, TIMER_C, branch)
+        return 0
+
+    cdef int stop_timer_c(self, Branch branch) noexcept:
+        if branch.timer_c:
+            self.proxy.wheel.cancel(branch.timer_c)
+            branch.timer_c = 0
+        return 0
+
+    # ---- what they are told
 
     cpdef int on_response(self, ClientTransaction transaction, Message response, int64_t now) except -1:
         cdef Branch branch = self.branch_of(transaction)
@@ -123,18 +156,16 @@ cdef class ResponseContext(Waiter):
             if status == 100:
                 return 0                      # §16.7 step 5: 100 is not passed on
             if branch.timer_c:                # §16.7 step 2
-                self.proxy.wheel.cancel(branch.timer_c)
-                branch.timer_c = self.proxy.wheel.schedule(now + self.proxy.timer_c, self.proxy, TIMER_C, branch)
+                self.start_timer_c(branch, now)
             self.keep(branch, now + self.proxy.timer_c)
             if not self.final_sent:
-                self.server.respond(self.proxy.upward(response), status, now)
+                self.server.respond(upward(self.proxy.edits, response), status, now)
             return 0
         # What was refused, too: a caller who has not heard it repeats its INVITE, perhaps to another worker.
         self.keep(branch, now + 64 * self.proxy.transactions.t1)
         if status == 482 and self.is_known_from_before(branch):
             return self.wait_for_former(branch, response, now)
-        self.proxy.stop_timer_c(branch)
-        branch.done = True
+        self.close(branch)
         if status < 300:
             return self.succeed(response, now)
         self.consider(response, status)
@@ -161,29 +192,19 @@ cdef class ResponseContext(Waiter):
         self.known_answer = response
         self.known_key = (self.request.text(self.request.call_id), self.request.text(self.request.via.branch))
         self.proxy.known[self.known_key] = self
-        self.proxy.stop_timer_c(branch)
-        branch.timer_c = self.proxy.wheel.schedule(now + self.proxy.timer_c, self.proxy, TIMER_C, branch)
-        return 0
+        return self.start_timer_c(branch, now)
 
     cdef int take_stray(self, Message response, int64_t now) except -1:
         # The answer to the INVITE of before the restart, in place of the one that a known branch will never have.
         cdef Branch branch
-        branch = self.first
         if response.status < 200:
-            while branch is not None:
-                if branch.known and not branch.done:
-                    self.proxy.stop_timer_c(branch)
-                    branch.timer_c = self.proxy.wheel.schedule(now + self.proxy.timer_c, self.proxy, TIMER_C, branch)
-                branch = branch.next
+            self.for_each(keep_known, None, now)
             if not self.final_sent:
-                self.server.respond(self.proxy.upward(response), response.status, now)
+                self.server.respond(upward(self.proxy.edits, response), response.status, now)
             return 0
-        while branch is not None:
-            if branch.known and not branch.done:
-                self.proxy.stop_timer_c(branch)
-                branch.done = True
-                break
-            branch = branch.next
+        branch = self.known_branch(None)
+        if branch is not None:
+            self.close(branch)
         if response.status < 300:
             return self.succeed(response, now)
         self.consider(response, response.status)
@@ -194,13 +215,13 @@ cdef class ResponseContext(Waiter):
         cdef Message request = self.request
         if self.final_sent:
             if self.server.invite:
-                self.server.respond(self.proxy.upward(response), response.status, now)
+                self.server.respond(upward(self.proxy.edits, response), response.status, now)
             return 0
         if request.method == M_REGISTER:
             response = self.proxy.observer.registered(self, response, now)
         if self.caller is not None:
             self.proxy.observer.answered(self.caller, self.callee, request.text(request.call_id), now)
-        self.server.respond(self.proxy.upward(response), response.status, now)
+        self.server.respond(upward(self.proxy.edits, response), response.status, now)
         if request.method == M_BYE:
             self.proxy.observer.ended(request, now)
         self.cancel_pending(ELSEWHERE if self.server.invite else b"", now)      # §16.7 step 10
@@ -228,13 +249,13 @@ cdef class ResponseContext(Waiter):
         cdef Branch branch = self.branch_of(transaction)
         if branch is None or self.server is None:
             return 0
-        self.proxy.stop_timer_c(branch)
+        self.stop_timer_c(branch)
         self.keep(branch, 0)
         if branch.member is not None:
             branch.member.miss(transaction, status, now)
         if branch.done:
             return 0
-        branch.done = True
+        self.close(branch)
         if status == OUTCOME_UNREACHABLE and self.cancelled:
             self.consider(None, 487)          # §9.1: it rings no more, which is what the caller wants
         elif branch.transaction.marks & PROVISIONAL or not self.goes_on(now):
@@ -249,15 +270,21 @@ cdef class ResponseContext(Waiter):
         cdef Branch branch = self.branch_of(transaction)
         if branch is None or self.server is None or branch.done:
             return 0
-        self.proxy.stop_timer_c(branch)
-        branch.done = branch.given_up = True
-        if self.server.invite:
-            transaction.hush()
-            transaction.cancel(now)           # §9.1: goes out where it does answer with a 1xx, late
-        else:
-            transaction.abandon()
+        branch.given_up = True
+        give_up(branch, None, now)            # §9.1: the CANCEL goes out where it does answer with a 1xx, late
         if not self.goes_on(now):
             self.consider(None, 487 if self.cancelled else 503)
+        return self.settle(now)
+
+    cdef int ring_no_longer(self, Branch branch, int64_t now) except -1:
+        if branch.transaction.marks & PROVISIONAL and not branch.known:    # §16.8
+            branch.transaction.cancel(now)
+            return 0
+        self.close(branch)
+        if branch.known and not self.cancelled:
+            self.consider(self.known_answer, 482)
+        else:
+            self.consider(None, self.silence())
         return self.settle(now)
 
     cpdef int on_cancel(self, ServerTransaction transaction, Message cancel, int64_t now) except -1:
@@ -269,39 +296,20 @@ cdef class ResponseContext(Waiter):
 
     cpdef int on_gone(self, ServerTransaction transaction, int64_t now) except -1:
         # The server side is over. The client transactions may linger; what they bring is of no more use.
-        cdef Branch branch
         if self.known_key is not None:
             self.proxy.known.pop(self.known_key, None)
-        branch = self.first
-        while branch is not None:
-            self.proxy.stop_timer_c(branch)
-            if branch.transaction is not None:
-                if branch.member is not None:
-                    branch.member.forget(branch.transaction)
-                branch.transaction.handler = None
-                branch.transaction = None
-            branch.context = None
-            branch = branch.next
-        self.first = None
+        self.for_each(let_go, None, now)
+        self.first = self.last = None
+        self.pending = 0
         self.server = None
         return 0
 
     cpdef int on_fault(self, int64_t now) except -1:
         # RFC 3261 §21.5.1. Nobody waits for its branches any more: §9.1 for those that ring, the rest is sent no more.
-        cdef Branch branch = self.first
         cdef ServerTransaction server = self.server
         if server is None:
             return 0
-        while branch is not None:
-            self.proxy.stop_timer_c(branch)
-            if branch.transaction is not None and not branch.done:
-                if server.invite:
-                    branch.transaction.hush()
-                    branch.transaction.cancel(now)
-                else:
-                    branch.transaction.abandon()
-            branch.done = True
-            branch = branch.next
+        self.for_each(give_up, None, now)
         if not self.final_sent:
             server.respond(make_response(self.request, 500, self.flow, server.tag(), b"", None, b""), 500, now)
         server.handler = None
@@ -323,12 +331,8 @@ cdef class ResponseContext(Waiter):
         self.proxy.ringing.keep(branch.taken_at, self.key, branch.number, until)
 
     cdef list tried(self):
-        cdef Branch branch = self.first
         cdef list found = []
-        while branch is not None:
-            if branch.member is not None:
-                found.append(branch.member)
-            branch = branch.next
+        self.for_each(name_member, found, 0)
         return found
 
     cdef bint goes_on(self, int64_t now) except -1:
@@ -346,26 +350,14 @@ cdef class ResponseContext(Waiter):
         return self.consider(None, OUTCOME_UNREACHABLE)
 
     cdef int cancel_pending(self, bytes why, int64_t now) except -1:
-        cdef Branch branch
-        if not self.server.invite:            # §9.1: only INVITE is cancelled
-            return 0
-        branch = self.first
-        while branch is not None:
-            if branch.known and not branch.done:    # on_cancel has seen to what rings since before the restart
-                self.proxy.stop_timer_c(branch)
-                branch.done = True
-                self.consider(None, 487)
-            elif not branch.done and branch.transaction is not None:
-                branch.transaction.cancel(now, why)
-            branch = branch.next
-        return 0
+        return self.for_each(cancel_branch, why, now) if self.server.invite else 0      # §9.1: only INVITE is cancelled
 
     cdef int silence(self) noexcept:
         # What no answer at all amounts to. §9.1: who has sent a CANCEL takes the INVITE for cancelled.
         return 487 if self.cancelled else 408
 
     cdef int settle(self, int64_t now) except -1:
-        if self.final_sent or self.pending():
+        if self.final_sent or self.pending:
             return 0
         return self.finish(now)
 
@@ -402,7 +394,7 @@ cdef class ResponseContext(Waiter):
         cdef bytes lines = b""
         cdef int i
         if self.challenges is None or (best.status != 401 and best.status != 407):
-            return self.proxy.upward(best)
+            return upward(self.proxy.edits, best)
         for other in self.challenges:
             if other is best:
                 continue
@@ -414,6 +406,50 @@ cdef class ResponseContext(Waiter):
         if lines:
             edits.replace(best.fields[best.count - 1].line_end, best.fields[best.count - 1].line_end, lines)
         return edits.apply(best)
+
+
+# ---- what is done with each branch
+
+# A branch that will have no response of its own: its phone rings for the INVITE of before a restart, and has said so.
+cdef int keep_known(Branch branch, object given, int64_t now) except -1:
+    return branch.context.start_timer_c(branch, now) if branch.known and not branch.done else 0
+
+
+# Nothing that comes is of use any more: §9.1 for an INVITE, which may ring; anything else is sent no more.
+cdef int give_up(Branch branch, object given, int64_t now) except -1:
+    if branch.transaction is not None and not branch.done:
+        if branch.transaction.invite:
+            branch.transaction.hush()
+            branch.transaction.cancel(now)
+        else:
+            branch.transaction.abandon()
+    return branch.context.close(branch)
+
+
+cdef int cancel_branch(Branch branch, object why, int64_t now) except -1:
+    if branch.done:
+        return 0
+    if branch.known:                          # on_cancel has seen to what rings since before the restart
+        branch.context.close(branch)
+        return branch.context.consider(None, 487)
+    return branch.transaction.cancel(now, <bytes>why) if branch.transaction is not None else 0
+
+
+cdef int let_go(Branch branch, object given, int64_t now) except -1:
+    branch.context.stop_timer_c(branch)
+    if branch.transaction is not None:
+        if branch.member is not None:
+            branch.member.forget(branch.transaction)
+        branch.transaction.handler = None
+        branch.transaction = None
+    branch.context = None
+    return 0
+
+
+cdef int name_member(Branch branch, object members, int64_t now) except -1:
+    if branch.member is not None:
+        (<list>members).append(branch.member)
+    return 0
 
 
 cdef class CallObserver:
@@ -436,39 +472,16 @@ cdef class CallObserver:
 
 cdef class Forwarder(Timed):
 
-    cdef bytes upward(self, Message response):
-        # §16.7 step 3
-        self.edits.clear()
-        drop_top_via(self.edits, response)
-        return self.edits.apply(response)
-
-    cdef int stop_timer_c(self, Branch branch) noexcept:
-        if branch.timer_c:
-            self.wheel.cancel(branch.timer_c)
-            branch.timer_c = 0
-        return 0
-
     cpdef int expired(self, int kind, object payload, int64_t now) except -1:
         cdef Branch branch = <Branch>payload
         branch.timer_c = 0
         if branch.done or branch.transaction is None:
             return 0
         try:
-            return self.ring_no_longer(branch, now)
+            return branch.context.ring_no_longer(branch, now)
         except Exception:
             branch.context.on_fault(now)
             raise
-
-    cdef int ring_no_longer(self, Branch branch, int64_t now) except -1:
-        if branch.transaction.marks & PROVISIONAL and not branch.known:    # §16.8
-            branch.transaction.cancel(now)
-            return 0
-        branch.done = True
-        if branch.known and not branch.context.cancelled:
-            branch.context.consider(branch.context.known_answer, 482)
-        else:
-            branch.context.consider(None, branch.context.silence())
-        return branch.context.settle(now)
 
     cdef int cancel_former(self, ResponseContext context, Message cancel, int64_t now) except -1:
         return 0

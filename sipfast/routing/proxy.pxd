@@ -30,6 +30,8 @@ cdef class Proxy(Forwarder):
                                  RoutePlan *plan, bytes extra, Group group, bytes caller, bytes callee, int64_t now)
     # More branches of the same request.
     cdef bint fork(self, ResponseContext context, list targets, RoutePlan *plan, bytes extra, int64_t now) except -1
+    cdef bint send_to(self, ResponseContext context, Branch branch, Target target, RoutePlan *plan, uint32_t loop,
+                      int64_t breadth, bytes extra, int64_t now) except -1
     cdef int forward_ack(self, Message ack, Flow flow, Target target, RoutePlan *plan) except -1
     cdef int take_down(self, ResponseContext context, Branch branch, bytes mark, int64_t now) except -1
     # CANCEL or ACK for an INVITE of before a restart, by its branch (RFC 3261 §16.10, §16.11): no transaction is left.

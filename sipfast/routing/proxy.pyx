@@ -22,7 +22,7 @@ from ..transaction.server cimport ServerTransaction
 from ..transaction.transaction cimport MOST_UDP
 from .._wheel cimport Wheel
 from .._writer cimport ALL_VALUES, Edits, keep_values, make_ack_alone, make_response, note_received, put
-from .context cimport TIMER_C, Branch, CallObserver, Forwarder, ResponseContext
+from .context cimport Branch, CallObserver, Forwarder, ResponseContext, upward
 from .outbound cimport Outbound, answer_flow
 from .ringing cimport Ringing
 from .router cimport RoutePlan
@@ -204,24 +204,19 @@ cdef class Proxy(Forwarder):
 
     cdef bint fork(self, ResponseContext context, list targets, RoutePlan *plan, bytes extra, int64_t now) except -1:
         # Whether one of the targets can be reached.
-        cdef Message request = context.request
-        cdef uint32_t loop = self.loop_value(request)
-        cdef bytes mark, data
+        cdef uint32_t loop = self.loop_value(context.request)
         cdef Target target
-        cdef Branch branch, last = context.first
+        cdef Branch branch = context.last
         cdef bint reachable = False
-        cdef int64_t breadth = self.breadth_of(request)
-        cdef int count = <int>len(targets), place = 0
+        cdef int64_t breadth = self.breadth_of(context.request)
+        cdef int count = <int>len(targets), sent = 0
         cdef bint resumed
         if count > breadth:                   # RFC 5393 §5.3.3: nothing waits here for its turn, so it cannot be forked
             context.consider(None, 440)
             return False
         resumed = self.transactions.answer_for(context.server, now)
-        while last is not None and last.next is not None:
-            last = last.next
-        branch = last
-        for _target in targets:
-            last = context.add_branch(last)
+        for _target in targets:               # all of them: what one comes to is not the answer while others are to follow
+            context.add_branch()
         branch = context.first if branch is None else branch.next
         if count > 1 or not self.transactions.proven.has(context.server.flow, now):
             self.transactions.payer()         # one for all of them, and for who it comes back from
@@ -230,38 +225,42 @@ cdef class Proxy(Forwarder):
             if target.flow is not None:
                 branch.member = self.upstreams.at(target.flow)
             if branch.member is not None and branch.member.down:
-                branch.done = True            # by a Route: nothing else leads there
+                context.close(branch)         # by a Route: nothing else leads there
                 context.retry_after = branch.member.retry_after()
                 context.consider(None, 503)
             elif target.flow is None:
-                branch.done = True
+                context.close(branch)
                 context.lose(branch)
             else:
-                mark = self.transactions.new_branch(loop)
-                data = self.rewrite(request, context.flow, target, mark, plan,
-                                    breadth // count + (place < breadth % count), extra)
-                place += 1
-                if PyBytes_GET_SIZE(data) > MOST_UDP:      # §21.5.7
-                    self.transactions.release_branch(mark)
-                    branch.done = True
-                    context.consider(None, 513)
-                    branch = branch.next
-                    continue
-                self.forwarded += 1
-                branch.place = target.flow
-                branch.transaction = self.transactions.start(data, mark, target.flow, context, now)
-                if branch.member is not None:
-                    branch.member.ask(branch.transaction, now)
-                reachable = True
-                if context.server.invite:
-                    branch.timer_c = self.wheel.schedule(now + self.timer_c, self, TIMER_C, branch)
-                    self.take_down(context, branch, mark, now)
+                reachable |= self.send_to(context, branch, target, plan, loop, breadth // count + (sent < breadth % count),
+                                          extra, now)
+                sent += 1
             branch = branch.next
         if context.server.credit is None:     # which a copy of the request renews
             context.server.credit = self.transactions.credit
         if resumed:
             self.transactions.rest()
         return reachable
+
+    cdef bint send_to(self, ResponseContext context, Branch branch, Target target, RoutePlan *plan, uint32_t loop,
+                      int64_t breadth, bytes extra, int64_t now) except -1:
+        # Whether it could be sent.
+        cdef bytes mark = self.transactions.new_branch(loop)
+        cdef bytes data = self.rewrite(context.request, context.flow, target, mark, plan, breadth, extra)
+        if PyBytes_GET_SIZE(data) > MOST_UDP:          # §21.5.7
+            self.transactions.release_branch(mark)
+            context.close(branch)
+            context.consider(None, 513)
+            return False
+        self.forwarded += 1
+        branch.place = target.flow
+        branch.transaction = self.transactions.start(data, mark, target.flow, context, now)
+        if branch.member is not None:
+            branch.member.ask(branch.transaction, now)
+        if context.server.invite:
+            context.start_timer_c(branch, now)
+            self.take_down(context, branch, mark, now)
+        return True
 
     cdef int forward_ack(self, Message ack, Flow flow, Target target, RoutePlan *plan) except -1:
         # §16.11: an ACK for a 2xx is forwarded without a transaction; the branch is a function of the incoming one.
@@ -292,16 +291,11 @@ cdef class Proxy(Forwarder):
 
     cdef int cancel_former(self, ResponseContext context, Message cancel, int64_t now) except -1:
         # The caller's INVITE came again, so its CANCEL finds that one, and the phone rings for the one before.
-        cdef Branch branch
         cdef RoutePlan plan
         memset(&plan, 0, sizeof(plan))
         for mark, way in context.former:
-            branch = context.first
-            while branch is not None:
-                if branch.known and not branch.done and branch.place.same_peer(way):
-                    self.forward_former(cancel, context.flow, make_target(None, None, way), &plan, mark)
-                    break
-                branch = branch.next
+            if way is not None and context.known_branch(way) is not None:
+                self.forward_former(cancel, context.flow, make_target(None, None, way), &plan, mark)
         return 0
 
     cdef int forward_stray(self, Message response, const Via *below, Flow way, Flow back, int64_t now) except -1:
@@ -321,7 +315,7 @@ cdef class Proxy(Forwarder):
         return self.pass_back(response, back)
 
     cdef int pass_back(self, Message response, Flow back) except -1:
-        return self.transactions.pass_on(self.upward(response), back, True)
+        return self.transactions.pass_on(upward(self.edits, response), back, True)
 
 
 cdef inline uint64_t fold_span(uint64_t h, const unsigned char *p, Span span) noexcept:
