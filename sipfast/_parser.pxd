@@ -7,84 +7,23 @@
 
 from libc.stdint cimport int16_t, int32_t, int64_t, uint16_t, uint32_t
 
-# What is read inside values and URIs has modules of its own; their names can be cimported from here.
+# Names, and what is read inside values and URIs, have modules of their own; what those have can be cimported from here.
 from ._grammar cimport Span, find_param, span_is
+from ._names cimport (
+    H_OTHER, H_VIA, H_FROM, H_TO, H_CALL_ID, H_CSEQ, H_MAX_FORWARDS, H_CONTACT, H_EXPIRES, H_ROUTE, H_RECORD_ROUTE,
+    H_CONTENT_LENGTH, H_CONTENT_TYPE, H_CONTENT_ENCODING, H_REQUIRE, H_PROXY_REQUIRE, H_SUPPORTED, H_UNSUPPORTED, H_ALLOW,
+    H_ACCEPT, H_PATH, H_SERVICE_ROUTE, H_MIN_EXPIRES, H_DATE, H_EVENT, H_ALLOW_EVENTS, H_SUBSCRIPTION_STATE, H_REFER_TO,
+    H_REFERRED_BY, H_REPLACES, H_CALL_INFO, H_REASON, H_WARNING, H_RETRY_AFTER, H_SUBJECT, H_USER_AGENT, H_SERVER,
+    H_AUTHORIZATION, H_PROXY_AUTHORIZATION, H_WWW_AUTHENTICATE, H_PROXY_AUTHENTICATE, H_P_ASSERTED_IDENTITY,
+    H_SESSION_EXPIRES, H_MIN_SE, H_SIP_ETAG, H_SIP_IF_MATCH, H_TIMESTAMP, H_ORGANIZATION, H_PRIORITY, H_MAX_BREADTH,
+    HEADER_COUNT, M_OTHER, M_INVITE, M_ACK, M_BYE, M_CANCEL, M_REGISTER, M_OPTIONS, M_INFO, M_PRACK, M_UPDATE, M_SUBSCRIBE,
+    M_NOTIFY, M_REFER, M_MESSAGE, M_PUBLISH, Header, Method, method_id,
+)
 from ._uri cimport (
     SCHEME_OTHER, SCHEME_SIP, SCHEME_SIPS, SCHEME_TEL, Scheme, Uri, as_request_uri, canonical_aor, parse_uri_at, read_ip,
     uris_equal,
 )
 from ._values cimport Address, Via
-
-cdef enum Method:
-    M_OTHER = 0
-    M_INVITE = 1
-    M_ACK
-    M_BYE
-    M_CANCEL
-    M_REGISTER
-    M_OPTIONS
-    M_INFO
-    M_PRACK
-    M_UPDATE
-    M_SUBSCRIBE
-    M_NOTIFY
-    M_REFER
-    M_MESSAGE
-    M_PUBLISH
-
-# Known headers; compact forms are the same ids. H_OTHER is kept and forwarded untouched.
-cdef enum Header:
-    H_OTHER = 0
-    H_VIA
-    H_FROM
-    H_TO
-    H_CALL_ID
-    H_CSEQ
-    H_MAX_FORWARDS
-    H_CONTACT
-    H_EXPIRES
-    H_ROUTE
-    H_RECORD_ROUTE
-    H_CONTENT_LENGTH
-    H_CONTENT_TYPE
-    H_CONTENT_ENCODING
-    H_REQUIRE
-    H_PROXY_REQUIRE
-    H_SUPPORTED
-    H_UNSUPPORTED
-    H_ALLOW
-    H_ACCEPT
-    H_PATH
-    H_SERVICE_ROUTE
-    H_MIN_EXPIRES
-    H_DATE
-    H_EVENT
-    H_ALLOW_EVENTS
-    H_SUBSCRIPTION_STATE
-    H_REFER_TO
-    H_REFERRED_BY
-    H_REPLACES
-    H_CALL_INFO
-    H_REASON
-    H_WARNING
-    H_RETRY_AFTER
-    H_SUBJECT
-    H_USER_AGENT
-    H_SERVER
-    H_AUTHORIZATION
-    H_PROXY_AUTHORIZATION
-    H_WWW_AUTHENTICATE
-    H_PROXY_AUTHENTICATE
-    H_P_ASSERTED_IDENTITY
-    H_SESSION_EXPIRES
-    H_MIN_SE
-    H_SIP_ETAG
-    H_SIP_IF_MATCH
-    H_TIMESTAMP
-    H_ORGANIZATION
-    H_PRIORITY
-    H_MAX_BREADTH
-    HEADER_COUNT        # one past the last id
 
 cdef struct Field:
     int16_t id          # a Header
@@ -160,5 +99,3 @@ cdef enum:
     MAX_FIELDS = 1024
 # Its first step: the start line, and the boundaries and ids of the fields; nothing inside a value is looked at.
 cdef Message split_message(bytes data)
-
-cdef int method_id(const unsigned char *p, Span name) noexcept      # methods are case-sensitive

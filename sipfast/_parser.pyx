@@ -28,9 +28,9 @@ from libc.string cimport memchr, memcmp, memcpy, memset
 import cython
 
 from ._grammar cimport (
-    C_CALL_ID, C_TOKEN, CLASS, ONES, make_span, skip_space, token_end, trim, unfold, value_end,
-    whole_number,
+    C_CALL_ID, C_TOKEN, CLASS, ONES, make_span, skip_space, token_end, trim, unfold, value_end, whole_number,
 )
+from ._names cimport LONGEST_NAME, SINGLE, header_id
 from ._values cimport read_address, read_via, tail_end
 
 # These are this module's, too, for Python.
@@ -45,137 +45,10 @@ cdef extern from * nogil:
 
 cdef enum:
     INLINE_FIELDS = 40
-    LONGEST_NAME = 19
     MAX_DELTA = 0xFFFFFFFF      # RFC 3261 §20.19
 
 
 cdef const char *NOTHING = b""
-
-# Header names
-
-cdef struct Known:
-    int id
-    int32_t length
-    unsigned char name[20]      # lower-case
-
-cdef Known KNOWN[256]           # by name_hash, one name a slot
-cdef int COMPACT[256]           # the one-letter names
-cdef uint64_t SINGLE            # bit n: header n may be there once only
-
-cdef dict NAMES = {
-    "via": H_VIA, "from": H_FROM, "to": H_TO, "call-id": H_CALL_ID, "cseq": H_CSEQ, "max-forwards": H_MAX_FORWARDS,
-    "contact": H_CONTACT, "expires": H_EXPIRES, "route": H_ROUTE, "record-route": H_RECORD_ROUTE,
-    "content-length": H_CONTENT_LENGTH, "content-type": H_CONTENT_TYPE, "content-encoding": H_CONTENT_ENCODING,
-    "require": H_REQUIRE, "proxy-require": H_PROXY_REQUIRE, "supported": H_SUPPORTED, "unsupported": H_UNSUPPORTED,
-    "allow": H_ALLOW, "accept": H_ACCEPT, "path": H_PATH, "service-route": H_SERVICE_ROUTE,
-    "min-expires": H_MIN_EXPIRES, "date": H_DATE, "event": H_EVENT, "allow-events": H_ALLOW_EVENTS,
-    "subscription-state": H_SUBSCRIPTION_STATE, "refer-to": H_REFER_TO, "referred-by": H_REFERRED_BY,
-    "replaces": H_REPLACES, "call-info": H_CALL_INFO, "reason": H_REASON, "warning": H_WARNING,
-    "retry-after": H_RETRY_AFTER, "subject": H_SUBJECT, "user-agent": H_USER_AGENT, "server": H_SERVER,
-    "authorization": H_AUTHORIZATION, "proxy-authorization": H_PROXY_AUTHORIZATION,
-    "www-authenticate": H_WWW_AUTHENTICATE, "proxy-authenticate": H_PROXY_AUTHENTICATE,
-    "p-asserted-identity": H_P_ASSERTED_IDENTITY, "session-expires": H_SESSION_EXPIRES, "min-se": H_MIN_SE,
-    "sip-etag": H_SIP_ETAG, "sip-if-match": H_SIP_IF_MATCH, "timestamp": H_TIMESTAMP,
-    "organization": H_ORGANIZATION, "priority": H_PRIORITY, "max-breadth": H_MAX_BREADTH,
-}
-# RFC 3261 §7.3.3; o u RFC 6665, r RFC 3515, b RFC 3892, x RFC 4028
-cdef dict COMPACT_NAMES = {
-    "v": H_VIA, "f": H_FROM, "t": H_TO, "i": H_CALL_ID, "m": H_CONTACT, "l": H_CONTENT_LENGTH, "c": H_CONTENT_TYPE,
-    "e": H_CONTENT_ENCODING, "k": H_SUPPORTED, "s": H_SUBJECT, "o": H_EVENT, "u": H_ALLOW_EVENTS, "r": H_REFER_TO,
-    "b": H_REFERRED_BY, "x": H_SESSION_EXPIRES,
-}
-
-
-cdef inline int name_hash(const unsigned char *name, int32_t n) noexcept:
-    """Free of collisions between the known names; fill_names() makes sure."""
-    return ((name[0] | 32) + (name[n - 1] | 32) + 20 * (name[n >> 1] | 32) + n) & 255
-
-
-cdef int fill_names() except -1:
-    cdef bytes text
-    cdef Known *known
-    cdef int header
-    global SINGLE
-    memset(KNOWN, 0, sizeof(KNOWN))
-    memset(COMPACT, 0, sizeof(COMPACT))
-    for name, header in NAMES.items():
-        text = name.encode()
-        known = &KNOWN[name_hash(<const unsigned char *>PyBytes_AS_STRING(text), <int32_t>len(text))]
-        if known.length or len(text) > LONGEST_NAME:
-            raise SystemError(f"no room for the header name {name}")
-        known.id = header
-        known.length = <int32_t>len(text)
-        memcpy(known.name, PyBytes_AS_STRING(text), len(text))
-    for name, header in COMPACT_NAMES.items():
-        COMPACT[<int>ord(name)] = COMPACT[<int>ord(name.upper())] = header
-    SINGLE = 0
-    for header in (H_FROM, H_TO, H_CALL_ID, H_CSEQ, H_MAX_FORWARDS, H_CONTENT_TYPE, H_EXPIRES, H_MIN_EXPIRES, H_EVENT,
-                   H_REFER_TO, H_REFERRED_BY, H_REPLACES, H_SUBSCRIPTION_STATE, H_SESSION_EXPIRES, H_MIN_SE,
-                   H_SIP_ETAG, H_SIP_IF_MATCH):
-        SINGLE |= <uint64_t>1 << header
-    return 0
-
-
-fill_names()
-
-
-cdef inline bint is_spelled(const unsigned char *name, const unsigned char *known, int32_t n) noexcept:
-    """Whether a name is a lower-case one of the same length, two at least: eight letters at a time, the last ones twice."""
-    cdef uint64_t a = 0, b = 0
-    cdef int32_t i = 0
-    while i + 8 <= n:
-        memcpy(&a, name + i, 8)
-        memcpy(&b, known + i, 8)
-        if a | 0x20 * ONES != b:
-            return False
-        i += 8
-    if i == n:
-        return True
-    if n >= 8:
-        memcpy(&a, name + n - 8, 8)
-        memcpy(&b, known + n - 8, 8)
-        return a | 0x20 * ONES == b
-    a = b = 0
-    if n >= 4:
-        memcpy(&a, name, 4)
-        memcpy(<unsigned char *>&a + 4, name + n - 4, 4)
-        memcpy(&b, known, 4)
-        memcpy(<unsigned char *>&b + 4, known + n - 4, 4)
-        return a | 0x20 * ONES == b
-    return name[0] | 32 == known[0] and name[1] | 32 == known[1] and name[n - 1] | 32 == known[n - 1]
-
-
-cdef inline int header_id(const unsigned char *name, int32_t n) noexcept:
-    """The Header of a name, or H_OTHER. Setting bit 5 is enough for any case where there is no control character."""
-    cdef const Known *known
-    if n == 1:
-        return COMPACT[name[0]]
-    if n > LONGEST_NAME or n < 2:
-        return H_OTHER
-    known = &KNOWN[name_hash(name, n)]
-    return known.id if known.length == n and is_spelled(name, known.name, n) else H_OTHER
-
-
-cdef int method_id(const unsigned char *p, Span name) noexcept:
-    cdef int32_t n = name.end - name.start
-    p += name.start
-    if n == 3:
-        return M_ACK if memcmp(p, b"ACK", 3) == 0 else M_BYE if memcmp(p, b"BYE", 3) == 0 else M_OTHER
-    if n == 4:
-        return M_INFO if memcmp(p, b"INFO", 4) == 0 else M_OTHER
-    if n == 5:
-        return M_REFER if memcmp(p, b"REFER", 5) == 0 else M_PRACK if memcmp(p, b"PRACK", 5) == 0 else M_OTHER
-    if n == 6:
-        return (M_INVITE if memcmp(p, b"INVITE", 6) == 0 else M_CANCEL if memcmp(p, b"CANCEL", 6) == 0
-                else M_NOTIFY if memcmp(p, b"NOTIFY", 6) == 0 else M_UPDATE if memcmp(p, b"UPDATE", 6) == 0 else M_OTHER)
-    if n == 7:
-        return (M_OPTIONS if memcmp(p, b"OPTIONS", 7) == 0 else M_MESSAGE if memcmp(p, b"MESSAGE", 7) == 0
-                else M_PUBLISH if memcmp(p, b"PUBLISH", 7) == 0 else M_OTHER)
-    if n == 8:
-        return M_REGISTER if memcmp(p, b"REGISTER", 8) == 0 else M_OTHER
-    if n == 9:
-        return M_SUBSCRIBE if memcmp(p, b"SUBSCRIBE", 9) == 0 else M_OTHER
-    return M_OTHER
 
 
 # Scanning

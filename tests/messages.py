@@ -9,7 +9,7 @@ from sipfast.errors import ParseError
 SOURCE = Path(__file__).parent.parent / "sipfast"
 
 # Header names as the parser lists them
-KNOWN = dict(re.findall(r'"([a-z-]{2,})": (H_\w+)', (SOURCE / "_parser.pyx").read_text()))
+KNOWN = dict(re.findall(r'"([a-z-]{2,})": (H_\w+)', (SOURCE / "_names.pyx").read_text()))
 COMPACT = {
     "a": None, "b": "Referred-By", "c": "Content-Type", "d": None, "e": "Content-Encoding", "f": "From", "g": None,
     "h": None, "i": "Call-ID", "j": None, "k": "Supported", "l": "Content-Length", "m": "Contact", "n": None,

@@ -1,0 +1,1 @@
+"""Typed face of the compiled module `_names`, which has none: it is for C callers only."""
