@@ -4,19 +4,10 @@ from functools import partial
 
 import pytest
 
+from sipfast._edits import edited, with_received, without_first_route, without_top_via
 from sipfast._flow import Flow
 from sipfast._parser import parse
-from sipfast._writer import (
-    ack,
-    cancel,
-    edited,
-    request,
-    response,
-    tag_of,
-    with_received,
-    without_first_route,
-    without_top_via,
-)
+from sipfast._writer import ack, cancel, request, response, tag_of
 
 PEER = Flow("192.0.2.4", 5062)
 COMMON = (

@@ -1,4 +1,4 @@
-"""Writes what leaves: responses, requests of our own, and forwarded messages as edits of the original bytes.
+"""Writes responses, and requests of our own. What is forwarded is written by `_edits`.
 
 A response copies whole header lines of its request as they are, folds and compact names included: what RFC 3261
 §8.2.6.2 wants equal is equal byte for byte. Only two values are touched on the way: the topmost Via, which gets
@@ -6,23 +6,16 @@ A response copies whole header lines of its request as they are, folds and compa
 copied once, into a bytes object of just that size: each put_ below has its size_of_, and the two must agree. A copied
 line that does not end in CRLF gets one.
 
-A forwarded message is its original with edits: spans of the original and the text to stand there instead, so nothing is
-rebuilt. They are kept in the order of their places and apart: one that meets another becomes one with it.
-
 Requests of which the parser said that they are wrong are answered, too: what can be read of them is copied, the rest is
 left out.
 """
 
-from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.ref cimport Py_DECREF, PyObject
-from libc.string cimport memcmp, memcpy, memmove, strlen
-
-import cython
+from libc.string cimport memcmp, strlen
 
 from ._hash cimport Hash, Secret, end_hash64, hex16, mix_bytes, mix_number, start_hash
 from ._parser cimport (
-    H_CALL_ID, H_CSEQ, H_FROM, H_RECORD_ROUTE, H_ROUTE, H_TIMESTAMP, H_TO, H_VIA, M_INVITE, Address, Cursor, Field, Via,
-    read_ip,
+    H_CALL_ID, H_CSEQ, H_FROM, H_RECORD_ROUTE, H_ROUTE, H_TIMESTAMP, H_TO, H_VIA, M_INVITE, Address, Field, Via, read_ip,
 )
 
 cdef extern from "Python.h":
@@ -148,13 +141,6 @@ cdef inline bytes finished(PyObject *made):
 
 # Where a request came from, noted in its topmost Via.
 
-cdef struct Patch:
-    int32_t start
-    int32_t end
-    int size
-    char text[64]           # at most ";received=" and an IPv6 address
-
-
 # The peer's address without brackets (RFC 3261 §25.1, via-received); returns its length.
 cdef int source_text(Flow flow, char *to) noexcept:
     cdef char *at = to
@@ -180,8 +166,7 @@ cdef bint is_source(Message message, Span host, Flow flow, const char *source, i
     return flow.family == 6 and read_ip(message.p, host, ip) == 6 and memcmp(ip, flow.ip, 16) == 0
 
 
-# Fills at most two patches, in the order of their places; returns how many. Values that the client put there itself
-# are not believed: a response goes where the request came from.
+# Values that the client put there itself are not believed: a response goes where the request came from.
 cdef int via_patches(Message request, Flow flow, Patch *patches) noexcept:
     cdef const Via *via = &request.via
     cdef char source[ADDRESS_ROOM]
@@ -370,137 +355,6 @@ cdef bytes make_hop(Message invite, Message answered, bytes method, bytes extra)
     return finished(made)
 
 
-# Forwarding.
-
-@cython.final
-cdef class Edits:
-
-    def __cinit__(self):
-        self.texts = []
-        self.edits = self.few
-        self.capacity = FEW_EDITS
-
-    def __dealloc__(self):
-        if self.edits != self.few:
-            PyMem_Free(self.edits)
-
-    cdef void clear(self) noexcept:
-        self.count = self.used = 0      # the texts stay until others take their places: the list need not grow anew
-
-    cdef int replace(self, int32_t start, int32_t end, bytes text) except -1:
-        cdef int i = self.count
-        if not 0 <= start <= end:
-            raise ValueError(f"not a span: {start} to {end}")
-        while i > 0 and self.edits[i - 1].start > start:
-            i -= 1
-        if i > 0 and self.edits[i - 1].end > start:
-            i -= 1
-            self.edits[i].end = max(self.edits[i].end, end)
-            self.texts[self.edits[i].text] += text
-        else:
-            self.insert(i, start, end, text)
-        while i + 1 < self.count and self.edits[i + 1].start < self.edits[i].end:
-            self.join(i)
-        return 0
-
-    cdef int insert(self, int i, int32_t start, int32_t end, bytes text) except -1:
-        if self.count == self.capacity:
-            self.grow()
-        if self.used < len(self.texts):
-            self.texts[self.used] = text
-        else:
-            self.texts.append(text)
-        memmove(self.edits + i + 1, self.edits + i, (self.count - i) * sizeof(Edit))
-        self.edits[i] = Edit(start, end, self.used)
-        self.count += 1
-        self.used += 1
-        return 0
-
-    # An edit and the one behind it become one.
-    cdef int join(self, int i) except -1:
-        self.edits[i].end = max(self.edits[i].end, self.edits[i + 1].end)
-        self.texts[self.edits[i].text] += self.texts[self.edits[i + 1].text]
-        self.count -= 1
-        memmove(self.edits + i + 1, self.edits + i + 2, (self.count - i - 1) * sizeof(Edit))
-        return 0
-
-    cdef int grow(self) except -1:
-        cdef int capacity = 4 * self.capacity
-        cdef Edit *more
-        if self.edits == self.few:
-            more = <Edit *>PyMem_Malloc(capacity * sizeof(Edit))
-            if more != NULL:
-                memcpy(more, self.few, sizeof(self.few))
-        else:
-            more = <Edit *>PyMem_Realloc(self.edits, capacity * sizeof(Edit))
-        if more == NULL:
-            raise MemoryError
-        self.edits = more
-        self.capacity = capacity
-        return 0
-
-    # ValueError for an edit that reaches beyond the message.
-    cdef bytes apply(self, Message message):
-        cdef int i
-        cdef Py_ssize_t size = message.size
-        cdef int32_t position = 0
-        if self.count and self.edits[self.count - 1].end > message.size:
-            raise ValueError("an edit beyond the message")
-        for i in range(self.count):
-            size += len(<bytes>self.texts[self.edits[i].text]) - (self.edits[i].end - self.edits[i].start)
-        cdef PyObject *made = PyBytes_FromStringAndSize(NULL, size)
-        cdef char *to = PyBytes_AS_STRING(made)
-        for i in range(self.count):
-            to = put(to, message.p + position, self.edits[i].start - position)
-            to = put_bytes(to, <bytes>self.texts[self.edits[i].text])
-            position = self.edits[i].end
-        put(to, message.p + position, message.size - position)
-        return finished(made)
-
-
-cdef int note_received(Edits edits, Message request, Flow flow) except -1:
-    cdef Patch patches[2]
-    cdef int i
-    for i in range(via_patches(request, flow, patches)):
-        edits.replace(patches[i].start, patches[i].end, patches[i].text[:patches[i].size])
-    return 0
-
-
-cdef int drop_top_via(Edits edits, Message response) except -1:
-    return keep_values(edits, response, H_VIA, 1, ALL_VALUES)
-
-
-cdef int keep_values(Edits edits, Message message, int header, int first, int after) except -1:
-    cdef int field = message.first[header], number = 0, kept, passed
-    cdef Cursor cursor
-    cdef Span value, keep
-    cdef const Field *line
-    while field != -1 and (number < first or after != ALL_VALUES):
-        line = &message.fields[field]
-        cursor.field = field
-        cursor.position = 0
-        kept = passed = 0
-        keep = line.value
-        # The cursor leaves the field with its last value, and passes over an empty one, which stays as it is.
-        while cursor.field == field and message.next_value(&cursor, &value) and value.start < line.line_end:
-            if first <= number + passed < after:
-                if kept == 0:
-                    keep.start = value.start if passed else line.value.start
-                kept += 1
-                keep.end = value.end
-            passed += 1
-        number += passed
-        if passed and not kept:
-            edits.replace(line.line, line.line_end, b"")
-        elif passed:
-            if keep.start > line.value.start:
-                edits.replace(line.value.start, keep.start, b"")
-            if number > after:
-                edits.replace(keep.end, line.value.end, b"")
-        field = line.next
-    return 0
-
-
 cdef bytes warning_line(bytes agent, bytes text):
     return b'Warning: 399 %b "%b"\r\n' % (agent, text)
 
@@ -569,37 +423,12 @@ def request(str method not None, bytes uri not None, headers, bytes body not Non
         as_token(method, "method"), as_line(uri), as_lines(headers), len(body), body)
 
 
-def edited(Message message not None, edits):
-    cdef Edits made = Edits()
-    for start, end, text in edits:
-        made.replace(start, end, text)
-    return made.apply(message)
-
-
 def ack(Message invite not None, Message final not None):
     return make_ack(invite, final)
 
 
 def cancel(Message invite not None, *, extra=()):
     return make_cancel(invite, as_lines(extra))
-
-
-def with_received(Message request not None, Flow flow not None):
-    cdef Edits edits = Edits()
-    note_received(edits, request, flow)
-    return edits.apply(request)
-
-
-def without_top_via(Message response not None):
-    cdef Edits edits = Edits()
-    drop_top_via(edits, response)
-    return edits.apply(response)
-
-
-def without_first_route(Message message not None):
-    cdef Edits edits = Edits()
-    keep_values(edits, message, H_ROUTE, 1, ALL_VALUES)
-    return edits.apply(message)
 
 
 def tag_of(Message request not None, uint64_t secret):

@@ -81,7 +81,7 @@ ARROWS: dict[str, set[str]] = {
     # routing. Where requests go, and where phones are. Registrar, learning and proxy are siblings: the engine wires them.
     "routing.contacts": {"_grammar", "_parser", "_writer", "store.codec"},
     "routing.context": {
-        "_flow", "_parser", "_wheel", "_writer", "routing.ringing", "routing.upstream", "transaction.client",
+        "_edits", "_flow", "_parser", "_wheel", "_writer", "routing.ringing", "routing.upstream", "transaction.client",
         "transaction.layer", "transaction.server", "transaction.transaction",
     },
     "routing.destination": {
@@ -93,12 +93,12 @@ ARROWS: dict[str, set[str]] = {
     "routing.mid_registrar": {
         "_flow", "_parser", "routing.contacts", "routing.location", "routing.outbound", "routing.token",
     },
-    "routing.outbound": {"_flow", "_listener", "_parser", "_writer", "routing.token", "transaction.transaction"},
+    "routing.outbound": {"_edits", "_flow", "_listener", "_parser", "_writer", "routing.token", "transaction.transaction"},
     "routing.probe": {
         "_flow", "_hash", "_listener", "_parser", "routing.location", "transaction.branch", "trust.credit", "trust.proven",
     },
     "routing.proxy": {
-        "_flow", "_hash", "_listener", "_parser", "_wheel", "_writer", "routing.context", "routing.outbound",
+        "_edits", "_flow", "_hash", "_listener", "_parser", "_wheel", "_writer", "routing.context", "routing.outbound",
         "routing.ringing", "routing.router", "routing.upstream", "transaction.layer", "transaction.server",
         "transaction.transaction",
     },
@@ -187,6 +187,7 @@ ARROWS: dict[str, set[str]] = {
         "node.signals", "store.backends.lmdb", "store.protocol", "transport.sockets", "transport.udp",
     },
     # command line. What people start.
+    "_edits": {"_flow", "_parser", "_writer"},
     "__main__": {"cli"},
     "cli": {
         "_flow", "_uri", "demo", "node.admin", "node.clock", "node.signals", "node.supervisor", "observe.logs",

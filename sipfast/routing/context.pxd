@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint64_t
 from .._flow cimport Flow
 from .._parser cimport Message
 from .._wheel cimport Timed, Wheel
-from .._writer cimport Edits
+from .._edits cimport Edits
 from ..transaction.client cimport ClientTransaction
 from ..transaction.layer cimport TransactionLayer
 from ..transaction.server cimport ServerTransaction

@@ -12,7 +12,8 @@ from libc.stdint cimport int64_t
 from .._flow cimport Flow
 from .._parser cimport H_PROXY_AUTHENTICATE, H_REASON, H_WWW_AUTHENTICATE, M_BYE, M_REGISTER, Message
 from .._wheel cimport Timed
-from .._writer cimport Edits, drop_top_via, make_response
+from .._edits cimport Edits, drop_top_via
+from .._writer cimport make_response
 from ..transaction.client cimport OUTCOME_UNREACHABLE, ClientTransaction
 from ..transaction.server cimport ServerTransaction
 from ..transaction.transaction cimport PROVISIONAL

@@ -21,7 +21,8 @@ from .._flow cimport Flow, flow_beside, unpacked
 from .._listener cimport Listener, listener_at
 from .._parser cimport H_RECORD_ROUTE, Address, Cursor, Message, Span, canonical_aor, parse_message
 from .token cimport MOST_TOKEN, TOKEN_BOTH, TOKEN_CALLEE, TOKEN_CALLER, TOKEN_PATH, Token, Tokens
-from .._writer cimport Edits, put
+from .._edits cimport Edits
+from .._writer cimport put
 
 cdef enum:
     MOST_HOPS = 8           # moves one after the other: a phone that changes its address often has the last ones kept

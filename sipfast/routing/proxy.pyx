@@ -21,7 +21,8 @@ from ..transaction.layer cimport TransactionLayer
 from ..transaction.server cimport ServerTransaction
 from ..transaction.transaction cimport MOST_UDP
 from .._wheel cimport Wheel
-from .._writer cimport ALL_VALUES, Edits, keep_values, make_ack_alone, make_response, note_received, put
+from .._edits cimport ALL_VALUES, Edits, keep_values, note_received
+from .._writer cimport make_ack_alone, make_response, put
 from .context cimport Branch, CallObserver, Forwarder, ResponseContext, upward
 from .outbound cimport Outbound, answer_flow
 from .ringing cimport Ringing

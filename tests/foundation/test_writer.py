@@ -7,20 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sipfast._edits import edited, with_received, without_first_route, without_top_via
 from sipfast._flow import Flow
 from sipfast._parser import parse
-from sipfast._writer import (
-    ack,
-    cancel,
-    edited,
-    reason_phrase,
-    request,
-    response,
-    tag_of,
-    with_received,
-    without_first_route,
-    without_top_via,
-)
+from sipfast._writer import ack, cancel, reason_phrase, request, response, tag_of
 
 PEER = Flow("192.0.2.4", 5062)
 PEER6 = Flow("2001:db8::9:1", 5070)
