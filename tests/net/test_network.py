@@ -204,7 +204,8 @@ def test_the_same_request_by_two_ways_is_answered_482() -> None:
     copy = Sip(network.trace[0].data).raw.replace(b"10.0.0.2:5060;branch=", b"10.0.0.9:5060;branch=z9hG4bKother")
     peer.transmit(copy, B)
     network.run(100)
-    peer.take("INVITE", 482)
+    assert [(message.method, message.status) for message in peer.inbox] == [("INVITE", 482)]
+    assert len(bob.calls) == 1, "it rings once"
 
 
 def test_a_refer_is_accepted_reported_and_done() -> None:
