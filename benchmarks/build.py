@@ -23,8 +23,8 @@ DIRECTIVES = {
 CFLAGS = os.environ.get("SIPFAST_CFLAGS", "-O3 -g0 -fno-strict-aliasing").split()
 FIXED = {"yardstick": ["-O2", "-g0", "-fno-strict-aliasing"]}
 """Packages whose flags are not for anybody to choose: others are measured against them."""
-CORE = {"loops", "presence"}
-"""Packages that are built upon the server's own compiled modules, and so have to follow them."""
+CORE = {"loops": "**/*.pxd", "presence": "**/*.pxd", "loadgen": "transport/kernel.pxd"}
+"""What of the server's declarations a package is built upon, and so has to follow."""
 
 
 def built(package: str, module: str) -> ModuleType:
@@ -54,7 +54,7 @@ def stale(package: str) -> bool:
     """Whether a module is missing or older than any source."""
     sources = [path for kind in ("*.pyx", "*.pxd") for path in (HERE / package).glob(kind)]
     if package in CORE:
-        sources += (ROOT / "sipfast").rglob("*.pxd")
+        sources += (ROOT / "sipfast").glob(CORE[package])
     newest = max(path.stat().st_mtime for path in sources)
     for source in (HERE / package).glob("*.pyx"):
         built = [path for path in source.parent.glob(f"{source.stem}.*.so") if sys.implementation.cache_tag in path.name]

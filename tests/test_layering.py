@@ -171,9 +171,10 @@ ARROWS: dict[str, set[str]] = {
     "driver.clock": set(),
     "driver.driver": {"_flow", "driver.clock"},
     # transport. Sockets: they feed the driver, and never know what the engine is made of.
+    "transport.kernel": set(),
     "transport.sockets": {"_listener", "transport.udp_socket"},
-    "transport.udp": {"_flow", "driver.driver", "transport.udp_socket"},
-    "transport.udp_socket": {"_flow"},
+    "transport.udp": {"_flow", "driver.driver", "transport.kernel", "transport.udp_socket"},
+    "transport.udp_socket": {"_flow", "transport.kernel"},
     # node. Processes: one that serves, and one that watches over several.
     "node.admin": set(),
     "node.bus": {"transport.udp_socket"},

@@ -2,6 +2,8 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
+from sipfast.transport.kernel cimport iovec, mmsghdr, sockaddr_in
+
 from .wire cimport Out, Part, Scan
 
 cdef enum:
@@ -17,31 +19,6 @@ cdef enum:
 cdef enum:
     BEGUN, COMPLETED, SENT, RECEIVED, RETRANSMITTED, DUPLICATES, LATE, PROVISIONAL, WRONG, STRAY, LOST, SEND_ERRORS,
     BYTES_SENT, BYTES_RECEIVED, COUNTS
-
-cdef extern from *:
-    """
-    #ifndef _GNU_SOURCE
-    #define _GNU_SOURCE
-    #endif
-    #include <netinet/in.h>
-    #include <sys/socket.h>
-    """
-    struct sockaddr_in:
-        unsigned short sin_family
-    struct iovec:
-        void *iov_base
-        size_t iov_len
-    struct msghdr:
-        void *msg_name
-        unsigned int msg_namelen
-        iovec *msg_iov
-        size_t msg_iovlen
-        void *msg_control
-        size_t msg_controllen
-        int msg_flags
-    struct mmsghdr:
-        msghdr msg_hdr
-        unsigned int msg_len
 
 # One transaction, call or cycle: from its first request to its last answer.
 cdef struct Call:

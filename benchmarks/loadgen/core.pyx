@@ -21,6 +21,11 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
+from sipfast.transport.kernel cimport (
+    MSG_DONTWAIT, NOTE, SIPFAST_PKTINFO, iovec, local_address, mmsghdr, msghdr, recvmmsg, sendmmsg, set_local_address,
+    sockaddr_in,
+)
+
 from . import wire  # must be loaded first  # no-cython-lint
 from .wire cimport OPTIONS, Out, Part, Scan, branch_of, hex_of, holds, put_hex, put_number, put_part, scan, tag_of, text
 
@@ -42,24 +47,6 @@ cdef extern from *:
         shift = (i >> 10) - 1; return (unsigned long long)(i - (shift << 10)) << shift; }
     static int loadgen_poll(int a, int b, int ms) {
         struct pollfd f[2] = {{a, POLLIN, 0}, {b, POLLIN, 0}}; return poll(f, b < 0 ? 1 : 2, ms); }
-    /* The address that a message leaves from, and the one that it came to (IP_PKTINFO, ip(7)). */
-    #define LOADGEN_NOTE CMSG_SPACE(sizeof(struct in_pktinfo))
-    static void loadgen_leave_from(struct msghdr *m, char *note, unsigned int address) {
-        struct cmsghdr *c = (struct cmsghdr *)note;
-        struct in_pktinfo *info = (struct in_pktinfo *)CMSG_DATA(c);
-        memset(note, 0, LOADGEN_NOTE);
-        m->msg_control = note;
-        m->msg_controllen = LOADGEN_NOTE;
-        c->cmsg_level = IPPROTO_IP;
-        c->cmsg_type = IP_PKTINFO;
-        c->cmsg_len = CMSG_LEN(sizeof *info);
-        info->ipi_spec_dst.s_addr = htonl(address);
-    }
-    static unsigned int loadgen_came_to(struct msghdr *m) {
-        struct cmsghdr *c = CMSG_FIRSTHDR(m);
-        return c && c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO
-            ? ntohl(((struct in_pktinfo *)CMSG_DATA(c))->ipi_addr.s_addr) : 0;
-    }
     static void loadgen_address(struct sockaddr_in *to, unsigned int address, unsigned short port) {
         memset(to, 0, sizeof *to);
         to->sin_family = AF_INET;
@@ -74,21 +61,15 @@ cdef extern from *:
     uint64_t loadgen_value(int bucket) nogil
     int loadgen_poll(int a, int b, int ms) nogil
     int loadgen_poll_out(int a, int ms) nogil
-    void loadgen_leave_from(msghdr *m, char *note, unsigned int address) nogil
-    unsigned int loadgen_came_to(msghdr *m) nogil
     void loadgen_address(sockaddr_in *to, unsigned int address, unsigned short port) nogil
-
-cdef extern from * nogil:
-    const int IP_PKTINFO, MSG_DONTWAIT
-    int recvmmsg(int fd, mmsghdr *messages, unsigned int count, int flags, void *timeout)
-    int sendmmsg(int fd, mmsghdr *messages, unsigned int count, int flags)
+    uint32_t htonl(uint32_t number) nogil
+    uint32_t ntohl(uint32_t number) nogil
 
 cdef enum:
     SPIN = 300_000          # ns
     LOOK_EVERY = 20_000_000  # ns between two looks at who is due for retransmission
     BURST = 32              # calls begun in one turn: a server's receive buffer holds 170 datagrams by default
     T2 = 8                  # times T1
-    NOTE = 64               # bytes of control data
     HOSTS = 250             # peers in one /24 of the 127.64/16 of callers or the 127.65/16 of callees
 
 NAMES = (
@@ -114,6 +95,21 @@ cdef inline uint32_t peer_at(int end, uint32_t address) noexcept nogil:
     if address >> 16 != (127 << 8 | <uint32_t>(64 + end)) or host == 0 or host > HOSTS:
         return <uint32_t>-1
     return (address >> 8 & 255) * HOSTS + host - 1
+
+
+cdef inline void leave_from(msghdr *message, char *note, uint32_t address) noexcept nogil:
+    cdef uint32_t ip = htonl(address)
+    message.msg_control = note
+    message.msg_controllen = NOTE
+    set_local_address(message, 4, <const unsigned char *>&ip, 0)
+
+
+cdef inline uint32_t came_to(msghdr *message) noexcept nogil:
+    cdef const unsigned char *ip = local_address(message)
+    cdef uint32_t address = 0
+    if ip != NULL:
+        memcpy(&address, ip, 4)
+    return ntohl(address)
 
 
 cdef class Generator:
@@ -180,7 +176,7 @@ cdef class Generator:
             sock.connect(server)  # spares the kernel the route of every datagram, and keeps others' datagrams away
         else:
             sock.setsockopt(sockets.SOL_SOCKET, sockets.SO_BINDTODEVICE, b"lo")
-            sock.setsockopt(sockets.IPPROTO_IP, IP_PKTINFO, 1)
+            sock.setsockopt(sockets.IPPROTO_IP, SIPFAST_PKTINFO, 1)
             sock.bind(("0.0.0.0", 0))
         end.fd = sock.fileno()
         end.messages = <mmsghdr *>calloc(RING, sizeof(mmsghdr))
@@ -455,7 +451,7 @@ cdef class Generator:
     cdef bint came(self, int end, int i) noexcept nogil:
         """Note which peer it came to. False: it is of somebody else than the server."""
         cdef bint ours = memcmp(&self.senders[i], &self.to, sizeof(sockaddr_in)) == 0
-        self.reached = peer_at(end, loadgen_came_to(&self.messages[i].msg_hdr))
+        self.reached = peer_at(end, came_to(&self.messages[i].msg_hdr))
         self.make_room(i)
         return ours
 
@@ -484,7 +480,7 @@ cdef class Generator:
             memcpy(e.parts[slot].iov_base, out.p, out.n)
         e.parts[slot].iov_len = out.n
         if self.peers > 1:
-            loadgen_leave_from(&e.messages[slot].msg_hdr, e.notes + slot * NOTE, address_of(end, peer))
+            leave_from(&e.messages[slot].msg_hdr, e.notes + slot * NOTE, address_of(end, peer))
         e.pending += 1
 
     cdef void flush(self, int end) noexcept nogil:

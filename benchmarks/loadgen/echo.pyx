@@ -7,33 +7,14 @@ Datagrams of one size that came from one peer one after the other go back in one
 from libc.errno cimport EINTR, errno
 from libc.string cimport memcmp
 
-from .core cimport iovec, mmsghdr, msghdr, sockaddr_in
+from sipfast.transport.kernel cimport NOTE, iovec, mmsghdr, msghdr, recvmmsg, sendmmsg, set_segment, sockaddr_in
 
 cdef extern from *:
-    """
-    #include <netinet/in.h>
-    #include <string.h>
-    #include <sys/socket.h>
-    #define LOADGEN_NOTE CMSG_SPACE(sizeof(unsigned short))
-    static void loadgen_cut(struct msghdr *m, char *note, unsigned short size) {
-        struct cmsghdr *c = (struct cmsghdr *)note;
-        m->msg_control = note;
-        m->msg_controllen = LOADGEN_NOTE;
-        c->cmsg_level = IPPROTO_UDP;
-        c->cmsg_type = 103;  /* UDP_SEGMENT */
-        c->cmsg_len = CMSG_LEN(sizeof size);
-        memcpy(CMSG_DATA(c), &size, sizeof size);
-    }
-    """
     const int MSG_WAITFORONE
-    void loadgen_cut(msghdr *message, char *note, unsigned short size) nogil
-    int recvmmsg(int fd, mmsghdr *messages, unsigned int count, int flags, void *timeout) nogil
-    int sendmmsg(int fd, mmsghdr *messages, unsigned int count, int flags) nogil
 
 cdef enum:
     BATCH = 64  # which is also as many as the kernel cuts one piece into
     ROOM = 1000  # 64 of them make a datagram
-    NOTE = 32
 
 cdef struct Slots:
     mmsghdr messages[BATCH]
@@ -52,7 +33,9 @@ cdef int join(Slots *s, int got, bint together) noexcept nogil:
         if (together and run != NULL and s.messages[i].msg_len == s.messages[i - 1].msg_len
                 and memcmp(&s.peers[i], &s.peers[i - 1], sizeof(sockaddr_in)) == 0):
             run.msg_iovlen += 1
-            loadgen_cut(run, s.notes[runs - 1], <unsigned short>s.messages[i].msg_len)
+            run.msg_control = s.notes[runs - 1]
+            run.msg_controllen = 0
+            set_segment(run, <unsigned short>s.messages[i].msg_len)
         else:
             run = &s.runs[runs].msg_hdr
             run[0] = s.messages[i].msg_hdr

@@ -4,7 +4,8 @@ from libc.stdint cimport int64_t, uint64_t
 
 from .._flow cimport Flow
 from ..driver.driver cimport Transport
-from .udp_socket cimport UdpSocket, iovec, mmsghdr, sockaddr_in6
+from .kernel cimport iovec, mmsghdr, sockaddr_in6
+from .udp_socket cimport UdpSocket
 
 cdef class UdpTransport(Transport):
     cdef object loop

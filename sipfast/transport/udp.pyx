@@ -21,10 +21,11 @@ from libc.stdlib cimport calloc, free, malloc
 
 from .._flow cimport TRANSPORT_UDP, Flow, make_flow
 from ..driver.driver cimport BATCH, Driver, Transport
-from .udp_socket cimport (
-    AF_INET, AF_INET6, EWOULDBLOCK, MSG_DONTWAIT, NOTE, SIPFAST_MMSG, UdpSocket, in6_addr, iovec, mmsghdr, msghdr, sockaddr,
-    sockaddr_in, sockaddr_in6,
+from .kernel cimport (
+    AF_INET, AF_INET6, EWOULDBLOCK, MSG_DONTWAIT, NOTE, SIPFAST_MMSG, in6_addr, iovec, local_address, mmsghdr, recvmmsg, recvmsg,
+    sockaddr, sockaddr_in, sockaddr_in6,
 )
+from .udp_socket cimport UdpSocket
 
 from .udp_socket import BATCHED, kernel_drops
 
@@ -33,26 +34,7 @@ cdef extern from *:
     #include <arpa/inet.h>
     #include <ifaddrs.h>
     #include <net/if.h>
-    #if !SIPFAST_MMSG
-    static int recvmmsg(int fd, struct mmsghdr *m, unsigned int n, int flags, void *t) { errno = ENOSYS; return -1; }
-    #endif
-    /* The local address that a message came to (RFC 3542 §6.2, ip(7)), out of its control data. */
-    #ifdef IP_PKTINFO
-    static const unsigned char *local_address(struct msghdr *m) {
-        struct cmsghdr *c;
-        for (c = CMSG_FIRSTHDR(m); c != NULL; c = CMSG_NXTHDR(m, c)) {
-            if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO)
-                return (const unsigned char *)&((struct in_pktinfo *)CMSG_DATA(c))->ipi_spec_dst;
-            if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO)
-                return (const unsigned char *)&((struct in6_pktinfo *)CMSG_DATA(c))->ipi6_addr;
-        }
-        return NULL;
-    }
-    #else
-    static const unsigned char *local_address(struct msghdr *m) { return NULL; }
-    #endif
     """
-    const unsigned char *local_address(msghdr *message) noexcept
     const int MSG_TRUNC, IFF_UP
     struct ifaddrs:
         ifaddrs *ifa_next
@@ -63,8 +45,6 @@ cdef extern from *:
     const char *inet_ntop(int family, const void *source, char *target, unsigned int size) nogil
     bint IN6_IS_ADDR_LINKLOCAL(const in6_addr *address) nogil
     uint16_t ntohs(uint16_t value) nogil
-    ssize_t recvmsg(int fd, msghdr *message, int flags)
-    int recvmmsg(int fd, mmsghdr *messages, unsigned int count, int flags, void *timeout)
 
 cdef enum:
     STAGGER = 1088  # bytes between two buffers, an odd number of cache lines: they must not all fall on the same ones

@@ -1,55 +1,11 @@
 # One bound UDP socket and what waits to leave by it. See udp_socket.pyx.
 
-from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint64_t
 
 from .._flow cimport Flow
-
-cdef extern from *:
-    """
-    #include <sys/types.h>
-    #include <sys/socket.h>
-    #include <netinet/in.h>
-    #if defined(__linux__)
-    #define SIPFAST_MMSG 1
-    #else
-    #define SIPFAST_MMSG 0
-    struct mmsghdr { struct msghdr msg_hdr; unsigned int msg_len; };
-    #endif
-    """
-    const int SIPFAST_MMSG      # whether the platform reads and sends many datagrams with one call
-    const int AF_INET, AF_INET6, EWOULDBLOCK, MSG_DONTWAIT
-    struct in_addr:
-        uint32_t s_addr
-    struct in6_addr:
-        unsigned char s6_addr[16]
-    struct sockaddr:
-        unsigned short sa_family
-    struct sockaddr_in:
-        unsigned short sin_family
-        uint16_t sin_port
-        in_addr sin_addr
-    struct sockaddr_in6:
-        unsigned short sin6_family
-        uint16_t sin6_port
-        in6_addr sin6_addr
-        uint32_t sin6_scope_id
-    struct iovec:
-        void *iov_base
-        size_t iov_len
-    struct msghdr:
-        void *msg_name
-        unsigned int msg_namelen
-        iovec *msg_iov
-        size_t msg_iovlen
-        void *msg_control
-        size_t msg_controllen
-        int msg_flags
-    struct mmsghdr:
-        msghdr msg_hdr
-        unsigned int msg_len
+from .kernel cimport NOTE, iovec, mmsghdr, msghdr, sockaddr_in6
 
 cdef enum:
-    NOTE = 64           # bytes of control data: an in6_pktinfo takes 40 of them, a segment's size 24
     RING = 1024         # messages that may wait for a socket; a power of two
     WINDOW = 256        # of them, that one call of the kernel sends at the most
     BUCKETS = 512       # places for the window's peers; a power of two

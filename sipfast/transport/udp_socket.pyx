@@ -30,56 +30,14 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memcpy, memset
 
 from .._flow cimport TRANSPORT_UDP, Flow, make_flow
+from .kernel cimport (
+    AF_INET, AF_INET6, EWOULDBLOCK, MSG_DONTWAIT, NOTE, SIPFAST_MMSG, SIPFAST_PKTINFO, SIPFAST_SEGMENT, iovec, msghdr, sendmmsg,
+    sendmsg, set_local_address, set_segment, sockaddr_in, sockaddr_in6,
+)
 
 cdef extern from *:
     """
     #include <string.h>
-    #if !SIPFAST_MMSG
-    static int sendmmsg(int fd, struct mmsghdr *m, unsigned int n, int flags) { errno = ENOSYS; return -1; }
-    #endif
-    /* The local address that a message leaves from (RFC 3542 §6.2, ip(7)), as control data. */
-    #ifdef IP_PKTINFO
-    #define SIPFAST_PKTINFO IP_PKTINFO
-    static void set_local_address(struct msghdr *m, int family, const unsigned char *ip, unsigned int scope) {
-        struct cmsghdr *c = CMSG_FIRSTHDR(m);
-        if (family == 4) {
-            struct in_pktinfo *info = (struct in_pktinfo *)CMSG_DATA(c);
-            memset(info, 0, sizeof *info);
-            memcpy(&info->ipi_spec_dst, ip, 4);
-            c->cmsg_level = IPPROTO_IP;
-            c->cmsg_type = IP_PKTINFO;
-            c->cmsg_len = CMSG_LEN(sizeof *info);
-            m->msg_controllen = CMSG_SPACE(sizeof *info);
-        } else {
-            struct in6_pktinfo *info = (struct in6_pktinfo *)CMSG_DATA(c);
-            memset(info, 0, sizeof *info);
-            memcpy(&info->ipi6_addr, ip, 16);
-            info->ipi6_ifindex = scope;
-            c->cmsg_level = IPPROTO_IPV6;
-            c->cmsg_type = IPV6_PKTINFO;
-            c->cmsg_len = CMSG_LEN(sizeof *info);
-            m->msg_controllen = CMSG_SPACE(sizeof *info);
-        }
-    }
-    #else
-    #define SIPFAST_PKTINFO -1
-    static void set_local_address(struct msghdr *m, int f, const unsigned char *ip, unsigned int s) { m->msg_controllen = 0; }
-    #endif
-    /* The size of the pieces that a message is to be cut into, behind what its control data says already. */
-    #ifdef __linux__
-    #define SIPFAST_SEGMENT 103     /* UDP_SEGMENT of linux/udp.h, which older headers lack */
-    static void set_segment(struct msghdr *m, unsigned short size) {
-        struct cmsghdr *c = (struct cmsghdr *)((char *)m->msg_control + m->msg_controllen);
-        c->cmsg_level = IPPROTO_UDP;
-        c->cmsg_type = SIPFAST_SEGMENT;
-        c->cmsg_len = CMSG_LEN(sizeof size);
-        memcpy(CMSG_DATA(c), &size, sizeof size);
-        m->msg_controllen += CMSG_SPACE(sizeof size);
-    }
-    #else
-    #define SIPFAST_SEGMENT -1
-    static void set_segment(struct msghdr *m, unsigned short size) {}
-    #endif
     /* The next error of the error queue: how much of the message it quotes, -1 where there is none. `dead`: it means that
        the message has not arrived and will not (RFC 3261 §18.4); the others are about the path's MTU, its load, or loops. */
     #ifdef __linux__
@@ -139,17 +97,12 @@ cdef extern from *:
     static int half_full(int fd) { return 0; }
     #endif
     """
-    void set_local_address(msghdr *message, int family, const unsigned char *ip, unsigned int scope) noexcept
-    void set_segment(msghdr *message, unsigned short size) noexcept
-    const int SIPFAST_PKTINFO, SIPFAST_SEGMENT
     const int SIPFAST_RCVBUFFORCE, SIPFAST_SNDBUFFORCE, SIPFAST_MEMINFO
     bint half_full(int fd) noexcept
     ssize_t next_error(int fd, char *space, size_t room, sockaddr_in6 *peer, int *dead) noexcept
     const int SIPFAST_RECVERR, SIPFAST_RECVERR6
     uint16_t htons(uint16_t value) nogil
     uint16_t ntohs(uint16_t value) nogil
-    ssize_t sendmsg(int fd, msghdr *message, int flags)
-    int sendmmsg(int fd, mmsghdr *messages, unsigned int count, int flags)
 
 cdef enum:
     MOST_SEGMENTS = 64      # of one piece (UDP_MAX_SEGMENTS of older kernels)
