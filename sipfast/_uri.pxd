@@ -1,8 +1,9 @@
 # URIs: reading, comparison, the canonical address of record.
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int32_t
 
-from ._grammar cimport Span
+from ._grammar cimport Span, lower
 
 cdef enum Scheme:
     SCHEME_OTHER = 0
@@ -32,8 +33,20 @@ cdef int read_ip(const unsigned char *p, Span host, unsigned char *ip) noexcept
 cdef enum:
     MOST_HOST = 48
 cdef Py_ssize_t write_host(const unsigned char *p, Span host, char *out) noexcept
-# The same without brackets.
+# The same without brackets; and of a text of the configuration, which has an IPv6 address with brackets or without.
 cdef bytes plain_host(const unsigned char *p, Span host)
+cdef bytes plain_host_of(bytes text)
+# Whether it is that host, as plain_host has written it; False for an IPv6 address, which has many spellings.
+cdef inline bint is_plain_host(const unsigned char *p, Span host, bytes plain) noexcept:
+    cdef const unsigned char *q = <const unsigned char *>PyBytes_AS_STRING(plain)
+    cdef int32_t i
+    if host.end - host.start != PyBytes_GET_SIZE(plain):
+        return False
+    for i in range(host.end - host.start):
+        if lower(p[host.start + i]) != q[i]:
+            return False
+    return True
+
 # RFC 3261 §19.1.4
 cdef bint uris_equal(const unsigned char *p, const Uri *a, const unsigned char *q, const Uri *b) noexcept
 # The canonical AOR (RFC 3261 §10.3 step 5): sip:user@host, user canonically escaped, host lower-case, no

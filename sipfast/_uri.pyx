@@ -266,6 +266,14 @@ cdef bytes plain_host(const unsigned char *p, Span host):
     return PyBytes_FromStringAndSize(text, size)
 
 
+cdef bytes plain_host_of(bytes text):
+    cdef Span span = Span(0, 0)
+    if text.count(b":") > 1 and not text.startswith(b"["):
+        text = b"[" + text + b"]"
+    span.end = <int32_t>PyBytes_GET_SIZE(text)
+    return plain_host(<const unsigned char *>PyBytes_AS_STRING(text), span)
+
+
 cdef bint same_host_text(const unsigned char *p, Span a, const unsigned char *q, Span b) noexcept:
     cdef unsigned char left[16]
     cdef unsigned char right[16]

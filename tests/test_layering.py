@@ -89,7 +89,7 @@ ARROWS: dict[str, set[str]] = {
         "routing.token", "routing.upstream", "store.codec", "trust.peers",
     },
     "routing.learning": {"_flow", "_parser", "routing.contacts", "routing.location", "trust.proven"},
-    "routing.location": {"_flow", "_parser", "store.codec", "store.protocol", "trust.peers"},
+    "routing.location": {"_flow", "_parser", "_uri", "store.codec", "store.protocol", "trust.peers"},
     "routing.mid_registrar": {
         "_flow", "_parser", "routing.contacts", "routing.location", "routing.outbound", "routing.token",
     },

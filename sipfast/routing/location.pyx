@@ -17,6 +17,7 @@ from .._flow cimport (
     TRANSPORT_TLS, TRANSPORT_UDP, TRANSPORT_WSS, Flow, Target, flow_beside, make_flow, make_target, unpacked,
 )
 from .._parser cimport SCHEME_SIP, SCHEME_SIPS, Message, Span, Uri, as_request_uri, find_param, parse_uri_at, read_ip, uris_equal
+from .._uri cimport plain_host
 from ..store.codec cimport Entry, Piece, bytes_of, piece_in, read_entry
 from ..trust.peers cimport RIGHT_PATH, Peers
 
@@ -227,7 +228,7 @@ cdef class Location:
         cdef bytes literal
         if family:
             return family
-        known = self.hosts.get((<const char *>p)[host.start:host.end].lower())
+        known = self.hosts.get(plain_host(p, host))
         if known is None:
             return 0
         literal = known.encode()

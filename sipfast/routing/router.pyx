@@ -10,7 +10,7 @@ checked, or the request is forged. In a Request-URI a user part that is no token
 
 import cython
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_GET_SIZE
 
 from .._flow cimport Flow
 from .._parser cimport (
@@ -25,32 +25,8 @@ from .._parser cimport (
     find_param,
 )
 from .token cimport KEY_SIZE, TOKEN_BOTH, TOKEN_CALLEE, TOKEN_NONE, TOKEN_PATH, Token, Tokens, looks_like_token
-from .._uri cimport plain_host
+from .._uri cimport is_plain_host, plain_host, plain_host_of
 from .upstream cimport Group, Upstreams
-
-
-cdef bint same_host(const unsigned char *p, Span span, bytes host) noexcept:
-    cdef const unsigned char *q = <const unsigned char *>PyBytes_AS_STRING(host)
-    cdef int i, size = <int>PyBytes_GET_SIZE(host)
-    cdef unsigned char c
-    if span.end - span.start != size:
-        return False
-    for i in range(size):
-        c = p[span.start + i]
-        if 65 <= c <= 90:
-            c |= 32
-        if c != q[i]:
-            return False
-    return True
-
-
-# A domain or address of the configuration, as `plain_host` would write it; IPv6 with or without brackets.
-cdef bytes as_host(bytes text):
-    cdef Span span = Span(0, 0)
-    if text.count(b":") > 1 and not text.startswith(b"["):
-        text = b"[" + text + b"]"
-    span.end = <int>PyBytes_GET_SIZE(text)
-    return plain_host(<const unsigned char *>PyBytes_AS_STRING(text), span)
 
 
 cdef bint routed_by_us(RoutePlan *plan) noexcept:
@@ -63,11 +39,11 @@ cdef class Router:
     def __init__(self, domains, own, ports, Upstreams upstreams not None, groups, Group default_group, bint any_domain,
                  Tokens tokens not None):
         self.tokens = tokens
-        self.domains = frozenset([as_host(domain) for domain in domains])
-        self.own_set = frozenset([as_host(host) for host in own])
+        self.domains = frozenset([plain_host_of(domain) for domain in domains])
+        self.own_set = frozenset([plain_host_of(host) for host in own])
         self.ports = frozenset(ports)
         self.upstreams = upstreams
-        self.groups = {as_host(domain): group for domain, group in groups.items()}
+        self.groups = {plain_host_of(domain): group for domain, group in groups.items()}
         self.default_group = default_group
         self.any_domain = any_domain
         self.last_domain = b""
@@ -81,7 +57,7 @@ cdef class Router:
             return False
         if self.any_domain:
             return True
-        if PyBytes_GET_SIZE(self.last_domain) and same_host(p, uri.host, self.last_domain):
+        if PyBytes_GET_SIZE(self.last_domain) and is_plain_host(p, uri.host, self.last_domain):
             return True
         cdef bytes host = plain_host(p, uri.host)
         if host in self.domains:
@@ -98,7 +74,7 @@ cdef class Router:
         # RFC 3261 §19.1.2: no port means 5060, yet a phone may know us by name only.
         if uri.port != -1 and not self.is_port(uri.port):
             return False
-        if PyBytes_GET_SIZE(self.last_self) and same_host(p, uri.host, self.last_self):
+        if PyBytes_GET_SIZE(self.last_self) and is_plain_host(p, uri.host, self.last_self):
             return True
         cdef bytes host = plain_host(p, uri.host)
         if host in self.own_set or host in self.domains:

@@ -29,7 +29,7 @@ from ..transaction.branch cimport read_hex, write_hex
 from .._flow cimport TRANSPORT_UDP, Flow, make_flow
 from .._hash cimport Hash, end_hash64, mix_bytes, mix_number, mix_token, start_hash
 from .._grammar cimport HEX
-from .._uri cimport Uri, parse_uri_at
+from .._uri cimport Uri, parse_uri_at, read_ip
 
 cdef enum:
     PREFIX_SIZE = 2
@@ -183,13 +183,10 @@ cdef inline const unsigned char *get_end(const unsigned char *at, const unsigned
 
 
 # The packed address that a host is, or None for a name.
-cdef bytes literal_of(bytes host):
-    cdef Flow flow
-    try:
-        flow = Flow(host.strip(b"[]"), 0)
-    except ValueError:
-        return None
-    return (<const char *>flow.ip)[:4 if flow.family == 4 else 16]
+cdef bytes literal_of(const unsigned char *p, Span host):
+    cdef unsigned char ip[16]
+    cdef int family = read_ip(p, host, ip)
+    return (<const char *>ip)[:4 if family == 4 else 16] if family else None
 
 
 @cython.final
@@ -210,7 +207,7 @@ cdef class Tokens:
             host = None
             if listener.host in ("0.0.0.0", "::") and parse_uri_at(
                     <const unsigned char *>PyBytes_AS_STRING(address), 0, <int>PyBytes_GET_SIZE(address), &uri) == 1:
-                host = literal_of(address[uri.host.start:uri.host.end])
+                host = literal_of(<const unsigned char *>PyBytes_AS_STRING(address), uri.host)
             self.publics.append(host)
             self.families.append(listener.family)
 
