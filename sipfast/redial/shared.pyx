@@ -48,6 +48,7 @@ UNCONFIRMED = 11  # to all: and none ever will
 
 REACH_BACK = 300_000  # ms: a dead worker's watches that were armed before it surely are known to their owners
 COMMIT_AGAIN = 200  # ms after a commit that failed
+CALL_ID_SIZE = 26  # of a REFER's: the worker's number in two digits, and the 24 of Referrer.new_call_id
 EARLY_ENDS = 1024  # calls, at the least, whose ACK or end may be seen here before the notice that they matter comes
 
 
@@ -93,7 +94,7 @@ cdef class SharedRedial(Redial):
 
     def home(self, bytes call_id not None):
         """The worker that has made a REFER with this Call-ID; -1 where none has."""
-        if len(call_id) != 26:
+        if len(call_id) != CALL_ID_SIZE:
             return -1
         try:
             worker = int(call_id[:2], 16)
