@@ -35,27 +35,26 @@ ctypedef int (*Deed)(Branch branch, object given, int64_t now) except -1
 # RFC 3261 §16.7: what gathers the responses of all branches of one request.
 cdef class ResponseContext(Waiter):
     cdef Forwarder proxy
-    cdef readonly ServerTransaction server
+    cdef ServerTransaction server
     cdef uint64_t key                    # of an INVITE in Proxy.ringing
     cdef int taken_down                  # branches that are there
     cdef list former                     # those of them that are from before a restart, as Ringing.branches; or None
-    cdef readonly Message request
+    cdef Message request
     cdef Flow first_flow                 # by which it came before it was repeated by `flow`; None where it was not
     cdef Message original                # a REGISTER as its phone has sent it, where `request` differs; else None
-    cdef readonly Flow flow
+    cdef Flow flow
     cdef Branch first, last
     cdef int pending                     # branches that are waited for
     cdef Message best
-    cdef readonly int best_status        # OUTCOME_UNREACHABLE: no branch has done better; `unreached` is the answer
+    cdef int best_status        # OUTCOME_UNREACHABLE: no branch has done better; `unreached` is the answer
     cdef int unreached
     cdef list challenges
-    cdef readonly bint final_sent
-    cdef readonly Group group            # the upstream that it goes to, whichever of its addresses; None: to phones
+    cdef bint final_sent
+    cdef Group group            # the upstream that it goes to, whichever of its addresses; None: to phones
     cdef bytes retry_after               # the header line of a 503 of our own: the upstream is down
     cdef bint cancelled                  # by the caller
-    cdef readonly bytes caller           # AORs of a call that redial wants to hear of, else None
-    cdef readonly bytes callee
-    cpdef int on_fault(self, int64_t now) except -1
+    cdef bytes caller           # AORs of a call that redial wants to hear of, else None
+    cdef bytes callee
     cdef Branch add_branch(self)
     cdef Branch branch_of(self, ClientTransaction transaction)
     # The first that is `known` and still waited for; to that flow, or to any where it is None.

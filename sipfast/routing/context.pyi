@@ -2,11 +2,8 @@
 
 from typing import final
 
-from .._flow import Flow
-from .._parser import Message
 from .._wheel import Timed
-from ..transaction.server import ServerTransaction
-from .upstream import Group, Waiter
+from .upstream import Waiter
 
 def live_contexts() -> int:
     """Response contexts alive in this process, for tests."""
@@ -14,15 +11,6 @@ def live_contexts() -> int:
 @final
 class ResponseContext(Waiter):
     """What gathers the responses of all branches of one request (RFC 3261 §16.7)."""
-
-    server: ServerTransaction
-    request: Message
-    flow: Flow
-    best_status: int
-    final_sent: bool
-    group: Group | None
-    caller: bytes | None
-    callee: bytes | None
 
 class Forwarder(Timed):
     """The proxy as its response contexts see it."""

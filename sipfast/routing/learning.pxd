@@ -10,10 +10,10 @@ from ..trust.proven cimport Proven
 cdef class Learning:
     cdef Location location
     cdef Proven proven                   # None: nobody is asked to prove anything
-    cdef readonly bint unproven          # the REGISTER of the last learn() named what is at an address that owes a proof
+    cdef bint unproven          # the REGISTER of the last learn() named what is at an address that owes a proof
     cdef readonly bint newly_bound       # the last learn() took an AOR from unbound to bound
-    cdef readonly bint newly_unbound     # ... or from bound to unbound
-    cdef readonly list moves             # records.Move of phones whose flow the last learn() has changed
+    cdef bint newly_unbound     # ... or from bound to unbound
+    cdef list moves             # records.Move of phones whose flow the last learn() has changed
     cdef int64_t default_expires         # seconds
     cdef int64_t longest_call            # ms
     # The upstream's registrar has answered 200 to a REGISTER that came to us by `flow`: store the bindings that it lists, or

@@ -5,7 +5,6 @@ from typing import final
 from .. import config
 from .._flow import Flow
 from .._parser import Message
-from ..store.records import Move
 from ..trust.proven import Proven
 from .location import Location
 
@@ -13,10 +12,7 @@ from .location import Location
 class Learning:
     """Keeps the bindings that a registrar behind us has granted in the store."""
 
-    unproven: bool
     newly_bound: bool
-    newly_unbound: bool
-    moves: list[Move]
     def __init__(
         self, settings: config.Registrar, location: Location, longest_call: int = 7_200_000, proven: Proven | None = None
     ) -> None:

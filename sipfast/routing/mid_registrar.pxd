@@ -18,7 +18,7 @@ cdef class MidRegistrar:
     cdef Message restored(self, Message request, Message response, Flow flow, bytes aor, int64_t now)
     # What the token in a Request-URI stands for: targets of the phones behind it. [] where `status` says why there are none.
     cdef list targets(self, const Token *token, Message request, int64_t now)
-    cdef readonly int status
+    cdef int status
     # Let requests with tokens of an AOR find it.
     cdef int remember(self, bytes aor) except -1
     cdef Flow way_of(self, Message request, Flow flow, const Uri *contact)

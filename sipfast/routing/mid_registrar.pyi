@@ -10,5 +10,4 @@ from .outbound import Outbound
 class MidRegistrar:
     """Hides phones' Contacts from a registrar behind us, and finds the phones again by the tokens that stand for them."""
 
-    status: int
     def __init__(self, location: Location, outbound: Outbound) -> None: ...

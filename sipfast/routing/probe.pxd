@@ -17,7 +17,7 @@ cdef class Probe:
     cdef Proven proven
     cdef list waiting                    # (request, Flow) that leave at the next commit
     cdef uint64_t made
-    cdef readonly long sent, answered
+    cdef long sent, answered
     # Ask the phones that a REGISTER has bound just now, over the ways of their bindings. `credit`: that REGISTER's. The store
     # has the bindings already.
     cdef int ask(self, bytes aor, Credit credit, int64_t now) except -1

@@ -9,7 +9,5 @@ from .location import Location
 class Probe:
     """Asks phones that register, and have proven nothing, by one OPTIONS."""
 
-    sent: int
-    answered: int
     def __init__(self, secret: int, worker: int, sent_by: list[bytes], location: Location, proven: Proven) -> None:
         """`secret`: 128 bits, those of the transactions' branches."""

@@ -17,7 +17,10 @@ from cpython.bytes cimport PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 
-from ..transaction.branch cimport BRANCH_SIZE, NO_TRANSACTION, Locator, decode_branch, encode_branch, read_hex, write_hex
+from ..transaction.branch cimport (
+    BRANCH_SIZE, NO_TRANSACTION, SERIAL_AT, SERIAL_SIZE, SLOT_AT, SLOT_SIZE, Locator, decode_branch, encode_branch, read_hex,
+    write_hex,
+)
 from ..trust.credit cimport Credit
 from .._hash cimport Hash, end_hash64, mix_bytes, mix_number, start_hash
 from .._flow cimport TRANSPORT_UDP, Flow, Sink, make_flow
@@ -28,9 +31,8 @@ from ..trust.proven cimport Proven
 
 cdef enum:
     PURPOSE_PROBE = 0x70726f62
-    SLOT_AT = 11                # in a branch
-    SERIAL_AT = 17
-    SERIAL_SIZE = 14
+    PLACE4 = 12                 # digits of an IPv4 address and a port
+    PLACE6 = 36
     WITHIN = 10                 # bits: so many branches of one ms differ in their serials
     ANSWERED_IN = 32_000        # ms: Timer F (RFC 3261 §17.1.2.2)
     APART = 1000                # ms that the clocks of two workers may differ by, between two looks at them
@@ -77,7 +79,7 @@ cdef class Probe:
 
     cdef bytes options(self, object binding, Flow flow, bytes aor, int64_t now):
         cdef Locator locator
-        cdef char place[36]
+        cdef char place[PLACE6]
         cdef int i, width = 4 if flow.family == 4 else 16
         cdef Listener ours = listener_at(self.listeners, flow.local)
         cdef bytes branch, unique, path = binding.path
@@ -107,14 +109,15 @@ cdef class Probe:
         cdef bint good = True
         cdef Locator locator
         cdef Flow flow
-        if size != BRANCH_SIZE or memcmp(p + SLOT_AT, b"ffffff", 6) != 0 or not decode_branch(&self.secret, p, size, &locator):
+        if size != BRANCH_SIZE or memcmp(p + SLOT_AT, b"ffffff", SLOT_SIZE) != 0 or not (
+                decode_branch(&self.secret, p, size, &locator)):
             return False
         if ((<uint64_t>now + APART - (locator.serial >> WITHIN)) & TIMES) > ANSWERED_IN + APART:
             return False
         size = response.call_id.end - response.call_id.start - SERIAL_SIZE - 1
-        if size != 12 and size != 36:
+        if size != PLACE4 and size != PLACE6:
             return False
-        width = size // 2 - 2
+        width = 4 if size == PLACE4 else 16
         for i in range(width):
             ip[i] = <unsigned char>read_hex(place + 2 * i, 2, &good)
         flow = make_flow(TRANSPORT_UDP, 4 if width == 4 else 6, ip, <int>read_hex(place + 2 * width, 4, &good), 0)

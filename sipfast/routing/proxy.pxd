@@ -15,9 +15,9 @@ cdef class Proxy(Forwarder):
     cdef Outbound outbound
     cdef uint64_t secret
     cdef Upstreams upstreams
-    cdef public int64_t started          # when this process began to serve
-    cdef readonly long forwarded
-    cdef readonly long looped
+    cdef int64_t started          # when this process began to serve
+    cdef long forwarded
+    cdef long looped
 
     cdef uint32_t loop_value(self, Message request) noexcept
     cdef bint is_loop(self, Message request) except -1

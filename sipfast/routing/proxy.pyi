@@ -7,6 +7,3 @@ from .context import Forwarder
 @final
 class Proxy(Forwarder):
     """Forwards requests and gathers their responses."""
-
-    forwarded: int
-    looped: int

@@ -11,10 +11,10 @@ from ..trust.proven cimport Proven
 cdef class Registrar:
     cdef Location location
     cdef Proven proven                   # None: nobody is asked to prove anything
-    cdef readonly bint unproven          # the last register() has bound what is at an address that owes a proof
+    cdef bint unproven          # the last register() has bound what is at an address that owes a proof
     cdef readonly bint newly_bound       # the last register() took an AOR from unbound to bound
-    cdef readonly bint newly_unbound     # ... or from bound to unbound
-    cdef readonly int refused            # its status, where it was refused
+    cdef bint newly_unbound     # ... or from bound to unbound
+    cdef int refused            # its status, where it was refused
     cdef readonly list moves             # records.Move of phones whose flow the last register() has changed
     cdef int64_t longest_call            # ms
     cdef bint replaces                   # what is too much takes the place of the oldest

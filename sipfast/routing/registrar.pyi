@@ -13,10 +13,7 @@ from .location import Location
 class Registrar:
     """Answers REGISTER and keeps the bindings in the store."""
 
-    unproven: bool
     newly_bound: bool
-    newly_unbound: bool
-    refused: int
     moves: list[Move]
     def __init__(
         self,

@@ -24,11 +24,11 @@ cdef enum:
     PLAN_FORGED = -3
 
 cdef class Router:
-    cdef readonly frozenset domains
-    cdef readonly bint any_domain        # everything not our own goes to the default upstream
+    cdef frozenset domains
+    cdef bint any_domain        # everything not our own goes to the default upstream
     cdef frozenset own_set               # lower-case host of each listener's sent-by and address
     cdef frozenset ports
-    cdef readonly Upstreams upstreams
+    cdef Upstreams upstreams
     cdef dict groups                     # domain -> Group
     cdef Group default_group
     cdef Tokens tokens

@@ -14,9 +14,6 @@ class Router:
     domain that is not our own belongs to the default group. `groups`: the upstream of each domain that has one.
     """
 
-    domains: frozenset[bytes]
-    any_domain: bool
-    upstreams: Upstreams
     def __init__(
         self,
         domains: Iterable[bytes],

@@ -17,8 +17,8 @@ cdef class Waiter(Handler):
 
 # One address of an upstream: up or down. The transaction user of the OPTIONS that probe it.
 cdef class Member(Handler):
-    cdef readonly Flow flow
-    cdef readonly bint down
+    cdef Flow flow
+    cdef bint down
     cdef bytes name                      # host:port
     cdef int number                      # among all
     cdef Upstreams all
@@ -48,8 +48,8 @@ cdef class Member(Handler):
 
 # What one [[upstream]] of the configuration names: addresses that stand in for each other.
 cdef class Group:
-    cdef readonly tuple members
-    cdef readonly bint by_token          # it sees our URI with a token in the place of a phone's Contact
+    cdef tuple members
+    cdef bint by_token          # it sees our URI with a token in the place of a phone's Contact
     cdef dict names                      # host name of several addresses -> list of Member
     cdef int current
     # The address that requests go to: the current one for as long as it is up, then the first that is; None: all are down.
@@ -59,15 +59,15 @@ cdef class Group:
     cdef bytes retry_after(self)
 
 cdef class Upstreams(Timed):
-    cdef readonly tuple members
-    cdef readonly tuple groups
+    cdef tuple members
+    cdef tuple groups
     cdef TransactionLayer transactions
     cdef Wheel wheel
     cdef tuple listeners
     cdef dict hosts                      # the location's: host name -> the address that is meant by it now
     cdef int worker
     cdef object post                     # post(body, worker): tells that one; -1: all others
-    cdef readonly long failures
+    cdef long failures
     # The address that a flow leads to or comes from; None: nobody's.
     cdef Member at(self, Flow flow)
     # Something other than a 503 came by that flow.

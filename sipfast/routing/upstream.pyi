@@ -19,8 +19,6 @@ class Member(Handler):
     that ask then whether it is back.
     """
 
-    flow: Flow
-    down: bool
     def __init__(self, flow: Flow, timeout: int, probe_interval: int) -> None: ...
 
 @final
@@ -31,8 +29,6 @@ class Group:
     several of them.
     """
 
-    members: tuple[Member, ...]
-    by_token: bool
     def __init__(
         self, members: Iterable[Member], by_token: bool = False, names: Mapping[bytes, list[Member]] | None = None
     ) -> None: ...
@@ -44,9 +40,6 @@ class Upstreams(Timed):
     `failures`: how often one of them went down, since the start.
     """
 
-    members: tuple[Member, ...]
-    groups: tuple[Group, ...]
-    failures: int
     def __init__(self, groups: Iterable[Group]) -> None: ...
 
 def make_group(

@@ -7,6 +7,17 @@ from .._hash cimport Secret
 
 cdef enum:
     BRANCH_SIZE = 47
+    # where its parts are, and how many digits they have
+    WORKER_AT = 9
+    WORKER_SIZE = 2
+    SLOT_AT = 11
+    SLOT_SIZE = 6
+    SERIAL_AT = 17
+    SERIAL_SIZE = 14
+    CHECK_AT = 31
+    CHECK_SIZE = 8
+    LOOP_AT = 39
+    LOOP_SIZE = 8
     NO_TRANSACTION = 0xffffff       # the slot in a branch of a request that is sent without one
 
 # What a branch says: which transaction it is (worker, slot, serial) and the loop value of RFC 3261 §16.6 step 8.

@@ -31,7 +31,6 @@ for _i in range(16):
     VALUES[<unsigned char>DIGITS[_i]] = _i
 
 cdef enum:
-    PREFIX_SIZE = 9
     PURPOSE_BRANCH = 0x62726e63
     NO_SLOT = 0xffffffff
     FIRST_SLOTS = 64
@@ -75,24 +74,24 @@ cdef bytes encode_branch(const Secret *secret, Locator *locator):
     cdef bytes out = PyBytes_FromStringAndSize(NULL, BRANCH_SIZE)
     cdef char *p = PyBytes_AS_STRING(out)
     locator.check = check_of(secret, locator)
-    memcpy(p, PREFIX, PREFIX_SIZE)
-    p = write_hex(p + PREFIX_SIZE, locator.worker, 2)
-    p = write_hex(p, locator.slot, 6)
-    p = write_hex(p, locator.serial, 14)
-    p = write_hex(p, locator.check, 8)
-    write_hex(p, locator.loop, 8)
+    memcpy(p, PREFIX, WORKER_AT)
+    write_hex(p + WORKER_AT, locator.worker, WORKER_SIZE)
+    write_hex(p + SLOT_AT, locator.slot, SLOT_SIZE)
+    write_hex(p + SERIAL_AT, locator.serial, SERIAL_SIZE)
+    write_hex(p + CHECK_AT, locator.check, CHECK_SIZE)
+    write_hex(p + LOOP_AT, locator.loop, LOOP_SIZE)
     return out
 
 
 cdef bint read_branch(const unsigned char *p, Py_ssize_t size, Locator *locator) noexcept:
     cdef bint good = True
-    if size != BRANCH_SIZE or memcmp(p, PREFIX, PREFIX_SIZE) != 0:
+    if size != BRANCH_SIZE or memcmp(p, PREFIX, WORKER_AT) != 0:
         return False
-    locator.worker = <uint32_t>read_hex(p + 9, 2, &good)
-    locator.slot = <uint32_t>read_hex(p + 11, 6, &good)
-    locator.serial = read_hex(p + 17, 14, &good)
-    locator.check = <uint32_t>read_hex(p + 31, 8, &good)
-    locator.loop = <uint32_t>read_hex(p + 39, 8, &good)
+    locator.worker = <uint32_t>read_hex(p + WORKER_AT, WORKER_SIZE, &good)
+    locator.slot = <uint32_t>read_hex(p + SLOT_AT, SLOT_SIZE, &good)
+    locator.serial = read_hex(p + SERIAL_AT, SERIAL_SIZE, &good)
+    locator.check = <uint32_t>read_hex(p + CHECK_AT, CHECK_SIZE, &good)
+    locator.loop = <uint32_t>read_hex(p + LOOP_AT, LOOP_SIZE, &good)
     return good
 
 

@@ -38,9 +38,9 @@ cdef class ClientTransaction(Transaction):
     cdef int lead(self, int64_t now) except -1       # to where its phone is since
     cdef int shrink(self) except -1
     # Send it no more, and wait for what still comes.
-    cpdef int hush(self) except -1
+    cdef int hush(self) except -1
     # Send it no more, and tell nobody: whatever still comes for it is stray.
-    cpdef int abandon(self) except -1
+    cdef int abandon(self) except -1
     cdef int terminate(self) except -1
 
 # The transaction of a request that is about to be sent, in a slot of the layer's.

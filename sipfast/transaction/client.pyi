@@ -29,7 +29,3 @@ class ClientTransaction(Transaction):
         """The request as sent; None once its final response has been dealt with."""
     def cancel(self, now: int, why: bytes = b"") -> int:
         """CANCEL an INVITE (RFC 3261 §9.1): at once, or when a provisional response has come; `why`: Reason lines."""
-    def hush(self) -> None:
-        """Send it no more, and wait for what still comes."""
-    def abandon(self) -> int:
-        """Send it no more, and tell nobody: whatever still comes for it is stray."""

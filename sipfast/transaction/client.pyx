@@ -148,13 +148,13 @@ cdef class ClientTransaction(Transaction):
             self.flow = flow
         return 0
 
-    cpdef int hush(self) except -1:
+    cdef int hush(self) except -1:
         if self.resend_timer:
             self.layer.wheel.cancel(self.resend_timer)
             self.resend_timer = 0
         return 0
 
-    cpdef int abandon(self) except -1:
+    cdef int abandon(self) except -1:
         if self.state != TERMINATED:
             self.terminate()
         return 0

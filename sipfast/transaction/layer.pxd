@@ -18,8 +18,8 @@ cdef enum Verdict:
     VERDICT_UNMATCHED = 3    # an ACK for a 2xx, or a CANCEL without transaction: the caller decides
 
 cdef class TransactionLayer(Surroundings):
-    cdef readonly ServerTransaction created
-    cdef readonly ServerTransaction elsewhere      # whose request has come again by another flow, which is its flow since
+    cdef ServerTransaction created
+    cdef ServerTransaction elsewhere      # whose request has come again by another flow, which is its flow since
     cdef bint foreseen                   # the datagram's hashes, which follow, are there
     cdef Key key
     cdef uint64_t merge
@@ -31,7 +31,8 @@ cdef class TransactionLayer(Surroundings):
     cdef Flow answered                   # whom its only answer went to, as long as no credit was asked about it; else None
     cdef Py_ssize_t answer_size          # bytes of that
     cdef list listeners                  # flows to ourselves
-    cdef readonly int64_t stray_responses, merged, unreachable
+    cdef readonly int64_t unreachable
+    cdef int64_t stray_responses, merged
 
     # What comes next comes of a datagram (of a timer: `resume`; of nothing but the server itself: `rest`).
     cdef int begin(self, Message datagram, int64_t now) except -1

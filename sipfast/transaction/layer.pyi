@@ -24,9 +24,6 @@ class TransactionLayer(Surroundings):
     255. Raises ValueError for another.
     """
 
-    created: ServerTransaction | None
-    stray_responses: int
-    merged: int
     unreachable: int
     def __init__(
         self,

@@ -48,12 +48,12 @@ cdef class Surroundings:
     cdef Credit credit                   # of who pays for what is being handled; None: nobody has had to be paid for yet
     cdef Credit own                      # for what the server does by itself
     cdef readonly Proven proven
-    cdef readonly int64_t withheld       # from who has proven nothing, or since no datagram holds it
+    cdef int64_t withheld       # from who has proven nothing, or since no datagram holds it
     cdef list finished                   # server transactions to shrink
     cdef int64_t finished_since
     cdef readonly int64_t servers, clients                   # alive now
-    cdef readonly int64_t retransmissions_received, retransmissions_sent, timeouts
-    cdef readonly int64_t transport_errors
+    cdef int64_t retransmissions_received, retransmissions_sent, timeouts
+    cdef int64_t transport_errors
     # What comes next comes of a timer of what a credit has paid for, of nothing but the server itself.
     cdef int resume(self, Credit credit, Py_ssize_t taken, int64_t now) except -1
     cdef int rest(self) except -1

@@ -17,11 +17,6 @@ class Surroundings:
     proven: Proven
     servers: int
     clients: int
-    retransmissions_received: int
-    retransmissions_sent: int
-    timeouts: int
-    withheld: int
-    transport_errors: int
     def settle(self) -> int:
         """All responses so far were committed: let finished server transactions shrink."""
 
