@@ -63,14 +63,14 @@ def bench() -> Bench:
 
 def server_life(bench):
     """A MESSAGE comes, gets its 200, and is gone."""
-    take, settle, advance = bench.layer.take_request, bench.layer.settle, bench.wheel.advance
+    take, shrink, advance = bench.layer.take_request, bench.layer.shrink_finished, bench.wheel.advance
     asked = message("MESSAGE")
     answer = response(asked, 200, TCP, to_tag=b"x")
 
     def life():
         _, transaction = take(asked, TCP, NOW)
         transaction.respond(answer, 200, NOW)
-        settle()
+        shrink()
         advance(NOW)
 
     return life
@@ -83,7 +83,7 @@ def test_server_life(benchmark, bench):
 
 def invite_server_life(bench):
     """An INVITE comes, gets 100 and 480, its ACK comes, and it is gone."""
-    take, settle, advance = bench.layer.take_request, bench.layer.settle, bench.wheel.advance
+    take, shrink, advance = bench.layer.take_request, bench.layer.shrink_finished, bench.wheel.advance
     invite, ack = message("INVITE"), message("ACK")
     trying = response(invite, 100, TCP)
     answer = response(invite, 480, TCP, to_tag=b"x")
@@ -92,7 +92,7 @@ def invite_server_life(bench):
         _, transaction = take(invite, TCP, NOW)
         transaction.respond(trying, 100, NOW)
         transaction.respond(answer, 480, NOW)
-        settle()
+        shrink()
         take(ack, TCP, NOW)
         advance(NOW)
 
@@ -143,7 +143,7 @@ def test_retransmission(benchmark, bench, others):
     verdict, transaction = bench.layer.take_request(asked, UDP, NOW)
     assert verdict == NEW
     transaction.respond(response(asked, 200, UDP, to_tag=b"x"), 200, NOW)
-    bench.layer.settle()
+    bench.layer.shrink_finished()
     assert benchmark(bench.layer.take_request, asked, UDP, NOW) == (ABSORBED, None)
 
 
@@ -168,8 +168,8 @@ def linger(bench: Bench, side: str, method: str, status: int, count: int, first:
             bench.layer.send_request(data, branch, flow, bench.user, NOW)
             bench.layer.take_response(parse(response(parse(data), status, flow, to_tag=b"x")), flow, NOW)
         if number % 64 == 0:
-            bench.layer.settle()
-    bench.layer.settle()
+            bench.layer.shrink_finished()
+    bench.layer.shrink_finished()
 
 
 def measure(side: str, method: str, status: int) -> int:

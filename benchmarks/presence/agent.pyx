@@ -133,7 +133,7 @@ cdef class Agent(Receiver):
         self.engine.commit(now)
         if self.store.aborts != self.aborts:
             self.roll_back(now)
-        self.transactions.settle()
+        self.transactions.shrink_finished()
         self.promises.clear()
         self.started.clear()
         data, flows = self.outbox.data, self.outbox.flows

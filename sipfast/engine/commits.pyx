@@ -42,7 +42,7 @@ cdef class Commits:
             self.batch.kept()
             while self.has_more(now):
                 self.store.commit()
-            self.transactions.settle()
+            self.transactions.shrink_finished()
             if self.events.waiting:
                 self.events.tell()
         except Exception as error:            # what a commit raises concerns all that it was to make durable

@@ -83,7 +83,7 @@ cdef class Registrations:
                 context.first_flow = context.flow
             context.flow = flow
         elif self.router.is_served(request.p, &request.target.uri):
-            self.registrar.follow(request, flow, canonical_aor(request.p, &request.target.uri), now)
+            self.registrar.follow_copy(request, flow, canonical_aor(request.p, &request.target.uri), now)
             self.moved(self.registrar.moves, now)
         return 0
 

@@ -27,7 +27,7 @@ cdef int64_t read_seconds(const unsigned char *p, Span span) noexcept
 cdef int read_contact(Message message, Span value, Wanted *wanted) noexcept
 # Say what interval a Contact asks for where it has none of its own: that of the Expires header, else `fallback` (RFC 3261
 # §10.3 step 7).
-cdef int settle_interval(Message request, Wanted *wanted, int64_t fallback) noexcept
+cdef int choose_interval(Message request, Wanted *wanted, int64_t fallback) noexcept
 # The parameters to list again: all but expires and q, as they came.
 cdef bytes other_params(Message message, const Wanted *wanted)
 # All Path values in one (RFC 3327 §4: each is a name-addr), None where one is malformed.

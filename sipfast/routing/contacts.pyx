@@ -86,7 +86,7 @@ cdef int read_contact(Message message, Span value, Wanted *wanted) noexcept:
     return 1
 
 
-cdef int settle_interval(Message request, Wanted *wanted, int64_t fallback) noexcept:
+cdef int choose_interval(Message request, Wanted *wanted, int64_t fallback) noexcept:
     if wanted.expires == -1:
         wanted.expires = read_seconds(request.p, request.value_of(H_EXPIRES)) if request.has(H_EXPIRES) else fallback
     if wanted.expires == MALFORMED:

@@ -21,7 +21,7 @@ cdef class Branch:
     cdef Flow place         # where it was sent; None: nowhere
     cdef Member member      # of an upstream, where it leads there
     cdef uint64_t timer_c
-    cdef int64_t taken_at       # of an INVITE: where it is taken down in Proxy.ringing, or -1
+    cdef int64_t noted_at   # of an INVITE: its place in Proxy.ringing, or -1
     cdef int number          # among those of its INVITE
     cdef Branch next        # of the same context; None: the last
     cdef bint done
@@ -37,7 +37,7 @@ cdef class ResponseContext(Waiter):
     cdef Forwarder proxy
     cdef ServerTransaction server
     cdef uint64_t key                    # of an INVITE in Proxy.ringing
-    cdef int taken_down                  # branches that are there
+    cdef int noted                       # branches that are there
     cdef list former                     # those of them that are from before a restart, as Ringing.branches; or None
     cdef Message request
     cdef Flow first_flow                 # by which it came before it was repeated by `flow`; None where it was not
@@ -64,26 +64,27 @@ cdef class ResponseContext(Waiter):
     cdef int close(self, Branch branch) noexcept
     cdef int start_timer_c(self, Branch branch, int64_t now) except -1
     cdef int stop_timer_c(self, Branch branch) noexcept
-    cdef int ring_no_longer(self, Branch branch, int64_t now) except -1
-    cdef int succeed(self, Message response, int64_t now) except -1
+    cdef int end_by_timer_c(self, Branch branch, int64_t now) except -1
+    cdef int pass_on_2xx(self, Message response, int64_t now) except -1
     cdef int consider(self, Message response, int status) except -1
     cdef list tried(self)                # addresses of the upstream
-    cdef bint goes_on(self, int64_t now) except -1
-    cdef int lose(self, Branch branch) except -1
+    # A branch to an upstream came to nothing: whether there are new ones in its place.
+    cdef bint try_elsewhere(self, int64_t now) except -1
+    cdef int consider_unreachable(self, Branch branch) except -1
     cdef int cancel_pending(self, bytes why, int64_t now) except -1
-    # The branch is of use for so many ms to a server that begins anew.
-    cdef void keep(self, Branch branch, int64_t until) noexcept
+    # Until then the branch is of use to a server that begins anew.
+    cdef void renew_note(self, Branch branch, int64_t until) noexcept
     cdef bytes with_challenges(self, Message best)
     cdef tuple known_key                 # in proxy.known
     cdef Message known_answer            # the 482 that waits for a better one
     cdef bint is_known_from_before(self, Branch branch) except -1
     cdef int wait_for_former(self, Branch branch, Message response, int64_t now) except -1
-    cdef int take_stray(self, Message response, int64_t now) except -1
-    cdef int silence(self) noexcept
-    cdef int settle(self, int64_t now) except -1
+    cdef int receive_stray(self, Message response, int64_t now) except -1
+    cdef int status_of_silence(self) noexcept
+    cdef int finish_when_all_done(self, int64_t now) except -1
     cdef int finish(self, int64_t now) except -1
-    cdef int give(self, int status, int64_t now) except -1
-    cdef int shrink(self, int64_t now) except -1
+    cdef int send_best(self, int status, int64_t now) except -1
+    cdef int forget_request(self, int64_t now) except -1
 
 # What the proxy tells of. These do nothing.
 cdef class CallObserver:

@@ -95,7 +95,7 @@ cdef class ResponseContext(Waiter):
     cdef Branch add_branch(self):
         cdef Branch branch = Branch.__new__(Branch)
         branch.context = self
-        branch.taken_at = -1
+        branch.noted_at = -1
         if self.last is None:
             self.first = branch
         else:
@@ -150,7 +150,7 @@ cdef class ResponseContext(Waiter):
         if branch is None or self.server is None:
             return 0
         if branch.member is not None:
-            branch.member.answer(transaction, status, now)
+            branch.member.note_answer(transaction, status, now)
         if branch.given_up and (status < 200 or status >= 300):
             return 0
         if status < 200:
@@ -158,23 +158,23 @@ cdef class ResponseContext(Waiter):
                 return 0                      # §16.7 step 5: 100 is not passed on
             if branch.timer_c:                # §16.7 step 2
                 self.start_timer_c(branch, now)
-            self.keep(branch, now + self.proxy.timer_c)
+            self.renew_note(branch, now + self.proxy.timer_c)
             if not self.final_sent:
                 self.server.respond(upward(self.proxy.edits, response), status, now)
             return 0
         # What was refused, too: a caller who has not heard it repeats its INVITE, perhaps to another worker.
-        self.keep(branch, now + 64 * self.proxy.transactions.t1)
+        self.renew_note(branch, now + 64 * self.proxy.transactions.t1)
         if status == 482 and self.is_known_from_before(branch):
             return self.wait_for_former(branch, response, now)
         self.close(branch)
         if status < 300:
-            return self.succeed(response, now)
+            return self.pass_on_2xx(response, now)
         self.consider(response, status)
         if status == 503:
-            self.goes_on(now)
+            self.try_elsewhere(now)
         if status >= 600:                     # §16.7 step 5: a 6xx ends the other branches, and waits for them
             self.cancel_pending(b"", now)
-        return self.settle(now)
+        return self.finish_when_all_done(now)
 
     cdef bint is_known_from_before(self, Branch branch) except -1:
         # The phone has it by another way (§8.2.2.2): forwarded by us before a restart, which the caller did not notice, or
@@ -195,11 +195,11 @@ cdef class ResponseContext(Waiter):
         self.proxy.known[self.known_key] = self
         return self.start_timer_c(branch, now)
 
-    cdef int take_stray(self, Message response, int64_t now) except -1:
+    cdef int receive_stray(self, Message response, int64_t now) except -1:
         # The answer to the INVITE of before the restart, in place of the one that a known branch will never have.
         cdef Branch branch
         if response.status < 200:
-            self.for_each(keep_known, None, now)
+            self.for_each(prolong_known, None, now)
             if not self.final_sent:
                 self.server.respond(upward(self.proxy.edits, response), response.status, now)
             return 0
@@ -207,11 +207,11 @@ cdef class ResponseContext(Waiter):
         if branch is not None:
             self.close(branch)
         if response.status < 300:
-            return self.succeed(response, now)
+            return self.pass_on_2xx(response, now)
         self.consider(response, response.status)
-        return self.settle(now)
+        return self.finish_when_all_done(now)
 
-    cdef int succeed(self, Message response, int64_t now) except -1:
+    cdef int pass_on_2xx(self, Message response, int64_t now) except -1:
         # §16.7 step 5: a 2xx to INVITE goes up at once, even after another final response.
         cdef Message request = self.request
         if self.final_sent:
@@ -226,10 +226,10 @@ cdef class ResponseContext(Waiter):
         if request.method == M_BYE:
             self.proxy.observer.ended(request, now)
         self.cancel_pending(ELSEWHERE if self.server.invite else b"", now)      # §16.7 step 10
-        self.shrink(now)
+        self.forget_request(now)
         return 0
 
-    cdef int shrink(self, int64_t now) except -1:
+    cdef int forget_request(self, int64_t now) except -1:
         # The final response was given. What lingers, for half a minute, passes on 2xx and needs none of this.
         self.final_sent = True
         self.request = None
@@ -251,20 +251,20 @@ cdef class ResponseContext(Waiter):
         if branch is None or self.server is None:
             return 0
         self.stop_timer_c(branch)
-        self.keep(branch, 0)
+        self.renew_note(branch, 0)
         if branch.member is not None:
-            branch.member.miss(transaction, status, now)
+            branch.member.note_failure(transaction, status, now)
         if branch.done:
             return 0
         self.close(branch)
         if status == OUTCOME_UNREACHABLE and self.cancelled:
             self.consider(None, 487)          # §9.1: it rings no more, which is what the caller wants
-        elif branch.transaction.marks & PROVISIONAL or not self.goes_on(now):
+        elif branch.transaction.marks & PROVISIONAL or not self.try_elsewhere(now):
             if status == OUTCOME_UNREACHABLE:
-                self.lose(branch)             # §16.9
+                self.consider_unreachable(branch)             # §16.9
             else:
-                self.consider(None, self.silence() if self.retry_after is None else 503)      # §16.8
-        return self.settle(now)
+                self.consider(None, self.status_of_silence() if self.retry_after is None else 503)      # §16.8
+        return self.finish_when_all_done(now)
 
     cdef int unanswered(self, ClientTransaction transaction, int64_t now) except -1:
         # The upstream's address that it went to is down, and has said nothing at all.
@@ -273,11 +273,11 @@ cdef class ResponseContext(Waiter):
             return 0
         branch.given_up = True
         give_up(branch, None, now)            # §9.1: the CANCEL goes out where it does answer with a 1xx, late
-        if not self.goes_on(now):
+        if not self.try_elsewhere(now):
             self.consider(None, 487 if self.cancelled else 503)
-        return self.settle(now)
+        return self.finish_when_all_done(now)
 
-    cdef int ring_no_longer(self, Branch branch, int64_t now) except -1:
+    cdef int end_by_timer_c(self, Branch branch, int64_t now) except -1:
         if branch.transaction.marks & PROVISIONAL and not branch.known:    # §16.8
             branch.transaction.cancel(now)
             return 0
@@ -285,21 +285,21 @@ cdef class ResponseContext(Waiter):
         if branch.known and not self.cancelled:
             self.consider(self.known_answer, 482)
         else:
-            self.consider(None, self.silence())
-        return self.settle(now)
+            self.consider(None, self.status_of_silence())
+        return self.finish_when_all_done(now)
 
     cpdef int on_cancel(self, ServerTransaction transaction, Message cancel, int64_t now) except -1:
         self.cancelled = True
         if self.known_key is not None:
             self.proxy.cancel_former(self, cancel, now)
         self.cancel_pending(reason_lines(cancel), now)      # §16.10
-        return self.settle(now)
+        return self.finish_when_all_done(now)
 
     cpdef int on_gone(self, ServerTransaction transaction, int64_t now) except -1:
         # The server side is over. The client transactions may linger; what they bring is of no more use.
         if self.known_key is not None:
             self.proxy.known.pop(self.known_key, None)
-        self.for_each(let_go, None, now)
+        self.for_each(detach, None, now)
         self.first = self.last = None
         self.pending = 0
         self.server = None
@@ -328,21 +328,21 @@ cdef class ResponseContext(Waiter):
             self.best_status = status
         return 0
 
-    cdef void keep(self, Branch branch, int64_t until) noexcept:
-        self.proxy.ringing.keep(branch.taken_at, self.key, branch.number, until)
+    cdef void renew_note(self, Branch branch, int64_t until) noexcept:
+        self.proxy.ringing.keep(branch.noted_at, self.key, branch.number, until)
 
     cdef list tried(self):
         cdef list found = []
         self.for_each(name_member, found, 0)
         return found
 
-    cdef bint goes_on(self, int64_t now) except -1:
+    cdef bint try_elsewhere(self, int64_t now) except -1:
         # A branch to an upstream's address came to nothing: whether there are new ones in its place (RFC 3263 §4.3).
         if self.group is None or self.final_sent or self.cancelled:
             return False
         return self.proxy.observer.lost(self, now)
 
-    cdef int lose(self, Branch branch) except -1:
+    cdef int consider_unreachable(self, Branch branch) except -1:
         # §16.9 has a proxy behave as if 503 had come, and §16.7 step 6 make that a 500, for it knows of one request only. We
         # know more: a phone that cannot be reached is 480 (§21.4.18); of an upstream step 6 itself lets us say 503, since
         # whatever we sent there would fare alike; and a token's flow is 430 (RFC 5626 §5.3.1).
@@ -353,11 +353,11 @@ cdef class ResponseContext(Waiter):
     cdef int cancel_pending(self, bytes why, int64_t now) except -1:
         return self.for_each(cancel_branch, why, now) if self.server.invite else 0      # §9.1: only INVITE is cancelled
 
-    cdef int silence(self) noexcept:
+    cdef int status_of_silence(self) noexcept:
         # What no answer at all amounts to. §9.1: who has sent a CANCEL takes the INVITE for cancelled.
         return 487 if self.cancelled else 408
 
-    cdef int settle(self, int64_t now) except -1:
+    cdef int finish_when_all_done(self, int64_t now) except -1:
         if self.final_sent or self.pending:
             return 0
         return self.finish(now)
@@ -370,11 +370,11 @@ cdef class ResponseContext(Waiter):
             self.proxy.observer.ended(self.request, now)
         # Redial may have a better answer to a call: its caller waits for another instead of hearing 480.
         if self.caller is None or not self.proxy.observer.failed(self, status, now):
-            self.give(status, now)
-        self.shrink(now)
+            self.send_best(status, now)
+        self.forget_request(now)
         return 0
 
-    cdef int give(self, int status, int64_t now) except -1:
+    cdef int send_best(self, int status, int64_t now) except -1:
         cdef bytes data, extra = b""
         if self.best is None or status == 503:
             # §16.7 step 6: a 503 would speak of us, who are well; downstream's trouble is a 500. But not where all else
@@ -412,7 +412,7 @@ cdef class ResponseContext(Waiter):
 # ---- what is done with each branch
 
 # A branch that will have no response of its own: its phone rings for the INVITE of before a restart, and has said so.
-cdef int keep_known(Branch branch, object given, int64_t now) except -1:
+cdef int prolong_known(Branch branch, object given, int64_t now) except -1:
     return branch.context.start_timer_c(branch, now) if branch.known and not branch.done else 0
 
 
@@ -420,7 +420,7 @@ cdef int keep_known(Branch branch, object given, int64_t now) except -1:
 cdef int give_up(Branch branch, object given, int64_t now) except -1:
     if branch.transaction is not None and not branch.done:
         if branch.transaction.invite:
-            branch.transaction.hush()
+            branch.transaction.stop_resending()
             branch.transaction.cancel(now)
         else:
             branch.transaction.abandon()
@@ -436,11 +436,11 @@ cdef int cancel_branch(Branch branch, object why, int64_t now) except -1:
     return branch.transaction.cancel(now, <bytes>why) if branch.transaction is not None else 0
 
 
-cdef int let_go(Branch branch, object given, int64_t now) except -1:
+cdef int detach(Branch branch, object given, int64_t now) except -1:
     branch.context.stop_timer_c(branch)
     if branch.transaction is not None:
         if branch.member is not None:
-            branch.member.forget(branch.transaction)
+            branch.member.wait_no_more(branch.transaction)
         branch.transaction.handler = None
         branch.transaction = None
     branch.context = None
@@ -479,7 +479,7 @@ cdef class Forwarder(Timed):
         if branch.done or branch.transaction is None:
             return 0
         try:
-            return branch.context.ring_no_longer(branch, now)
+            return branch.context.end_by_timer_c(branch, now)
         except Exception:
             branch.context.on_fault(now)
             raise

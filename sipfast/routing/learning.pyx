@@ -13,8 +13,8 @@ from libc.stdint cimport int32_t, int64_t
 import cython
 
 from .contacts cimport (
-    MALFORMED, MALFORMED_EXPIRES, Wanted, find, find_instance, make_binding, move_between, read_contact, read_path,
-    read_seconds, settle_interval,
+    MALFORMED, MALFORMED_EXPIRES, Wanted, choose_interval, find, find_instance, make_binding, move_between, read_contact,
+    read_path, read_seconds,
 )
 from .._flow cimport Flow
 from .._parser cimport H_CONTACT, H_EXPIRES, Cursor, Message, Span, Uri, parse_uri_at
@@ -82,7 +82,7 @@ cdef class Learning:
         while len(found) < MOST_LEARNED and request.next_value(&cursor, &value):
             if read_contact(request, value, &wanted) != 1:
                 continue
-            settle_interval(request, &wanted, self.default_expires)
+            choose_interval(request, &wanted, self.default_expires)
             way = flow if path else self.location.way(request, flow, &wanted.address.uri, True)
             if wanted.expires and self.proven is not None and self.proven.owes(way, now):
                 self.unproven = True

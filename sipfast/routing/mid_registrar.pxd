@@ -22,6 +22,6 @@ cdef class MidRegistrar:
     # Let requests with tokens of an AOR find it.
     cdef int remember(self, bytes aor) except -1
     cdef Flow way_of(self, Message request, Flow flow, const Uri *contact)
-    cdef list former(self, Message request, bytes aor, int64_t now)
-    cdef list asked(self, Message request, Flow flow)
-    cdef list behind(self, const Token *token, list asked, bytes aor, int64_t now)
+    cdef list former_uris(self, Message request, bytes aor, int64_t now)
+    cdef list contacts_to_bind(self, Message request, Flow flow)
+    cdef list contacts_behind(self, const Token *token, list asked, bytes aor, int64_t now)

@@ -15,7 +15,7 @@ import cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint32_t
 
-from .contacts cimport Wanted, find, find_instance, read_contact, read_path, settle_interval
+from .contacts cimport Wanted, choose_interval, find, find_instance, read_contact, read_path
 from .._flow cimport Flow, make_target, unpacked
 from .._parser cimport (
     Cursor, H_CONTACT, H_PATH, Message, Span, Uri, as_request_uri, parse_message,
@@ -83,11 +83,11 @@ cdef class MidRegistrar:
             if read_contact(request, value, &wanted) != 1:
                 others.append(request.text(value))      # *, or what the registrar refuses
                 continue
-            settle_interval(request, &wanted, UNSAID)
+            choose_interval(request, &wanted, UNSAID)
             uri = self.outbound.uri_of(self.way_of(request, flow, &wanted.address.uri), aor)
             if wanted.expires or uri not in values:
                 values[uri] = with_uri(request, value, &wanted.address.uri, uri)
-        for uri in self.former(request, aor, now) if values else ():
+        for uri in self.former_uris(request, aor, now) if values else ():
             values.setdefault(uri, b"<" + uri + b">;expires=0")
         if not values and not request.has(H_PATH):
             return request
@@ -98,7 +98,7 @@ cdef class MidRegistrar:
         return flow if read_path(request) else self.location.way(request, flow, contact, True)
 
     # Our URIs of the bindings that this REGISTER refreshes, replaces or removes, by the flows that they had.
-    cdef list former(self, Message request, bytes aor, int64_t now):
+    cdef list former_uris(self, Message request, bytes aor, int64_t now):
         cdef Cursor cursor
         cdef Span value
         cdef Wanted wanted
@@ -125,20 +125,20 @@ cdef class MidRegistrar:
         cdef Message restored
         if not response.has(H_CONTACT):
             return response
-        asked = self.asked(request, flow)
+        asked = self.contacts_to_bind(request, flow)
         response.cursor(H_CONTACT, &cursor)
         while response.next_value(&cursor, &value):
             if read_contact(response, value, &wanted) != 1 or not self.outbound.tokens.read(
                     response.p, wanted.address.uri.user, &token) or token.kind != TOKEN_PATH or token.digest != digest:
                 values.append(response.text(value))
                 continue
-            for contact in self.behind(&token, asked, aor, now):
+            for contact in self.contacts_behind(&token, asked, aor, now):
                 values.append(with_uri(response, value, &wanted.address.uri, contact))
         restored = with_contacts(response, values, -1)
         return response if restored.error else restored
 
     # The Contacts that the request asks to bind, and the way to each.
-    cdef list asked(self, Message request, Flow flow):
+    cdef list contacts_to_bind(self, Message request, Flow flow):
         cdef Cursor cursor
         cdef Span value
         cdef Wanted wanted
@@ -146,13 +146,13 @@ cdef class MidRegistrar:
         request.cursor(H_CONTACT, &cursor)
         while request.next_value(&cursor, &value):
             if read_contact(request, value, &wanted) == 1:
-                settle_interval(request, &wanted, UNSAID)
+                choose_interval(request, &wanted, UNSAID)
                 if wanted.expires:
                     found.append((request.text(wanted.address.uri.all), self.way_of(request, flow, &wanted.address.uri)))
         return found
 
     # The Contacts of the phones that a token of this AOR stands for: of this request, else of what is bound.
-    cdef list behind(self, const Token *token, list asked, bytes aor, int64_t now):
+    cdef list contacts_behind(self, const Token *token, list asked, bytes aor, int64_t now):
         cdef Flow way = self.outbound.tokens.flow_to(token, 0), there
         cdef list found
         if way is None:

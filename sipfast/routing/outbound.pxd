@@ -29,7 +29,7 @@ cdef class Outbound(Guide):
     cdef bint has(self, move) except -1
     cdef char *put_line(self, char *to, int kind, Flow first, Flow second, uint32_t digest) noexcept
     # Where the moves of one phone lead. It is known by its AOR, its Contact or a token for it; `token` may be NULL.
-    cdef Flow lead(self, Flow flow, const Token *token, bytes aor, bytes contact, uint32_t since, int64_t now)
+    cdef Flow after_moves(self, Flow flow, const Token *token, bytes aor, bytes contact, uint32_t since, int64_t now)
 
 # RFC 3261 §18.2.2: to the source address and the port of the Via; RFC 3581 §4: to the source port where it has rport.
 cdef Flow answer_flow(Message request, Flow flow)

@@ -125,7 +125,8 @@ cdef class Outbound(Guide):
         cdef Flow flow = self.tokens.flow_to(token, end)
         if not self.moves or flow is None:
             return flow
-        return self.lead(flow, token, canonical_aor(request.p, &request.target.uri), request.text(request.request_uri), 0, now)
+        return self.after_moves(flow, token, canonical_aor(request.p, &request.target.uri), request.text(request.request_uri), 0,
+                                now)
 
     cdef Flow follow(self, Flow flow, bytes data, uint32_t since, int64_t now):
         cdef Message message
@@ -137,13 +138,13 @@ cdef class Outbound(Guide):
             return flow
         if message.status:                    # it goes to who has sent the request
             # Moves from before are another phone's of the same user: this one has sent the request from there since.
-            there = self.lead(flow, NULL, canonical_aor(message.p, &message.sender.uri), None, since, now)
+            there = self.after_moves(flow, NULL, canonical_aor(message.p, &message.sender.uri), None, since, now)
         else:
-            there = self.lead(flow, NULL, canonical_aor(message.p, &message.target.uri), message.text(message.request_uri),
-                              0, now)
+            there = self.after_moves(flow, NULL, canonical_aor(message.p, &message.target.uri),
+                                     message.text(message.request_uri), 0, now)
         return there if there.local == flow.local else flow      # the Via names this listener
 
-    cdef Flow lead(self, Flow flow, const Token *token, bytes aor, bytes contact, uint32_t since, int64_t now):
+    cdef Flow after_moves(self, Flow flow, const Token *token, bytes aor, bytes contact, uint32_t since, int64_t now):
         cdef bytes packed
         cdef Flow there
         cdef int _hop

@@ -33,7 +33,7 @@ cdef class Proxy(Forwarder):
     cdef bint send_to(self, ResponseContext context, Branch branch, Target target, RoutePlan *plan, uint32_t loop,
                       int64_t breadth, bytes extra, int64_t now) except -1
     cdef int forward_ack(self, Message ack, Flow flow, Target target, RoutePlan *plan) except -1
-    cdef int take_down(self, ResponseContext context, Branch branch, bytes mark, int64_t now) except -1
+    cdef int note_ringing(self, ResponseContext context, Branch branch, bytes mark, int64_t now) except -1
     # CANCEL or ACK for an INVITE of before a restart, by its branch (RFC 3261 §16.10, §16.11): no transaction is left.
     cdef int forward_former(self, Message request, Flow flow, Target target, RoutePlan *plan, bytes branch) except -1
     cdef int pass_back(self, Message response, Flow back) except -1

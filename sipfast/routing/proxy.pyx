@@ -200,7 +200,7 @@ cdef class Proxy(Forwarder):
         if self.fork(context, targets, plan, extra, now) and server.invite:
             # Last: a caller that has its 100 sends no more, so what dies with us must not be the INVITE.
             server.respond(make_response(request, 100, flow, b"", b"", None, b""), 100, now)
-        context.settle(now)
+        context.finish_when_all_done(now)
         return context
 
     cdef bint fork(self, ResponseContext context, list targets, RoutePlan *plan, bytes extra, int64_t now) except -1:
@@ -231,7 +231,7 @@ cdef class Proxy(Forwarder):
                 context.consider(None, 503)
             elif target.flow is None:
                 context.close(branch)
-                context.lose(branch)
+                context.consider_unreachable(branch)
             else:
                 reachable |= self.send_to(context, branch, target, plan, loop, breadth // count + (sent < breadth % count),
                                           extra, now)
@@ -257,10 +257,10 @@ cdef class Proxy(Forwarder):
         branch.place = target.flow
         branch.transaction = self.transactions.start(data, mark, target.flow, context, now)
         if branch.member is not None:
-            branch.member.ask(branch.transaction, now)
+            branch.member.wait_for(branch.transaction, now)
         if context.server.invite:
             context.start_timer_c(branch, now)
-            self.take_down(context, branch, mark, now)
+            self.note_ringing(context, branch, mark, now)
         return True
 
     cdef int forward_ack(self, Message ack, Flow flow, Target target, RoutePlan *plan) except -1:
@@ -274,15 +274,15 @@ cdef class Proxy(Forwarder):
 
     # ---- INVITEs of before a restart
 
-    cdef int take_down(self, ResponseContext context, Branch branch, bytes mark, int64_t now) except -1:
-        if context.taken_down == 0:
+    cdef int note_ringing(self, ResponseContext context, Branch branch, bytes mark, int64_t now) except -1:
+        if context.noted == 0:
             context.key = self.ringing.key_of(context.request, &context.request.via)
             if self.ringing.has(context.key, now):      # it comes again after a restart, or to another worker by another port
                 context.former = self.ringing.branches(context.key, now)
-                context.taken_down = <int>len(context.former)
-        branch.number = context.taken_down
-        context.taken_down += 1
-        branch.taken_at = self.ringing.note(context.key, branch.number, mark, branch.place,
+                context.noted = <int>len(context.former)
+        branch.number = context.noted
+        context.noted += 1
+        branch.noted_at = self.ringing.note(context.key, branch.number, mark, branch.place,
                                             answer_flow(context.request, context.flow), now + self.timer_c, now)
         return 0
 
@@ -306,7 +306,7 @@ cdef class Proxy(Forwarder):
         if context is not None and response.status >= 300:
             self.transactions.pass_on(make_ack_alone(response), way, False)
         if context is not None and context.server is not None:
-            return context.take_stray(response, now)
+            return context.receive_stray(response, now)
         # §16.11: as a proxy without state. The caller acknowledges what comes, and that goes the way of the INVITE. Of
         # several phones one may still answer: what another says ends the call only where it was cancelled or declined.
         if 300 <= response.status < 600 and response.status != 487:

@@ -32,11 +32,11 @@ cdef class Registrar:
     cdef bytes update_one(self, Message request, Flow flow, Span value, bytes path, bytes aor, int64_t now)
     cdef bytes update(self, Message request, Flow flow, bytes path, bytes aor, int64_t now)
     # Take note of the flow of a REGISTER that has come again; `moves` says what has changed.
-    cdef int follow(self, Message request, Flow flow, bytes aor, int64_t now) except -1
+    cdef int follow_copy(self, Message request, Flow flow, bytes aor, int64_t now) except -1
     cdef bint is_reachable(self, Message request, Flow flow, const Wanted *wanted) except -1
-    cdef int count(self, Message request) noexcept
+    cdef int count_contacts(self, Message request) noexcept
     cdef int drop_former(self, bytes aor, list live, object binding, int64_t now) except -1
-    cdef int take_place(self, bytes aor, object former, object binding, int64_t now) except -1
+    cdef int note_move(self, bytes aor, object former, object binding, int64_t now) except -1
     cdef int note_unproven(self, Flow way, int64_t now) noexcept
     cdef bytes refuse(self, Message request, Flow flow, int status, bytes extra)
     cdef bytes refuse_brief(self, Message request, Flow flow)

@@ -32,8 +32,8 @@ from libc.string cimport memcmp
 import cython
 
 from .contacts cimport (
-    MALFORMED, ROOM, Wanted, branch_of, contact_line, contact_lines, date_line, find, find_instance, make_binding,
-    move_between, other_params, read_contact, read_path, read_seconds, room_for, settle_interval,
+    MALFORMED, ROOM, Wanted, branch_of, choose_interval, contact_line, contact_lines, date_line, find, find_instance,
+    make_binding, move_between, other_params, read_contact, read_path, read_seconds, room_for,
 )
 from .._flow cimport MOST_PACKED, Flow, flow_beside, unpacked
 from .._parser cimport H_CONTACT, H_EXPIRES, H_SUPPORTED, SCHEME_SIP, SCHEME_SIPS, Cursor, Message, Span
@@ -134,7 +134,7 @@ cdef class Registrar:
         cdef bint lapsed = False
         if read_contact(request, value, &wanted) < 0:
             return None
-        settle_interval(request, &wanted, self.default_expires)
+        choose_interval(request, &wanted, self.default_expires)
         if 0 < wanted.expires < self.min_expires:
             return self.refuse_brief(request, flow)
         contact = wanted.address.uri.all
@@ -213,7 +213,7 @@ cdef class Registrar:
         cdef Py_ssize_t index, before
         cdef int adding
         cdef bint repeated = False, changed = False, alone
-        adding = self.count(request)
+        adding = self.count_contacts(request)
         if adding == MALFORMED:
             return self.refuse(request, flow, 400, b"")
         if adding == TOO_MANY:
@@ -230,7 +230,7 @@ cdef class Registrar:
         request.cursor(H_CONTACT, &cursor)
         while request.next_value(&cursor, &value):
             read_contact(request, value, &wanted)
-            settle_interval(request, &wanted, self.default_expires)
+            choose_interval(request, &wanted, self.default_expires)
             if 0 < wanted.expires < self.min_expires:
                 return self.refuse_brief(request, flow)
             if wanted.expires and not alone and not path and not self.is_reachable(request, flow, &wanted):
@@ -262,18 +262,18 @@ cdef class Registrar:
             changed = True
             self.note_unproven(way, now)
             if index >= 0:
-                self.take_place(aor, live[index], binding, now)
+                self.note_move(aor, live[index], binding, now)
                 live[index] = binding
             else:
                 live.append(binding)
                 index = find(lapsed, request.p, &wanted.address.uri)
                 if index >= 0:
-                    self.take_place(aor, lapsed.pop(index), binding, now)
+                    self.note_move(aor, lapsed.pop(index), binding, now)
             if alone:
                 self.drop_former(aor, live, binding, now)
                 self.drop_former(aor, lapsed, binding, now)
         if repeated:
-            self.follow(request, flow, aor, now)
+            self.follow_copy(request, flow, aor, now)
             return self.accept(request, flow, path, self.location.lookup(aor, now), now)
         if len(live) > self.max_contacts and len(live) > before:
             if not self.replaces:
@@ -294,12 +294,12 @@ cdef class Registrar:
         return self.accept(request, flow, path, live, now)
 
     # The very same REGISTER has come again, perhaps by another flow: that one leads to its phone now.
-    cdef int follow(self, Message request, Flow flow, bytes aor, int64_t now) except -1:
+    cdef int follow_copy(self, Message request, Flow flow, bytes aor, int64_t now) except -1:
         cdef Cursor cursor
         cdef Span value
         cdef Wanted wanted
         cdef object store = self.location.store, binding
-        cdef bint alone = self.count(request) <= 1
+        cdef bint alone = self.count_contacts(request) <= 1
         cdef uint32_t branch = branch_of(request)
         cdef list bindings
         cdef Py_ssize_t index
@@ -317,7 +317,7 @@ cdef class Registrar:
             if binding.branch == branch and binding.cseq == request.cseq.number and not binding.path and (
                     binding.call_id == request.text(request.call_id)):
                 bindings[index] = replace(binding, flow=self.location.way(request, flow, &wanted.address.uri, alone).pack())
-                self.take_place(aor, binding, bindings[index], now)
+                self.note_move(aor, binding, bindings[index], now)
         if self.moves:
             for move in self.moves:
                 store.put_move(move)
@@ -331,7 +331,7 @@ cdef class Registrar:
         return self.location.is_trusted(request.p, &wanted.address.uri, flow)
 
     # How many Contacts are to be bound, or why none can be.
-    cdef int count(self, Message request) noexcept:
+    cdef int count_contacts(self, Message request) noexcept:
         cdef Cursor cursor
         cdef Span value
         cdef Wanted wanted
@@ -344,7 +344,7 @@ cdef class Registrar:
                 return TOO_MANY
             if read_contact(request, value, &wanted) < 0:
                 return MALFORMED
-            settle_interval(request, &wanted, self.default_expires)
+            choose_interval(request, &wanted, self.default_expires)
             if wanted.expires:
                 adding += 1
                 with_reg_id |= wanted.reg_id != 0
@@ -358,11 +358,11 @@ cdef class Registrar:
         if binding.instance:
             for i in range(len(live) - 1, -1, -1):
                 if live[i] is not binding and live[i].instance == binding.instance and live[i].reg_id == binding.reg_id:
-                    self.take_place(aor, live[i], binding, now)
+                    self.note_move(aor, live[i], binding, now)
                     del live[i]
         return 0
 
-    cdef int take_place(self, bytes aor, object former, object binding, int64_t now) except -1:
+    cdef int note_move(self, bytes aor, object former, object binding, int64_t now) except -1:
         move = move_between(former, binding, aor, now + self.longest_call)
         if move is not None:
             self.moves.append(move)

@@ -29,19 +29,19 @@ cdef class Member(Handler):
     cdef uint64_t timer                  # up and waited for: SILENCE; down: PROBE
     cdef ClientTransaction probe         # the OPTIONS that is out, or None
     # A request was sent to it, by a transaction whose handler is a Waiter.
-    cdef int ask(self, ClientTransaction transaction, int64_t now) except -1
+    cdef int wait_for(self, ClientTransaction transaction, int64_t now) except -1
     # It has answered that, with a status; any other message from it is `hear`.
-    cdef int answer(self, ClientTransaction transaction, int status, int64_t now) except -1
+    cdef int note_answer(self, ClientTransaction transaction, int status, int64_t now) except -1
     cdef int hear(self, int64_t now) except -1
     # The transaction has failed, with the status that stands for it (408, 503).
-    cdef int miss(self, ClientTransaction transaction, int status, int64_t now) except -1
+    cdef int note_failure(self, ClientTransaction transaction, int status, int64_t now) except -1
     # Nobody waits for that answer any more.
-    cdef int forget(self, ClientTransaction transaction) except -1
+    cdef int wait_no_more(self, ClientTransaction transaction) except -1
     # It cannot be reached: down at once, all who wait are told, and it is probed until it answers. `told`: by another
     # worker.
-    cdef int fail(self, int64_t now, str reason, bint told) except -1
-    cdef int rise(self, int64_t now, bint told) except -1
-    cdef int listen(self, int64_t now) except -1
+    cdef int mark_down(self, int64_t now, str reason, bint told) except -1
+    cdef int mark_up(self, int64_t now, bint told) except -1
+    cdef int look_at_silence(self, int64_t now) except -1
     cdef int ask_options(self, int64_t now) except -1
     cdef int stop(self) except -1
     cdef bytes retry_after(self)         # the header line of a 503 while it is down
@@ -73,7 +73,7 @@ cdef class Upstreams(Timed):
     # Something other than a 503 came by that flow.
     cdef int hear(self, Flow flow, int64_t now) except -1
     cdef int changed(self, Member member, str reason, int64_t now, bint told) except -1
-    cdef int settle(self) except -1
+    cdef int choose(self) except -1
     cdef bytes state_of(self, Member member)
     cdef int start(self, TransactionLayer transactions, Wheel wheel, tuple listeners, dict hosts, int worker,
                    object post) except -1

@@ -55,33 +55,33 @@ cdef class Member(Handler):
         self.name = (b"[%b]:%d" if flow.family == 6 else b"%b:%d") % (flow.host_text(), flow.port)
         self.waiting = {}
 
-    cdef int ask(self, ClientTransaction transaction, int64_t now) except -1:
+    cdef int wait_for(self, ClientTransaction transaction, int64_t now) except -1:
         self.waiting[transaction] = now
         if not self.timer:
             self.timer = self.all.wheel.schedule(now + self.timeout // 2, self.all, SILENCE, self)
         return 0
 
-    cdef int answer(self, ClientTransaction transaction, int status, int64_t now) except -1:
+    cdef int note_answer(self, ClientTransaction transaction, int status, int64_t now) except -1:
         self.waiting.pop(transaction, None)
         return self.hear(now) if status != 503 or not self.down else 0
 
-    cdef int forget(self, ClientTransaction transaction) except -1:
+    cdef int wait_no_more(self, ClientTransaction transaction) except -1:
         self.waiting.pop(transaction, None)
         return 0
 
-    cdef int miss(self, ClientTransaction transaction, int status, int64_t now) except -1:
+    cdef int note_failure(self, ClientTransaction transaction, int status, int64_t now) except -1:
         cdef object since = self.waiting.pop(transaction, None)
         if status == OUTCOME_UNREACHABLE:     # RFC 3261 §18.4
-            return self.fail(now, UNREACHABLE, False)
+            return self.mark_down(now, UNREACHABLE, False)
         if since is not None and self.heard < <int64_t>since:
-            return self.fail(now, "no answer", False)
+            return self.mark_down(now, "no answer", False)
         return 0
 
     cdef int hear(self, int64_t now) except -1:
         self.heard = now
-        return self.rise(now, False) if self.down else 0
+        return self.mark_up(now, False) if self.down else 0
 
-    cdef int listen(self, int64_t now) except -1:
+    cdef int look_at_silence(self, int64_t now) except -1:
         # SILENCE ran out: how long has somebody waited while nothing came?
         cdef int64_t since, quiet
         if not self.waiting:
@@ -89,7 +89,7 @@ cdef class Member(Handler):
         since = max(self.heard, <int64_t>next(iter(self.waiting.values())))
         quiet = now - since
         if quiet >= self.timeout:
-            return self.fail(now, f"no answer for {self.timeout / 1000:g} s", False)
+            return self.mark_down(now, f"no answer for {self.timeout / 1000:g} s", False)
         if quiet >= self.timeout // 2:
             self.ask_options(now)
             since += self.timeout
@@ -98,7 +98,7 @@ cdef class Member(Handler):
         self.timer = self.all.wheel.schedule(max(since, now + 1), self.all, SILENCE, self)
         return 0
 
-    cdef int fail(self, int64_t now, str reason, bint told) except -1:
+    cdef int mark_down(self, int64_t now, str reason, bint told) except -1:
         cdef dict waiting = self.waiting
         cdef ClientTransaction transaction
         cdef Waiter waiter
@@ -126,7 +126,7 @@ cdef class Member(Handler):
             raise failed
         return 0
 
-    cdef int rise(self, int64_t now, bint told) except -1:
+    cdef int mark_up(self, int64_t now, bint told) except -1:
         if not self.down:
             return 0
         self.stop()
@@ -171,7 +171,7 @@ cdef class Member(Handler):
     cpdef int on_failure(self, ClientTransaction transaction, int status, int64_t now) except -1:
         if transaction is self.probe:
             self.probe = None
-        return self.fail(now, UNREACHABLE, False) if status == OUTCOME_UNREACHABLE else 0
+        return self.mark_down(now, UNREACHABLE, False) if status == OUTCOME_UNREACHABLE else 0
 
     cdef bytes retry_after(self):
         # RFC 3261 §20.33: by then it has been probed again.
@@ -249,7 +249,7 @@ cdef class Upstreams(Timed):
         cdef Member member = <Member>payload
         member.timer = 0
         if kind == SILENCE:
-            return member.listen(now)
+            return member.look_at_silence(now)
         if self.worker == 0:
             member.ask_options(now)
         else:
@@ -258,7 +258,7 @@ cdef class Upstreams(Timed):
         return 0
 
     cdef int changed(self, Member member, str reason, int64_t now, bint told) except -1:
-        self.settle()
+        self.choose()
         if self.worker == 0:
             event = {"upstream": member.name.decode()}
             if member.down:
@@ -269,7 +269,7 @@ cdef class Upstreams(Timed):
             self.post(self.state_of(member), -1)
         return 0
 
-    cdef int settle(self) except -1:
+    cdef int choose(self) except -1:
         # What each group chooses now, and with it the address that a Route means by a name of several (RFC 3263 §4.3).
         cdef Group group
         cdef Member choice
@@ -301,12 +301,12 @@ cdef class Upstreams(Timed):
                 self.post(self.state_of(member), -1)
             return 0
         if down:
-            member.fail(now, "another worker had no answer", True)
+            member.mark_down(now, "another worker had no answer", True)
         else:
-            member.rise(now, True)
+            member.mark_up(now, True)
         for group, current in zip(self.groups, currents, strict=True):
             (<Group>group).current = current
-        return self.settle()
+        return self.choose()
 
 
 def make_group(upstream, hosts, resolve, known):

@@ -33,12 +33,12 @@ cdef class ClientTransaction(Transaction):
     # 64*T1 after the CANCEL without a final response it ends with on_failure(408).
     cpdef int cancel(self, int64_t now, bytes why=*) except -1
     cdef int begin(self, int64_t now) except -1
-    cdef int happen(self, int event, Message response, int64_t now) except -1
+    cdef int handle(self, int event, Message response, int64_t now) except -1
     cdef int send_cancel(self, int64_t now) except -1
-    cdef int lead(self, int64_t now) except -1       # to where its phone is since
+    cdef int follow_phone(self, int64_t now) except -1       # to where it is since
     cdef int shrink(self) except -1
     # Send it no more, and wait for what still comes.
-    cdef int hush(self) except -1
+    cdef int stop_resending(self) except -1
     # Send it no more, and tell nobody: whatever still comes for it is stray.
     cdef int abandon(self) except -1
     cdef int terminate(self) except -1

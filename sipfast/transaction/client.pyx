@@ -1,6 +1,6 @@
 """Client transactions (RFC 3261 §17.1, RFC 6026 §8.4).
 
-The state machines are the tables of `machines`; here `happen` carries out their rows.
+The state machines are the tables of `machines`; here `handle` carries out their rows.
 """
 
 import cython
@@ -54,8 +54,8 @@ cdef class ClientTransaction(Transaction):
             self.parsed = parse_message(self.data)
         return self.parsed
 
-    cdef int run_out(self, int event, int64_t now) except -1:
-        return self.happen(event, None, now)
+    cdef int handle_timer(self, int event, int64_t now) except -1:
+        return self.handle(event, None, now)
 
     cdef int begin(self, int64_t now) except -1:
         cdef Step step = self.machine.initial
@@ -64,7 +64,7 @@ cdef class ClientTransaction(Transaction):
             self.layer.wheel.schedule(now, self, ON_ERROR)
         return self.start_timers(step.resend, step.end, now)
 
-    cdef int happen(self, int event, Message response, int64_t now) except -1:
+    cdef int handle(self, int event, Message response, int64_t now) except -1:
         cdef Surroundings layer = self.layer
         cdef ResponseHandler handler = self.handler
         cdef Step step = self.machine.steps[self.state][event]
@@ -78,7 +78,7 @@ cdef class ClientTransaction(Transaction):
             self.data = make_ack(self.sent(), response)
         self.state = step.next
         if step.actions & (SEND | ACK):
-            self.lead(now)
+            self.follow_phone(now)
             if self.send(self.data, now):
                 layer.retransmissions_sent += step.actions & SEND != 0
         if step.resend or step.end:
@@ -132,14 +132,14 @@ cdef class ClientTransaction(Transaction):
 
     cdef int send_cancel(self, int64_t now) except -1:
         cdef Surroundings layer = self.layer
-        self.lead(now)
+        self.follow_phone(now)
         cdef ClientTransaction cancel = make_client(layer, make_cancel(self.sent(), self.why), self.slot, self.flow, None)
         self.marks ^= (self.marks & CANCEL_WANTED) | CANCEL_SENT
         cancel.credit = self.credit
         self.end_timer = layer.wheel.schedule(now + 64 * layer.t1, self, ON_CANCELLED)
         return cancel.begin(now)
 
-    cdef int lead(self, int64_t now) except -1:
+    cdef int follow_phone(self, int64_t now) except -1:
         cdef Flow flow
         if self.layer.guide is not None:
             flow = self.layer.guide.follow(self.flow, self.data, 0, now)
@@ -148,7 +148,7 @@ cdef class ClientTransaction(Transaction):
             self.flow = flow
         return 0
 
-    cdef int hush(self) except -1:
+    cdef int stop_resending(self) except -1:
         if self.resend_timer:
             self.layer.wheel.cancel(self.resend_timer)
             self.resend_timer = 0
@@ -168,7 +168,7 @@ cdef class ClientTransaction(Transaction):
         self.data = None
         self.parsed = None
         self.credit = None
-        return vacate(layer, self)
+        return free_slot(layer, self)
 
 
 cdef ClientTransaction make_client(Surroundings layer, bytes request, uint32_t slot, Flow flow, ResponseHandler handler):
@@ -196,7 +196,7 @@ cdef ClientTransaction make_client(Surroundings layer, bytes request, uint32_t s
     return transaction
 
 
-cdef int vacate(Surroundings layer, ClientTransaction transaction) except -1:
+cdef int free_slot(Surroundings layer, ClientTransaction transaction) except -1:
     cdef Slot *slot = &layer.slots.slots[transaction.slot]
     if slot.transaction == <void *>transaction:
         slot.transaction = NULL

@@ -76,8 +76,8 @@ cdef class TransactionLayer(Surroundings):
     cpdef int close(self) except -1
 
     cdef ServerTransaction find(self, Message request, uint32_t method)
-    cdef int take_initial(self, Message request, Flow flow, int64_t now) except -1
-    cdef int take_ack(self, Message ack, int64_t now) except -1
-    cdef int take_cancel(self, Message cancel, Flow flow, int64_t now) except -1
+    cdef int receive_initial(self, Message request, Flow flow, int64_t now) except -1
+    cdef int receive_ack(self, Message ack, int64_t now) except -1
+    cdef int receive_cancel(self, Message cancel, Flow flow, int64_t now) except -1
     cdef bint is_merged(self, Message request, uint64_t hash) noexcept
-    cdef bint give_up(self, ClientTransaction transaction, Flow flow, int64_t now) except -1
+    cdef bint fail_unreachable(self, ClientTransaction transaction, Flow flow, int64_t now) except -1

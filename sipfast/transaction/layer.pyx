@@ -98,7 +98,7 @@ cdef class TransactionLayer(Surroundings):
     cdef bint answer_for(self, ServerTransaction server, int64_t now) except -1:
         if self.credit is not self.own:
             return False
-        self.resume(server.credit, server.origin(), now)
+        self.resume(server.credit, server.origin_size(), now)
         return True
 
     cdef Credit payer(self):
@@ -195,31 +195,31 @@ cdef class TransactionLayer(Surroundings):
         cdef ServerTransaction found
         cdef Credit before
         if self.finished and now - self.finished_since >= PATIENCE:
-            self.settle()
+            self.shrink_finished()
         if not self.foreseen or request is not self.datagram:
             self.foresee(request)
         if request.method == M_ACK:
-            return self.take_ack(request, now)
+            return self.receive_ack(request, now)
         found = self.find(request, method_of(request.p, request.method, request.method_name))
         if found is not None:
             if not found.flow.same_peer(flow):
                 # RFC 3261 §18.2.2: answers go to where the request comes from. Its sender's NAT has forgotten it meanwhile.
-                found.lead(flow)
+                found.redirect(flow)
                 self.elsewhere = found
             before = found.credit
-            found.happen(ON_REQUEST, None, now)
+            found.handle(ON_REQUEST, None, now)
             if before is not None:            # what this one has left goes to what the first has caused, which it stands for, too
                 before.renew(self.payer())
                 found.credit = before
             return VERDICT_ABSORBED
         if request.method == M_CANCEL:
-            return self.take_cancel(request, flow, now)
+            return self.receive_cancel(request, flow, now)
         if request.target.tag.end == request.target.tag.start:
-            return self.take_initial(request, flow, now)
+            return self.receive_initial(request, flow, now)
         self.created = make_server(self, request, flow, &self.key)
         return VERDICT_NEW
 
-    cdef int take_initial(self, Message request, Flow flow, int64_t now) except -1:
+    cdef int receive_initial(self, Message request, Flow flow, int64_t now) except -1:
         # RFC 3261 §8.2.2.2
         cdef bint merged = self.is_merged(request, self.merge)
         cdef ServerTransaction transaction = make_server(self, request, flow, &self.key)
@@ -254,22 +254,22 @@ cdef class TransactionLayer(Surroundings):
             if (transaction.key_high == self.key.high and (transaction.marks & LEGACY) == self.key.legacy
                     and (transaction.method == method
                          or (method == ANY_BUT_CANCEL and transaction.method != M_CANCEL))
-                    and (not self.key.legacy or same_legacy(transaction.request, request, transaction.final()))):
+                    and (not self.key.legacy or same_legacy(transaction.request, request, transaction.final_response()))):
                 return transaction
             link = index_next(link.next, self.key.low)
         return None
         return transaction
 
-    cdef int take_ack(self, Message ack, int64_t now) except -1:
+    cdef int receive_ack(self, Message ack, int64_t now) except -1:
         cdef ServerTransaction found = self.find(ack, M_INVITE)
         if (found is not None and found.state == COMPLETED and not found.marks & MOVED
                 and ack.text(ack.target.tag) == found.tag()):
             self.prove(found.flow, now)
-        if found is None or found.happen(ON_ACK, None, now) & TELL:
+        if found is None or found.handle(ON_ACK, None, now) & TELL:
             return VERDICT_UNMATCHED          # RFC 6026 §7.1: an ACK for a 2xx is the user's
         return VERDICT_ABSORBED
 
-    cdef int take_cancel(self, Message cancel, Flow flow, int64_t now) except -1:
+    cdef int receive_cancel(self, Message cancel, Flow flow, int64_t now) except -1:
         # RFC 3261 §9.2: the CANCEL is answered 200 whatever became of the INVITE. One key, hence one To tag.
         cdef ServerTransaction target = self.find(cancel, ANY_BUT_CANCEL)
         cdef ServerTransaction own
@@ -308,7 +308,7 @@ cdef class TransactionLayer(Surroundings):
         # A secret that went to two addresses proves neither, and a CANCEL has the branch of its INVITE.
         if not transaction.marks & (PROVISIONAL | MOVED) and transaction.state < ACCEPTED and slot.cancel != owner:
             self.prove(transaction.flow, now)
-        transaction.happen(event_of(response.status), response, now)
+        transaction.handle(event_of(response.status), response, now)
         return True
 
     cdef bint undelivered(self, bytes data, Flow flow, int64_t now) except -1:
@@ -328,20 +328,20 @@ cdef class TransactionLayer(Surroundings):
         if method_id(p, name) == M_CANCEL:
             if slot.cancel != NULL:
                 cancel = <ClientTransaction>slot.cancel
-            if not self.give_up(cancel, flow, now):
+            if not self.fail_unreachable(cancel, flow, now):
                 return False
-            self.give_up(request, flow, now)  # who has rung, and is not there for the CANCEL, will not answer
+            self.fail_unreachable(request, flow, now)  # who has rung, and is not there for the CANCEL, will not answer
             return True
         if request is None or request.method != method_of(p, method_id(p, name), name):
             return False                      # an ACK: nothing depends on it, its response has come
-        return self.give_up(request, flow, now)
+        return self.fail_unreachable(request, flow, now)
 
-    cdef bint give_up(self, ClientTransaction transaction, Flow flow, int64_t now) except -1:
+    cdef bint fail_unreachable(self, ClientTransaction transaction, Flow flow, int64_t now) except -1:
         # With its final response a request has arrived, whatever became of a copy of it.
         if transaction is None or transaction.state >= ACCEPTED or not transaction.flow.same_peer(flow):
             return False
         self.unreachable += 1
-        transaction.happen(ON_ERROR, None, now)
+        transaction.handle(ON_ERROR, None, now)
         return True
 
     cdef int sender_of(self, bytes data) noexcept:
@@ -391,7 +391,7 @@ cdef class TransactionLayer(Surroundings):
 
     # ---- the end
 
-    cpdef int settle(self) except -1:
+    cpdef int shrink_finished(self) except -1:
         cdef ServerTransaction transaction
         if not self.finished:
             return 0

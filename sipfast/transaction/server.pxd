@@ -35,10 +35,10 @@ cdef class ServerTransaction(Transaction):
     cpdef int respond(self, bytes response, int status, int64_t now) except -1
     # The last response was not committed and never left: forget it, and give this one instead.
     cpdef int retract(self, bytes response, int status, int64_t now) except -1
-    cdef int happen(self, int event, bytes response, int64_t now) except -1
+    cdef int handle(self, int event, bytes response, int64_t now) except -1
     cdef bytes tag(self)                 # the To tag of responses of our own, the same each time; Python sees `to_tag`
-    cdef bytes final(self)
-    cdef int lead(self, Flow flow) noexcept          # what is sent goes there from now on
+    cdef bytes final_response(self)
+    cdef int redirect(self, Flow flow) noexcept      # what is sent goes there from now on
     cdef int shrink(self) except -1
     cdef int terminate(self, int64_t now) except -1
 

@@ -1,6 +1,6 @@
 """Server transactions (RFC 3261 §17.2, RFC 6026 §8.5 to §8.8).
 
-The state machines are the tables of `machines`; here `happen` carries out their rows.
+The state machines are the tables of `machines`; here `handle` carries out their rows.
 """
 
 import cython
@@ -53,13 +53,13 @@ cdef class ServerTransaction(Transaction):
         if self.request is None or self.flow.reliable():
             pass
         elif PyBytes_GET_SIZE(response) > MOST_UDP or (
-                not self.invite and PyBytes_GET_SIZE(response) > MOST_TIMES * self.origin()
+                not self.invite and PyBytes_GET_SIZE(response) > MOST_TIMES * self.origin_size()
                 and not self.layer.proven.has(self.flow, now)):
             status = 513 if PyBytes_GET_SIZE(response) > MOST_UDP else 500
             response = too_large(self.request, self.flow, self.tag(), PyBytes_GET_SIZE(response))
-        return 1 if self.happen(event_of(status), response, now) & SEND else 0
+        return 1 if self.handle(event_of(status), response, now) & SEND else 0
 
-    cdef Py_ssize_t origin(self) noexcept:
+    cdef Py_ssize_t origin_size(self) noexcept:
         if self.request is not None:
             return PyBytes_GET_SIZE(self.request.data)
         return PyBytes_GET_SIZE(self.data) if self.data is not None else 0
@@ -75,11 +75,11 @@ cdef class ServerTransaction(Transaction):
             self.credit.give_back(PyBytes_GET_SIZE(self.data))
         return self.respond(response, status, now)
 
-    cdef int run_out(self, int event, int64_t now) except -1:
-        return self.happen(event, None, now)
+    cdef int handle_timer(self, int event, int64_t now) except -1:
+        return self.handle(event, None, now)
 
     # What the row's actions were, 0 where there is no row.
-    cdef int happen(self, int event, bytes response, int64_t now) except -1:
+    cdef int handle(self, int event, bytes response, int64_t now) except -1:
         cdef Surroundings layer = self.layer
         cdef Step step = self.machine.steps[self.state][event]
         cdef bint fresh = response is not None
@@ -102,7 +102,7 @@ cdef class ServerTransaction(Transaction):
             if response is not None:
                 if layer.guide is not None and (self.invite or not fresh):
                     # While a phone rings, the caller's NAT may have forgotten where it is.
-                    self.lead(layer.guide.follow(self.flow, response, self.slot, now))
+                    self.redirect(layer.guide.follow(self.flow, response, self.slot, now))
                 if event == ON_2XX and self.invite and layer.guide is not None and not layer.proven.has(self.flow, now):
                     response = layer.guide.entrust(response, self.flow, now)
                 if self.send(response, now):
@@ -134,7 +134,7 @@ cdef class ServerTransaction(Transaction):
         address = self.first if self.marks & MOVED else self.layer.proven.hash_of(self.flow)
         return tag_of(&self.layer.secret, self.by_key.hash ^ address, self.key_high)
 
-    cdef int lead(self, Flow flow) noexcept:
+    cdef int redirect(self, Flow flow) noexcept:
         if not self.marks & MOVED and not flow.same_peer(self.flow):
             self.first = self.layer.proven.hash_of(self.flow)
             self.marks |= MOVED
@@ -142,7 +142,7 @@ cdef class ServerTransaction(Transaction):
         return 0
 
     # The response that an ACK would acknowledge; None where there is none yet or none any more.
-    cdef bytes final(self):
+    cdef bytes final_response(self):
         return self.data if self.state == COMPLETED or self.state == CONFIRMED else None
 
     # After the commit of its final response: what is left absorbs retransmissions.
@@ -171,7 +171,7 @@ cdef class ServerTransaction(Transaction):
             layer.servers -= 1
             Py_DECREF(self)
         if layer.finished and now - layer.finished_since >= PATIENCE:
-            layer.settle()
+            layer.shrink_finished()
         if handler is not None:
             handler.on_gone(self, now)
         return 0

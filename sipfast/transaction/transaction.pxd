@@ -14,7 +14,7 @@ from .machines cimport Machine
 
 cdef enum:
     MOST_UDP = 65_507        # bytes of a datagram by IPv4 (RFC 768, RFC 791 §3.1)
-    PATIENCE = 1000          # ms without `settle`
+    PATIENCE = 1000          # ms without `shrink_finished`
 
 cdef enum Mark:
     LEGACY = 1               # of a server transaction: RFC 2543 matching; it keeps its request
@@ -64,7 +64,7 @@ cdef class Surroundings:
     cdef int forget(self, Transaction transaction) except -1
     # Everything answered so far was committed and will leave: finished server transactions shrink. Called after each
     # commit; a second without a call, the layer shrinks them by itself.
-    cpdef int settle(self) except -1
+    cpdef int shrink_finished(self) except -1
 
 # Narrow fields, in this order: hundreds of thousands linger.
 cdef class Transaction(Timed):
@@ -84,9 +84,10 @@ cdef class Transaction(Timed):
     cdef uint64_t end_timer              # all others: only one of them runs at a time
     # Send to its flow where the budget allows it (RFC 3261 §17.2.1); whether it has left.
     cdef bint send(self, bytes data, int64_t now) except -1
-    cdef bint pay(self, bytes data, int64_t now) except -1
-    cdef Py_ssize_t origin(self) noexcept          # bytes of the datagram that it comes from, about
+    # Whether who pays for it has enough left; then that is paid.
+    cdef bint charge(self, bytes data, int64_t now) except -1
+    cdef Py_ssize_t origin_size(self) noexcept     # bytes of the datagram that it comes from, about
     cdef bint is_answer(self) noexcept
     cdef int start_timers(self, int resend, int end, int64_t now) except -1
     cdef void stop_timers(self) noexcept
-    cdef int run_out(self, int event, int64_t now) except -1       # a timer did: by its Event
+    cdef int handle_timer(self, int event, int64_t now) except -1       # which has run out, as an Event

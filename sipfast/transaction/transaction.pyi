@@ -17,7 +17,7 @@ class Surroundings:
     proven: Proven
     servers: int
     clients: int
-    def settle(self) -> int:
+    def shrink_finished(self) -> int:
         """All responses so far were committed: let finished server transactions shrink."""
 
 class Transaction(Timed):

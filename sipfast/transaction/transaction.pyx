@@ -50,7 +50,7 @@ cdef class Surroundings:
     cdef int forget(self, Transaction transaction) except -1:
         return 0
 
-    cpdef int settle(self) except -1:
+    cpdef int shrink_finished(self) except -1:
         return 0
 
 
@@ -79,7 +79,7 @@ cdef class Transaction(Timed):
     # forged and a Contact made up, so to who has proven nothing one datagram causes MOST_DATAGRAMS, and MOST_TIMES its bytes,
     # in all. Within that, and to all others, everything goes on as the RFC has it.
     cdef bint send(self, bytes data, int64_t now) except -1:
-        if not self.pay(data, now):
+        if not self.charge(data, now):
             self.layer.withheld += 1
             return False
         try:
@@ -90,7 +90,7 @@ cdef class Transaction(Timed):
             self.layer.wheel.schedule(now, self, ON_ERROR)
         return True
 
-    cdef bint pay(self, bytes data, int64_t now) except -1:
+    cdef bint charge(self, bytes data, int64_t now) except -1:
         cdef Surroundings layer = self.layer
         if PyBytes_GET_SIZE(data) > MOST_UDP and not self.flow.reliable():
             return False
@@ -102,14 +102,14 @@ cdef class Transaction(Timed):
             return True
         if layer.credit is layer.own and (self.credit is not None or self.is_answer()):      # a timer of somebody else's
             if self.credit is None:
-                self.credit = make_credit(self.origin(), 0)
+                self.credit = make_credit(self.origin_size(), 0)
             return self.credit.spend(PyBytes_GET_SIZE(data), self.is_answer())
         # What a phone answers is that phone's datagram, also where that is to be sent again.
         if self.credit is None or self.state >= ACCEPTED:
             self.credit = layer.payer()
         return layer.is_own(self.flow) or layer.payer().spend(PyBytes_GET_SIZE(data), self.is_answer())
 
-    cdef Py_ssize_t origin(self) noexcept:
+    cdef Py_ssize_t origin_size(self) noexcept:
         return PyBytes_GET_SIZE(self.data) if self.data is not None else 0
 
     cdef bint is_answer(self) noexcept:
@@ -148,9 +148,9 @@ cdef class Transaction(Timed):
         elif kind != ON_ERROR:
             self.end_timer = 0
         layer = self.layer
-        layer.resume(self.credit, self.origin(), now)
-        self.run_out(kind, now)
+        layer.resume(self.credit, self.origin_size(), now)
+        self.handle_timer(kind, now)
         return layer.rest()
 
-    cdef int run_out(self, int event, int64_t now) except -1:
+    cdef int handle_timer(self, int event, int64_t now) except -1:
         return 0

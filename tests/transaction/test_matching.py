@@ -52,7 +52,7 @@ def test_rfc_2543_retransmission(branch: str | None):
     world = World()
     transaction, _ = world.serve(branch=branch)
     reply(transaction, 486, world.now, request("INVITE", branch))
-    world.layer.settle()
+    world.layer.shrink_finished()
     assert world.take(request("INVITE", branch))[0] == ABSORBED
     assert world.sent() == ["486", "486"]
 
@@ -88,7 +88,7 @@ def test_rfc_2543_ack_needs_the_to_tag_of_the_response():
     world = World()
     transaction, _ = world.serve(branch=None)
     reply(transaction, 486, world.now, request("INVITE", None), b"mine")
-    world.layer.settle()
+    world.layer.shrink_finished()
     assert world.take(request("ACK", None, to_tag="another"))[0] == UNMATCHED
     assert transaction.state_name == "Completed"
     assert world.take(request("ACK", None, to_tag="mine"))[0] == ABSORBED

@@ -202,7 +202,7 @@ def test_cancel_after_the_final_response_changes_nothing(status: int):
     transaction, user = world.serve()
     tag = transaction.to_tag
     reply(transaction, status, world.now, request("INVITE"))
-    world.layer.settle()
+    world.layer.shrink_finished()
     world.sent()
     assert world.take(request("CANCEL"))[0] == ABSORBED
     ((_, data, _),) = world.line.sent
@@ -319,7 +319,7 @@ def test_a_2xx_that_crosses_the_cancel_is_passed_on():
     assert user.told == ["180", "200"]
 
 
-# ---- retract, settle
+# ---- retract, shrink
 
 @pytest.mark.parametrize(("method", "status"), [("INVITE", 480), ("INVITE", 200), ("MESSAGE", 200)])
 def test_retract_gives_another_answer(method: str, status: int):
@@ -353,7 +353,7 @@ def test_settle_drops_the_request():
     transaction, _ = world.serve()
     reply(transaction, 200, world.now, request("INVITE"))
     assert transaction.request is not None    # it may still be taken back
-    world.layer.settle()
+    world.layer.shrink_finished()
     assert transaction.request is None
 
 
@@ -479,7 +479,7 @@ def test_whatever_happens_nothing_is_left(seed: int):
             world.layer.release_branch(chance.choice(clients)[2])
 
     for _ in range(400):
-        chance.choice([step, step, answer, answer, ask, hear, hear, cancel, wait, release, world.layer.settle])()
+        chance.choice([step, step, answer, answer, ask, hear, hear, cancel, wait, release, world.layer.shrink_finished])()
     for _ in range(2):                        # the users give what is still owed, then everything runs out
         for given in servers:
             reply(given[0], 500, world.now, given[1])
@@ -492,7 +492,7 @@ def test_whatever_happens_nothing_is_left(seed: int):
     given = asked = None
     servers.clear()
     clients.clear()
-    world.layer.settle()
+    world.layer.shrink_finished()
     assert live() == before
 
 
