@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from messages import REQUEST, STATUS_LINE, build
 
 HERE = Path(__file__).parent
-TORTURE = sorted((HERE / "data" / "torture").glob("*/*.sip"))
+TORTURE = sorted((HERE.parent / "data" / "torture").glob("*/*.sip"))
 
 
 @pytest.fixture(scope="module")
