@@ -3,8 +3,6 @@
 from typing import final
 
 from .. import config
-from .._flow import Flow
-from .._parser import Message
 from ..trust.proven import Proven
 from .location import Location
 
@@ -17,5 +15,3 @@ class Learning:
         self, settings: config.Registrar, location: Location, longest_call: int = 7_200_000, proven: Proven | None = None
     ) -> None:
         """`longest_call`: ms that a phone's move to another flow is kept for the calls that it is in."""
-    def learn_from(self, request: Message, response: Message, flow: Flow, aor: bytes, now: int) -> None:
-        """Store what an upstream registrar's 200 to `request` lists or grants."""

@@ -156,12 +156,6 @@ cdef class Learning:
             self.location.store.put_move(move)
         return 0
 
-    # ---- the Python face
-
-    def learn_from(self, Message request not None, Message response not None, Flow flow not None, bytes aor not None,
-                   int64_t now):
-        self.learn(request, response, flow, aor, now)
-
 
 cdef bint has_live(list bindings, int64_t now) except -1:
     for binding in bindings:

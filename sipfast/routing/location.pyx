@@ -257,18 +257,6 @@ cdef class Location:
                 return local
         return -1
 
-    def live(self, bytes aor not None, int64_t now):
-        return self.lookup(aor, now)
-
-    def flow_for(self, binding):
-        return self.flow_of(binding)
-
-    def way_of(self, Message request not None, Flow came not None, bytes contact not None):
-        cdef Uri parts
-        cdef Span span = Span(request.data.index(contact), 0)
-        span.end = span.start + <int32_t>PyBytes_GET_SIZE(contact)
-        return self.way(request, came, &parts, True) if request.parse_uri(span, &parts) == 1 else None
-
     def resolve(self, bytes uri not None):
         cdef Uri parts
         cdef const unsigned char *p = <const unsigned char *>PyBytes_AS_STRING(uri)

@@ -152,12 +152,3 @@ cdef class Ringing:
             elif not found and n >= PLACES:
                 break                         # neither its first branches
         return found
-
-    # ---- the Python face, for tests
-
-    def add(self, Message invite not None, int number, bytes branch not None, Flow flow not None, int64_t until,
-            int64_t now):
-        self.note(self.key_of(invite, &invite.via), number, branch, flow, flow, until, now)
-
-    def of(self, Message message not None, int64_t now):
-        return self.branches(self.key_of(message, &message.via), now)

@@ -38,14 +38,6 @@ class TransactionLayer(Surroundings):
         """NEW with its transaction, or ABSORBED, MERGED or UNMATCHED. Responses go to `flow`."""
     def take_response(self, message: Message, flow: Flow, now: int) -> bool:
         """Whether a client transaction took it."""
-    def take_undelivered(self, data: bytes, flow: Flow, now: int) -> bool:
-        """RFC 3261 §18.4: `data`, which may be cut, could not be delivered by `flow`.
-
-        Whether a client transaction that waits for a response has sent it, and there; that is over then, and its user has
-        heard so. An error that quotes another branch, or names another flow, is somebody's invention.
-        """
-    def sent_by_worker(self, data: bytes) -> int | None:
-        """The number of the worker that has sent what an error quotes; None where that shows no branch of ours."""
     def branch(self, loop: int = 0) -> bytes:
         """A branch for a request about to be sent; `loop` is 32 bits of RFC 3261 §16.6 step 8."""
     def release_branch(self, branch: bytes) -> bool:
@@ -57,10 +49,6 @@ class TransactionLayer(Surroundings):
 
         Raises ValueError for a branch that is not reserved.
         """
-    def owns(self, branch: bytes) -> int | None:
-        """The loop value of a branch that was made with our secret, None for any other."""
-    def worker_that_made(self, branch: bytes) -> int | None:
-        """The number of the worker that made a branch of ours, None for any other."""
     def close(self) -> int:
         """End every transaction without telling anybody."""
     def counters(self) -> dict[str, int]:

@@ -434,29 +434,12 @@ cdef class TransactionLayer(Surroundings):
         self.begin(message, now)
         return self.receive_response(message, flow, now)
 
-    def take_undelivered(self, bytes data not None, Flow flow not None, int64_t now):
-        return self.undelivered(data, flow, now)
-
-    def sent_by_worker(self, bytes data not None):
-        worker = self.sender_of(data)
-        return None if worker < 0 else worker
-
     def branch(self, uint32_t loop=0):
         return self.new_branch(loop)
 
     def send_request(self, bytes data not None, bytes branch not None, Flow flow not None, Handler handler,
                      int64_t now):
         return self.start(data, branch, flow, handler, now)
-
-    def owns(self, bytes branch not None):
-        cdef uint32_t loop = 0
-        if self.is_own_branch(<const unsigned char *>PyBytes_AS_STRING(branch), <int>PyBytes_GET_SIZE(branch), &loop):
-            return loop
-        return None
-
-    def worker_that_made(self, bytes branch not None):
-        worker = self.worker_of(<const unsigned char *>PyBytes_AS_STRING(branch), <int>PyBytes_GET_SIZE(branch))
-        return None if worker < 0 else worker
 
     def counters(self):
         return {

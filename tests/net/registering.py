@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from compiled import looks
+
 from sipfast import config
 from sipfast._flow import Flow
 from sipfast._parser import Message, parse
@@ -82,7 +84,7 @@ class Bench:
             ).encode()
         )
         assert response.error == 0
-        self.learning.learn_from(request, response, flow, AOR, self.now)
+        looks().learn(self.learning, request, response, flow, AOR, self.now)
         self.store.commit()
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from compiled import looks
 
 from sipfast._flow import Flow
 from sipfast._parser import parse
@@ -44,19 +45,19 @@ def binding(contact: str, *, flow: Flow | None = CAME, path: str = "", **more: i
 
 def test_live_bindings_come_by_q_then_the_latest_first() -> None:
     place = location()
-    assert place.live(AOR, NOW) == []
+    assert looks().lookup(place, AOR, NOW) == []
     low, old, new = binding("sip:1", q=100, updated=9), binding("sip:2", updated=1), binding("sip:3", updated=2)
     place.store.put_bindings(AOR, [low, old, new])
-    assert place.live(AOR, NOW) == [new, old, low]
-    assert place.live(b"sip:c@example.org", NOW) == []
+    assert looks().lookup(place, AOR, NOW) == [new, old, low]
+    assert looks().lookup(place, b"sip:c@example.org", NOW) == []
 
 
 def test_an_expired_binding_is_not_live() -> None:
     place = location()
     live, gone = binding("sip:1", expires=NOW + 1), binding("sip:2", expires=NOW)
     place.store.put_bindings(AOR, [live, gone])
-    assert place.live(AOR, NOW) == [live]
-    assert place.live(AOR, NOW + 1) == []
+    assert looks().lookup(place, AOR, NOW) == [live]
+    assert looks().lookup(place, AOR, NOW + 1) == []
     assert place.store.bindings(AOR) == (live, gone), "looking removes nothing"
 
 
@@ -96,7 +97,7 @@ WAYS: dict[str, tuple[str, Flow | None, str, Flow | None]] = {
 
 @pytest.mark.parametrize(("contact", "flow", "path", "wanted"), WAYS.values(), ids=WAYS)
 def test_the_way_to_a_binding(contact: str, flow: Flow | None, path: str, wanted: Flow | None) -> None:
-    assert location().flow_for(binding(contact, flow=flow, path=path)) == wanted
+    assert looks().flow_of(location(), binding(contact, flow=flow, path=path)) == wanted
 
 
 # Contact, whether Via has rport, and the flow that is stored
@@ -124,20 +125,20 @@ def test_the_flow_that_a_register_stores(contact: str, rport: bool, wanted: Flow
         b"Contact: <%b>\r\n\r\n"
         % (b";rport" * rport, contact.encode())
     )
-    assert location().way_of(register, CAME, contact.encode()) == wanted
+    assert looks().way(location(), register, CAME, contact.encode()) == wanted
 
 
 def test_the_flow_of_a_listener_that_is_gone_is_that_of_the_first_of_its_family() -> None:
     """The store outlives the configuration."""
     behind_nat = binding("sip:b@10.0.0.7", flow=Flow("192.0.2.1", 6123, local=3))
-    assert location((6, 4)).flow_for(behind_nat) == Flow("192.0.2.1", 6123, local=1)
-    assert location((6,)).flow_for(behind_nat) is None
-    assert location((6, 6, 6, 6, 4)).flow_for(behind_nat) == Flow("192.0.2.1", 6123, local=4)
+    assert looks().flow_of(location((6, 4)), behind_nat) == Flow("192.0.2.1", 6123, local=1)
+    assert looks().flow_of(location((6,)), behind_nat) is None
+    assert looks().flow_of(location((6, 6, 6, 6, 4)), behind_nat) == Flow("192.0.2.1", 6123, local=4)
 
 
 def test_a_flow_that_cannot_be_read_is_none() -> None:
     damaged = Binding(b"sip:b@192.0.2.1", NOW, b"c", 1, flow=b"?")
-    assert location().flow_for(damaged) == Flow("192.0.2.1", 5060)
+    assert looks().flow_of(location(), damaged) == Flow("192.0.2.1", 5060)
 
 
 RESOLVED: dict[str, tuple[str, Flow | None]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
+from compiled import looks
 from net import scene as scenes
 from net.calling import forked, pair
 from net.cluster import Cluster
@@ -177,37 +178,37 @@ def test_what_another_process_has_taken_down_is_there() -> None:
     memory = bytearray(1 << 16)
     first = Ringing(SECRET, memory)
     for number in range(3):
-        first.add(invite(), number, BRANCH % number, FLOW, 2_000, 1_000)
-    assert Ringing(SECRET, memory).of(invite(), 1_999) == [(BRANCH % number, FLOW) for number in range(3)]
-    assert Ringing(SECRET, memory).of(invite(), 2_000) == []
-    assert Ringing(SECRET, memory).of(invite(1), 1_999) == []
+        looks().note(first, invite(), number, BRANCH % number, FLOW, 2_000, 1_000)
+    assert looks().branches_of(Ringing(SECRET, memory), invite(), 1_999) == [(BRANCH % number, FLOW) for number in range(3)]
+    assert looks().branches_of(Ringing(SECRET, memory), invite(), 2_000) == []
+    assert looks().branches_of(Ringing(SECRET, memory), invite(1), 1_999) == []
 
 
 def test_damage_and_other_stores_are_not_believed() -> None:
     memory = bytearray(1 << 16)
-    Ringing(SECRET, memory).add(invite(), 0, BRANCH % 0, FLOW, 2_000, 1_000)
+    looks().note(Ringing(SECRET, memory), invite(), 0, BRANCH % 0, FLOW, 2_000, 1_000)
     used = [i for i, byte in enumerate(memory) if byte]
-    assert Ringing(SECRET + 1, memory).of(invite(), 1_000) == []
+    assert looks().branches_of(Ringing(SECRET + 1, memory), invite(), 1_000) == []
     at = memory.index(b"z9hG4bKsf") + 10
     memory[at] ^= 1
-    assert Ringing(SECRET, memory).of(invite(), 1_000) == [] and used
-    assert Ringing(SECRET, bytearray(os.urandom(1 << 16))).of(invite(), 1_000) == []
+    assert looks().branches_of(Ringing(SECRET, memory), invite(), 1_000) == [] and used
+    assert looks().branches_of(Ringing(SECRET, bytearray(os.urandom(1 << 16))), invite(), 1_000) == []
 
 
 def test_what_is_of_use_for_the_shortest_time_gives_way() -> None:
     """Eight places, nine calls."""
     one_set = Ringing(SECRET, bytearray(8 * 128))
     for number in range(9):
-        one_set.add(invite(number), 0, BRANCH % number, FLOW, 20_000 - 1_000 * number, 1_000)
-    assert [number for number in range(9) if not one_set.of(invite(number), 1_000)] == [7]
+        looks().note(one_set, invite(number), 0, BRANCH % number, FLOW, 20_000 - 1_000 * number, 1_000)
+    assert [number for number in range(9) if not looks().branches_of(one_set, invite(number), 1_000)] == [7]
 
 
 def test_eight_thousand_ring_at_once() -> None:
     """None takes the place of another while most places are free."""
     memory = Ringing(SECRET, bytearray(8 << 20))
     for number in range(8_000):
-        memory.add(invite(number), 0, BRANCH % number, FLOW, 20_000, 1_000)
-    assert [number for number in range(8_000) if not memory.of(invite(number), 1_000)] == []
+        looks().note(memory, invite(number), 0, BRANCH % number, FLOW, 20_000, 1_000)
+    assert [number for number in range(8_000) if not looks().branches_of(memory, invite(number), 1_000)] == []
 
 
 def test_memory_that_holds_nothing_is_refused() -> None:

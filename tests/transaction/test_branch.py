@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from compiled import looks
 from transactions import SECRET, START, TCP, UDP, World, answer_to, request
 
 from sipfast import config
@@ -40,10 +41,10 @@ def test_every_digit_of_a_branch_counts():
             forged = branch[:place] + bytes([digit]) + branch[place + 1 :]
             if forged != branch:
                 assert not world.answer(good.replace(branch, forged)), forged
-                assert world.layer.owns(forged) is None
+                assert looks().loop_of(world.layer, forged) is None
     for forged in (branch[:-1], branch + b"0", branch.upper(), b"z9hG4bK"):
         assert not world.answer(good.replace(branch, forged))
-        assert world.layer.owns(forged) is None
+        assert looks().loop_of(world.layer, forged) is None
     assert user.told == []
     assert world.answer(good)
 
@@ -51,11 +52,11 @@ def test_every_digit_of_a_branch_counts():
 def test_branches_outlive_the_process():
     old, new = World(worker=3), World(worker=5)
     branch = old.layer.branch(0xDEADBEEF)
-    assert new.layer.owns(branch) == 0xDEADBEEF
-    assert new.layer.worker_that_made(branch) == 3
+    assert looks().loop_of(new.layer, branch) == 0xDEADBEEF
+    assert looks().worker_of(new.layer, branch) == 3
     stranger = TransactionLayer(config.Timers(), old.wheel, old.line, SECRET + 1)
-    assert stranger.owns(branch) is None
-    assert stranger.worker_that_made(branch) is None
+    assert looks().loop_of(stranger, branch) is None
+    assert looks().worker_of(stranger, branch) is None
 
 
 def test_a_restart_never_makes_a_branch_again():

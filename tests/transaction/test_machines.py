@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from compiled import looks
 from transactions import World, answer_to, reply, request
 
 from sipfast.transaction import machines as _machines
@@ -170,7 +171,7 @@ class Play:
             if state == "Completed":
                 self.status(404)
             elif self.method == "INVITE":     # nothing is sent in this state: the copy that failed is an earlier one
-                self.world.layer.take_undelivered(self.data, self.world.flow, self.world.now)
+                looks().undelivered(self.world.layer, self.data, self.world.flow, self.world.now)
                 return
         assert self.user.told == []           # it never hears of it before the caller returns
         self.world.run_to(500 if state == "Proceeding" else 0)

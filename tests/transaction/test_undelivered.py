@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from compiled import looks
 from transactions import TCP, UDP, World, answer_to, request
 
 from sipfast._flow import Flow
@@ -21,7 +22,7 @@ class Play:
         self.request = self.world.line.sent[0][1]
 
     def fail(self, data: bytes = b"", flow: Flow = UDP) -> bool:
-        return self.world.layer.take_undelivered(data or self.request, flow, self.world.now)
+        return looks().undelivered(self.world.layer, data or self.request, flow, self.world.now)
 
     def answer(self, status: int) -> None:
         assert self.world.answer(answer_to(self.request, status))
@@ -184,7 +185,7 @@ def test_a_slot_that_is_used_again_is_not_found_by_the_old_branch():
 
 def test_the_worker_that_has_sent_it_is_known():
     play = Play(worker=5)
-    assert play.world.layer.sent_by_worker(play.request[:QUOTED]) == 5
-    assert World(worker=1).layer.sent_by_worker(play.request) == 5
-    assert play.world.layer.sent_by_worker(forged(play.request)["digit 30"]) is None
-    assert play.world.layer.sent_by_worker(request("INVITE")) is None
+    assert looks().sender_of(play.world.layer, play.request[:QUOTED]) == 5
+    assert looks().sender_of(World(worker=1).layer, play.request) == 5
+    assert looks().sender_of(play.world.layer, forged(play.request)["digit 30"]) is None
+    assert looks().sender_of(play.world.layer, request("INVITE")) is None
