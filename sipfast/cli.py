@@ -119,6 +119,7 @@ def command_line() -> Parser:
     command.add_argument("--data", metavar="DIR", help="the server's data directory")
     command.add_argument("--config", metavar="FILE", type=Path, help="the server's configuration")
     command.add_argument("--json", action="store_true", help="as JSON")
+    command.add_argument("--explain", action="store_true", help="what each counter says, without asking a server")
     command.set_defaults(run=show_stats)
 
     command = commands.add_parser("check-config", help="check a configuration file and show what it comes to")
@@ -419,9 +420,15 @@ def backup(arguments: argparse.Namespace) -> int:
 
 
 def show_stats(arguments: argparse.Namespace) -> int:
-    """Print what the workers have counted, all together and each."""
+    """Print what the workers have counted, all together and each; or what their counters say."""
     from .node import admin
+    from .observe.counters import COUNTERS
 
+    if arguments.explain:
+        if arguments.json:
+            print(as_json([counter._asdict() for counter in COUNTERS]))
+            return DONE
+        return print_table(("counter", "kind", "unit", "what it says"), COUNTERS, "")
     data = configuration(arguments).store.data
     places = admin.places(data)
     asked = {place.stem: admin.ask(place) for place in places}

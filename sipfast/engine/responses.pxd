@@ -21,7 +21,7 @@ cdef class Responses:
     cdef Probe probe
     cdef Proxy proxy
     cdef Calls calls
-    cdef long strays
+    cdef long foreign
     cdef int receive(self, Message response, Flow flow, int64_t now) except -1
     cdef bint is_sent_by_us(self, Message response) except -1
     cdef int stray(self, Message response, int64_t now) except -1

@@ -16,7 +16,7 @@ cdef class Responses:
     cdef int receive(self, Message response, Flow flow, int64_t now) except -1:
         cdef int home
         if not self.is_sent_by_us(response):
-            self.strays += 1                  # RFC 3261 §18.1.2
+            self.foreign += 1                 # RFC 3261 §18.1.2
             return 0
         if self.probe.heard(response, now):
             return 0
@@ -56,7 +56,6 @@ cdef class Responses:
         cdef Via via
         cdef Flow back, way
         cdef bytes caller, callee
-        self.strays += 1
         if response.status <= 100 or (response.cseq.method != M_INVITE and response.cseq.method != M_CANCEL):
             return 0
         if not self.transactions.is_own_branch(response.p + response.via.branch.start,
