@@ -14,9 +14,15 @@ cdef enum:
 
 cdef class Flow:
     # Every datagram makes one, and a transaction keeps it for half a minute: narrow fields, in this order, are 80 bytes.
+    cdef readonly unsigned int scope     # the interface of a link-local peer (RFC 4007 §11), else 0
+    # Of a stream: its number at its owner, and which of the connections that have had this number it is. The owner is who
+    # has the socket: a worker of a node.
     cdef readonly unsigned int connection
+    cdef readonly unsigned short generation
     cdef readonly unsigned short port    # of the peer, host order
     cdef readonly unsigned short local   # index of the local listener
+    cdef readonly unsigned char node
+    cdef readonly unsigned char worker
     cdef readonly unsigned char transport          # a Transport
     cdef readonly unsigned char family   # 4 or 6
     cdef unsigned char has_own           # own is set: the listener is a wildcard, and this is the address it was asked at
@@ -26,6 +32,7 @@ cdef class Flow:
     cdef bint reliable(self) noexcept
     cdef int pack_into(self, unsigned char *out) noexcept       # writes what pack() gives, at most MOST_PACKED; its length
     cdef bint same_peer(self, Flow other) noexcept
+    cdef bint same_connection(self, Flow other) noexcept        # of a stream; False where one is none
     cdef void leave_from(self, const unsigned char *own) noexcept
 
 # The flow that pack() has written; None for anything else.
@@ -55,6 +62,8 @@ cdef class Receiver:
     # What was sent by a flow could not be delivered (RFC 3261 §18.4). `data`: what the error quotes of it, perhaps cut. An
     # error may be forged: what it means depends on what it quotes.
     cpdef int failed(self, Flow flow, bytes data, int64_t now) except -1
+    # The connection of a stream is gone: nothing that waits for it will come, and nothing leads to it any more.
+    cpdef int closed(self, Flow flow, int64_t now) except -1
     # What another worker has given to its bus for this one.
     cpdef int told(self, bytes frame, int64_t now) except -1
     # Whether it may be received later than what came after it, when more comes than is handled.

@@ -4,18 +4,34 @@ from typing import final
 
 @final
 class Flow:
-    """The transport path of a message: transport, peer address, local listener and its own address, connection.
+    """The transport path of a message: transport, peer address, local listener and its own address; of a stream, connection.
 
-    Immutable and hashable. `host` may be an IPv4 or IPv6 literal, without brackets.
+    Immutable and hashable. `host` may be an IPv4 or IPv6 literal, without brackets; `scope` is the interface of a link-local
+    one. `connection` is the number of a stream at its owner, `worker` of `node`, and `generation` tells those apart that
+    have had this number.
     """
 
     transport: int
     family: int
     port: int
     local: int
+    scope: int
     connection: int
+    generation: int
+    node: int
+    worker: int
     def __init__(
-        self, host: str | bytes, port: int, *, transport: str = "UDP", local: int = 0, connection: int = 0
+        self,
+        host: str | bytes,
+        port: int,
+        *,
+        transport: str = "UDP",
+        local: int = 0,
+        scope: int = 0,
+        connection: int = 0,
+        generation: int = 0,
+        node: int = 0,
+        worker: int = 0,
     ) -> None: ...
     @property
     def host(self) -> str: ...
@@ -46,6 +62,8 @@ class Receiver:
         Not called from within any other method: what fails while a batch is sent is told afterwards. An error of ICMP can
         be forged, so nothing but what it quotes says whether it is true.
         """
+    def closed(self, flow: Flow, now: int) -> int:
+        """The connection of a stream is gone: what waits for it is answered as what could not be delivered."""
     def told(self, frame: bytes, now: int) -> int:
         """Take what another worker has given to its bus for this one; a batch of them is closed by `commit`."""
     def may_wait(self, data: bytes) -> bool:

@@ -11,6 +11,12 @@ cdef extern from "arpa/inet.h" nogil:
     const char *inet_ntop(int family, const void *source, char *target, unsigned int size)
     int inet_pton(int family, const char *source, void *target)
 
+# The first byte of a packed flow
+cdef enum:
+    PLAIN = 1
+    WITH_OWN = 2            # and the address of ours that it was asked at
+    STREAM = 3
+
 cdef dict NUMBERS = {"UDP": 1, "TCP": 2, "TLS": 3, "WS": 4, "WSS": 5}
 cdef tuple NAMES = ("", "UDP", "TCP", "TLS", "WS", "WSS")
 
@@ -20,7 +26,8 @@ cdef tuple NAMES = ("", "UDP", "TCP", "TLS", "WS", "WSS")
 @cython.freelist(256)
 cdef class Flow:
 
-    def __init__(self, host, int port, *, str transport="UDP", int local=0, unsigned int connection=0):
+    def __init__(self, host, int port, *, str transport="UDP", int local=0, unsigned int scope=0,
+                 unsigned int connection=0, unsigned short generation=0, unsigned char node=0, unsigned char worker=0):
         cdef bytes text = host.encode("ascii") if isinstance(host, str) else bytes(host)
         memset(self.ip, 0, 16)
         self.has_own = False
@@ -37,7 +44,11 @@ cdef class Flow:
         self.transport = NUMBERS[transport]
         self.port = port
         self.local = local
+        self.scope = scope
         self.connection = connection
+        self.generation = generation
+        self.node = node
+        self.worker = worker
 
     cdef bytes host_text(self):
         cdef char text[64]
@@ -51,6 +62,10 @@ cdef class Flow:
         return (self.family == other.family and self.port == other.port and self.transport == other.transport
                 and memcmp(self.ip, other.ip, 16) == 0)
 
+    cdef bint same_connection(self, Flow other) noexcept:
+        return (self.reliable() and other.reliable() and self.connection == other.connection
+                and self.generation == other.generation and self.node == other.node and self.worker == other.worker)
+
     @property
     def host(self):
         return self.host_text().decode("ascii")
@@ -61,14 +76,22 @@ cdef class Flow:
 
     cdef int pack_into(self, unsigned char *out) noexcept:
         cdef int size = 4 if self.family == 4 else 16
-        out[0] = 2 if self.has_own else 1
+        cdef bint stream = self.reliable()
+        out[0] = STREAM if stream else WITH_OWN if self.has_own else PLAIN
         out[1] = self.transport
         out[2] = self.family
         out[3] = self.port >> 8
         out[4] = self.port & 255
         out[5] = (self.local >> 8) & 255
         out[6] = self.local & 255
-        memcpy(out + 7, &self.connection, 4)
+        if stream:
+            memcpy(out + 7, &self.connection, 4)
+            memcpy(out + 11, &self.generation, 2)
+            out[13] = self.node
+            out[14] = self.worker
+            memcpy(out + 15, self.ip, size)
+            return 15 + size
+        memcpy(out + 7, &self.scope, 4)
         memcpy(out + 11, self.ip, size)
         if not self.has_own:
             return 11 + size
@@ -111,14 +134,15 @@ cdef Flow make_flow(int transport, int family, const unsigned char *ip, int port
     flow.family = family
     flow.port = port
     flow.local = local
-    flow.connection = 0
+    flow.scope = flow.connection = 0
+    flow.generation = flow.node = flow.worker = 0
     flow.has_own = False
     return flow
 
 
 cdef Flow flow_beside(Flow flow, const unsigned char *ip, int port):
     cdef Flow other = make_flow(flow.transport, flow.family, ip, port, flow.local)
-    other.connection = flow.connection
+    other.scope = flow.scope
     if flow.has_own:
         other.leave_from(flow.own)
     return other
@@ -127,14 +151,21 @@ cdef Flow flow_beside(Flow flow, const unsigned char *ip, int port):
 cdef Flow unpacked(const unsigned char *p, Py_ssize_t size):
     cdef int width
     cdef Flow flow
-    if size < 11 or not 1 <= p[0] <= 2 or not 1 <= p[1] <= 5 or p[2] not in (4, 6):
+    if size < 11 or not PLAIN <= p[0] <= STREAM or not 1 <= p[1] <= 5 or p[2] not in (4, 6):
         return None
     width = 16 if p[2] == 6 else 4
-    if size != 11 + width * p[0]:
+    if size != (15 + width if p[0] == STREAM else 11 + width * p[0]) or (p[0] == STREAM) != (p[1] != TRANSPORT_UDP):
         return None
+    if p[0] == STREAM:
+        flow = make_flow(p[1], p[2], p + 15, p[3] << 8 | p[4], p[5] << 8 | p[6])
+        memcpy(&flow.connection, p + 7, 4)
+        memcpy(&flow.generation, p + 11, 2)
+        flow.node = p[13]
+        flow.worker = p[14]
+        return flow
     flow = make_flow(p[1], p[2], p + 11, p[3] << 8 | p[4], p[5] << 8 | p[6])
-    memcpy(&flow.connection, p + 7, 4)
-    if p[0] == 2:
+    memcpy(&flow.scope, p + 7, 4)
+    if p[0] == WITH_OWN:
         flow.leave_from(p + 11 + width)
     return flow
 
@@ -167,6 +198,9 @@ cdef class Receiver:
         raise NotImplementedError("a Receiver needs its own receive()")
 
     cpdef int failed(self, Flow flow, bytes data, int64_t now) except -1:
+        return 0
+
+    cpdef int closed(self, Flow flow, int64_t now) except -1:
         return 0
 
     cpdef int told(self, bytes frame, int64_t now) except -1:

@@ -6,6 +6,7 @@ from .._flow cimport Flow, Receiver
 from .._wheel cimport Wheel
 from ..observe.events cimport Events
 from ..redial.redial cimport Redial
+from ..routing.connections cimport Connections
 from ..routing.destination cimport Destination
 from ..routing.learning cimport Learning
 from ..routing.location cimport Location
@@ -40,6 +41,7 @@ cdef class Engine(Receiver):
     cdef readonly Wheel wheel
     cdef Events events
     cdef Peers peers
+    cdef Connections connections
     cdef Proven proven
     cdef TransactionLayer transactions
     cdef readonly Location location

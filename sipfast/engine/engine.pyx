@@ -19,6 +19,7 @@ from .._wheel cimport Wheel
 from ..observe.events cimport Events
 from ..redial.redial cimport Redial
 from ..redial.refer cimport make_referrer
+from ..routing.connections cimport Connections
 from ..routing.destination cimport Destination
 from ..routing.learning cimport Learning
 from ..routing.location cimport Location
@@ -75,9 +76,10 @@ cdef class Engine(Receiver):
         self.listeners = tuple(listeners)
         self.domains = tuple(domains)
         self.hosts = hosts or {}
+        self.connections = Connections(0, worker)
         self.peers = Peers(config.peer, upstream_addresses(config, self.hosts))
         self.location = Location(store, [listener.family for listener in listeners],
-                                 {name: addresses[0] for name, addresses in self.hosts.items()}, self.peers)
+                                 {name: addresses[0] for name, addresses in self.hosts.items()}, self.peers, self.connections)
         self.mail = Mail(worker, workers, bus)
         self.batch = Batch()
         self.commits = Commits(store, sink, self.batch, self.mail)
@@ -209,6 +211,8 @@ cdef class Engine(Receiver):
             self.snapshot_at = now
             self.store.hold_snapshot()
         self.events.now = now
+        if flow is not None and flow.reliable():
+            self.connections.note(flow)
         return self.take(data, flow, now)
 
     cdef int take(self, bytes data, Flow flow, int64_t now) except -1:
@@ -269,6 +273,18 @@ cdef class Engine(Receiver):
             if 0 <= home < self.mail.workers and home != self.mail.worker:
                 return self.mail.hand_over_failure(home, flow, data)
         return self.undelivered(flow, data, now)
+
+    cpdef int closed(self, Flow flow, int64_t now) except -1:
+        if self.wheel is None:
+            raise not_started()
+        if not self.connections.forget(flow):
+            return 0                          # it was told before
+        self.transactions.rest()
+        try:
+            self.transactions.closed(flow, now)     # RFC 3261 §18.4
+        except Exception as error:
+            self.commits.stumble("closed-failed", error, now)
+        return 0
 
     cdef int undelivered(self, Flow flow, bytes data, int64_t now) except -1:
         # RFC 3261 §18.4. Responses and ACKs are nobody's: nothing is done about those (§16.9).
@@ -357,7 +373,7 @@ cdef class Engine(Receiver):
         out = {
             "received": self.received, "requests": self.requests, "responses": self.responses_count,
             "keepalives": self.keepalives, "malformed": self.answers.broken, "discarded": self.answers.discarded,
-            "answered_stateless": self.answers.stateless, "stray_responses": self.responses.strays,
+            "answered_stateless": self.answers.stateless, "foreign_responses": self.responses.foreign,
             "forwarded": self.proxy.forwarded, "loops": self.proxy.looped, "commits": self.commits.commits,
             "failed_commits": self.commits.failed_commits, "faults": self.commits.faults,
             "undeliverable": self.undeliverable, "answers_taken_back": self.commits.unpromised,

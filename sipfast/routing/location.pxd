@@ -6,10 +6,12 @@ from .._flow cimport Flow, Target
 from .._parser cimport Message, Uri
 from ..store.codec cimport Entry, Piece
 from ..trust.peers cimport Peers
+from .connections cimport Connections
 
 cdef class Location:
     cdef readonly object store
     cdef Peers peers
+    cdef Connections connections         # None: each is open
     cdef dict hosts                      # host name (lower-case bytes) -> IP literal (str), known from the configuration
     cdef tuple families                  # for each local listener 4 or 6
     # Live bindings, q descending, then the latest `updated` first. [] where there are none.

@@ -20,6 +20,7 @@ from .._parser cimport SCHEME_SIP, SCHEME_SIPS, Message, Span, Uri, as_request_u
 from .._uri cimport plain_host
 from ..store.codec cimport Entry, Piece, bytes_of, piece_in, read_entry
 from ..trust.peers cimport RIGHT_PATH, Peers
+from .connections cimport Connections
 
 from ..errors import StoreUnreadable
 
@@ -65,8 +66,9 @@ cdef int first_path_uri(Piece path, Uri *uri) noexcept:
 @cython.final
 cdef class Location:
 
-    def __init__(self, store, families, hosts=None, Peers peers=None):
+    def __init__(self, store, families, hosts=None, Peers peers=None, Connections connections=None):
         self.store = store
+        self.connections = connections
         self.peers = peers if peers is not None else Peers(())
         self.families = tuple(families)
         self.hosts = {
@@ -113,6 +115,9 @@ cdef class Location:
         cdef const unsigned char *p = <const unsigned char *>contact.text
         cdef Flow registered = self._registered_by(came)
         cdef Uri uri
+        if (registered is not None and registered.reliable() and self.connections is not None
+                and self.connections.is_gone(registered)):
+            return None                     # RFC 5626 §5.3.1: and no host is tried in its place
         if path.size:
             return self._path_flow(path, registered)
         if parse_uri_at(p, 0, <int32_t>contact.size, &uri) != 1:

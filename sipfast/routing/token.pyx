@@ -161,7 +161,7 @@ cdef inline unsigned char *put_end(unsigned char *to, Flow flow) noexcept:
     to[width + 1] = flow.port & 255
     if not is_link_local(flow.ip, flow.family):
         return to + width + 2
-    memcpy(to + width + 2, &flow.connection, 4)
+    memcpy(to + width + 2, &flow.scope, 4)
     return to + width + 6
 
 
@@ -357,7 +357,7 @@ cdef class Tokens:
                 return None
             local = self.families.index(token.family)
         flow = make_flow(TRANSPORT_UDP, token.family, to.ip, to.port, local)
-        flow.connection = to.scope
+        flow.scope = to.scope
         if to.own == OWN_WRITTEN:
             flow.leave_from(token.own)
         elif to.own == OWN_PUBLIC:

@@ -55,6 +55,8 @@ cdef class TransactionLayer(Surroundings):
     # What was sent by `flow` could not be delivered (§18.4): its client transaction hears of it at once. `data` is what the
     # error quotes, which may be cut. True where a transaction that waits for a response has sent that, and there.
     cdef bint undelivered(self, bytes data, Flow flow, int64_t now) except -1
+    # The connection of a stream is gone (§18.4): all that was sent by it and waits for a response hears of it at once.
+    cdef int closed(self, Flow flow, int64_t now) except -1
     # The worker that has sent what an error quotes, -1 where that shows no branch of ours.
     cdef int sender_of(self, bytes data) noexcept
     # A branch for a client transaction about to be started: "z9hG4bKsf" + locator + keyed check + `loop` (8 hex digits,

@@ -344,6 +344,22 @@ cdef class TransactionLayer(Surroundings):
         transaction.handle(ON_ERROR, None, now)
         return True
 
+    cdef int closed(self, Flow flow, int64_t now) except -1:
+        # Connections end far less often than messages come, so nothing is kept for it: all transactions are looked at.
+        cdef list waiting = []
+        cdef ClientTransaction transaction
+        cdef void *owner
+        cdef uint32_t number
+        cdef int i
+        for number in range(self.slots.count):
+            for i in range(2):
+                owner = self.slots.slots[number].cancel if i else self.slots.slots[number].transaction
+                if owner != NULL and (<ClientTransaction>owner).flow.same_connection(flow):
+                    waiting.append(<ClientTransaction>owner)
+        for transaction in waiting:           # an end may be the beginning of another
+            self.fail_unreachable(transaction, transaction.flow, now)
+        return 0
+
     cdef int sender_of(self, bytes data) noexcept:
         cdef const unsigned char *p = <const unsigned char *>PyBytes_AS_STRING(data)
         cdef Span name, branch

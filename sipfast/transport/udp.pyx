@@ -268,7 +268,7 @@ cdef class UdpTransport(Transport):
                 flow = make_flow(TRANSPORT_UDP, 4, <unsigned char *>&peer4.sin_addr, ntohs(peer4.sin_port), local)
             else:
                 flow = make_flow(TRANSPORT_UDP, 6, peer6.sin6_addr.s6_addr, ntohs(peer6.sin6_port), local)
-                flow.connection = peer6.sin6_scope_id  # a link-local peer is reached by its interface only
+                flow.scope = peer6.sin6_scope_id  # a link-local peer is reached by its interface only
             own = local_address(&message.msg_hdr)
             if own != NULL:
                 flow.leave_from(own)

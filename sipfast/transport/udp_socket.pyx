@@ -241,14 +241,14 @@ cdef class UdpSocket:
             peer6.sin6_family = AF_INET6
             peer6.sin6_port = htons(flow.port)
             memcpy(&peer6.sin6_addr, flow.ip, 16)
-            peer6.sin6_scope_id = flow.connection
+            peer6.sin6_scope_id = flow.scope
             header.msg_namelen = sizeof(sockaddr_in6)
         header.msg_control = NULL
         header.msg_controllen = 0
         if flow.has_own and self.wildcard:
             header.msg_control = self.notes + slot * NOTE
             header.msg_controllen = NOTE
-            set_local_address(header, flow.family, flow.own, flow.connection)
+            set_local_address(header, flow.family, flow.own, flow.scope)
         self.parts[slot].iov_base = PyBytes_AS_STRING(data)
         self.parts[slot].iov_len = PyBytes_GET_SIZE(data)
         Py_INCREF(data)
@@ -312,7 +312,7 @@ cdef class UdpSocket:
             flow = make_flow(TRANSPORT_UDP, 4, <unsigned char *>&peer4.sin_addr, ntohs(peer4.sin_port), self.local)
         else:
             flow = make_flow(TRANSPORT_UDP, 6, peer.sin6_addr.s6_addr, ntohs(peer.sin6_port), self.local)
-            flow.connection = peer.sin6_scope_id
+            flow.scope = peer.sin6_scope_id
         self.failed.append((flow, data))
         return 0
 

@@ -393,7 +393,9 @@ class Nowhere(Sink):  # type: ignore[misc]
         return 0
 
 
-@pytest.mark.parametrize("call", ["receive", "failed", "advance", "commit", "told", "next_deadline", "counters", "close"])
+@pytest.mark.parametrize(
+    "call", ["receive", "failed", "closed", "told", "advance", "commit", "next_deadline", "counters", "close"]
+)
 def test_calls_before_start_are_refused(call: str) -> None:
     listener = Listener(transport="UDP", host="10.0.0.1", port=5060, sent_by=b"10.0.0.1:5060")
     engine = Engine(Config(), MemoryStore(), Nowhere(), [listener], domains=["example.com"])
@@ -401,6 +403,7 @@ def test_calls_before_start_are_refused(call: str) -> None:
     arguments: dict[str, tuple[Any, ...]] = {
         "receive": (b"OPTIONS sip:example.com SIP/2.0\r\n\r\n", flow, START), "failed": (flow, b"x", START),
         "advance": (START,), "commit": (START,), "told": (b"M\0\0", START),
+        "closed": (flow, START),
     }  # fmt: skip
     for _ in range(2):
         with pytest.raises(RuntimeError, match="start"):

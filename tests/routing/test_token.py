@@ -66,7 +66,7 @@ WITH_OWN = {
     "the public address, IPv6": (via(Flow("2001:db8::1", 6000, local=2), "2001:db8::11"), 64),
     "another address, IPv6": (via(Flow("2001:db8::1", 6000, local=2), "2001:db8::99"), 64),
     "a listener known by name": (via(Flow("203.0.113.1", 6000, local=4), "192.0.2.99"), 40),
-    "link-local": (Flow("fe80::1", 6000, local=1, connection=7), 64),
+    "link-local": (Flow("fe80::1", 6000, local=1, scope=7), 64),
 }
 
 
