@@ -1,5 +1,8 @@
 # A local address and transport, with its ready-made lines. See _listener.pyx.
 
+cdef enum:
+    DEFAULT_PORT = 5060                  # of UDP and TCP (RFC 3261 §19.1.2)
+
 cdef class Listener:
     cdef readonly str transport          # as Via names it: UDP
     cdef readonly str host               # that it is bound to, without brackets; 0.0.0.0 and :: are all of a family

@@ -89,7 +89,9 @@ ARROWS: dict[str, set[str]] = {
         "routing.token", "routing.upstream", "store.codec", "trust.peers",
     },
     "routing.learning": {"_flow", "_parser", "routing.contacts", "routing.location", "trust.proven"},
-    "routing.location": {"_flow", "_parser", "_uri", "routing.connections", "store.codec", "store.protocol", "trust.peers"},
+    "routing.location": {
+        "_flow", "_listener", "_parser", "_uri", "routing.connections", "store.codec", "store.protocol", "trust.peers",
+    },
     "routing.mid_registrar": {
         "_flow", "_parser", "routing.contacts", "routing.location", "routing.outbound", "routing.token",
     },
@@ -164,7 +166,7 @@ ARROWS: dict[str, set[str]] = {
         "transaction.layer", "transaction.server",
     },
     "engine.responses": {
-        "_flow", "_parser", "engine.calls", "engine.mail", "routing.location", "routing.probe", "routing.proxy",
+        "_flow", "_listener", "_parser", "engine.calls", "engine.mail", "routing.location", "routing.probe", "routing.proxy",
         "routing.router", "transaction.layer",
     },
     # driver. The only caller of the engine, of which it knows the face alone.

@@ -22,6 +22,10 @@ from ..errors import StoreError
 @cython.final
 cdef class Calls(CallObserver):
 
+    def configure(self, settings):
+        """`settings`: a config.Redial."""
+        self.local_callers = settings.callers == "local"
+
     cdef int started(self, Message request, bytes caller, bytes callee, int64_t now) except -1:
         try:
             self.redial.call_started(caller, callee, request, now)

@@ -48,6 +48,11 @@ class Engine(Receiver):
     ) -> None: ...
     def start(self, now: int) -> None:
         """Load what the store holds; recalls that were in flight go on. Call `commit` afterwards."""
+    def configure(self, config: Config) -> None:
+        """Take other settings while running: those of registrar, redial and timers, and what is logged.
+
+        Domains, upstreams, peers, listeners and the store are those of the start.
+        """
     def close(self) -> None:
         """Drop all transactions and timers, telling nobody. The store stays open."""
     def counters(self) -> dict[str, int]:

@@ -46,7 +46,7 @@ from .registrations cimport Registrations
 from .responses cimport Responses
 
 from .._parser import uri_parts
-from ..config import is_ip, parse_upstream
+from ..config import DEFAULT_PORT, is_ip, parse_upstream
 from ..redial.shared import SharedRedial
 from ..routing.token import Tokens
 from ..routing.upstream import make_group
@@ -92,7 +92,8 @@ cdef class Engine(Receiver):
         """Load what the store holds; recalls that were in flight go on. Call `commit` afterwards."""
         self.longest_call = round(self.config.redial.max_talk * 1000)
         self.wheel = Wheel(now)
-        self.events = Events(self.wheel, self.config.log_registrations)
+        self.events = Events(self.wheel)
+        self.events.configure(self.config)
         self.make_parts(self.store.secret(), self.listeners, now)
         self.make_redial()
         self.connect()
@@ -123,11 +124,26 @@ cdef class Engine(Receiver):
         self.learning = Learning(config.registrar, self.location, self.longest_call, self.proven)
         self.probe = Probe(whole, self.mail.worker, listeners, self.location, self.proven)
         self.calls = Calls()
-        self.proxy = Proxy(self.transactions, self.wheel, listeners, self.outbound, secret, round(config.timers.c * 1000),
+        self.proxy = Proxy(self.transactions, self.wheel, listeners, self.outbound, secret, config.timers,
                            self.upstreams, Ringing(other, self.memory), self.calls)
         self.proxy.started = now
         self.answers = make_answers(self.transactions, self.events, secret)
         return 0
+
+    def configure(self, config):
+        """Take other settings while running: those of registrar, redial and timers, and what is logged.
+
+        Domains, upstreams, peers, listeners and the store are those of the start.
+        """
+        if self.wheel is None:
+            raise not_started()
+        self.config = config
+        self.events.configure(config)
+        self.transactions.configure(config.timers)
+        self.registrar.configure(config.registrar)
+        self.learning.configure(config.registrar)
+        self.proxy.configure(config.timers)
+        self.calls.configure(config.redial)
 
     cdef int make_redial(self) except -1:
         settings, referrer = self.config.redial, make_referrer(self.transactions, self.listeners, self.randomness(16))
@@ -173,7 +189,8 @@ cdef class Engine(Receiver):
         it.store, it.batch, it.commits, it.answers = self.store, self.batch, self.commits, self.answers
         it.registrations, it.events, it.transactions = self.registrations, self.events, self.transactions
         it.location, it.router, it.destination = self.location, self.router, self.destination
-        it.proxy, it.redial, it.local_callers = self.proxy, self.redial, self.config.redial.callers == "local"
+        it.proxy, it.redial = self.proxy, self.redial
+        it.configure(self.config.redial)
         return 0
 
     cdef int connect_responses(self) except -1:
@@ -407,7 +424,7 @@ def flows_to(listeners):
     places = {(listener.host, listener.port) for listener in listeners}
     for listener in listeners:
         _, _, host, port, _ = uri_parts(b"sip:" + bytes(listener.sent_by))
-        places.add((host.decode(), port if port > 0 else 5060))
+        places.add((host.decode(), port if port > 0 else DEFAULT_PORT))
     return [Flow(host, port) for host, port in places if is_ip(host) and host not in ("0.0.0.0", "::")]
 
 

@@ -7,6 +7,7 @@ from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memcmp
 
 from .._flow cimport Flow
+from .._listener cimport DEFAULT_PORT
 from .._parser cimport H_VIA, M_CANCEL, M_INVITE, Cursor, Message, Span, Uri, Via, canonical_aor, parse_uri_at
 
 
@@ -37,7 +38,7 @@ cdef class Responses:
                     and memcmp(response.p + host.start, PyBytes_AS_STRING(ours), PyBytes_GET_SIZE(ours)) == 0
                     and response.p[host.start + PyBytes_GET_SIZE(ours)] in (c';', c' ', c',', c'\t', c'\r')):
                 return True
-        other = response.text(host).lower() + b":%d" % (response.via.port if response.via.port != -1 else 5060)
+        other = response.text(host).lower() + b":%d" % (response.via.port if response.via.port != -1 else DEFAULT_PORT)
         for ours in self.sent_by:
             if ours.lower() == other:
                 return True
@@ -82,7 +83,7 @@ cdef class Responses:
     cdef Flow via_flow(self, Message response, Via *via):
         # RFC 3261 §18.2.2 and RFC 3581 §4
         cdef bytes text = response.text(via.received if via.received.end > via.received.start else via.host)
-        cdef int port = via.port if via.port != -1 else 5060
+        cdef int port = via.port if via.port != -1 else DEFAULT_PORT
         cdef Uri uri
         if via.rport_port < 0:
             return None

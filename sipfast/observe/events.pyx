@@ -29,16 +29,20 @@ cdef tuple NAMES = ("registered", "gone", "watch-armed", "call-not-watched", "re
 cdef class Events(Timed):
     """Tells `sipfast.observe.events`, the logger, of what happens; the engine keeps `now`."""
 
-    def __init__(self, Wheel wheel not None, bint registrations=True):
+    def __init__(self, Wheel wheel not None):
         cdef int kind
         self.wheel = wheel
-        self.registrations = registrations
+        self.registrations = True
         self.log = logging.getLogger("sipfast.observe.events")
         self.waiting = []
         self.refusals = {}
         for kind in range(KINDS):
             self.room[kind] = AT_ONCE * 1000
             self.filled[kind] = wheel.now
+
+    def configure(self, config):
+        """`config`: a config.Config."""
+        self.registrations = config.log_registrations
 
     cdef int64_t time(self) noexcept:
         return max(self.now, self.wheel.now)

@@ -9,6 +9,7 @@ from ..trust.proven cimport Proven
 
 cdef class Learning:
     cdef Location location
+    cdef Proven known
     cdef Proven proven                   # None: nobody is asked to prove anything
     cdef bint unproven          # the REGISTER of the last learn() named what is at an address that owes a proof
     cdef readonly bint newly_bound       # the last learn() took an AOR from unbound to bound

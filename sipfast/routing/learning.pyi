@@ -15,3 +15,5 @@ class Learning:
         self, settings: config.Registrar, location: Location, longest_call: int = 7_200_000, proven: Proven | None = None
     ) -> None:
         """`longest_call`: ms that a phone's move to another flow is kept for the calls that it is in."""
+    def configure(self, settings: config.Registrar) -> None:
+        """Take other settings."""

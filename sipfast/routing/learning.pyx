@@ -40,10 +40,15 @@ cdef class Learning:
 
     def __init__(self, settings, Location location not None, int64_t longest_call=7_200_000, Proven proven=None):
         self.location = location
-        self.proven = proven if settings.probe else None
-        self.default_expires = settings.default_expires
+        self.known = proven
         self.longest_call = longest_call
         self.moves = []
+        self.configure(settings)
+
+    def configure(self, settings):
+        """`settings`: a config.Registrar."""
+        self.proven = self.known if settings.probe else None
+        self.default_expires = settings.default_expires
 
     cdef int learn(self, Message request, Message response, Flow flow, bytes aor, int64_t now) except -1:
         cdef object binding, store = self.location.store

@@ -16,6 +16,7 @@ import cython
 from .._flow cimport (
     TRANSPORT_TLS, TRANSPORT_UDP, TRANSPORT_WSS, Flow, Target, flow_beside, make_flow, make_target, unpacked,
 )
+from .._listener cimport DEFAULT_PORT
 from .._parser cimport SCHEME_SIP, SCHEME_SIPS, Message, Span, Uri, as_request_uri, find_param, parse_uri_at, read_ip, uris_equal
 from .._uri cimport plain_host
 from ..store.codec cimport Entry, Piece, bytes_of, piece_in, read_entry
@@ -23,9 +24,6 @@ from ..trust.peers cimport RIGHT_PATH, Peers
 from .connections cimport Connections
 
 from ..errors import StoreUnreadable
-
-cdef enum:
-    DEFAULT_PORT = 5060
 
 
 def by_preference(binding):

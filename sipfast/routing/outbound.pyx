@@ -18,7 +18,7 @@ from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memcmp, memcpy
 
 from .._flow cimport Flow, flow_beside, unpacked
-from .._listener cimport Listener, listener_at
+from .._listener cimport DEFAULT_PORT, Listener, listener_at
 from .._parser cimport H_RECORD_ROUTE, Address, Cursor, Message, Span, canonical_aor, parse_message
 from .token cimport MOST_TOKEN, TOKEN_BOTH, TOKEN_CALLEE, TOKEN_CALLER, TOKEN_PATH, Token, Tokens
 from .._edits cimport Edits
@@ -31,7 +31,7 @@ cdef enum:
 
 
 cdef Flow answer_flow(Message request, Flow flow):
-    cdef int port = request.via.port if request.via.port != -1 else 5060
+    cdef int port = request.via.port if request.via.port != -1 else DEFAULT_PORT
     if request.via.has_rport or port == flow.port or flow.reliable():
         return flow
     return flow_beside(flow, flow.ip, port)

@@ -68,18 +68,22 @@ cdef class Proxy(Forwarder):
     """Forwards requests and gathers their responses, and tells its observer."""
 
     def __init__(self, TransactionLayer transactions, Wheel wheel, tuple listeners, Outbound outbound, uint64_t secret,
-                 int64_t timer_c, Upstreams upstreams, Ringing ringing, CallObserver observer not None):
+                 timers, Upstreams upstreams, Ringing ringing, CallObserver observer not None):
         self.transactions = transactions
         self.wheel = wheel
         self.edits = Edits.__new__(Edits)
         self.listeners = listeners
         self.outbound = outbound
         self.secret = secret
-        self.timer_c = timer_c
+        self.configure(timers)
         self.observer = observer
         self.upstreams = upstreams
         self.ringing = ringing
         self.known = {}
+
+    def configure(self, timers):
+        """`timers`: a config.Timers."""
+        self.timer_c = round(timers.c * 1000)
 
     cdef uint32_t loop_value(self, Message request) noexcept:
         # §16.6 step 8: what routing depends on, hashed with our secret; 32 bits of it go into the branch.

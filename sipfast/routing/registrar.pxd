@@ -10,6 +10,7 @@ from ..trust.proven cimport Proven
 
 cdef class Registrar:
     cdef Location location
+    cdef Proven known
     cdef Proven proven                   # None: nobody is asked to prove anything
     cdef bint unproven          # the last register() has bound what is at an address that owes a proof
     cdef readonly bint newly_bound       # the last register() took an AOR from unbound to bound

@@ -24,5 +24,7 @@ class Registrar:
         proven: Proven | None = None,
     ) -> None:
         """`longest_call`: ms that a phone's move to another flow is kept for the calls that it is in."""
+    def configure(self, settings: config.Registrar) -> None:
+        """Take other settings; what is bound stays as it is."""
     def answer(self, request: Message, flow: Flow, aor: bytes, now: int) -> bytes:
         """The response to a REGISTER for `aor`; the caller commits the store before it sends it."""

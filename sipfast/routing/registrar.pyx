@@ -80,18 +80,23 @@ cdef class Registrar:
                  Proven proven=None):
         """`longest_call`: ms that moves of a phone are kept for the calls that it is in."""
         self.location = location
-        self.proven = proven if settings.probe else None
+        self.known = proven
         self.secret = secret
         self.longest_call = longest_call
+        self.configure(settings)
+        self.newly_bound = self.newly_unbound = False
+        self.moves = []
+        self.date_second = -1
+        self.date_line = b""
+
+    def configure(self, settings):
+        """`settings`: a config.Registrar. What is bound stays as it is."""
+        self.proven = self.known if settings.probe else None
         self.max_expires = settings.max_expires
         self.min_expires = settings.min_expires
         self.default_expires = min(max(settings.default_expires, settings.min_expires), settings.max_expires)
         self.max_contacts = settings.max_contacts
         self.replaces = settings.when_full == "replace"
-        self.newly_bound = self.newly_unbound = False
-        self.moves = []
-        self.date_second = -1
-        self.date_line = b""
 
     cdef bytes register(self, Message request, Flow flow, bytes aor, int64_t now):
         cdef Cursor cursor

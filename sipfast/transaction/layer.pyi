@@ -34,6 +34,8 @@ class TransactionLayer(Surroundings):
         worker: int = 0,
         proven: Proven | None = None,
     ) -> None: ...
+    def configure(self, timers: config.Timers) -> None:
+        """Take other settings; timers that run go on as they were set."""
     def take_request(self, message: Message, flow: Flow, now: int) -> tuple[int, ServerTransaction | None]:
         """NEW with its transaction, or ABSORBED, MERGED or UNMATCHED. Responses go to `flow`."""
     def take_response(self, message: Message, flow: Flow, now: int) -> bool:

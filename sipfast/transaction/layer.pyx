@@ -41,14 +41,9 @@ cdef class TransactionLayer(Surroundings):
         self.finished = []
 
     def __init__(self, timers, Wheel wheel not None, Sink sink not None, secret, int worker=0, Proven proven=None):
-        cdef int t4 = round(timers.t4 * 1000)
         if not 0 <= worker <= 255:
             raise ValueError(f"not a worker's number: {worker}")
-        self.t1 = round(timers.t1 * 1000)
-        self.t2 = round(timers.t2 * 1000)
-        for letter, (unreliable, reliable) in durations(self.t1, self.t2, t4).items():
-            self.after[<int>ord(letter) - 65][0] = unreliable
-            self.after[<int>ord(letter) - 65][1] = reliable
+        self.configure(timers)
         self.wheel = wheel
         self.sink = sink
         self.secret.low = <uint64_t>(secret & 0xffffffffffffffff)
@@ -57,6 +52,14 @@ cdef class TransactionLayer(Surroundings):
         self.proven = proven if proven is not None else make_proven(self.secret.low ^ self.secret.high)
         self.own = self.credit = make_unlimited()
         self.listeners = []
+
+    def configure(self, timers):
+        """`timers`: a config.Timers. Timers that run go on as they were set."""
+        self.t1 = round(timers.t1 * 1000)
+        self.t2 = round(timers.t2 * 1000)
+        for letter, (unreliable, reliable) in durations(self.t1, self.t2, round(timers.t4 * 1000)).items():
+            self.after[<int>ord(letter) - 65][0] = unreliable
+            self.after[<int>ord(letter) - 65][1] = reliable
 
     def __dealloc__(self):
         index_close(&self.by_key)

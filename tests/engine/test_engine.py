@@ -11,7 +11,7 @@ from net.stores import Recording
 
 from sipfast._flow import Flow, Sink
 from sipfast._listener import Listener
-from sipfast.config import Config, Redial, Registrar
+from sipfast.config import Config, Redial, Registrar, Timers
 from sipfast.engine.engine import Engine
 from sipfast.store.backends.memory import MemoryStore
 
@@ -360,3 +360,38 @@ def test_old_peers_without_the_magic_cookie_are_matched() -> None:
     alice.inbox.clear()
     scene.run(10_000)
     assert alice.count("INVITE", 486) == 0
+
+
+# Settings that change while it runs
+
+
+def test_other_settings_count_from_the_next_message_on() -> None:
+    engine, out = build(Config(registrar=Registrar(max_expires=600)))
+    answer, _ = exchange(engine, out, register())
+    assert param(answer.all("contact")[0], "expires") == "600"
+    engine.configure(Config(registrar=Registrar(max_expires=300, max_contacts=1, when_full="refuse")))
+    (answer,) = exchange(engine, out, register(seq=2))
+    assert param(answer.all("contact")[0], "expires") == "300"
+    (answer,) = exchange(engine, out, register(seq=3, call_id="d", contact="<sip:alice@10.0.1.9>"))
+    assert answer.status == 503
+    assert len(engine.store.bindings(f"sip:alice@{DOMAIN}".encode())) == 1, "what is bound stays"
+
+
+def test_other_timers_count_from_the_next_transaction_on() -> None:
+    """RFC 3261 §17.2.1: a 480 to an INVITE is waited for during timer H, 64*T1."""
+
+    def lives(engine: Engine, now: int) -> int:
+        engine.receive(text("INVITE", f"sip:nobody@{DOMAIN}", branch=f"z9hG4bK{now}", call_id=str(now)), CLIENT, now)
+        engine.commit(now)
+        began = now
+        while engine.counters()["server_transactions"]:
+            now += 100
+            engine.advance(now)
+            engine.commit(now)
+        return now - began
+
+    engine, _ = build(Config(timers=Timers(t1=0.5)))
+    long = lives(engine, NOW)
+    engine.configure(Config(timers=Timers(t1=0.1)))
+    short = lives(engine, NOW + 100_000)
+    assert 32_000 <= long < 38_000 and 6_400 <= short < 12_500

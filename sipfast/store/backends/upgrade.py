@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from ..._flow import Flow
 from ..._parser import aor as canonical
 from ..._parser import parse_address, uri_parts
+from ...config import DEFAULT_PORT
 from ...errors import ParseError, StoreCorrupt, StoreUnreadable
 from ..codec import changed_contacts
 from ..records import (
@@ -33,7 +34,6 @@ from ..records import (
 )
 from .lmdb_batch import key_of
 
-DEFAULT_PORT = 5060  # RFC 3261 §19.1.2
 MOST_REG_ID = 2**31 - 1  # RFC 5626 §4.2
 Opens = Callable[[str], Any]  # a database by its name
 
