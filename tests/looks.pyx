@@ -8,6 +8,7 @@ from sipfast._parser cimport Message, Span, Uri
 from sipfast.routing.learning cimport Learning
 from sipfast.routing.location cimport Location
 from sipfast.routing.ringing cimport Ringing
+from sipfast.routing.token cimport MOST_TOKEN, TOKEN_BOTH, Token, Tokens
 from sipfast.transaction.layer cimport TransactionLayer
 
 
@@ -48,6 +49,35 @@ def note(Ringing ringing, Message invite, int number, bytes branch, Flow flow, i
 def branches_of(Ringing ringing, Message message, int64_t now):
     """The branches that are of use of the INVITE that this CANCEL, ACK or INVITE is of, each with its flow."""
     return ringing.branches(ringing.key_of(message, &message.via), now)
+
+
+cdef class TokenLook:
+    """The tokens of a server as bytes and Flows. Kinds: 1 the flow of a REGISTER, 2 of the side that made the dialog, 3 of the
+    other one, 4 both."""
+
+    cdef Tokens tokens
+
+    def __init__(self, Tokens tokens not None):
+        self.tokens = tokens
+
+    def make(self, int kind, Flow first not None, Flow second=None, unsigned int digest=0):
+        """A token for one flow, or for two of one listener; None where it would be too long."""
+        cdef char text[MOST_TOKEN]
+        cdef int size = self.tokens.write(text, kind, first, second, digest)
+        return text[:size] if size else None
+
+    def parse(self, bytes user not None):
+        """Kind, digest and flows of a token; None for what is none. A flow is None where no listener is left for it."""
+        cdef Token token
+        cdef Span span = Span(0, <int>PyBytes_GET_SIZE(user))
+        if not self.tokens.read(<const unsigned char *>PyBytes_AS_STRING(user), span, &token):
+            return None
+        second = self.tokens.flow_to(&token, 1) if token.kind == TOKEN_BOTH else None
+        return token.kind, token.digest, self.tokens.flow_to(&token, 0), second
+
+    def digest(self, bytes aor not None):
+        """What a token of kind 1 carries of its AOR."""
+        return self.tokens.digest_of_aor(aor)
 
 
 def lookup(Location location, bytes aor, int64_t now):

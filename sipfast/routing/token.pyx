@@ -366,24 +366,6 @@ cdef class Tokens:
                 flow.leave_from(<const unsigned char *>PyBytes_AS_STRING(public))
         return flow
 
-    # ---- the Python face
-
-    def make(self, int kind, Flow first not None, Flow second=None, unsigned int digest=0):
-        cdef char text[MOST_TOKEN]
-        cdef int size = self.write(text, kind, first, second, digest)
-        return text[:size] if size else None
-
-    def parse(self, bytes user not None):
-        cdef Token token
-        cdef Span span = Span(0, <int>PyBytes_GET_SIZE(user))
-        if not self.read(<const unsigned char *>PyBytes_AS_STRING(user), span, &token):
-            return None
-        second = self.flow_to(&token, 1) if token.kind == TOKEN_BOTH else None
-        return token.kind, token.digest, self.flow_to(&token, 0), second
-
-    def digest(self, bytes aor not None):
-        return self.digest_of_aor(aor)
-
 
 # The same time whatever differs: nobody learns from it how much of a check was right.
 cdef inline bint alike(const unsigned char *a, const unsigned char *b, int size) noexcept:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from compiled import looks
+
 from net.scene import SERVER, Scene, Speaker
 from net.sipwire import Sip, literal, request, uri_of
 from sipfast.config import Config
@@ -59,6 +61,6 @@ def token_of(scene: Scene, value: str) -> Any:
     """What our own Route, Record-Route or Path value carries: kind, digest and flows (RFC 5626 §5)."""
     user, _, rest = uri_of(value).removeprefix("sip:").partition("@")
     assert rest == f"{literal(SERVER)};lr", value
-    said = scene.server.engine.outbound.tokens.parse(user.encode())
+    said = looks().TokenLook(scene.server.engine.outbound.tokens).parse(user.encode())
     assert said is not None, value
     return said

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+from typing import Any
 
 import pytest
+from compiled import looks
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,8 +30,8 @@ LISTENERS = [
 ]  # fmt: skip
 
 
-def tokens(secret: bytes = SECRET, listeners: list[Listener] = LISTENERS) -> Tokens:
-    return Tokens(secret, listeners)
+def tokens(secret: bytes = SECRET, listeners: list[Listener] = LISTENERS) -> Any:
+    return looks().TokenLook(Tokens(secret, listeners))
 
 
 def via(flow: Flow, own: str) -> Flow:
