@@ -6,7 +6,8 @@ from sipfast._flow cimport Flow, Receiver, Sink
 from sipfast._parser cimport Message
 from sipfast.transaction.layer cimport TransactionLayer
 from sipfast.transaction.server cimport ServerTransaction
-from sipfast.engine.engine cimport Engine, Outbox
+from sipfast.engine.batch cimport Batch
+from sipfast.engine.engine cimport Engine
 
 from .state cimport Presentity, Publication, State, Subscription
 
@@ -14,7 +15,7 @@ cdef class Agent(Receiver):
     cdef readonly Engine engine
     cdef object store, config
     cdef Sink sink
-    cdef Outbox outbox
+    cdef Batch outbox
     cdef TransactionLayer transactions
     cdef State state
     cdef list sent_by

@@ -29,7 +29,9 @@ from sipfast.transaction.layer cimport VERDICT_NEW, TransactionLayer
 from sipfast.transaction.server cimport ServerTransaction
 from sipfast._wheel cimport Timed
 from sipfast._writer cimport make_response, put, put_number
-from sipfast.engine.engine cimport Engine, Outbox, unsupported_line
+from sipfast.engine.answers cimport unsupported_line
+from sipfast.engine.batch cimport Batch
+from sipfast.engine.engine cimport Engine
 from sipfast.routing.outbound cimport answer_flow
 from sipfast.routing.router cimport RoutePlan
 
@@ -86,7 +88,7 @@ cdef class Agent(Receiver):
         self.config = config
         self.store = store
         self.sink = sink
-        self.outbox = Outbox()
+        self.outbox = Batch()
         self.sent_by = [bytes(listener.sent_by) for listener in listeners]
         self.promises = []
         self.started = []
@@ -129,7 +131,7 @@ cdef class Agent(Receiver):
         cdef Py_ssize_t i
         if self.failure is not None:
             failure, self.failure = self.failure, None
-            self.engine._store_failed(failure, now)
+            self.engine.commits.lose(failure, now)
         self.engine.commit(now)
         if self.store.aborts != self.aborts:
             self.roll_back(now)
