@@ -37,10 +37,10 @@ def test_the_expires_of_an_invite(line: str, seconds: int) -> None:
 
 
 def test_no_two_refers_have_a_call_id_or_a_tag_in_common() -> None:
-    """RFC 3261 §8.1.1.4: neither within a start nor after a restart, which is another scene here."""
+    """RFC 3261 §8.1.1.4: neither within a start nor after a restart, which is another scene with other dice here."""
     seen: set[str] = set()
-    for _ in range(3):
-        scene, alice, bob = stage({"retry_pause": 1.0, "attempts": 50})
+    for start in range(3):
+        scene, alice, bob = stage({"retry_pause": 1.0, "attempts": 50}, seed=start)
         alice.on_refer = "603"
         arm(scene, alice)
         bob.register()
