@@ -24,10 +24,6 @@ class ParseError(SipFastError):
         self.reason = reason
 
 
-class TransactionTimeout(SipFastError):
-    """Timer B or F ran out without a final response (RFC 3261 §17.1)."""
-
-
 class TransportError(SipFastError):
     """A socket that cannot be opened, bound or written."""
 
@@ -38,10 +34,6 @@ class StoreError(SipFastError):
 
 class StoreUnavailable(StoreError):
     """The store cannot be reached or written now: no space, no permission, not there."""
-
-
-class StoreConflict(StoreError):
-    """Somebody else changed the record first, for example claimed the watch."""
 
 
 class StoreCorrupt(StoreError):
