@@ -22,8 +22,9 @@ from sipfast._flow import Flow, Sink
 from sipfast._listener import Listener
 from sipfast.config import Config, Redial, Registrar
 from sipfast.engine.engine import Engine
-from sipfast.store.backends.lmdb import LmdbStore
-from sipfast.store.backends.memory import MemoryStore
+from sipfast.store.backends.lmdb import LmdbTables
+from sipfast.store.backends.memory import MemoryTables
+from sipfast.store.repository import Store
 
 BATCH = 64
 USERS = 10_000
@@ -151,7 +152,7 @@ def answers(sent: Batch, method: bytes, status: bytes, body: bytes = b"") -> Bat
 
 @pytest.fixture(params=["memory", "lmdb"])
 def path(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path64]:
-    store = MemoryStore() if request.param == "memory" else LmdbStore(tmp_path / "data", map_size_gib=1)
+    store = Store(MemoryTables() if request.param == "memory" else LmdbTables(tmp_path / "data", map_size_gib=1))
     yield Path64(store)
     store.close()
 
@@ -258,7 +259,7 @@ def weigh(kind: str) -> int:
     def resident() -> int:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
-    path, batches = Path64(MemoryStore()), 1000
+    path, batches = Path64(Store(MemoryTables())), 1000
     linger(path, kind, 20)
     before = resident()
     linger(path, kind, batches)

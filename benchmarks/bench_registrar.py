@@ -13,8 +13,9 @@ from sipfast._flow import Flow
 from sipfast._parser import parse
 from sipfast.routing.location import Location
 from sipfast.routing.registrar import Registrar
-from sipfast.store.backends.lmdb import LmdbStore
-from sipfast.store.backends.memory import MemoryStore
+from sipfast.store.backends.lmdb import LmdbTables
+from sipfast.store.backends.memory import MemoryTables
+from sipfast.store.repository import Store
 
 NOW = 1_790_000_000_000
 PHONES = 100_000
@@ -56,7 +57,8 @@ class Server:
 
 @pytest.fixture(scope="module", params=["memory", "lmdb"])
 def server(request, tmp_path_factory):
-    store = MemoryStore() if request.param == "memory" else LmdbStore(tmp_path_factory.mktemp("bench") / "data")
+    folder = tmp_path_factory.mktemp("bench") / "data"
+    store = Store(MemoryTables() if request.param == "memory" else LmdbTables(folder))
     yield Server(store)
     store.close()
 

@@ -10,9 +10,10 @@ import msgspec
 import pytest
 
 from sipfast.store.backends import pages
-from sipfast.store.backends.lmdb import LmdbStore
-from sipfast.store.backends.memory import MemoryStore
+from sipfast.store.backends.lmdb import LmdbTables
+from sipfast.store.backends.memory import MemoryTables
 from sipfast.store.records import RECALLING, Binding, Watch
+from sipfast.store.repository import Store
 
 NOW = 1_790_000_000_000
 AORS = 100_000
@@ -40,7 +41,8 @@ def watch(n):
 
 @pytest.fixture(scope="module", params=["memory", "lmdb"])
 def store(request, tmp_path_factory):
-    store = MemoryStore() if request.param == "memory" else LmdbStore(tmp_path_factory.mktemp("bench") / "data")
+    folder = tmp_path_factory.mktemp("bench") / "data"
+    store = Store(MemoryTables() if request.param == "memory" else LmdbTables(folder))
     fill(store)
     yield store
     store.close()
@@ -155,12 +157,13 @@ def test_read_all_watches(benchmark, store):
 
 def test_look_over_all_pages(benchmark, store):
     """As a server does before it starts. The figure is for the whole file."""
-    if not isinstance(store, LmdbStore):
+    if not isinstance(store.tables, LmdbTables):
         pytest.skip("has no pages")
+    directory = store.tables.directory
 
     def run():
-        with store._env.begin() as txn:
-            assert pages.damages(store.path / "data.mdb", txn.id()) == []
+        with directory.environment.begin() as txn:
+            assert pages.damages(directory.path / "data.mdb", txn.id()) == []
 
     benchmark.pedantic(run, rounds=3)
-    benchmark.extra_info["megabytes"] = (store.path / "data.mdb").stat().st_size >> 20
+    benchmark.extra_info["megabytes"] = (directory.path / "data.mdb").stat().st_size >> 20

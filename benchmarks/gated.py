@@ -25,7 +25,8 @@ from typing import Any
 
 from sipfast._parser import parse
 from sipfast._writer import response
-from sipfast.store.backends.lmdb import LmdbStore
+from sipfast.store.backends.lmdb import LmdbTables
+from sipfast.store.repository import Store
 
 from . import bench_parser, bench_path, bench_store, bench_transaction, bench_wheel, bench_writer
 from .build import built
@@ -87,7 +88,7 @@ def modules() -> Iterator[Operation]:
 
 
 def stored(folder: Path) -> Iterator[Operation]:
-    store = LmdbStore(folder, map_size_gib=1)
+    store = Store(LmdbTables(folder, map_size_gib=1))
     bench_store.fill(store)
     some = bench_store.at_random()
     batch = bench_store.BATCH
@@ -103,7 +104,7 @@ def whole_path(folder: Path) -> Iterator[Operation]:
         ("call", bench_path.calls, 4),
         ("redial", bench_path.redials, 1),
     ):
-        path = bench_path.Path64(LmdbStore(folder / name, map_size_gib=1))
+        path = bench_path.Path64(Store(LmdbTables(folder / name, map_size_gib=1)))
         traffic = kind(path)
         prepare = partial(passing, path, traffic, rounds)
         yield Operation(f"whole path: {name}", traffic.target, rounds * bench_path.BATCH, prepare)

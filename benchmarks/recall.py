@@ -28,14 +28,15 @@ def commit_us(core: int | None) -> dict[str, float]:
     On the server's core and in a folder where the servers' are, without anybody who flushes: µs, as `percentiles`.
     """
     from sipfast._flow import Flow
-    from sipfast.store.backends.lmdb import LmdbStore
+    from sipfast.store.backends.lmdb import LmdbTables
     from sipfast.store.records import RECALLING, Binding, Watch
+    from sipfast.store.repository import Store
 
     now, flow = time.time_ns() // 1_000_000, Flow("127.0.0.1", 5060).pack()
     took: list[tuple[int, int]] = []
     cores = os.sched_getaffinity(0)
     with tempfile.TemporaryDirectory(prefix="sipfast-bench-") as name:
-        store = LmdbStore(Path(name) / "data")
+        store = Store(LmdbTables(Path(name) / "data"))
         watches = [
             Watch(
                 *(b"sip:%b%d@%b" % (who, number, DOMAIN.encode()) for who in (b"b", b"a")),

@@ -48,12 +48,13 @@ Runs = dict[str, list[dict[str, Any]]]
 def fill(folder: Path, count: int, now: int) -> float:
     """A data folder with so many armed watches. Returns the bytes of the store's trees that one of them takes."""
     from sipfast._flow import Flow
-    from sipfast.store.backends.lmdb import LmdbStore
+    from sipfast.store.backends.lmdb import LmdbTables
     from sipfast.store.records import Watch
+    from sipfast.store.repository import Store
 
     flow = Flow("127.0.0.1", 5060).pack()
     chance = random.Random(1)
-    store = LmdbStore(folder)
+    store = Store(LmdbTables(folder))
     for number in range(count):
         mark = b"%08x" % chance.getrandbits(32)
         callee, caller = (b"sip:%b%b%07d@%b" % (who, mark, number, DOMAIN.encode()) for who in (b"w", b"v"))

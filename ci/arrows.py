@@ -22,7 +22,7 @@ CIMPORT = re.compile(r"^\s*c?import\s+([\w., ]+)", re.MULTILINE)
 
 
 def module_of(path: Path, root: Path = ROOT) -> str:
-    """`sipfast/store/protocol.py` is "store.protocol", the package's `__init__` is its own name."""
+    """`sipfast/store/records.py` is "store.records", the package's `__init__` is its own name."""
     parts = list(path.relative_to(root).with_suffix("").parts)
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 

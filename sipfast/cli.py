@@ -414,7 +414,7 @@ def backup(arguments: argparse.Namespace) -> int:
     """Copy the store, as it is at this moment, to a file."""
     config = configuration(arguments)
     with opened(config) as store:
-        size = store.backup(arguments.file)
+        size = store.tables.directory.backup(arguments.file)
     print(f"{arguments.file}: {size} bytes, a copy of {config.store.data}; as data.mdb in an empty directory it is a store")
     return DONE
 
@@ -475,14 +475,15 @@ def opened(config: Config, *, write: bool = False) -> Any:
     """The store, beside a server that may be running; it is never made where there is none."""
     from contextlib import closing
 
-    from .store.backends.lmdb import LmdbStore
+    from .store.backends.lmdb import LmdbTables
+    from .store.repository import Store
 
     storage = config.store
-    store = LmdbStore(storage.data, map_size_gib=storage.map_size, readonly=True)
+    tables = LmdbTables(storage.data, map_size_gib=storage.map_size, readonly=True)
     if write:
-        store.close()
-        store = LmdbStore(storage.data, map_size_gib=storage.map_size, durability=storage.durability)
-    return closing(store)
+        tables.close()
+        tables = LmdbTables(storage.data, map_size_gib=storage.map_size, durability=storage.durability)
+    return closing(Store(tables))
 
 
 def aor(text: str) -> bytes:

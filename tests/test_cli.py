@@ -16,8 +16,9 @@ import sipfast
 from sipfast._flow import Flow
 from sipfast.cli import duration
 from sipfast.observe.printable import printable
-from sipfast.store.backends.lmdb import LmdbStore
+from sipfast.store.backends.lmdb import LmdbTables
 from sipfast.store.records import Binding, Watch
+from sipfast.store.repository import Store
 
 ALICE, BOB, CAROL = b"sip:alice@example.com", b"sip:bob@example.com", b"sip:carol@example.com"
 HOUR = 3_600_000
@@ -31,7 +32,7 @@ def now() -> int:
 def data(tmp_path) -> Path:
     """A store with two watches and three bindings, and one of each that has run out."""
     path = tmp_path / "data"
-    store = LmdbStore(path)
+    store = Store(LmdbTables(path))
     at = now()
     store.put_watch(Watch(BOB, ALICE, at, at + HOUR - 60_000, b"call-1", b"sip:alice@192.0.2.1:5060"))
     store.put_watch(
@@ -201,7 +202,7 @@ HOSTILE = "\x1b]0;owned\x07 \x9b2J \x7f \u202e"
 
 def test_what_a_phone_said_cannot_drive_the_terminal(tmp_path):
     """Its reason phrase is the last result."""
-    store = LmdbStore(tmp_path / "data")
+    store = Store(LmdbTables(tmp_path / "data"))
     store.put_watch(Watch(BOB, ALICE, now(), now() + HOUR, b"c", b"sip:alice@192.0.2.1", last_result=HOSTILE))
     store.commit()
     store.close()
@@ -214,7 +215,7 @@ def test_what_a_phone_said_cannot_drive_the_terminal(tmp_path):
 
 
 def test_an_empty_list_says_so(tmp_path):
-    LmdbStore(tmp_path / "data").close()
+    Store(LmdbTables(tmp_path / "data")).close()
     for name in ("watches", "bindings"):
         assert sipfast_command(name, "--data", tmp_path / "data").stdout == f"no {name} in {tmp_path / 'data'}\n"
         assert json.loads(sipfast_command(name, "--json", "--data", tmp_path / "data").stdout) == []

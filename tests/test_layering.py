@@ -60,19 +60,17 @@ ARROWS: dict[str, set[str]] = {
     },
     # store. What is kept, and where it lies.
     "store.backends": set(),
-    "store.backends.lmdb": {
-        "store.backends.lmdb_batch", "store.backends.outcomes", "store.backends.pages", "store.backends.sweep",
-        "store.backends.upgrade",
-    },
-    "store.backends.lmdb_batch": {"store.codec"},
-    "store.backends.memory": {"store.backends.sweep", "store.codec"},
-    "store.backends.outcomes": {"store.backends.lmdb_batch"},
+    "store.backends.directory": {"store.backends.pages", "store.backends.upgrade"},
+    "store.backends.lmdb": {"store.backends.directory", "store.tables"},
+    "store.backends.memory": {"store.tables"},
     "store.backends.pages": set(),
-    "store.backends.sweep": set(),
-    "store.backends.upgrade": {"_flow", "_parser", "store.backends.lmdb_batch", "store.codec"},
+    "store.backends.upgrade": {"_flow", "_parser", "store.codec", "store.keys"},
     "store.codec": {"_uri"},
-    "store.protocol": set(),
+    "store.keys": set(),
     "store.records": set(),
+    "store.repository": {"store.codec", "store.keys", "store.sweep", "store.tables"},
+    "store.sweep": set(),
+    "store.tables": set(),
     # observe. What people are told.
     "observe.events": {"_wheel"},
     "observe.faults": set(),
@@ -90,7 +88,7 @@ ARROWS: dict[str, set[str]] = {
     },
     "routing.learning": {"_flow", "_parser", "routing.contacts", "routing.location", "trust.proven"},
     "routing.location": {
-        "_flow", "_listener", "_parser", "_uri", "routing.connections", "store.codec", "store.protocol", "trust.peers",
+        "_flow", "_listener", "_parser", "_uri", "routing.connections", "store.codec", "store.repository", "trust.peers",
     },
     "routing.mid_registrar": {
         "_flow", "_parser", "routing.contacts", "routing.location", "routing.outbound", "routing.token",
@@ -118,7 +116,7 @@ ARROWS: dict[str, set[str]] = {
     "redial.answers": {"_wheel"},
     "redial.redial": {
         "_flow", "_parser", "_wheel", "observe.events", "redial.answers", "redial.refer", "redial.watchlist",
-        "routing.location", "store.codec", "store.protocol", "transaction.client", "transaction.server", "trust.credit",
+        "routing.location", "store.codec", "store.repository", "transaction.client", "transaction.server", "trust.credit",
     },
     "redial.refer": {
         "_flow", "_hash", "_listener", "_parser", "_writer", "store.codec", "transaction.client", "transaction.layer",
@@ -126,10 +124,10 @@ ARROWS: dict[str, set[str]] = {
     },
     "redial.shared": {
         "_flow", "_parser", "_wheel", "observe.events", "redial.answers", "redial.redial", "redial.refer",
-        "routing.location", "store.codec", "store.protocol", "trust.credit",
+        "routing.location", "store.codec", "store.repository", "trust.credit",
     },
     "redial.waiting": {"_wheel"},
-    "redial.watchlist": {"_wheel", "observe.events", "redial.waiting", "store.codec", "store.protocol"},
+    "redial.watchlist": {"_wheel", "observe.events", "redial.waiting", "store.codec", "store.repository"},
     # engine. Bytes in, bytes out: the one place where the rooms above meet. `engine` puts them together.
     "engine.answers": {
         "_flow", "_parser", "_writer", "observe.events", "routing.outbound", "transaction.layer", "transaction.server",
@@ -156,7 +154,7 @@ ARROWS: dict[str, set[str]] = {
         "redial.refer", "redial.shared", "routing.connections", "routing.destination", "routing.learning",
         "routing.location", "routing.mid_registrar", "routing.outbound", "routing.probe", "routing.proxy",
         "routing.registrar", "routing.ringing", "routing.router", "routing.sweeper", "routing.token", "routing.upstream",
-        "store.protocol", "transaction.layer", "transaction.server", "trust.peers", "trust.proven",
+        "store.repository", "transaction.layer", "transaction.server", "trust.peers", "trust.proven",
     },
     "engine.mail": {"_flow", "_parser"},
     "engine.registrations": {
@@ -180,21 +178,22 @@ ARROWS: dict[str, set[str]] = {
     # node. Processes: one that serves, and one that watches over several.
     "node.admin": set(),
     "node.bus": {"transport.udp_socket"},
-    "node.clock": {"driver.clock", "store.protocol"},
+    "node.clock": {"driver.clock", "store.repository"},
     "node.signals": set(),
     "node.supervisor": {
-        "_listener", "node.admin", "node.bus", "node.clock", "node.signals", "node.worker", "transport.sockets",
+        "_listener", "node.admin", "node.bus", "node.clock", "node.signals", "node.worker", "store.repository",
+        "transport.sockets",
     },
     "node.worker": {
         "_listener", "driver.clock", "driver.driver", "engine.engine", "node.admin", "node.bus", "node.clock",
-        "node.signals", "store.backends.lmdb", "store.protocol", "transport.sockets", "transport.udp",
+        "node.signals", "store.backends.lmdb", "store.repository", "transport.sockets", "transport.udp",
     },
     # command line. What people start.
     "_edits": {"_flow", "_parser", "_writer"},
     "__main__": {"cli"},
     "cli": {
-        "_flow", "_uri", "demo", "node.admin", "node.clock", "node.signals", "node.supervisor", "observe.counters",
-        "observe.logs", "store.backends.lmdb",
+        "_flow", "_uri", "demo", "node.admin", "node.clock", "node.signals", "node.supervisor", "observe.logs",
+        "store.backends.lmdb", "store.repository",
     },
     "demo": {"_parser"},
     "driver": set(),
@@ -313,7 +312,7 @@ BROKEN = [
     ("routing/registrar.pyx", "from .proxy import (\n    Proxy,\n    Other,\n)", "imports routing.proxy"),
     ("routing/registrar.pxd", "cimport sipfast.routing.proxy", "imports routing.proxy"),
     ("redial/redial.pyx", "def f():\n    from ..routing.registrar import Registrar", "imports routing.registrar"),
-    ("redial/redial.pyx", "from sipfast.store.backends.lmdb import LmdbStore", "imports store.backends.lmdb"),
+    ("redial/redial.pyx", "from sipfast.store.backends.lmdb import LmdbTables", "imports store.backends.lmdb"),
     ("_parser.pyx", "from ._writer cimport Edits", "imports _writer"),
     ("transaction/layer.pyx", "from ..routing.location cimport Location", "imports routing.location"),
     ("engine/engine.pyx", "from ..transport.udp import UdpTransport", "imports transport.udp"),

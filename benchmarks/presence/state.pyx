@@ -177,7 +177,7 @@ cdef class State:
     cdef int keep(self, Subscription subscription, int64_t expires) except -1:
         subscription.expires = expires
         subscription.reserved = subscription.local_cseq + AHEAD
-        self.store.put(key_of(subscription.number), subscription.record(), self.store.subscriptions)
+        self.store.put(self.store.subscriptions, key_of(subscription.number), subscription.record())
         if subscription.timer:
             self.wheel.cancel(subscription.timer)
         subscription.timer = self.wheel.schedule(expires, self.owner, LAPSE, subscription)
@@ -186,12 +186,12 @@ cdef class State:
     cdef int reserve(self, Subscription subscription) except -1:
         if subscription.local_cseq >= subscription.reserved:
             subscription.reserved = subscription.local_cseq + AHEAD
-            self.store.put(key_of(subscription.number), subscription.record(), self.store.subscriptions)
+            self.store.put(self.store.subscriptions, key_of(subscription.number), subscription.record())
         return 0
 
     cdef int drop(self, Subscription subscription) except -1:
         cdef Presentity presentity = subscription.presentity
-        self.store.delete(key_of(subscription.number), self.store.subscriptions)
+        self.store.delete(self.store.subscriptions, key_of(subscription.number))
         if subscription.timer:
             self.wheel.cancel(subscription.timer)
             subscription.timer = 0
@@ -204,7 +204,7 @@ cdef class State:
     cdef int keep_publication(self, Publication publication, int64_t expires) except -1:
         cdef Presentity presentity = publication.presentity
         publication.expires = expires
-        self.store.put(key_of(publication.number), publication.record(), self.store.publications)
+        self.store.put(self.store.publications, key_of(publication.number), publication.record())
         if publication.timer:
             self.wheel.cancel(publication.timer)
         publication.timer = self.wheel.schedule(expires, self.owner, FADE, publication)
@@ -216,7 +216,7 @@ cdef class State:
 
     cdef int drop_publication(self, Publication publication) except -1:
         cdef Presentity presentity = publication.presentity
-        self.store.delete(key_of(publication.number), self.store.publications)
+        self.store.delete(self.store.publications, key_of(publication.number))
         if publication.timer:
             self.wheel.cancel(publication.timer)
             publication.timer = 0

@@ -9,31 +9,23 @@ Numbers are 8 bytes and grow, so that what is new lies side by side, and a batch
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-from sipfast.store.backends.lmdb import LmdbStore
+from sipfast.store.backends.lmdb import LmdbTables
+from sipfast.store.repository import Store
+from sipfast.store.tables import NAMES
 
 
-class PresenceStore(LmdbStore):
-    """See LmdbStore. `aborts` counts the batches that were given up: whoever keeps in memory what is stored looks at it."""
-
-    databases = (*LmdbStore.databases, "subscriptions", "publications")
+class PresenceStore(Store):
+    """See Store. `aborts` counts the batches that were given up: whoever keeps in memory what is stored looks at it."""
 
     def __init__(self, *args: Any, **more: Any) -> None:
         self.aborts = 0
-        super().__init__(*args, **more)
-        self.subscriptions = self._opened["subscriptions"]
-        self.publications = self._opened["publications"]
-
-    put = LmdbStore._put
-    """Add or replace: key, record, database."""
-    delete = LmdbStore._delete
-    """Whether there was one: key, database."""
-
-    def each(self, database: Any) -> Iterator[bytes]:
-        """All records of a database, in the order of keys."""
-        return self._each(database)
+        super().__init__(LmdbTables(*args, names=(*NAMES, "subscriptions", "publications"), **more))
+        self.subscriptions = len(NAMES)
+        self.publications = self.subscriptions + 1
+        self.put, self.delete = self.tables.put, self.tables.delete
+        self.each = self.tables.each
 
     def abort(self) -> None:
         """Forget all writes since the last commit."""

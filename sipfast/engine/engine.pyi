@@ -10,7 +10,7 @@ from .._wheel import Wheel
 from ..config import Config
 from ..redial.redial import Redial
 from ..routing.location import Location
-from ..store.protocol import Store
+from ..store.repository import Store
 
 @final
 class Engine(Receiver):

@@ -19,8 +19,8 @@ from msgspec.structs import replace
 
 from ..driver.clock import Clock
 from ..errors import StoreCorrupt, StoreUnavailable
-from ..store.protocol import Store
 from ..store.records import Anchor
+from ..store.repository import Store
 
 log = logging.getLogger(__name__)
 

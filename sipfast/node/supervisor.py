@@ -26,6 +26,7 @@ from .. import __version__
 from .._listener import Listener
 from ..config import MOST_WORKERS, Config
 from ..errors import ConfigError, SipFastError, StoreError
+from ..store.repository import Store
 from ..transport.sockets import listener_for
 from . import admin, bus, clock, signals, worker
 
@@ -61,11 +62,11 @@ def serve(config: Config, announce: Callable[[str], object]) -> None:
         domains = worker.served_domains(config, listeners)
         hosts = worker.upstream_hosts(config, listeners)
         # Whatever is wrong with the store is found here, and once.
-        store = worker.open_store(config, exclusive=True)
-        stack.callback(store.close)
-        zero = clock.begin(store).zero
-        lock = store.leave_to_others()
-        stack.callback(os.close, lock)
+        tables = worker.open_tables(config, exclusive=True)
+        stack.callback(tables.close)
+        zero = clock.begin(Store(tables)).zero
+        stack.callback(os.close, tables.directory.keep_lock())
+        tables.close()
         admin.sweep(config.store.data)
         by_worker = [[each[number] for each in sockets] for number in range(count)]
         supervisor = Supervisor(config, by_worker, listeners, domains, hosts, zero)

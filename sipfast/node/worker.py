@@ -30,8 +30,8 @@ from ..driver.driver import Driver
 from ..engine.engine import Engine
 from ..errors import ConfigError, StoreError
 from ..observe.faults import Complaints
-from ..store.backends.lmdb import LmdbStore
-from ..store.protocol import Store
+from ..store.backends.lmdb import LmdbTables
+from ..store.repository import Store
 from ..transport.sockets import listener_for, open_shared, open_socket, primary_address, resolve_all
 from ..transport.udp import UdpTransport, interface_addresses
 from . import admin, clock, signals
@@ -99,7 +99,7 @@ async def _serve(config: Config, announce: Callable[[str], object]) -> None:
         listeners = [listener_for(opened, config.advertise) for opened in sockets]
         domains = served_domains(config, listeners)
         hosts = upstream_hosts(config, listeners)
-        store = open_store(config, exclusive=True)
+        store = Store(open_tables(config, exclusive=True))
         stack.callback(store.close)
         admin.sweep(config.store.data)
         driver = Driver(asyncio.get_running_loop(), clock.begin(store), Complaints(log, time.monotonic))
@@ -142,7 +142,7 @@ async def _serve_with_others(config: Config, place: Place, ready: Callable[[], o
         transport = UdpTransport(driver)
         for opened in place.sockets:
             transport.add(opened)
-        store = open_store(config, exclusive=False)
+        store = Store(open_tables(config, exclusive=False))
         stack.callback(store.close)
         bus = Bus(loop, place.reader, place.writers)
         engine = Engine(
@@ -181,7 +181,7 @@ async def _serve_with_others(config: Config, place: Place, ready: Callable[[], o
 
 async def run(
     config: Config,
-    store: LmdbStore,
+    store: Store,
     driver: Driver,
     engine: Engine,
     begun: Callable[[], object],
@@ -216,18 +216,19 @@ async def run(
     return asked[0]
 
 
-def open_store(config: Config, *, exclusive: bool) -> LmdbStore:
-    """The store that the configuration names. Raises StoreError."""
-    store = LmdbStore(
+def open_tables(config: Config, *, exclusive: bool) -> LmdbTables:
+    """The back end that the configuration names. Raises StoreError."""
+    tables = LmdbTables(
         config.store.data,
         durability=config.store.durability,
         map_size_gib=config.store.map_size,
         exclusive=exclusive,
         now=clock.machine_time(),  # of a format that has no anchor yet
     )
-    if store.upgraded is not None:
-        log.warning("store-upgraded", extra={"sip": {"data": config.store.data, "copy": str(store.upgraded)}})
-    return store
+    copy = tables.directory.upgraded
+    if copy is not None:
+        log.warning("store-upgraded", extra={"sip": {"data": config.store.data, "copy": str(copy)}})
+    return tables
 
 
 def open_ringing(config: Config) -> mmap.mmap | bytearray:

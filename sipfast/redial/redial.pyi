@@ -10,8 +10,8 @@ from .._wheel import Wheel
 from ..observe.events import Events
 from ..routing.location import Location
 from ..store.codec import StoredWatch
-from ..store.protocol import Store
 from ..store.records import Talk
+from ..store.repository import Store
 from ..transaction.client import ClientTransaction
 from ..transaction.server import Handler
 from .refer import Referrer

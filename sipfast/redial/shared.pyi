@@ -8,7 +8,7 @@ from .. import config
 from .._wheel import Wheel
 from ..observe.events import Events
 from ..routing.location import Location
-from ..store.protocol import Store
+from ..store.repository import Store
 from .answers import Recent
 from .redial import Redial
 from .refer import Referrer

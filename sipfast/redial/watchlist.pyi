@@ -2,8 +2,8 @@ from .. import config
 from .._wheel import Timed, Wheel
 from ..observe.events import Events
 from ..store.codec import StoredWatch
-from ..store.protocol import Store
 from ..store.records import Talk
+from ..store.repository import Store
 
 Pair = tuple[bytes, bytes]  # callee, caller
 

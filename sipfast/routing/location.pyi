@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import final
 
 from .._flow import Flow
-from ..store.protocol import Store
+from ..store.repository import Store
 from ..trust.peers import Peers
 
 @final

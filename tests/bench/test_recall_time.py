@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("hdrh", reason="hdrhistogram is in the bench dependency group")
 
 from benchmarks import recall, report
-from sipfast.store.backends.lmdb import LmdbStore
+from sipfast.store.repository import Store
 
 
 def row(mode: str, *p99: float) -> dict[str, Any]:
@@ -34,13 +34,13 @@ def test_no_run_is_no_line() -> None:
 
 def test_a_commit_is_of_a_binding_and_a_claim(monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[int] = []
-    commit = LmdbStore.commit
 
-    def counting(self: LmdbStore) -> None:
-        written.append(self.writes)
-        commit(self)
+    class Counting(Store):
+        def commit(self) -> None:
+            written.append(self.writes)
+            super().commit()
 
-    monkeypatch.setattr(LmdbStore, "commit", counting)
+    monkeypatch.setattr("sipfast.store.repository.Store", Counting)
     monkeypatch.setattr(recall, "COMMITS", 30)
     monkeypatch.setattr(recall, "PEOPLE", 20)
     took = recall.commit_us(None)

@@ -15,8 +15,9 @@ pytest.importorskip("hdrh", reason="hdrhistogram is in the bench dependency grou
 from benchmarks import accounting, scale
 from benchmarks.peers.servers import running
 from benchmarks.run import QUICK, Plan
-from sipfast.store.backends.lmdb import LmdbStore
+from sipfast.store.backends.lmdb import LmdbTables
 from sipfast.store.records import ARMED
+from sipfast.store.repository import Store
 
 NOW = 1_790_000_000_000
 
@@ -51,7 +52,7 @@ def found() -> dict[str, Any]:
 def test_the_prepared_store_holds_armed_watches_of_different_people(tmp_path: Path) -> None:
     each = scale.fill(tmp_path / "data", 500, NOW)
     assert 300 < each < 2000
-    store = LmdbStore(tmp_path / "data")
+    store = Store(LmdbTables(tmp_path / "data"))
     watches = list(store.each_watch())
     store.close()
     assert len(watches) == len({watch.callee for watch in watches}) == len({watch.caller for watch in watches}) == 500
@@ -73,7 +74,7 @@ def test_a_server_is_started_on_what_was_laid_there(tmp_path: Path) -> None:
         scale.fill(folder / "data", 20, time.time_ns() // 1_000_000)
 
     with running("sipfast", "register", core=None, lay=lay) as peer:
-        store = LmdbStore(peer.folder / "data", readonly=True)
+        store = Store(LmdbTables(peer.folder / "data", readonly=True))
         assert store.count_watches() == 20
         store.close()
         assert peer.start_took > 0

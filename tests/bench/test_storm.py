@@ -15,8 +15,9 @@ pytest.importorskip("hdrh", reason="hdrhistogram is in the bench dependency grou
 from benchmarks import storm
 from benchmarks.loadgen.measure import generator
 from benchmarks.peers.servers import running
-from sipfast.store.backends.lmdb import LmdbStore
+from sipfast.store.backends.lmdb import LmdbTables
 from sipfast.store.records import RECALLING
+from sipfast.store.repository import Store
 
 PHONES = 500
 
@@ -27,7 +28,7 @@ def test_a_storm_recalls_everybody_once_and_others_go_on_calling(monkeypatch: py
 
     def looking(load: Any, phones: int, spread: float, peer: Any) -> dict[str, Any]:
         told = blow(load, phones, spread, peer)
-        store = LmdbStore(peer.folder / "data", readonly=True)
+        store = Store(LmdbTables(peer.folder / "data", readonly=True))
         stored.extend(store.each_watch())
         store.close()
         return told

@@ -7,13 +7,12 @@ from typing import Any
 import pytest
 from net.scene import DOMAIN, SERVER, Scene, Speaker
 from net.sipwire import Sip, literal, param, request, uri_of
-from net.stores import Recording
+from net.stores import MemoryStore, Recording
 
 from sipfast._flow import Flow, Sink
 from sipfast._listener import Listener
 from sipfast.config import Config, Redial, Registrar, Timers
 from sipfast.engine.engine import Engine
-from sipfast.store.backends.memory import MemoryStore
 
 NOW = 1_700_000_000_000
 CLIENT = Flow("10.0.1.1", 5060)

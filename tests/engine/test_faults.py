@@ -14,6 +14,7 @@ from net.network import START
 from net.redialing import ALICE, BOB, arm, come_back, refer_names, stage
 from net.scene import SERVER, Scene, Speaker
 from net.sipwire import Sip, literal
+from net.stores import MemoryStore
 
 from sipfast._flow import Flow, Sink
 from sipfast._listener import Listener
@@ -22,7 +23,6 @@ from sipfast._wheel import Wheel
 from sipfast.config import Config, Peer, Upstream
 from sipfast.engine.engine import Engine
 from sipfast.routing.context import live_contexts
-from sipfast.store.backends.memory import MemoryStore
 from sipfast.store.records import Binding, Watch
 from sipfast.transaction.layer import TransactionLayer
 from sipfast.transaction.server import Handler

@@ -35,8 +35,9 @@ from sipfast.config import Config, Peer, Redial, Registrar, Upstream
 from sipfast.engine.engine import Engine
 from sipfast.errors import StoreUnavailable
 from sipfast.routing.context import live_contexts
-from sipfast.store.backends.memory import MemoryStore
-from sipfast.store.protocol import Store
+from sipfast.store.backends.memory import MemoryTables
+from sipfast.store.repository import Store
+from sipfast.store.tables import NAMES
 from sipfast.transaction.transaction import live_objects
 
 CORPUS = Path(__file__).parent.parent / "data" / "fuzz"
@@ -86,18 +87,22 @@ class Found(AssertionError):
     """Something that should not be."""
 
 
-class Ill(MemoryStore):
-    """A store that is ill now and then."""
+class Ill(Store):
+    """A store in memory that is ill now and then."""
 
     def __init__(self, draw: random.Random) -> None:
         with patch("os.urandom", draw.randbytes):
-            super().__init__()
+            super().__init__(self.made())
         self.draw = draw
         self.bad = False  # at present
 
+    def made(self) -> MemoryTables:
+        """The tables that it is over."""
+        return MemoryTables()
+
 
 class Failing(Ill):
-    """Of which the disk is full: a write that fails spoils its batch (store/protocol.py)."""
+    """Of which the disk is full: a write that fails spoils its batch (store/tables.pyx)."""
 
     spoiled = False
 
@@ -134,14 +139,23 @@ for name, method in vars(Store).items():
 class Damaged(Ill):
     """Of which some records cannot be read."""
 
-    def _damaged(self, record: bytes) -> bytes:
-        return b"\xc1" + record[1:] if self.bad and self.draw.random() < 0.05 else record
+    def made(self) -> MemoryTables:
+        """Tables that damage what is written to them."""
+        return DamagedTables(self)
 
-    def _put(self, table: dict[bytes, Any], key: bytes, value: Any) -> None:
-        super()._put(table, key, self._damaged(value) if isinstance(value, bytes) else value)
 
-    def put_watch_record(self, callee: bytes, caller: bytes, record: bytes, new: bool = True) -> None:
-        super().put_watch_record(callee, caller, self._damaged(record), new)
+class DamagedTables(MemoryTables):
+    """Some records that are written are damaged, as long as the store is bad."""
+
+    def __init__(self, store: Damaged) -> None:
+        super().__init__()
+        self.store = store
+
+    def put(self, table: int, key: bytes, value: bytes) -> None:
+        """As ever, or not quite."""
+        if NAMES[table] in ("bindings", "watches") and self.store.bad and self.store.draw.random() < 0.05:
+            value = b"\xc1" + value[1:]
+        super().put(table, key, value)
 
 
 class Faults(logging.Handler):

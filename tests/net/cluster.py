@@ -13,6 +13,7 @@ from zlib import crc32
 
 from net.network import START, Server
 from net.sipwire import Address, literal
+from net.stores import MemoryStore
 from sipfast._flow import Flow, Sink
 from sipfast._listener import Listener
 
@@ -150,7 +151,7 @@ class Cluster(Server):
         engine.advance(now)
         self._down = 0
         engine.commit(now)
-        while getattr(self.store, "_journal", None):  # a commit failed: the others cannot write until there is another
+        while isinstance(self.store, MemoryStore) and self.store.has_written():  # a commit failed: nobody else can write
             engine.commit(now)
         if self._losing:
             self.crash(now, self._down)

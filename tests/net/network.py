@@ -313,7 +313,7 @@ class Crash:
 
 
 def _memory_store() -> Any:
-    from sipfast.store.backends.memory import MemoryStore
+    from net.stores import MemoryStore
 
     return MemoryStore()
 

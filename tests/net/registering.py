@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from compiled import looks
 
+from net.stores import MemoryStore
 from sipfast import config
 from sipfast._flow import Flow
 from sipfast._parser import Message, parse
 from sipfast.routing.learning import Learning
 from sipfast.routing.location import Location
 from sipfast.routing.registrar import Registrar
-from sipfast.store.backends.memory import MemoryStore
 from sipfast.store.records import Binding
 
 NOW = 1_700_000_000_000

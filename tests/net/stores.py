@@ -1,4 +1,4 @@
-"""Stores that fail, and one that takes note: back ends in memory for the virtual network."""
+"""Stores in memory for the virtual network: one as it should be, some that fail, and one that takes note."""
 
 from __future__ import annotations
 
@@ -6,7 +6,36 @@ import random
 from typing import Any
 
 from sipfast.errors import StoreUnavailable
-from sipfast.store.backends.memory import MemoryStore
+from sipfast.store.backends.directory import Directory
+from sipfast.store.backends.lmdb import LmdbTables
+from sipfast.store.backends.memory import MemoryTables
+from sipfast.store.repository import Store
+
+
+class MemoryStore(Store):
+    """In the memory of this process."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryTables())
+        self._ended = self.writes
+
+    def has_written(self) -> bool:
+        """Whether there is something to commit: others may not write now."""
+        return self.writes != self._ended
+
+    def commit(self) -> None:
+        super().commit()
+        self._ended = self.writes
+
+    def abort(self) -> None:
+        super().abort()
+        self._ended = self.writes
+
+
+def directory(store: Store) -> Directory:
+    """Where a store of LMDB's lies."""
+    assert isinstance(store.tables, LmdbTables)
+    return store.tables.directory
 
 
 class FailingStore(MemoryStore):
@@ -21,7 +50,7 @@ class FailingStore(MemoryStore):
 
 
 class FullStore(MemoryStore):
-    """While `full`, every write fails and spoils its batch, as the protocol of stores has it (store/protocol.py)."""
+    """While `full`, every write fails and spoils its batch, as tables have it (store/tables.pyx)."""
 
     full = False
     spoiled = False

@@ -14,15 +14,17 @@ from pathlib import Path
 
 import pytest
 from command import sipfast_command
+from net.stores import MemoryStore
 from peers.machine import Machine, may_boot
 from peers.phones import Fleet, run
 from peers.process import HERE, need, wait_until
 from peers.server import Server
 
 from sipfast.node import clock
-from sipfast.store.backends.lmdb import LmdbStore
-from sipfast.store.backends.memory import MemoryStore
+from sipfast.store.backends.lmdb import LmdbTables
 from sipfast.store.records import Anchor, Talk, Watch
+from sipfast.store.repository import Store
+from sipfast.store.tables import NAMES
 
 HOUR, DAY = 3_600_000, 86_400_000
 DOMAIN = "clock.example"
@@ -62,8 +64,8 @@ def test_what_the_server_keeps_is_the_time_of_the_next_boot(monkeypatch: pytest.
 
 
 def test_an_anchor_that_cannot_be_read_costs_no_start(tmp_path: Path) -> None:
-    store = LmdbStore(tmp_path)
-    store._put(b"clock", b"\xff", store._meta)
+    store = Store(LmdbTables(tmp_path))
+    store.tables.put(NAMES.index("meta"), b"clock", b"\xff")
     store.commit()
     assert clock.begin(store).now() == pytest.approx(time.time() * 1000, abs=2000)
     assert store.anchor() is not None
@@ -202,7 +204,7 @@ def test_a_new_boot_after_a_day_ends_what_ran_out(town: Callable[[int], Town], m
 def test_times_farther_away_than_a_timer_keep_no_server_from_starting(tmp_path: Path, workers: int) -> None:
     """Of a store that an earlier version has left, or one that a clock in the future has written."""
     now = time.time_ns() // 1_000_000
-    store = LmdbStore(tmp_path / "data")
+    store = Store(LmdbTables(tmp_path / "data"))
     far = now + 500 * DAY
     store.put_watch(Watch(b"sip:b@x", b"sip:a@x", now, far, b"c", b"sip:a@192.0.2.1", not_before=far))
     store.put_talk(Talk(b"sip:c@x", b"sip:a@x", b"t", far))

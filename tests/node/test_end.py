@@ -22,7 +22,10 @@ if busy == "in a loop":
             pass
     worker.log.info = info
 elif busy == "on its disk":
-    worker.LmdbStore.close = lambda store: time.sleep(60)
+    class Slow(worker.Store):
+        def close(self):
+            time.sleep(60)
+    worker.Store = Slow
 def announce(line):
     print(line, flush=True)
 worker.serve(Config(listen=("udp:127.0.0.1:0",), workers=1, store=Storage(data=sys.argv[1])), announce)

@@ -11,7 +11,7 @@ from net.cluster import Cluster
 from net.phone import Phone
 from net.redialing import arm, armed, come_back, refused, stage
 from net.scene import DOMAIN, Scene
-from net.stores import FailingStore
+from net.stores import FailingStore, MemoryStore
 from net.upstream import Upstream
 
 from sipfast._flow import Flow, Sink
@@ -19,7 +19,6 @@ from sipfast._listener import Listener
 from sipfast.config import Config
 from sipfast.config import Upstream as UpstreamSection
 from sipfast.engine.engine import Engine
-from sipfast.store.backends.memory import MemoryStore
 
 LISTENER = Listener(transport="UDP", host="10.0.0.1", port=5060, sent_by=b"10.0.0.1:5060")
 PAIR = {"callee": b"sip:bob@example.com", "caller": b"sip:alice@example.com"}

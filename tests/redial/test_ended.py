@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import lmdb
 import msgspec
 import pytest
 from command import sipfast_command
@@ -14,19 +15,19 @@ from net import scene as scenes
 from net.cluster import Cluster
 from net.redialing import ALICE, BOB, arm, armed, come_back, stage
 from net.scene import Scene
+from net.stores import MemoryStore
 
 from sipfast.config import Config, Redial
-from sipfast.store.backends.lmdb import LmdbStore
-from sipfast.store.backends.memory import MemoryStore
-from sipfast.store.protocol import Store
+from sipfast.store.backends.lmdb import LmdbTables
 from sipfast.store.records import MOST_ATTEMPTS, MOST_ENDED, Ended, Watch
+from sipfast.store.repository import Store
 
 # What the store keeps
 
 
 @pytest.fixture(params=["memory", "lmdb"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    made: Store = MemoryStore() if request.param == "memory" else LmdbStore(tmp_path / "data")
+    made: Store = MemoryStore() if request.param == "memory" else Store(LmdbTables(tmp_path / "data"))
     yield made
     made.close()
 
@@ -74,18 +75,14 @@ def test_attempts_go_with_their_watch(store: Store) -> None:
 def test_a_store_that_has_never_kept_any_is_read_and_written(tmp_path: Path) -> None:
     """One of a version that did not know of them has the same format."""
 
-    class Before(LmdbStore):
-        def _open_databases(self, txn: object) -> None:
-            super()._open_databases(txn)
-            if txn is not None:
-                for each in (self._attempts, self._ended):
-                    txn.drop(each)  # type: ignore[attr-defined]
-
-    Before(tmp_path / "data").close()
-    with_none = LmdbStore(tmp_path / "data", readonly=True)
+    LmdbTables(tmp_path / "data").close()
+    with lmdb.open(str(tmp_path / "data"), max_dbs=2) as env, env.begin(write=True) as txn:
+        for name in (b"attempts", b"ended"):
+            txn.drop(env.open_db(name, txn))
+    with_none = Store(LmdbTables(tmp_path / "data", readonly=True))
     assert with_none.ended() == [] and with_none.attempts(BOB, ALICE) == ()
     with_none.close()
-    again = LmdbStore(tmp_path / "data")
+    again = Store(LmdbTables(tmp_path / "data"))
     again.put_ended(over(1))
     again.commit()
     assert again.ended() == [over(1)]
@@ -168,7 +165,7 @@ def test_in_a_storm_a_sample_is_kept() -> None:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    made = LmdbStore(tmp_path / "data")
+    made = Store(LmdbTables(tmp_path / "data"))
     for number in range(2):
         made.put_ended(over(number))
     hostile = over(2)
@@ -198,18 +195,18 @@ def test_they_are_listed_as_json(data: Path) -> None:
 
 
 def test_none_is_said(tmp_path: Path) -> None:
-    LmdbStore(tmp_path / "data").close()
+    Store(LmdbTables(tmp_path / "data")).close()
     done = sipfast_command("watches", "list", "--ended", "--data", tmp_path / "data")
     assert done.stdout == f"no watch in {tmp_path / 'data'} has ended yet\n"
 
 
 def test_one_that_is_cancelled_by_hand_is_there(tmp_path: Path) -> None:
-    made = LmdbStore(tmp_path / "data")
+    made = Store(LmdbTables(tmp_path / "data"))
     made.put_watch(Watch(BOB, ALICE, 1, 1 << 50, b"c", b"sip:alice@192.0.2.1"))
     made.put_attempt(BOB, ALICE, 5, "REFER got 501 Not Implemented")
     made.commit()
     made.close()
-    assert sipfast_command("watches", "cancel", "bob@example.com", "alice@example.com", "--data", made.path).returncode == 0
-    (row,) = json.loads(sipfast_command("watches", "list", "--ended", "--json", "--data", made.path).stdout)
+    assert sipfast_command("watches", "cancel", "bob@example.com", "alice@example.com", "--data", made.tables.where).returncode == 0
+    (row,) = json.loads(sipfast_command("watches", "list", "--ended", "--json", "--data", made.tables.where).stdout)
     assert row["reason"] == "cancelled by hand"
     assert [each["result"] for each in row["recalls"]] == ["REFER got 501 Not Implemented"]

@@ -36,7 +36,8 @@ from net.upstream import Upstream
 
 from sipfast.config import Config, Redial
 from sipfast.config import Upstream as Behind
-from sipfast.store.backends.lmdb import LmdbStore
+from sipfast.store.backends.lmdb import LmdbTables
+from sipfast.store.repository import Store
 
 CLEAN = Line()
 # No later than T1: the last copy of an INVITE leaves T1 before timer B ends, and a server that gets it after that
@@ -179,12 +180,12 @@ def test_a_restart_at_any_message(scenario: dict[str, Any], down: int) -> None:
 def test_a_restart_at_any_message_on_the_disk(tmp_path: Path) -> None:
     """The same with the embedded store: closed without a commit, and opened by the next engine."""
 
-    def reopen(store: LmdbStore) -> LmdbStore:
+    def reopen(store: Store) -> Store:
         store.close()
-        return LmdbStore(store.path, map_size_gib=1)
+        return Store(LmdbTables(store.tables.where, map_size_gib=1))
 
     for i, crash in enumerate(steps(callers=2)):
-        store = LmdbStore(tmp_path / str(i), map_size_gib=1)
+        store = Store(LmdbTables(tmp_path / str(i), map_size_gib=1))
         one = play(0, callers=2, crashes=[crash], store=store, reopen=reopen)
         assert one.scene.server.restarts == 1
         one.scene.store.close()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 from compiled import looks
+from net.stores import MemoryStore
 
 from sipfast._flow import Flow
 from sipfast._parser import parse
 from sipfast.config import Peer
 from sipfast.routing.location import Location
-from sipfast.store.backends.memory import MemoryStore
 from sipfast.store.records import Binding
 from sipfast.trust.peers import Peers
 

@@ -7,6 +7,7 @@ from email.utils import parsedate_to_datetime
 
 import pytest
 from net.registering import AOR, FLOW, NOW, PATH, PATHS, PHONE, SETTINGS, Bench
+from net.stores import MemoryStore
 
 from sipfast import config
 from sipfast._flow import Flow
@@ -14,7 +15,6 @@ from sipfast._parser import Message, parse, parse_address
 from sipfast.errors import StoreUnavailable
 from sipfast.routing.location import Location
 from sipfast.routing.registrar import Registrar
-from sipfast.store.backends.memory import MemoryStore
 from sipfast.store.records import Binding
 
 SECOND = "<sip:b@192.0.2.1:5062>"

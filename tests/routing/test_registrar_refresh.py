@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 from net.registering import AOR, FLOW, PHONE, VIA, Bench
+from net.stores import MemoryStore
 
 from sipfast._flow import Flow
-from sipfast.store.backends.memory import MemoryStore
 from sipfast.store.codec import changed_contacts
 from sipfast.store.records import encode_bindings
 

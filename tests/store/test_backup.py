@@ -14,8 +14,9 @@ from peers.process import HERE
 from peers.server import Server
 
 from sipfast.errors import StoreCorrupt
-from sipfast.store.backends.lmdb import LmdbStore
+from sipfast.store.backends.lmdb import LmdbTables
 from sipfast.store.records import Watch
+from sipfast.store.repository import Store
 
 NOW = 1_700_000_000_000
 MANY = 60
@@ -27,7 +28,7 @@ def watch(n: int) -> Watch:
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    store = LmdbStore(tmp_path / "data", exclusive=True)
+    store = Store(LmdbTables(tmp_path / "data", exclusive=True))
     for n in range(100):
         store.put_watch(watch(n))
     store.commit()
@@ -35,10 +36,10 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def restored(file: Path, folder: Path) -> LmdbStore:
+def restored(file: Path, folder: Path) -> Store:
     folder.mkdir()
     shutil.copy(file, folder / "data.mdb")
-    return LmdbStore(folder, exclusive=True)
+    return Store(LmdbTables(folder, exclusive=True))
 
 
 def test_a_backup_is_the_store(data: Path, tmp_path: Path) -> None:
@@ -46,7 +47,7 @@ def test_a_backup_is_the_store(data: Path, tmp_path: Path) -> None:
     assert done.returncode == 0 and done.stdout.startswith("copy.mdb: "), done
     assert (tmp_path / "copy.mdb").stat().st_mode & 0o777 == 0o600, "the secret is in it"
     assert not list(tmp_path.glob("*.part"))
-    store, was = restored(tmp_path / "copy.mdb", tmp_path / "again"), LmdbStore(data)
+    store, was = restored(tmp_path / "copy.mdb", tmp_path / "again"), Store(LmdbTables(data))
     assert list(store.each_watch()) == list(was.each_watch()) and store.count_watches() == 100
     assert store.secret() == was.secret()
     store.close()
@@ -129,11 +130,11 @@ def test_a_data_file_that_was_emptied_is_not_begun_anew_in_silence(data: Path, h
     for _ in range(2):
         (data / "data.mdb").write_bytes(b"") if how == "emptied" else (data / "data.mdb").unlink(missing_ok=True)
         with pytest.raises(StoreCorrupt, match=r"remove server\.lock to begin anew"):
-            LmdbStore(data, exclusive=True)
+            Store(LmdbTables(data, exclusive=True))
         line = one_line(sipfast_command("serve", "--listen", "udp:127.0.0.1:0", "--data", data, "--workers", 1), 2)
         assert line.startswith(f"sipfast: {data}: data.mdb is {'empty' if how == 'emptied' else 'gone'}")
     (data / "server.lock").unlink()
-    store = LmdbStore(data, exclusive=True)
+    store = Store(LmdbTables(data, exclusive=True))
     assert store.count_watches() == 0
     store.close()
 
@@ -142,4 +143,4 @@ def test_a_first_start_that_was_killed_is_begun_again(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "data.mdb").touch()
     (tmp_path / "data" / "server.lock").write_text("4711\n")
-    LmdbStore(tmp_path / "data", exclusive=True).close()
+    Store(LmdbTables(tmp_path / "data", exclusive=True)).close()

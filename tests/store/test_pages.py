@@ -10,11 +10,13 @@ from pathlib import Path
 
 import lmdb
 import pytest
+from net.stores import directory
 
 from sipfast.errors import StoreCorrupt
 from sipfast.store.backends import pages
-from sipfast.store.backends.lmdb import LmdbStore
+from sipfast.store.backends.lmdb import LmdbTables
 from sipfast.store.records import Binding, Watch
+from sipfast.store.repository import Store
 
 NOW = 1_700_000_000_000
 A = b"sip:a@example.org"
@@ -32,7 +34,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def sound(path: Path) -> bytes:
     """The file of a store with trees of three levels, overflow pages and free pages."""
-    store = LmdbStore(path)
+    store = Store(LmdbTables(path))
     for n in range(2000):
         store.put_watch(watch(n, "x" * 150))
     store.put_bindings(A, [Binding(b"sip:" + b"x" * 5000, NOW, b"c", 1)] * 4)
@@ -50,11 +52,12 @@ def sound(path: Path) -> bytes:
 USE = """
 import sys
 from sipfast.errors import StoreCorrupt
-from sipfast.store.backends.lmdb import LmdbStore
+from sipfast.store.backends.lmdb import LmdbTables
+from sipfast.store.repository import Store
 
 def use(path):
     try:
-        store = LmdbStore(path)
+        store = Store(LmdbTables(path))
     except StoreCorrupt as error:
         assert str(error).startswith(path + ": ") and "\\n" not in str(error)
         return "refused"
@@ -159,8 +162,8 @@ def test_a_page_that_is_used_twice_is_found(path: Path, sound: bytes) -> None:
 
 
 def test_a_snapshot_that_a_busy_writer_has_overtaken_is_told_from_a_damaged_one(path: Path, sound: bytes) -> None:
-    store = LmdbStore(path)
-    with store._env.begin() as txn:
+    store = Store(LmdbTables(path))
+    with directory(store).environment.begin() as txn:
         transaction = txn.id()
         assert pages.damages(path / "data.mdb", transaction) == []
         for n in range(2):
@@ -196,7 +199,7 @@ def test_all_damage_is_told_of_and_what_it_hits(path: Path, sound: bytes) -> Non
         assert name in ("watches", "callers"), told
         assert not key or key.startswith("sip:"), told
     with pytest.raises(StoreCorrupt, match=f"page {hit[0]} .*page {hit[1]} |page {hit[1]} .*page {hit[0]} "):
-        LmdbStore(path)
+        Store(LmdbTables(path))
 
 
 def spoilt(data: bytes, number: int) -> bytes:

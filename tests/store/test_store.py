@@ -1,4 +1,4 @@
-"""The contract of sipfast/store/protocol.py, put to every back end.
+"""What the repository does (sipfast/store/repository.pyi), over every back end.
 
 A new back end joins by one more entry in BACK_ENDS.
 """
@@ -14,12 +14,12 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from net.stores import MemoryStore
 
-from sipfast.store.backends.lmdb import LmdbStore
-from sipfast.store.backends.memory import MemoryStore
+from sipfast.store.backends.lmdb import LmdbTables
 from sipfast.store.codec import changed_contacts
-from sipfast.store.protocol import Store
 from sipfast.store.records import RECALLING, Anchor, Binding, Move, Talk, Watch, encode_bindings, encode_watch
+from sipfast.store.repository import Store
 
 NOW = 1_700_000_000_000
 A, B, C = b"sip:a@example.org", b"sip:b@example.org", b"sip:c@example.org"
@@ -35,7 +35,7 @@ class BackEnd:
 
 BACK_ENDS = {
     "memory": BackEnd(lambda path: MemoryStore(), durable=False),
-    "lmdb": BackEnd(LmdbStore, durable=True),
+    "lmdb": BackEnd(lambda path: Store(LmdbTables(path)), durable=True),
 }
 
 

@@ -11,10 +11,13 @@ from typing import Any
 
 import lmdb
 import pytest
+from net.stores import directory
 
 from sipfast.errors import StoreCorrupt, StoreError, StoreUnavailable
-from sipfast.store.backends.lmdb import LmdbStore, _key
+from sipfast.store.backends.lmdb import LmdbTables
+from sipfast.store.keys import key_of
 from sipfast.store.records import Binding, Talk, Watch, encode_bindings, encode_talk, encode_watch
+from sipfast.store.repository import Store
 
 NOW = 1_700_000_000_000
 A, B = b"sip:a@example.org", b"sip:b@example.org"
@@ -22,7 +25,8 @@ PRELUDE = """
 import sys, lmdb, os, resource, signal
 from sipfast.errors import *
 from sipfast.store.records import *
-from sipfast.store.backends.lmdb import LmdbStore
+from sipfast.store.backends.lmdb import LmdbTables
+from sipfast.store.repository import Store
 import msgspec
 NOW = 1_700_000_000_000
 def watch(n, **more):
@@ -46,8 +50,8 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(path: Path) -> Iterator[LmdbStore]:
-    store = LmdbStore(path)
+def store(path: Path) -> Iterator[Store]:
+    store = Store(LmdbTables(path))
     yield store
     store.close()
 
@@ -80,7 +84,7 @@ def output(started: subprocess.Popen[str]) -> list[str]:
 def test_kill_9_loses_nothing_that_was_committed_and_keeps_nothing_that_was_not(path: Path, process: Any) -> None:
     writer = process(
         """
-store = LmdbStore(sys.argv[1])
+store = Store(LmdbTables(sys.argv[1]))
 for batch in range(1_000_000):
     for n in range(10):
         store.put_watch(watch(10 * batch + n))
@@ -96,7 +100,7 @@ for batch in range(1_000_000):
     writer.kill()
     told = [300, *map(int, writer.stdout.read().split())][-1]
     writer.wait()
-    store = LmdbStore(path)
+    store = Store(LmdbTables(path))
     assert store.count_watches() >= 10 * (told + 1)
     batches, rest = divmod(store.count_watches(), 10)
     assert rest == 0, "a batch is there as a whole or not at all"
@@ -109,7 +113,7 @@ for batch in range(1_000_000):
 def test_kill_9_before_the_commit_leaves_the_commit_before(path: Path, process: Any) -> None:
     writer = process(
         """
-store = LmdbStore(sys.argv[1])
+store = Store(LmdbTables(sys.argv[1]))
 store.put_watch(watch(1)); store.commit()
 store.put_watch(watch(2)); store.delete_watch(watch(1).callee, watch(1).caller)
 say("written"); sys.stdin.read()
@@ -119,7 +123,7 @@ say("written"); sys.stdin.read()
     assert writer.stdout.readline() == "written\n"
     writer.kill()
     writer.wait()
-    store = LmdbStore(path)
+    store = Store(LmdbTables(path))
     assert list(store.each_watch()) == [watch(1)]
     store.put_watch(watch(3))  # the lock of the dead writer is free
     store.commit()
@@ -130,7 +134,7 @@ say("written"); sys.stdin.read()
 
 
 def test_two_processes_claim_each_watch_exactly_once(path: Path, process: Any) -> None:
-    store = LmdbStore(path)
+    store = Store(LmdbTables(path))
     for n in range(1000):
         store.put_watch(watch(n))
     store.commit()
@@ -138,7 +142,7 @@ def test_two_processes_claim_each_watch_exactly_once(path: Path, process: Any) -
     claimants = [
         process(
             """
-store = LmdbStore(sys.argv[1])
+store = Store(LmdbTables(sys.argv[1]))
 armed = list(store.each_watch())
 say("ready"); sys.stdin.readline()
 won = []
@@ -161,7 +165,7 @@ say(" ".join(won))
         each.stdin.flush()
     won = [output(each) for each in claimants]
     assert sorted(won[0] + won[1]) == sorted(watch(n).callee.decode() for n in range(1000))
-    store = LmdbStore(path)
+    store = Store(LmdbTables(path))
     for each, callees in zip(claimants, won, strict=True):
         marked = {w.callee.decode() for w in store.each_watch() if w.refer_tag == b"%d" % each.pid}
         assert marked == set(callees)
@@ -169,7 +173,7 @@ say(" ".join(won))
 
 
 PEER = """
-store = LmdbStore(sys.argv[1])
+store = Store(LmdbTables(sys.argv[1]))
 say("ready")
 for line in sys.stdin:
     say(repr(eval(line)))
@@ -195,7 +199,7 @@ class Peer:
         return self.hear()
 
 
-def test_a_read_sees_what_another_process_has_committed(store: LmdbStore, path: Path, process: Any) -> None:
+def test_a_read_sees_what_another_process_has_committed(store: Store, path: Path, process: Any) -> None:
     peer = Peer(process(PEER, path))
     store.put_watch(watch(1))
     assert peer.ask("store.count_watches()") == "0"
@@ -210,7 +214,7 @@ def test_a_read_sees_what_another_process_has_committed(store: LmdbStore, path: 
     store.commit()
 
 
-def test_a_held_snapshot_lasts_for_the_batch_and_not_longer(store: LmdbStore, path: Path, process: Any) -> None:
+def test_a_held_snapshot_lasts_for_the_batch_and_not_longer(store: Store, path: Path, process: Any) -> None:
     peer = Peer(process(PEER, path))
 
     def put(number: int) -> None:
@@ -242,7 +246,7 @@ def test_a_held_snapshot_lasts_for_the_batch_and_not_longer(store: LmdbStore, pa
     assert seen() == [True, True, True]
 
 
-def test_for_update_shuts_out_other_writers_until_the_batch_ends(store: LmdbStore, path: Path, process: Any) -> None:
+def test_for_update_shuts_out_other_writers_until_the_batch_ends(store: Store, path: Path, process: Any) -> None:
     peer = Peer(process(PEER, path))
     store.put_bindings(B, [binding()])
     store.commit()
@@ -258,7 +262,7 @@ def test_for_update_shuts_out_other_writers_until_the_batch_ends(store: LmdbStor
         store.commit()
 
 
-def test_a_batch_without_writes_lets_others_in_at_its_end(store: LmdbStore, path: Path, process: Any) -> None:
+def test_a_batch_without_writes_lets_others_in_at_its_end(store: Store, path: Path, process: Any) -> None:
     peer = Peer(process(PEER, path))
     store.for_update()
     store.commit()
@@ -266,7 +270,7 @@ def test_a_batch_without_writes_lets_others_in_at_its_end(store: LmdbStore, path
 
 
 def test_a_store_grown_by_another_process_with_a_larger_map_is_still_read(path: Path, process: Any) -> None:
-    store = LmdbStore(path, map_size_gib=1 / 1024)
+    store = Store(LmdbTables(path, map_size_gib=1 / 1024))
     peer = Peer(process(PEER, path))
     assert peer.ask("[store.put_watch(watch(n, last_result='x' * 500)) for n in range(5000)][0]") == "None"
     assert peer.ask("store.commit()") == "None"
@@ -278,7 +282,7 @@ def test_a_store_grown_by_another_process_with_a_larger_map_is_still_read(path: 
 
 
 def test_the_places_of_killed_readers_are_taken_back(path: Path, process: Any) -> None:
-    LmdbStore(path).close()
+    Store(LmdbTables(path)).close()
     Peer(process(PEER, path))  # as long as one has it open, nobody begins with an empty table of readers
     peer = Peer(process(PEER, path))
     assert peer.ask("[store.put_watch(watch(n)) for n in range(2)][0]") == "None"
@@ -286,56 +290,56 @@ def test_the_places_of_killed_readers_are_taken_back(path: Path, process: Any) -
     assert peer.ask("globals().update(kept=store.each_watch()) or next(kept).callee") == repr(watch(0).callee)
     peer.process.kill()
     peer.process.wait()
-    store = LmdbStore(path)
-    assert str(peer.process.pid) not in store._env.readers().split()
+    store = Store(LmdbTables(path))
+    assert str(peer.process.pid) not in directory(store).environment.readers().split()
     store.close()
 
 
 def test_one_server_at_a_time(path: Path, process: Any) -> None:
-    server = process("store = LmdbStore(sys.argv[1], exclusive=True); say('serving'); sys.stdin.read()", path)
+    server = process("store = Store(LmdbTables(sys.argv[1], exclusive=True)); say('serving'); sys.stdin.read()", path)
     assert server.stdout.readline() == "serving\n"
     with pytest.raises(StoreUnavailable, match=rf"{path}: in use by another server \(process {server.pid}\)"):
-        LmdbStore(path, exclusive=True)
-    beside = LmdbStore(path)
+        Store(LmdbTables(path, exclusive=True))
+    beside = Store(LmdbTables(path))
     beside.put_watch(watch(1))
     beside.commit()
     beside.close()
     server.kill()
     server.wait()
-    store = LmdbStore(path, exclusive=True)
+    store = Store(LmdbTables(path, exclusive=True))
     assert store.count_watches() == 1
     store.close()
-    LmdbStore(path, exclusive=True).close()
+    Store(LmdbTables(path, exclusive=True)).close()
 
 
-def test_a_second_store_on_the_same_directory_in_one_process_is_refused(store: LmdbStore, path: Path) -> None:
+def test_a_second_store_on_the_same_directory_in_one_process_is_refused(store: Store, path: Path) -> None:
     for again in (path, path / ".." / path.name):
         with pytest.raises(StoreUnavailable, match="already open in this process"):
-            LmdbStore(again)
+            Store(LmdbTables(again))
     store.put_watch(watch(1))
     store.commit()
     store.close()
-    LmdbStore(path).close()
+    Store(LmdbTables(path)).close()
 
 
 # ---------------------------------------------------------------- opening
 
 
-def test_a_new_store_is_private(store: LmdbStore, path: Path) -> None:
+def test_a_new_store_is_private(store: Store, path: Path) -> None:
     assert path.stat().st_mode & 0o777 == 0o700
     assert {entry.name: entry.stat().st_mode & 0o777 for entry in path.iterdir()} == {"data.mdb": 0o600, "lock.mdb": 0o600}
 
 
 def test_reading_only(path: Path) -> None:
     with pytest.raises(StoreUnavailable, match="there is no store here"):
-        LmdbStore(path, readonly=True)
+        Store(LmdbTables(path, readonly=True))
     assert not path.exists()
-    store = LmdbStore(path)
+    store = Store(LmdbTables(path))
     store.put_watch(watch(1))
     secret = store.secret()
     store.commit()
     store.close()
-    store = LmdbStore(path, readonly=True)
+    store = Store(LmdbTables(path, readonly=True))
     assert list(store.each_watch()) == [watch(1)]
     assert store.secret() == secret
     for write in (store.for_update, lambda: store.put_watch(watch(2)), lambda: store.claim(watch(1), watch(2))):
@@ -346,14 +350,14 @@ def test_reading_only(path: Path) -> None:
 
 
 def test_durability_power(path: Path) -> None:
-    store = LmdbStore(path, durability="power")
+    store = Store(LmdbTables(path, durability="power"))
     store.put_watch(watch(1))
     store.commit()
-    assert store._env.flags()["sync"] and store._env.flags()["metasync"]
+    assert directory(store).environment.flags()["sync"] and directory(store).environment.flags()["metasync"]
     store.close()
-    store = LmdbStore(path)
-    assert not store._env.flags()["sync"]
-    assert not store._env.flags()["writemap"], "with it a full disk would be a SIGBUS"
+    store = Store(LmdbTables(path))
+    assert not directory(store).environment.flags()["sync"]
+    assert not directory(store).environment.flags()["writemap"], "with it a full disk would be a SIGBUS"
     assert store.count_watches() == 1
     store.close()
 
@@ -370,7 +374,7 @@ def foreign_environment(path: Path) -> None:
 
 
 def newer_format(path: Path) -> None:
-    LmdbStore(path).close()
+    Store(LmdbTables(path)).close()
     env = lmdb.open(str(path), max_dbs=8)
     with env.begin(write=True) as txn:
         txn.put(b"format", b"3", db=env.open_db(b"meta", txn))
@@ -396,7 +400,7 @@ def test_what_is_not_ours_is_refused_and_left_as_it_is(
     make(path)
     before = content(path)
     with pytest.raises(StoreError) as raised:
-        LmdbStore(path, readonly=readonly)
+        Store(LmdbTables(path, readonly=readonly))
     assert str(raised.value).startswith(f"{path}: ")
     assert "\n" not in str(raised.value)
     if not (readonly and "data.mdb" not in before):
@@ -409,7 +413,7 @@ def test_an_empty_directory_and_an_empty_file_become_a_store(path: Path) -> None
     path.mkdir()
     (path / "lost+found").mkdir()
     (path / "data.mdb").touch()  # killed between making the file and writing it
-    store = LmdbStore(path)
+    store = Store(LmdbTables(path))
     store.put_watch(watch(1))
     store.commit()
     store.close()
@@ -419,13 +423,13 @@ def test_a_path_that_is_no_directory_is_refused(path: Path) -> None:
     path.write_text("dear")
     for options in ({}, {"readonly": True}, {"exclusive": True}):
         with pytest.raises(StoreUnavailable, match=str(path)):
-            LmdbStore(path, **options)
+            Store(LmdbTables(path, **options))
     assert path.read_text() == "dear"
 
 
 def test_a_directory_without_permission_is_refused(path: Path, process: Any) -> None:
     """In a process of its own: root may write anywhere, so it becomes somebody else first."""
-    LmdbStore(path).close()
+    Store(LmdbTables(path)).close()
     closed = path.parent / "closed"
     closed.mkdir(mode=0o555)
     before = content(path)
@@ -434,7 +438,7 @@ if os.geteuid() == 0:
     os.setgid(65534); os.setuid(65534)
 for path in sys.argv[1:]:
     try:
-        LmdbStore(path)
+        Store(LmdbTables(path))
     except StoreUnavailable as error:
         say("refused" if str(error).startswith(path + ": ") and "\\n" not in str(error) else error)
 """
@@ -453,7 +457,7 @@ for path in sys.argv[1:]:
 
 
 def test_a_full_map_fails_the_batch_and_nothing_else(path: Path) -> None:
-    store = LmdbStore(path, map_size_gib=1 / 1024)
+    store = Store(LmdbTables(path, map_size_gib=1 / 1024))
     store.put_watch(watch(0))
     store.commit()
     with pytest.raises(StoreUnavailable, match=f"{path}: the store has grown to its limit .* raise map_size"):
@@ -480,7 +484,7 @@ def test_a_full_map_fails_the_batch_and_nothing_else(path: Path) -> None:
 
 
 def test_abort_ends_a_spoiled_batch_too(path: Path) -> None:
-    store = LmdbStore(path, map_size_gib=1 / 1024)
+    store = Store(LmdbTables(path, map_size_gib=1 / 1024))
     with pytest.raises(StoreUnavailable):
         for n in range(10_000):
             store.put_watch(watch(n))
@@ -491,7 +495,7 @@ def test_abort_ends_a_spoiled_batch_too(path: Path) -> None:
 
 
 FILL = """
-store = LmdbStore(sys.argv[1])
+store = Store(LmdbTables(sys.argv[1]))
 store.put_watch(watch(0))
 store.commit()
 before = list(store.each_watch())
@@ -512,7 +516,7 @@ for n in range(1, 20_000):
 store.commit()
 assert store.count_watches() == 20_000
 store.close()
-store = LmdbStore(sys.argv[1])
+store = Store(LmdbTables(sys.argv[1]))
 assert store.count_watches() == len(list(store.each_watch())) == 20_000
 say("recovered")
 """
@@ -542,7 +546,7 @@ def test_a_full_disk_fails_the_commit_and_nothing_else(path: Path, process: Any)
         subprocess.run(["umount", str(path)], check=True)
 
 
-def test_after_a_panic_the_environment_is_opened_anew(store: LmdbStore) -> None:
+def test_after_a_panic_the_environment_is_opened_anew(store: Store) -> None:
     """LMDB panics, for good, when it could not write its roots."""
     store.put_watch(watch(1))
     store.commit()
@@ -554,7 +558,7 @@ def test_after_a_panic_the_environment_is_opened_anew(store: LmdbStore) -> None:
         def begin(self, **_: object) -> None:
             raise lmdb.PanicError("MDB_PANIC")
 
-    store._env = Panicked(store._env)
+    directory(store).environment = Panicked(directory(store).environment)
     with pytest.raises(StoreUnavailable):
         store.put_watch(watch(2))
     store.put_watch(watch(3))
@@ -566,7 +570,7 @@ def test_after_a_panic_the_environment_is_opened_anew(store: LmdbStore) -> None:
 
 
 def test_a_damaged_record_is_reported_when_it_is_read(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    LmdbStore(path).close()
+    Store(LmdbTables(path)).close()
     env = lmdb.open(str(path), max_dbs=8)
     with env.begin(write=True) as txn:
         txn.put(B, b"\x93\x01", db=env.open_db(b"bindings", txn))
@@ -574,7 +578,7 @@ def test_a_damaged_record_is_reported_when_it_is_read(path: Path, caplog: pytest
         txn.put(B, b"", db=env.open_db(b"talks", txn))
         txn.delete(b"secret", db=env.open_db(b"meta", txn))
     env.close()
-    store = LmdbStore(path)
+    store = Store(LmdbTables(path))
     for read in (lambda: store.bindings(B), lambda: store.watch(B, A), lambda: store.talk(B), store.secret):
         with pytest.raises(StoreCorrupt, match=str(path)):
             read()
@@ -591,7 +595,7 @@ def test_a_damaged_record_is_reported_when_it_is_read(path: Path, caplog: pytest
 
 def test_a_record_is_compared_with_the_aor_that_was_asked_for(path: Path) -> None:
     """What a shortened key of two AORs would do."""
-    LmdbStore(path).close()
+    Store(LmdbTables(path)).close()
     env = lmdb.open(str(path), max_dbs=8)
     with env.begin(write=True) as txn:
         txn.put(B, encode_bindings(A, (binding(),)), db=env.open_db(b"bindings", txn))
@@ -599,7 +603,7 @@ def test_a_record_is_compared_with_the_aor_that_was_asked_for(path: Path) -> Non
         txn.put(B, encode_talk(Talk(A, B, b"c", NOW)), db=env.open_db(b"talks", txn))
         txn.put(B, A, db=env.open_db(b"known", txn))
     env.close()
-    store = LmdbStore(path)
+    store = Store(LmdbTables(path))
     assert store.bindings(B) == ()
     assert store.watch(B, A) is None
     assert store.watches(B) == []
@@ -608,9 +612,9 @@ def test_a_record_is_compared_with_the_aor_that_was_asked_for(path: Path) -> Non
     store.close()
 
 
-def test_an_aor_that_looks_like_a_shortened_key_is_not_taken_for_it(store: LmdbStore) -> None:
+def test_an_aor_that_looks_like_a_shortened_key_is_not_taken_for_it(store: Store) -> None:
     long = b"sip:" + b"x" * 3000
-    mimic = _key(long)
+    mimic = key_of(long)
     assert len(mimic) == 255
     store.put_bindings(long, [binding()])
     store.put_known(long)
@@ -623,7 +627,7 @@ def test_an_aor_that_looks_like_a_shortened_key_is_not_taken_for_it(store: LmdbS
 
 
 def test_using_a_closed_store_is_an_error(path: Path) -> None:
-    store = LmdbStore(path)
+    store = Store(LmdbTables(path))
     store.close()
     for use in (lambda: store.bindings(B), lambda: store.put_watch(watch(1)), store.count_watches):
         with pytest.raises(StoreUnavailable, match="closed"):

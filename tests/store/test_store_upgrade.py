@@ -8,13 +8,16 @@ from pathlib import Path
 import lmdb
 import msgspec
 import pytest
+from net.stores import directory
 
 from sipfast._flow import Flow
 from sipfast.errors import StoreCorrupt, StoreUnavailable
-from sipfast.store.backends.lmdb import COPY, COPYING, LmdbStore
+from sipfast.store.backends.directory import COPY, COPYING
+from sipfast.store.backends.lmdb import LmdbTables
 from sipfast.store.backends.upgrade import bindings_from_1
 from sipfast.store.codec import changed_contacts
 from sipfast.store.records import Binding, Talk, Watch, decode_bindings, encode_talk, encode_watch
+from sipfast.store.repository import Store
 
 NOW = 1_700_000_000_000
 A, B = b"sip:a@example.org", b"sip:b@example.org"
@@ -127,8 +130,8 @@ def test_a_server_brings_an_old_store_up_to_date(tmp_path: Path) -> None:
     path = tmp_path / "data"
     records = {B: OWN_ADDRESS, A: BEHIND_NAT, b"sip:damaged@example.org": b"\x93\x01"}
     secret = old_store(path, records)
-    store = LmdbStore(path, exclusive=True, now=NOW + 5)
-    assert store.upgraded == path / COPY and not (path / COPYING).exists()
+    store = Store(LmdbTables(path, exclusive=True, now=NOW + 5))
+    assert directory(store).upgraded == path / COPY and not (path / COPYING).exists()
     assert store.upgraded_at() == NOW + 5 and store.secret() == secret
     (own,), (nat,) = store.bindings(B), store.bindings(A)
     assert Flow.unpack(own.flow) == Flow("192.0.2.1", 5070) and Flow.unpack(nat.flow) == Flow("192.0.2.1", 6123)
@@ -139,8 +142,8 @@ def test_a_server_brings_an_old_store_up_to_date(tmp_path: Path) -> None:
     assert store.aors_of(key) == [A], "a Contact that does not name its user"
     store.close()
     assert record_1(path / COPY, B) == OWN_ADDRESS, "the copy is what was there before"
-    again = LmdbStore(path, exclusive=True, now=NOW + 9)
-    assert again.upgraded is None and again.upgraded_at() == NOW + 5
+    again = Store(LmdbTables(path, exclusive=True, now=NOW + 9))
+    assert directory(again).upgraded is None and again.upgraded_at() == NOW + 5
     again.close()
 
 
@@ -149,7 +152,7 @@ def test_who_only_looks_into_an_old_store_leaves_it_alone(tmp_path: Path, option
     path = tmp_path / "data"
     old_store(path, {B: OWN_ADDRESS})
     with pytest.raises(StoreCorrupt, match="has format 1: start the server once, it brings it up to date"):
-        LmdbStore(path, **options)
+        Store(LmdbTables(path, **options))
     assert record_1(path, B) == OWN_ADDRESS and not (path / COPY).exists()
 
 
@@ -180,18 +183,18 @@ def test_killed_on_the_way_it_is_as_it_was_and_begins_anew(
         return bindings_from_1(stored)
 
     if step == "copying":
-        monkeypatch.setattr("sipfast.store.backends.lmdb.os.fsync", die)
+        monkeypatch.setattr("sipfast.store.backends.directory.os.fsync", die)
     elif step == "copied":
         monkeypatch.setattr("sipfast.store.backends.upgrade.bindings_from_1", die)
     elif step == "half-way":
         monkeypatch.setattr("sipfast.store.backends.upgrade.bindings_from_1", second)
     elif step == "before the commit":
-        monkeypatch.setattr("sipfast.store.backends.lmdb.LmdbStore._stamp", die)
+        monkeypatch.setattr("sipfast.store.backends.directory.Directory._stamp", die)
     with pytest.raises(Killed):
-        LmdbStore(path, exclusive=True, now=NOW)
+        Store(LmdbTables(path, exclusive=True, now=NOW))
     monkeypatch.undo()
     assert record_1(path, B) == OWN_ADDRESS
-    store = LmdbStore(path, exclusive=True, now=NOW + 7)
+    store = Store(LmdbTables(path, exclusive=True, now=NOW + 7))
     assert store.upgraded_at() == NOW + 7 and store.bindings(B)[0].contact == b"sip:b@192.0.2.1:5070"
     store.close()
     assert record_1(path / COPY, B) == OWN_ADDRESS
@@ -204,9 +207,9 @@ def test_where_it_cannot_be_copied_it_is_not_touched(tmp_path: Path, monkeypatch
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("sipfast.store.backends.lmdb.os.fsync", full)
+    monkeypatch.setattr("sipfast.store.backends.directory.os.fsync", full)
     with pytest.raises(StoreUnavailable, match=r"format 1 and cannot be copied .* No space left on device") as error:
-        LmdbStore(path, exclusive=True)
+        Store(LmdbTables(path, exclusive=True))
     assert "\n" not in str(error.value) and not (path / COPYING).exists()
     monkeypatch.undo()
     assert record_1(path, B) == OWN_ADDRESS
@@ -241,7 +244,7 @@ def test_an_ipv6_address_in_another_spelling_is_the_same_aor(tmp_path: Path) -> 
         txn.put(SPELLED, b"", db=opened[b"known"])
     env.close()
 
-    store = LmdbStore(path, exclusive=True, now=NOW)
+    store = Store(LmdbTables(path, exclusive=True, now=NOW))
     assert {one.contact for one in store.bindings(V6)} == {b"sip:desk@192.0.2.1:5070", b"sip:cell@192.0.2.1:5080"}
     assert store.bindings(SPELLED) == () and len(store.bindings(A)) == 1
     by_contact = changed_contacts(V6, None, store.bindings_record(V6))[1]
@@ -260,7 +263,7 @@ def test_a_binding_that_was_stored_in_two_spellings_is_the_later_one(tmp_path: P
     path = tmp_path / "data"
     contact = "sip:b@192.0.2.1:5070"
     old_store(path, {SPELLED: binding_1(SPELLED, contact, NOW), V6: binding_1(V6, contact, NOW - 1)})
-    store = LmdbStore(path, exclusive=True, now=NOW)
+    store = Store(LmdbTables(path, exclusive=True, now=NOW))
     (binding,) = store.bindings(V6)
     assert binding.updated == NOW
     store.close()

@@ -22,6 +22,7 @@ from ..._parser import parse_address, uri_parts
 from ...config import DEFAULT_PORT
 from ...errors import ParseError, StoreCorrupt, StoreUnreadable
 from ..codec import changed_contacts
+from ..keys import key_of, pair_of
 from ..records import (
     Binding,
     decode_bindings,
@@ -32,7 +33,6 @@ from ..records import (
     encode_talk,
     encode_watch,
 )
-from .lmdb_batch import key_of
 
 MOST_REG_ID = 2**31 - 1  # RFC 5626 §4.2
 Opens = Callable[[str], Any]  # a database by its name
@@ -109,13 +109,13 @@ def _respell_pairs(txn: Any, database: Opens) -> None:
             moved = replace(watch, callee=_respelled(watch.callee), caller=_respelled(watch.caller))
             if moved == watch:
                 continue
-            there = key_of(moved.callee) + b"\0" + key_of(moved.caller)
+            there = pair_of(moved.callee, moved.caller)
             stored = txn.get(there, db=watches)
             lasting = moved if stored is None else max(moved, decode_watch(stored), key=lambda one: one.expires_at)
             txn.delete(key, db=watches)
-            txn.delete(key_of(watch.caller) + b"\0" + key_of(watch.callee), db=callers)
+            txn.delete(pair_of(watch.caller, watch.callee), db=callers)
             txn.put(there, encode_watch(lasting), db=watches)
-            txn.put(key_of(moved.caller) + b"\0" + key_of(moved.callee), b"", db=callers)
+            txn.put(pair_of(moved.caller, moved.callee), b"", db=callers)
 
 
 def _respell_talks(txn: Any, db: Any) -> None:

@@ -1,65 +1,45 @@
-"""What every back end of the store does; tests/test_store.py holds each of them to it.
-
-A batch is what happens between two calls of `commit` or `abort`.
-
-- Writes are kept together until `commit`, which makes all of them durable (against the death of the process; against a
-  power cut, too, where so configured) or none and raises. After a failed commit, as after `abort`, the store is as it
-  was at the commit before.
-- Reads see the batch's own writes. As long as the batch has none, a read sees what any process has committed by then.
-- The first write, or `for_update`, shuts other writers out until the end of the batch. What is read before it may be
-  out of date by the time of the write: whoever reads in order to write calls `for_update` first.
-- So each batch ends in `commit` (or `abort`), even where nothing was written.
-- A write that fails spoils its batch: everything but `abort` and `close` raises until `commit` has raised, too.
-
-Keys are AORs. What is returned is never changed by later writes.
-"""
-
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
-from typing import Protocol
 
 from .records import Anchor, Binding, Ended, Move, Talk, Watch
+from .tables import Tables
 
-
-class Store(Protocol):
+class Store:
     """Bindings, watches and talks. Every method may raise StoreUnavailable or StoreCorrupt."""
 
-    writes: int  # counts writes; never goes back. The engine compares it to see whether a message touched the store
+    def __init__(self, tables: Tables) -> None: ...
+    @property
+    def tables(self) -> Tables:
+        """The back end."""
+
+    @property
+    def writes(self) -> int:
+        """Counts writes; never goes back."""
 
     def for_update(self) -> None:
         """From here to the end of the batch no other process writes: what is read stays true until it is written."""
-        ...
 
     def hold_snapshot(self) -> None:
         """Until the batch ends, single records may be read as they are at the first read from now on."""
-        ...
 
     def let_go(self) -> None:
         """From here on each read shows what is committed by then."""
-        ...
 
     # Bindings, as stored: the caller filters out what has expired.
     def bindings(self, aor: bytes) -> tuple[Binding, ...]:
         """All bindings of an AOR, expired ones included, in the order they were put; () where there are none."""
-        ...
 
     def put_bindings(self, aor: bytes, bindings: Sequence[Binding]) -> None:
         """Replace all bindings of an AOR; an empty sequence removes the record."""
-        ...
 
     # The same as bytes (records.encode_bindings), for who can do without the objects. Each sees what the others wrote.
     def bindings_record(self, aor: bytes) -> bytes | None:
         """The stored form of the AOR's bindings; None where there are none. Its owner may be another AOR: look."""
-        ...
 
     def put_bindings_record(self, aor: bytes, record: bytes) -> None:
         """Replace all bindings of an AOR by those of a record, which is one of this AOR and has some."""
-        ...
 
     def each_bindings(self) -> Iterator[tuple[bytes, tuple[Binding, ...]]]:
         """Every AOR with its bindings, in the order of keys, from one consistent snapshot."""
-        ...
 
     def sweep_bindings(self, now: int, limit: int, keep: int = 0, gone: list[bytes] | None = None) -> int:
         """Look at up to `limit` AORs from where the last sweep stopped.
@@ -68,155 +48,119 @@ class Store(Protocol):
         reached the last AOR begins at the first, and a new round with it. `gone`: is given the AORs whose last binding has
         run out between the beginnings of the round before and of this one, so that each is told once.
         """
-        ...
 
     # Which AORs have a binding with a Contact (codec.contact_key). Kept with the bindings, but for put_bindings_record
     def aors_of(self, contact: bytes) -> list[bytes]:
         """AORs that have had a binding with the Contact of this key; look whether they still do."""
-        ...
 
     def put_contact(self, contact: bytes, aor: bytes) -> None:
         """Add an AOR to those of a key: what a record given to put_bindings_record brings with it, where it is new."""
-        ...
 
     # AORs that an upstream registrar has been seen to know
     def is_known(self, aor: bytes) -> bool:
         """Whether `put_known` was ever called for the AOR."""
-        ...
 
     def put_known(self, aor: bytes) -> None:
         """Remember an AOR as registered at the upstream. Does not write when it is known already."""
-        ...
 
     # Watches
     def watch(self, callee: bytes, caller: bytes) -> Watch | None:
         """The pair's watch."""
-        ...
 
     def watches(self, callee: bytes) -> list[Watch]:
         """All watches for a callee, the oldest `armed_at` first."""
-        ...
 
     def put_watch(self, watch: Watch) -> None:
         """Add or replace the pair's watch."""
-        ...
 
     def delete_watch(self, callee: bytes, caller: bytes) -> bool:
         """Remove it and what came of its recalls. Whether there was one."""
-        ...
 
     def claim(self, watch: Watch, claimed: Watch) -> bool:
         """Replace `watch` by `claimed` only if it is still stored as given: exactly one of several claimants gets True."""
-        ...
 
     # The same as bytes (records.encode_watch), for who can do without the objects. Each sees what the others wrote.
     def watch_record(self, callee: bytes, caller: bytes) -> bytes | None:
         """The stored form of the pair's watch. Its owner may be another pair: look."""
-        ...
 
     def put_watch_record(self, callee: bytes, caller: bytes, record: bytes, new: bool = True) -> None:
         """Add or replace the pair's watch by that of a record. Not `new`: this batch has read that there is one."""
-        ...
 
     def claim_record(self, callee: bytes, caller: bytes, record: bytes, claimed: bytes) -> bool:
         """As `claim`: replace `record` only if it is still what is stored."""
-        ...
 
     def count_watches(self) -> int:
         """All watches."""
-        ...
 
     def count_by_caller(self, caller: bytes) -> int:
         """Watches that a caller has armed."""
-        ...
 
     def count_by_callee(self, callee: bytes) -> int:
         """Watches armed for a callee."""
-        ...
 
     def each_watch(self) -> Iterator[Watch]:
         """Every watch, in the order of keys, from one consistent snapshot."""
-        ...
 
     # What became of watches, for people
     def attempts(self, callee: bytes, caller: bytes) -> tuple[tuple[int, str], ...]:
         """The recalls of the pair's watch that came to nothing: when the REFER left, and why."""
-        ...
 
     def put_attempt(self, callee: bytes, caller: bytes, at: int, result: str) -> None:
         """Add one. Of more than records.MOST_ATTEMPTS the oldest goes."""
-        ...
 
     def put_ended(self, ended: Ended) -> None:
         """Keep a watch that is over. Of more than records.MOST_ENDED the oldest goes."""
-        ...
 
     def ended(self) -> list[Ended]:
         """Those that are kept, the last one first."""
-        ...
 
     # Talks
     def talk(self, callee: bytes) -> Talk | None:
         """The recalled call that the callee is in."""
-        ...
 
     def put_talk(self, talk: Talk) -> None:
         """Add or replace the callee's talk."""
-        ...
 
     def delete_talk(self, callee: bytes) -> bool:
         """Whether there was one."""
-        ...
 
     def each_talk(self) -> Iterator[Talk]:
         """Every talk."""
-        ...
 
     # Moves
     def moves(self) -> list[Move]:
         """All of them, expired ones included."""
-        ...
 
     def put_move(self, move: Move) -> None:
         """Add or replace the move of an AOR away from a flow."""
-        ...
 
     def delete_move(self, move: Move) -> bool:
         """Whether there was one of its AOR away from its flow."""
-        ...
 
     # The whole
     def upgraded_at(self) -> int:
         """When the store was brought up from an earlier format, ms since the epoch; 0 where it was made in this one."""
-        ...
 
     def anchor(self) -> Anchor | None:
         """What ties the times in the store to the machine's (node/clock.py); None where no server has left one."""
-        ...
 
     def put_anchor(self, anchor: Anchor) -> None:
         """Replace it."""
-        ...
 
     def secret(self) -> bytes:
         """16 random bytes, made and committed once in the life of the store: they key branches and tags."""
-        ...
 
     def commit(self) -> None:
         """Make all writes since the last commit durable, and let other writers in. Cheap without any writes.
 
         Raises StoreUnavailable; then none of them is there, and the store goes on from the commit before.
         """
-        ...
 
     def abort(self) -> None:
         """Forget all writes since the last commit."""
-        ...
 
     def flush(self) -> None:
         """Push what is committed to the disk (fsync), where commit does not do so itself."""
-        ...
 
     def close(self) -> None:
         """Abort, flush and close; a second call does nothing."""
-        ...

@@ -1,0 +1,34 @@
+# What the server remembers. See repository.pyx, and repository.pyi for what each method does.
+
+from .tables cimport Tables
+
+cdef class Store:
+    cdef readonly Tables tables
+    cdef object round               # sweep.Round
+    cdef bytes swept                # the key that the last sweep looked at last
+    cdef object read(self, object decode, bytes stored)
+    cpdef for_update(self)
+    cpdef hold_snapshot(self)
+    cpdef let_go(self)
+    cpdef tuple bindings(self, bytes aor)
+    cpdef bytes bindings_record(self, bytes aor)
+    cpdef put_bindings(self, bytes aor, object bindings)
+    cpdef put_bindings_record(self, bytes aor, bytes record)
+    cpdef list aors_of(self, bytes contact)
+    cpdef put_contact(self, bytes contact, bytes aor)
+    cpdef bint is_known(self, bytes aor) except -1
+    cpdef put_known(self, bytes aor)
+    cpdef object watch(self, bytes callee, bytes caller)
+    cpdef list watches(self, bytes callee)
+    cpdef bytes watch_record(self, bytes callee, bytes caller)
+    cpdef put_watch_record(self, bytes callee, bytes caller, bytes record, bint new=*)
+    cpdef bint claim_record(self, bytes callee, bytes caller, bytes record, bytes claimed) except -1
+    cpdef bint delete_watch(self, bytes callee, bytes caller) except -1
+    cpdef Py_ssize_t count_by_caller(self, bytes caller) except -1
+    cpdef Py_ssize_t count_by_callee(self, bytes callee) except -1
+    cpdef tuple attempts(self, bytes callee, bytes caller)
+    cpdef object talk(self, bytes callee)
+    cpdef put_talk(self, object talk)
+    cpdef bint delete_talk(self, bytes callee) except -1
+    cpdef commit(self)
+    cpdef abort(self)
