@@ -332,7 +332,8 @@ def cancel_watch(arguments: argparse.Namespace) -> int:
         ended = None
         with suppress(StoreCorrupt):  # what cannot be read can be removed
             watch = store.watch(callee, caller)
-            ended = watch and Ended(watch, now_and_ahead(store)[0], "cancelled by hand", store.attempts(callee, caller))
+            attempts = store.attempts(callee, caller)
+            ended = watch and Ended(watch.unpacked(), now_and_ahead(store)[0], "cancelled by hand", attempts)
         if not store.delete_watch(callee, caller):
             return complain(f"{config.store.data}: no watch of {person(caller)} for {person(callee)}", FAILED)
         if ended:

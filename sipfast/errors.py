@@ -41,7 +41,14 @@ class StoreCorrupt(StoreError):
 
 
 class StoreUnreadable(StoreCorrupt):
-    """One record of the store cannot be read; nothing else is the worse for it."""
+    """One record of the store cannot be read; nothing else is the worse for it.
+
+    `record` is what was read, b"" where it is a page that cannot be.
+    """
+
+    def __init__(self, reason: str, record: bytes = b"") -> None:
+        super().__init__(reason)
+        self.record = record
 
 
 class ConfigError(SipFastError):

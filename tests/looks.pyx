@@ -9,6 +9,7 @@ from sipfast.routing.learning cimport Learning
 from sipfast.routing.location cimport Location
 from sipfast.routing.ringing cimport Ringing
 from sipfast.routing.token cimport MOST_TOKEN, TOKEN_BOTH, Token, Tokens
+from sipfast.store.codec cimport Entry, StoredWatch, piece_in, written_bindings, written_watch
 from sipfast.transaction.layer cimport TransactionLayer
 
 
@@ -101,3 +102,30 @@ def way(Location location, Message request, Flow came, bytes contact):
 def learn(Learning learning, Message request, Message response, Flow flow, bytes aor, int64_t now):
     """Store what an upstream registrar's 200 to `request` lists or grants."""
     learning.learn(request, response, flow, aor, now)
+
+
+# ---- store
+
+def write_one(bytes aor, binding):
+    """One binding as compiled code writes it; the record is that of records.encode_bindings(aor, (binding,))."""
+    cdef Entry entry
+    cdef bytes contact = binding.contact, call_id = binding.call_id, params = binding.params, path = binding.path
+    cdef bytes flow = binding.flow, instance = binding.instance
+    entry.contact = piece_in(contact)
+    entry.expires = binding.expires
+    entry.call_id = piece_in(call_id)
+    entry.cseq = binding.cseq
+    entry.q = binding.q
+    entry.params = piece_in(params)
+    entry.path = piece_in(path)
+    entry.flow = piece_in(flow)
+    entry.instance = piece_in(instance)
+    entry.updated = binding.updated
+    entry.reg_id = binding.reg_id
+    entry.branch = binding.branch
+    return written_bindings(aor, &entry)
+
+
+def write_watch(StoredWatch watch not None):
+    """The record of a watch, written again."""
+    return written_watch(&watch.at).record

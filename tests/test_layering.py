@@ -66,7 +66,7 @@ ARROWS: dict[str, set[str]] = {
     "store.backends.pages": set(),
     "store.backends.upgrade": {"_flow", "_parser", "store.codec", "store.keys"},
     "store.codec": {"_uri"},
-    "store.keys": set(),
+    "store.keys": {"store.codec"},
     "store.records": set(),
     "store.repository": {"store.codec", "store.keys", "store.sweep", "store.tables"},
     "store.sweep": set(),

@@ -215,7 +215,7 @@ cdef class Redial(Watchlist):
         try:
             return self._location.is_bound(callee, now)
         except StoreUnreadable as error:
-            tell_unreadable(self._store.bindings_record(callee), error)
+            tell_unreadable(error)
             return False
 
     cpdef bint committed(self, int64_t now) except *:
@@ -256,13 +256,13 @@ cdef class Redial(Watchlist):
         talked, self._talked = self._talked, {}
         undo, self._armed = self._armed | {(<Recall>recall).pair for recall in self._claimed}, set()
         self._claimed.clear()
-        self._lost.update((pair, record) for pair, record in touched.items() if pair not in undo)
+        self._lost.update((pair, watch) for pair, watch in touched.items() if pair not in undo)
         self._lost_talks.update(talked)
         for pair in undo:
             try:
                 self._take_back(pair, now)
             except StoreUnreadable as error:
-                tell_unreadable(self._store.watch_record(*pair), error)
+                tell_unreadable(error)
         if (self._lost or self._lost_talks) and not self._rewrite:
             self._write_again(now)
 
@@ -363,7 +363,7 @@ cdef class Redial(Watchlist):
         entry.recalled_at = entry.not_before = 0
         watch = written_watch(&entry)
         self._armed.add(pair)
-        self._put(pair, watch.record, before is None)
+        self._put(pair, watch, before is None)
         self._time(pair, expires_at)
         self._counts["armed" if before is None else "renewed"] += 1
         if self._events.wants(EVENT_ARMED):
@@ -680,9 +680,9 @@ cdef class Redial(Watchlist):
         entry.recalled_at = now
         entry.last_result = piece_in(refer_sent)
         claimed = written_watch(&entry)
-        if not self._store.claim_record(pair[0], pair[1], watch.record, claimed.record):
+        if not self._store.claim(watch, claimed):
             return False
-        self._wrote(pair, claimed.record)
+        self._wrote(pair, claimed)
         recall = self._adopt(claimed, pair, now)
         recall.claimed = claimed
         self._claimed.append(recall)

@@ -159,29 +159,31 @@ cdef class SharedRedial(Redial):
             for worker, notice in self._notices
             if notice.kind != LOOK or (notice.callee, notice.caller) not in undone
         ]
-        for pair, record in [*self._touched.items()]:
-            if record is not None and pair not in undone and self._store.watch_record(*pair) is None:
+        for pair, watch in [*self._touched.items()]:
+            if watch is not None and pair not in undone and not self._store.has_watch(*pair):
                 del self._touched[pair]  # another worker has ended it meanwhile
         Redial.rolled_back(self, now)
         # What was written again holds up the other workers until it is committed.
         self._wheel.schedule(now + COMMIT_AGAIN, self)
 
     cpdef _write_again(self, int64_t now):
-        for pair, record in [*self._lost.items()]:
+        for pair, watch in [*self._lost.items()]:
             # Another worker may have changed or ended it meanwhile: what is the owner's to write is left to the owner.
-            if record is not None and (not self._is_mine(pair[0]) or self._store.watch_record(*pair) is None):
+            if watch is not None and (not self._is_mine(pair[0]) or not self._store.has_watch(*pair)):
                 del self._lost[pair]
         Redial._write_again(self, now)
 
     cpdef _watch(self, tuple pair):
-        if self._lost and self._lost.get(pair) is not None and self._store.watch_record(*pair) is None:
+        if self._lost and self._lost.get(pair) is not None and not self._store.has_watch(*pair):
             del self._lost[pair]  # another worker has ended it meanwhile
         return Redial._watch(self, pair)
 
     # What other workers have armed or cancelled may not have been told yet, so it is the store that says who waits.
 
     cpdef list _watches(self, bytes callee):
-        found = [self._watch((watch.callee, watch.caller)) for watch in self._store.watches(callee)]
+        cdef list found = self._store.watches(callee)
+        if self._lost:
+            found = [self._watch((watch.callee, watch.caller)) for watch in found]
         return [watch for watch in found if watch is not None]
 
     cpdef bint _is_watched(self, tuple pair) except *:

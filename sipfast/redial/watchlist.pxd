@@ -25,7 +25,7 @@ cdef class Watchlist(Timed):
     cdef int64_t _per_caller, _per_callee
     cdef Waiting _waiting                # pairs with the timers of their watches
     # Written since the last commit: None is a removal
-    cdef public dict _touched            # pair -> record of its watch
+    cdef public dict _touched            # pair -> its watch, or None where it has none any more
     cdef dict _talked                    # callee -> talk
     # The same of batches that were lost: to be written again, unless something newer is
     cdef public dict _lost
@@ -39,11 +39,12 @@ cdef class Watchlist(Timed):
     cpdef bint _owns(self, bytes callee) except *
     cpdef bint _may_arm(self, bytes caller, bytes callee) except *
     cdef StoredWatch _changed(self, const WatchEntry *entry, tuple pair)
-    cpdef _put(self, tuple pair, bytes record, bint new=*)
+    cpdef _put(self, tuple pair, StoredWatch watch, bint new=*)
     cpdef bint _remove(self, tuple pair, str reason, str answer=*, str result=*) except *
+    cdef StoredWatch _as_stored(self, tuple pair)
     cdef object _outcomes(self, tuple pair)
-    cdef _keep_ended(self, bytes record, object attempts, str reason, str answer, str result)
-    cdef _wrote(self, tuple pair, bytes record)
+    cdef _keep_ended(self, object watch, object attempts, str reason, str answer, str result)
+    cdef _wrote(self, tuple pair, StoredWatch watch)
     cpdef _keep_talk(self, bytes callee, talk)
     cpdef _write_again(self, int64_t now)
     cpdef _time(self, tuple pair, int64_t expires_at)

@@ -13,8 +13,8 @@ class Watchlist(Timed):
     _settings: config.Redial
     _store: Store
     _wheel: Wheel
-    _touched: dict[Pair, bytes | None]
-    _lost: dict[Pair, bytes | None]
+    _touched: dict[Pair, StoredWatch | None]
+    _lost: dict[Pair, StoredWatch | None]
     def __init__(self, settings: config.Redial, store: Store, wheel: Wheel, events: Events | None = None) -> None: ...
     def _watch(self, pair: Pair) -> StoredWatch | None:
         """The pair's watch, as it is or is to be written again."""
@@ -31,7 +31,7 @@ class Watchlist(Timed):
     def _may_arm(self, caller: bytes, callee: bytes) -> bool:
         """Whether the limits leave room for one more watch."""
 
-    def _put(self, pair: Pair, record: bytes, new: bool = True) -> None: ...
+    def _put(self, pair: Pair, watch: StoredWatch, new: bool = True) -> None: ...
     def _remove(self, pair: Pair, reason: str, answer: str = "", result: str = "") -> bool: ...
     def _keep_talk(self, callee: bytes, talk: Talk | None) -> None: ...
     def _write_again(self, now: int) -> None:

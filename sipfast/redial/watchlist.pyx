@@ -9,13 +9,13 @@ for whom is known from memory (`waiting.pyx`).
 
 from libc.stdint cimport int64_t
 
-from ..store.codec cimport StoredWatch, WatchEntry, bytes_of, same_piece, stored_watch, written_watch
+from ..store.codec cimport StoredWatch, WatchEntry, bytes_of, written_watch
 from .waiting cimport Waiting
 from .._wheel cimport Timed, Wheel
 from ..observe.events cimport ENDED, HISTORY, Events
 
 from ..errors import StoreCorrupt, StoreUnreadable
-from ..store.records import ARMED, Ended, decode_watch, tell_unreadable
+from ..store.records import ARMED, Ended, tell_unreadable
 
 
 def by_age(StoredWatch watch):
@@ -48,29 +48,16 @@ cdef class Watchlist(Timed):
 
     cpdef _watch(self, tuple pair):
         """The pair's StoredWatch, as it is or is to be written again; None where it has none."""
-        cdef StoredWatch watch
-        cdef bytes callee = <bytes>pair[0], caller = <bytes>pair[1]
-        cdef object record
         if self._lost and pair in self._lost:
-            record = self._lost[pair]
-        else:
-            record = self._store.watch_record(callee, caller)
-        if record is None:
-            return None
-        try:
-            watch = stored_watch(record)
-        except StoreUnreadable:
-            self._store.watch(callee, caller)  # it can say whose record that is
-            raise
-        # Keys of long AORs are shortened.
-        return watch if same_piece(watch.at.callee, callee) and same_piece(watch.at.caller, caller) else None
+            return self._lost[pair]
+        return self._store.watch(pair[0], pair[1])
 
     cdef StoredWatch _readable(self, tuple pair):
         """The same; None, too, where its record cannot be read, which is told of: others go on without it."""
         try:
             return self._watch(pair)
         except StoreUnreadable as error:
-            tell_unreadable(self._store.watch_record(*pair), error)
+            tell_unreadable(error)
             return None
 
     cpdef list _watches(self, bytes callee):
@@ -105,31 +92,38 @@ cdef class Watchlist(Timed):
     cdef StoredWatch _changed(self, const WatchEntry *entry, tuple pair):
         """Write a watch that this batch has read, in another form."""
         cdef StoredWatch watch = written_watch(entry)
-        self._put(pair, watch.record, False)
+        self._put(pair, watch, False)
         return watch
 
-    cpdef _put(self, tuple pair, bytes record, bint new=True):
+    cpdef _put(self, tuple pair, StoredWatch watch, bint new=True):
         # What was lost may be the very record that made it: then its place among the caller's has to be written, too.
         new = new or pair in self._lost
-        self._wrote(pair, record)
-        self._store.put_watch_record(pair[0], pair[1], record, new)
+        self._wrote(pair, watch)
+        self._store.put_watch(watch, new)
 
     cpdef bint _remove(self, tuple pair, str reason, str answer="", str result="") except *:
         """`answer`: what the caller's phone said to the last REFER, `result`: what came of it where the caller says so."""
-        cdef bytes record = None
+        cdef StoredWatch watch = None
         cdef object attempts = None
         if self._events.has_room(HISTORY):    # of more than that a second nobody reads
-            record = self._store.watch_record(pair[0], pair[1])
+            watch = self._as_stored(pair)
             attempts = self._outcomes(pair)
         self._untime(pair)
         self._wrote(pair, None)
         if not self._store.delete_watch(pair[0], pair[1]):
             return False
-        if record is not None:
-            self._keep_ended(record, attempts, reason, answer, result)
+        if watch is not None:
+            self._keep_ended(watch.unpacked(), attempts, reason, answer, result)
         if not result and self._events.wants(ENDED):
             self._events.add("watch-ended", {"callee": pair[0], "caller": pair[1], "reason": reason})
         return True
+
+    cdef StoredWatch _as_stored(self, tuple pair):
+        """The pair's watch, as far as that can be read."""
+        try:
+            return self._store.watch(pair[0], pair[1])
+        except StoreCorrupt:
+            return None
 
     cdef object _outcomes(self, tuple pair):
         """What came of its recalls, as far as that can be read."""
@@ -138,21 +132,17 @@ cdef class Watchlist(Timed):
         except StoreCorrupt:
             return ()
 
-    cdef _keep_ended(self, bytes record, object attempts, str reason, str answer, str result):
+    cdef _keep_ended(self, object watch, object attempts, str reason, str answer, str result):
         """In the same batch as its end."""
-        try:
-            watch = decode_watch(record)
-        except StoreCorrupt:
-            return
         if watch.state != ARMED:
             attempts = (*attempts, (watch.recalled_at, outcome(answer, result or reason)))
         self._store.put_ended(Ended(watch, self._events.time(), reason, attempts))
 
-    cdef _wrote(self, tuple pair, bytes record):
+    cdef _wrote(self, tuple pair, StoredWatch watch):
         """Note a write before it is tried: with its batch it is lost, or replaces what was lost before."""
         if self._lost:
             self._lost.pop(pair, None)
-        self._touched[pair] = record
+        self._touched[pair] = watch
 
     cpdef _keep_talk(self, bytes callee, talk):
         self._lost_talks.pop(callee, None)
@@ -166,9 +156,9 @@ cdef class Watchlist(Timed):
         """Write what has happened, and was lost with a batch."""
         # Tried again later, unless all of it is committed before: the store may fail for long.
         self._rewrite = self._wheel.schedule(now + REWRITE_AFTER, self, REWRITE)
-        for pair, record in list(self._lost.items()):
-            if record is not None:
-                self._put(pair, record)
+        for pair, watch in list(self._lost.items()):
+            if watch is not None:
+                self._put(pair, watch)
             else:
                 self._remove(pair, "ended before the store failed")
         for callee, talk in list(self._lost_talks.items()):

@@ -51,7 +51,7 @@ cdef class Learning:
         self.default_expires = settings.default_expires
 
     cdef int learn(self, Message request, Message response, Flow flow, bytes aor, int64_t now) except -1:
-        cdef object binding, store = self.location.store
+        cdef object binding, stored, store = self.location.store
         cdef bytes call_id = request.text(request.call_id)
         cdef int64_t cseq = request.cseq.number, theirs
         cdef list live, named, bindings
@@ -61,15 +61,16 @@ cdef class Learning:
             return 0
         store.for_update()
         store.put_known(aor)
-        live = [binding for binding in store.bindings(aor) if binding.expires > now]
+        stored = store.bindings(aor)
+        live = [binding for binding in stored if binding.expires > now]
         for binding in live:
             theirs = binding.cseq
             if binding.call_id == call_id and theirs > cseq and now < <int64_t>binding.updated + OVERTAKEN:
                 return 0                    # the answer to a later REGISTER of this phone has come before
         named = self.named(request, flow, now)
         bindings = self.listed(request, response, named, live, now)
-        self.note_moves(aor, list(store.bindings(aor)), bindings, now)      # those that ran out, too
-        store.put_bindings(aor, bindings)
+        self.note_moves(aor, list(stored), bindings, now)      # those that ran out, too
+        store.put_bindings(aor, bindings, stored)
         # A query or a removal that finds bindings which we had not heard of is no registration.
         self.newly_bound = not live and len(bindings) > 0 and has_live(named, now)
         self.newly_unbound = len(live) > 0 and not bindings

@@ -19,7 +19,7 @@ from .._flow cimport (
 from .._listener cimport DEFAULT_PORT
 from .._parser cimport SCHEME_SIP, SCHEME_SIPS, Message, Span, Uri, as_request_uri, find_param, parse_uri_at, read_ip, uris_equal
 from .._uri cimport plain_host
-from ..store.codec cimport Entry, Piece, bytes_of, piece_in, read_entry
+from ..store.codec cimport Entry, Piece, StoredBindings, bytes_of, piece_in
 from ..trust.peers cimport RIGHT_PATH, Peers
 from .connections cimport Connections
 
@@ -75,36 +75,39 @@ cdef class Location:
         }
 
     cdef list lookup(self, bytes aor, int64_t now):
-        cdef list found = [binding for binding in self.store.bindings(aor) if binding.expires > now]
+        return self.preferred(self.store.bindings(aor), now)
+
+    cdef list preferred(self, StoredBindings stored, int64_t now):
+        cdef list found = [binding for binding in stored if binding.expires > now]
         if len(found) > 1:
             found.sort(key=by_preference)
         return found
 
     cdef bytes only(self, bytes aor, Entry *entry, int64_t now):
-        cdef bytes record = self.store.bindings_record(aor)
-        return record if record is not None and read_entry(record, aor, entry) and entry.expires > now else None
+        cdef StoredBindings stored = self.store.bindings(aor)
+        if not stored.single or stored.at.expires <= now:
+            return None
+        entry[0] = stored.at
+        return stored.record
 
     cdef bint is_bound(self, bytes aor, int64_t now) except -1:
-        cdef Entry entry
-        cdef bytes record = self.store.bindings_record(aor)
-        if record is None:
-            return False
-        if read_entry(record, aor, &entry):
-            return entry.expires > now
-        return bool(self.lookup(aor, now))
+        cdef StoredBindings stored = self.store.bindings(aor)
+        if stored.single:
+            return stored.at.expires > now
+        return stored.record is not None and len(self.preferred(stored, now)) > 0
 
     cdef list targets(self, bytes aor, int64_t now):
-        cdef Entry entry
-        cdef bytes record = self.store.bindings_record(aor)
-        if record is None:
+        cdef StoredBindings stored = self.store.bindings(aor)
+        cdef Entry *at = &stored.at
+        if stored.record is None:
             return []
-        if read_entry(record, aor, &entry):
-            if entry.expires <= now:
+        if stored.single:
+            if at.expires <= now:
                 return []
-            return [make_target(as_request_uri(bytes_of(entry.contact)), bytes_of(entry.path) if entry.path.size else None,
-                                self.flow_by(entry.contact, entry.path, entry.flow))]
+            return [make_target(as_request_uri(bytes_of(at.contact)), bytes_of(at.path) if at.path.size else None,
+                                self.flow_by(at.contact, at.path, at.flow))]
         return [make_target(as_request_uri(binding.contact), binding.path or None, self.flow_of(binding))
-                for binding in self.lookup(aor, now)]
+                for binding in self.preferred(stored, now)]
 
     cdef Flow flow_of(self, object binding):
         return self.flow_by(piece_in(binding.contact), piece_in(binding.path), piece_in(binding.flow))

@@ -37,7 +37,7 @@ from .contacts cimport (
 )
 from .._flow cimport MOST_PACKED, Flow, flow_beside, unpacked
 from .._parser cimport H_CONTACT, H_EXPIRES, H_SUPPORTED, SCHEME_SIP, SCHEME_SIPS, Cursor, Message, Span
-from ..store.codec cimport Entry, contact_key_beside, piece_of, read_entry, write_entry
+from ..store.codec cimport Entry, StoredBindings, piece_of, written_bindings
 from .._writer cimport make_response, stateless_tag, warning_line
 from .location cimport Location
 from ..trust.proven cimport Proven
@@ -132,7 +132,8 @@ cdef class Registrar:
         cdef object store = self.location.store
         cdef const char *p = <const char *>request.p
         cdef unsigned char packed[MOST_PACKED]
-        cdef bytes record, params, key
+        cdef bytes params
+        cdef StoredBindings stored
         cdef Flow way
         cdef Span contact
         cdef int size
@@ -146,16 +147,16 @@ cdef class Registrar:
         way = flow if path else self.location.way(request, flow, &wanted.address.uri, True)
         size = way.pack_into(packed)
         store.for_update()
-        record = store.bindings_record(aor)
-        if record is not None:
-            if not read_entry(record, aor, &entry) or not prolongs(&entry, request, contact, packed, size):
+        stored = store.bindings(aor)
+        if stored.record is not None:
+            if not stored.single or not prolongs(&stored.at, request, contact, packed, size):
                 return None
-            lapsed = entry.expires <= now
+            lapsed = stored.at.expires <= now
             if wanted.expires == 0 and lapsed:
                 return None
             if wanted.expires == 0:
                 self.newly_unbound = True
-                store.put_bindings(aor, ())
+                store.put_bindings(aor, (), stored)
                 return self.list_bindings(request, flow, path, self.date(now))
         elif wanted.expires == 0:
             return None
@@ -175,13 +176,9 @@ cdef class Registrar:
         if (room_for(&entry) + PyBytes_GET_SIZE(self.date(now)) > ROOM or entry.contact.size + entry.params.size > MOST_CONTACT
                 or room_for(&entry) + entry.path.size + entry.call_id.size > MOST_BINDING):
             return None
-        store.put_bindings_record(aor, write_entry(aor, &entry))
-        self.newly_bound = record is None or lapsed
+        store.put_bindings(aor, written_bindings(aor, &entry), stored)
+        self.newly_bound = stored.record is None or lapsed
         self.note_unproven(way, now)
-        if record is None:
-            key = contact_key_beside(entry.contact, aor)
-            if key is not None:
-                store.put_contact(key, aor)
         return self.list_bindings(request, flow, path, contact_line(&entry, self.date(now), now))
 
     # Contact: *. RFC 3261 §10.3 step 6.
@@ -212,6 +209,7 @@ cdef class Registrar:
         cdef bytes call_id = request.text(request.call_id), packed, instance
         cdef Flow way
         cdef object binding, store = self.location.store
+        cdef StoredBindings stored
         cdef list live, lapsed, made = []
         cdef int64_t cseq = request.cseq.number
         cdef uint32_t branch = branch_of(request)
@@ -228,9 +226,10 @@ cdef class Registrar:
             return self.refuse(request, flow, 400, warning_line(domain_of(aor), b"A Contact with a reg-id beside another one"))
         alone = adding <= 1
         store.for_update()
-        live = [binding for binding in store.bindings(aor) if binding.expires > now]
+        stored = store.bindings(aor)
+        live = [binding for binding in stored if binding.expires > now]
         # Kept for as long as a call may last: a phone that comes back takes the calls along that it is in.
-        lapsed = [binding for binding in store.bindings(aor) if now - self.longest_call < binding.expires <= now]
+        lapsed = [binding for binding in stored if now - self.longest_call < binding.expires <= now]
         before = len(live)
         request.cursor(H_CONTACT, &cursor)
         while request.next_value(&cursor, &value):
@@ -293,7 +292,7 @@ cdef class Registrar:
         for move in self.moves:
             store.put_move(move)
         if changed:
-            store.put_bindings(aor, live + lapsed[-self.max_contacts:])
+            store.put_bindings(aor, live + lapsed[-self.max_contacts:], stored)
         self.newly_bound = before == 0 and len(live) > 0
         self.newly_unbound = before > 0 and len(live) == 0
         return self.accept(request, flow, path, live, now)

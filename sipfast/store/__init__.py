@@ -1,1 +1,1 @@
-"""What outlives the process: one protocol and its back ends."""
+"""What outlives the process: a repository, and the back ends under it."""

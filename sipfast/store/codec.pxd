@@ -45,6 +45,18 @@ cdef struct WatchEntry:
     int64_t not_before
 
 
+# All bindings of an AOR in their stored form, or none. `single`: it is one, and `at` points into `record`.
+@cython.final
+@cython.no_gc
+@cython.freelist(64)
+cdef class StoredBindings:
+    cdef readonly bytes record      # None: there are none
+    cdef readonly bint single
+    cdef Entry at
+    cdef tuple read                 # of records.Binding; None until somebody asks for them
+    cdef tuple all(self)
+
+
 # A watch in its stored form: `at` points into `record`, and both stay as they are.
 @cython.final
 @cython.no_gc
@@ -62,8 +74,15 @@ cdef inline Piece piece_of(const void *text, Py_ssize_t size) noexcept:
 # Whether the record is that of exactly one binding of this AOR, in the version that is written here; then `entry` points
 # into it. False for all else, damaged ones too: records.decode_bindings knows what is to be said of those.
 cdef bint read_entry(bytes record, bytes aor, Entry *entry) noexcept
-# What records.encode_bindings(aor, (binding,)) would return.
-cdef bytes write_entry(bytes aor, const Entry *entry)
+# What records.encode_bindings(aor, (binding,)) would return; `at` is the entry again, with its pieces in that.
+cdef bytes write_entry(bytes aor, const Entry *entry, Entry *at)
+
+# The bindings of a record, None or one of another AOR's: none. StoreUnreadable as records.decode_bindings raises it.
+cpdef StoredBindings stored_bindings(bytes aor, bytes record)
+# The one binding of an entry, whose pieces may be anybody's.
+cdef StoredBindings written_bindings(bytes aor, const Entry *entry)
+# Of a sequence of records.Binding, or what is such a one already.
+cdef StoredBindings bindings_of(bytes aor, object bindings)
 
 cdef bytes bytes_of(Piece piece)
 # Of a bytes object that somebody keeps for as long.
@@ -72,9 +91,11 @@ cdef bint same_piece(Piece one, bytes other) noexcept
 
 # The watch of a record. StoreUnreadable as records.decode_watch raises it. Where that one reads more than what is written
 # here (fields left out, or added by a later version), `record` is what it comes to.
-cdef StoredWatch stored_watch(bytes record)
+cpdef StoredWatch stored_watch(bytes record)
 # The watch of an entry, whose pieces may be anybody's; the record is what records.encode_watch would return.
 cdef StoredWatch written_watch(const WatchEntry *entry)
+# Of a records.Watch, or what is stored already.
+cdef StoredWatch watch_of(object watch)
 
 # What the store's index of Contacts knows a Contact URI by: 8 bytes of a hash of user, host and port. None where the URI is
 # no SIP URI, or has the user of its AOR: then it is found without an index.

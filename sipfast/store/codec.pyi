@@ -1,5 +1,5 @@
-from collections.abc import Sequence
-from typing import final
+from collections.abc import Iterator, Sequence
+from typing import final, overload
 
 from .records import Binding, Watch
 
@@ -8,15 +8,33 @@ def changed_contacts(
 ) -> tuple[Sequence[bytes], Sequence[bytes]]:
     """Which keys of the index of Contacts an AOR leaves, and which it comes to, when one record takes another's place."""
 
-def read_one(record: bytes, aor: bytes) -> Binding | None:
-    """The binding of a record that holds exactly one, and of this AOR; None for any other record."""
+@final
+class StoredBindings:
+    """All bindings of an AOR in their stored form: a sequence of records.Binding, made when somebody asks for them."""
 
-def write_one(aor: bytes, binding: Binding) -> bytes:
-    """The same bytes as records.encode_bindings(aor, (binding,))."""
+    @property
+    def record(self) -> bytes | None:
+        """What is stored; None where there are none."""
+
+    @property
+    def single(self) -> bool:
+        """Whether it is one, and has been read or written without objects."""
+
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[Binding]: ...
+    @overload
+    def __getitem__(self, index: int, /) -> Binding: ...
+    @overload
+    def __getitem__(self, index: slice, /) -> tuple[Binding, ...]: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+def stored_bindings(aor: bytes, record: bytes | None) -> StoredBindings:
+    """The bindings of a record; none where that is None, or another AOR's. Raises StoreUnreadable."""
 
 @final
 class StoredWatch:
-    """A watch in its stored form, for redial; what it has in Python is as in records.Watch."""
+    """A watch in its stored form; its fields are those of records.Watch."""
 
     @property
     def callee(self) -> bytes: ...
@@ -27,14 +45,36 @@ class StoredWatch:
     @property
     def expires_at(self) -> int: ...
     @property
+    def call_id(self) -> bytes: ...
+    @property
+    def contact(self) -> bytes: ...
+    @property
+    def path(self) -> bytes: ...
+    @property
+    def flow(self) -> bytes: ...
+    @property
+    def instance(self) -> bytes: ...
+    @property
+    def mode(self) -> str: ...
+    @property
     def state(self) -> str: ...
     @property
     def attempts(self) -> int: ...
     @property
+    def last_result(self) -> str: ...
+    @property
+    def refer_call_id(self) -> bytes: ...
+    @property
+    def refer_tag(self) -> bytes: ...
+    @property
+    def recalled_at(self) -> int: ...
+    @property
     def not_before(self) -> int: ...
+    def unpacked(self) -> Watch:
+        """As the struct of records.py."""
 
-def read_watch_record(record: bytes) -> Watch:
-    """The same as records.decode_watch, read from the spans. Raises StoreCorrupt."""
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
 
-def write_watch_record(record: bytes) -> bytes:
-    """The record written again: the same bytes as records.encode_watch gives for what read_watch_record reads."""
+def stored_watch(record: bytes) -> StoredWatch:
+    """The watch of a record. Raises StoreUnreadable."""

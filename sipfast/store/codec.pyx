@@ -19,7 +19,9 @@ from libc.string cimport memcmp, memcpy
 from .._uri cimport MOST_HOST, SCHEME_SIP, SCHEME_SIPS, Uri, parse_uri_at, write_host
 
 from ..errors import StoreUnreadable
-from .records import BINDINGS_VERSION, VERSION, Binding, Watch, decode_bindings, decode_watch, encode_watch
+from .records import (
+    BINDINGS_VERSION, VERSION, Binding, Watch, decode_bindings, decode_watch, encode_bindings, encode_watch,
+)
 
 cdef enum:
     FIELDS = 12
@@ -219,8 +221,15 @@ cdef inline Py_ssize_t size_of_piece(Piece piece) noexcept:
     return piece.size + (2 if piece.size <= 0xFF else 3 if piece.size <= 0xFFFF else HEAD)
 
 
-cdef bytes write_entry(bytes aor, const Entry *entry):
-    cdef Piece owner = piece_of(PyBytes_AS_STRING(aor), PyBytes_GET_SIZE(aor))
+# As write_piece, and `at` is where the piece is now.
+cdef inline unsigned char *move_piece(unsigned char *to, Piece piece, Piece *at) noexcept:
+    to = write_piece(to, piece)
+    at[0] = piece_of(to - piece.size, piece.size)
+    return to
+
+
+cdef bytes write_entry(bytes aor, const Entry *entry, Entry *at):
+    cdef Piece owner = piece_in(aor)
     cdef Py_ssize_t size = (
         4 + size_of_piece(owner) + size_of_piece(entry.contact) + size_of_number(entry.expires)
         + size_of_piece(entry.call_id) + size_of_number(entry.cseq) + size_of_number(entry.q)
@@ -229,20 +238,21 @@ cdef bytes write_entry(bytes aor, const Entry *entry):
         + size_of_number(entry.branch))
     cdef bytes record = PyBytes_FromStringAndSize(NULL, size)
     cdef unsigned char *to = <unsigned char *>PyBytes_AS_STRING(record)
+    at[0] = entry[0]
     to[0] = ARRAY + 3
     to[1] = <unsigned char>bindings_version
     to = write_piece(to + 2, owner)
     to[0] = ARRAY + 1
     to[1] = ARRAY + FIELDS
-    to = write_piece(to + 2, entry.contact)
+    to = move_piece(to + 2, entry.contact, &at.contact)
     to = write_number(to, entry.expires)
-    to = write_piece(to, entry.call_id)
+    to = move_piece(to, entry.call_id, &at.call_id)
     to = write_number(to, entry.cseq)
     to = write_number(to, entry.q)
-    to = write_piece(to, entry.params)
-    to = write_piece(to, entry.path)
-    to = write_piece(to, entry.flow)
-    to = write_piece(to, entry.instance)
+    to = move_piece(to, entry.params, &at.params)
+    to = move_piece(to, entry.path, &at.path)
+    to = move_piece(to, entry.flow, &at.flow)
+    to = move_piece(to, entry.instance, &at.instance)
     to = write_number(to, entry.updated)
     to = write_number(to, entry.reg_id)
     write_number(to, entry.branch)
@@ -301,6 +311,77 @@ cdef bytes write_watch(const WatchEntry *entry):
     return record
 
 
+# ---- the bindings of an AOR
+
+@cython.final
+@cython.no_gc
+@cython.freelist(64)
+cdef class StoredBindings:
+
+    cdef tuple all(self):
+        cdef Entry *at = &self.at
+        if self.read is None:
+            self.read = (
+                Binding(bytes_of(at.contact), at.expires, bytes_of(at.call_id), at.cseq, at.q, bytes_of(at.params),
+                        bytes_of(at.path), bytes_of(at.flow), bytes_of(at.instance), at.updated, at.reg_id, at.branch),)
+        return self.read
+
+    def __len__(self):
+        return 1 if self.single else len(self.read)
+
+    def __iter__(self):
+        return iter(self.all())
+
+    def __getitem__(self, index):
+        return self.all()[index]
+
+    def __eq__(self, other):
+        return self.all() == (tuple(other) if isinstance(other, StoredBindings) else other)
+
+    def __hash__(self):
+        return hash(self.record)
+
+    def __repr__(self):
+        return repr(self.all())
+
+
+cdef StoredBindings no_bindings = StoredBindings.__new__(StoredBindings)
+no_bindings.read = ()
+
+
+cpdef StoredBindings stored_bindings(bytes aor, bytes record):
+    cdef StoredBindings bindings
+    if record is None:
+        return no_bindings
+    bindings = StoredBindings.__new__(StoredBindings)
+    bindings.record = record
+    bindings.single = read_entry(record, aor, &bindings.at)
+    if not bindings.single:
+        owner, bindings.read = decode_bindings(record)
+        if owner != aor:                # keys of long AORs are shortened
+            return no_bindings
+    return bindings
+
+
+cdef StoredBindings written_bindings(bytes aor, const Entry *entry):
+    cdef StoredBindings bindings = StoredBindings.__new__(StoredBindings)
+    bindings.record = write_entry(aor, entry, &bindings.at)
+    bindings.single = True
+    return bindings
+
+
+cdef StoredBindings bindings_of(bytes aor, object bindings):
+    cdef StoredBindings made
+    if isinstance(bindings, StoredBindings):
+        return bindings
+    if not bindings:
+        return no_bindings
+    made = StoredBindings.__new__(StoredBindings)
+    made.read = tuple(bindings)
+    made.record = encode_bindings(aor, made.read)
+    return made
+
+
 # ---- a watch
 
 @cython.final
@@ -325,6 +406,30 @@ cdef class StoredWatch:
         return self.at.expires_at
 
     @property
+    def call_id(self):
+        return bytes_of(self.at.call_id)
+
+    @property
+    def contact(self):
+        return bytes_of(self.at.contact)
+
+    @property
+    def path(self):
+        return bytes_of(self.at.path)
+
+    @property
+    def flow(self):
+        return bytes_of(self.at.flow)
+
+    @property
+    def instance(self):
+        return bytes_of(self.at.instance)
+
+    @property
+    def mode(self):
+        return bytes_of(self.at.mode).decode()
+
+    @property
     def state(self):
         return bytes_of(self.at.state).decode()
 
@@ -333,22 +438,61 @@ cdef class StoredWatch:
         return self.at.attempts
 
     @property
+    def last_result(self):
+        return bytes_of(self.at.last_result).decode()
+
+    @property
+    def refer_call_id(self):
+        return bytes_of(self.at.refer_call_id)
+
+    @property
+    def refer_tag(self):
+        return bytes_of(self.at.refer_tag)
+
+    @property
+    def recalled_at(self):
+        return self.at.recalled_at
+
+    @property
     def not_before(self):
         return self.at.not_before
 
+    def unpacked(self):
+        cdef WatchEntry *at = &self.at
+        return Watch(bytes_of(at.callee), bytes_of(at.caller), at.armed_at, at.expires_at, bytes_of(at.call_id),
+                     bytes_of(at.contact), bytes_of(at.path), bytes_of(at.flow), bytes_of(at.instance),
+                     bytes_of(at.mode).decode(), bytes_of(at.state).decode(), at.attempts,
+                     bytes_of(at.last_result).decode(), bytes_of(at.refer_call_id), bytes_of(at.refer_tag),
+                     at.recalled_at, at.not_before)
 
-cdef StoredWatch stored_watch(bytes record):
+    def __eq__(self, other):
+        if isinstance(other, StoredWatch):
+            return self.record == (<StoredWatch>other).record
+        return self.unpacked() == other
+
+    def __hash__(self):
+        return hash(self.record)
+
+    def __repr__(self):
+        return repr(self.unpacked())
+
+
+cpdef StoredWatch stored_watch(bytes record):
     cdef StoredWatch watch = StoredWatch.__new__(StoredWatch)
     watch.record = record
     if not read_watch(record, &watch.at):
         watch.record = encode_watch(decode_watch(record))
         if not read_watch(watch.record, &watch.at):
-            raise StoreUnreadable("watch record cannot be read: a number in it is negative, or a string too long")
+            raise StoreUnreadable("watch record cannot be read: a number in it is negative, or a string too long", record)
     return watch
 
 
 cdef StoredWatch written_watch(const WatchEntry *entry):
     return stored_watch(write_watch(entry))
+
+
+cdef StoredWatch watch_of(object watch):
+    return watch if isinstance(watch, StoredWatch) else stored_watch(encode_watch(watch))
 
 
 # ---- the index of Contacts
@@ -418,50 +562,7 @@ def changed_contacts(bytes aor not None, bytes former, bytes record):
     return [key for key in before if key not in after], [key for key in after if key not in before]
 
 
-# ---- the Python face, for tests
-
-def read_one(bytes record not None, bytes aor not None):
-    cdef Entry entry
-    if not read_entry(record, aor, &entry):
-        return None
-    return Binding(bytes_of(entry.contact), entry.expires, bytes_of(entry.call_id), entry.cseq, entry.q,
-                   bytes_of(entry.params), bytes_of(entry.path), bytes_of(entry.flow), bytes_of(entry.instance),
-                   entry.updated, entry.reg_id, entry.branch)
-
-
-def write_one(bytes aor not None, binding):
-    cdef Entry entry
-    cdef bytes contact = binding.contact, call_id = binding.call_id, params = binding.params, path = binding.path
-    cdef bytes flow = binding.flow, instance = binding.instance
-    entry.contact = piece_in(contact)
-    entry.expires = binding.expires
-    entry.call_id = piece_in(call_id)
-    entry.cseq = binding.cseq
-    entry.q = binding.q
-    entry.params = piece_in(params)
-    entry.path = piece_in(path)
-    entry.flow = piece_in(flow)
-    entry.instance = piece_in(instance)
-    entry.updated = binding.updated
-    entry.reg_id = binding.reg_id
-    entry.branch = binding.branch
-    return write_entry(aor, &entry)
-
-
-def read_watch_record(bytes record not None):
-    cdef StoredWatch watch = stored_watch(record)
-    cdef WatchEntry at = watch.at
-    return Watch(bytes_of(at.callee), bytes_of(at.caller), at.armed_at, at.expires_at, bytes_of(at.call_id),
-                 bytes_of(at.contact), bytes_of(at.path), bytes_of(at.flow), bytes_of(at.instance),
-                 bytes_of(at.mode).decode(), bytes_of(at.state).decode(), at.attempts,
-                 bytes_of(at.last_result).decode(), bytes_of(at.refer_call_id), bytes_of(at.refer_tag),
-                 at.recalled_at, at.not_before)
-
-
-def write_watch_record(bytes record not None):
-    cdef StoredWatch watch = stored_watch(record)
-    return written_watch(&watch.at).record
-
+# ---- pieces
 
 cdef bytes bytes_of(Piece piece):
     return PyBytes_FromStringAndSize(piece.text, piece.size)

@@ -254,22 +254,22 @@ def readable(decode: Callable[[bytes], Record], stored: Iterable[bytes]) -> Iter
         try:
             yield decode(record)
         except StoreUnreadable as error:
-            tell_unreadable(record, error)
+            tell_unreadable(error)
 
 
-def tell_unreadable(record: bytes, error: StoreUnreadable) -> None:
+def tell_unreadable(error: StoreUnreadable) -> None:
     """Log a record that was passed over, the first time."""
-    if len(_told) < MOST_TOLD and hash(record) not in _told:
-        _told.add(hash(record))
-        log.error("record-unreadable", extra={"sip": {"reason": str(error), "begins": record[:SHOWN]}})
+    if len(_told) < MOST_TOLD and hash(error.record) not in _told:
+        _told.add(hash(error.record))
+        log.error("record-unreadable", extra={"sip": {"reason": str(error), "begins": error.record[:SHOWN]}})
 
 
 _told: set[int] = set()
 
 
-def _check(version: int, kind: str, wanted: int = VERSION) -> None:
+def _check(version: int, stored: bytes, kind: str, wanted: int) -> None:
     if version != wanted:
-        raise StoreUnreadable(f"{kind} record has version {version}; this sipfast reads version {wanted}")
+        raise StoreUnreadable(f"{kind} record has version {version}; this sipfast reads version {wanted}", stored)
 
 
 def _read(decoder: msgspec.msgpack.Decoder[Stored], stored: bytes, kind: str, wanted: int = VERSION) -> Stored:
@@ -277,7 +277,7 @@ def _read(decoder: msgspec.msgpack.Decoder[Stored], stored: bytes, kind: str, wa
         record = decoder.decode(stored)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         with suppress(msgspec.MsgspecError):
-            _check(_versioned.decode(stored).version, kind, wanted)
-        raise StoreUnreadable(f"{kind} record cannot be read: {error}") from error
-    _check(record.version, kind, wanted)
+            _check(_versioned.decode(stored).version, stored, kind, wanted)
+        raise StoreUnreadable(f"{kind} record cannot be read: {error}", stored) from error
+    _check(record.version, stored, kind, wanted)
     return record

@@ -1,5 +1,6 @@
 # What the server remembers. See repository.pyx, and repository.pyi for what each method does.
 
+from .codec cimport StoredBindings, StoredWatch
 from .tables cimport Tables
 
 cdef class Store:
@@ -7,22 +8,21 @@ cdef class Store:
     cdef object round               # sweep.Round
     cdef bytes swept                # the key that the last sweep looked at last
     cdef object read(self, object decode, bytes stored)
+    cdef int raise_at(self, object error) except -1
     cpdef for_update(self)
     cpdef hold_snapshot(self)
     cpdef let_go(self)
-    cpdef tuple bindings(self, bytes aor)
-    cpdef bytes bindings_record(self, bytes aor)
-    cpdef put_bindings(self, bytes aor, object bindings)
-    cpdef put_bindings_record(self, bytes aor, bytes record)
+    cpdef StoredBindings bindings(self, bytes aor)
+    cpdef put_bindings(self, bytes aor, object bindings, StoredBindings former=*)
     cpdef list aors_of(self, bytes contact)
     cpdef put_contact(self, bytes contact, bytes aor)
     cpdef bint is_known(self, bytes aor) except -1
     cpdef put_known(self, bytes aor)
-    cpdef object watch(self, bytes callee, bytes caller)
+    cpdef StoredWatch watch(self, bytes callee, bytes caller)
+    cpdef bint has_watch(self, bytes callee, bytes caller) except -1
     cpdef list watches(self, bytes callee)
-    cpdef bytes watch_record(self, bytes callee, bytes caller)
-    cpdef put_watch_record(self, bytes callee, bytes caller, bytes record, bint new=*)
-    cpdef bint claim_record(self, bytes callee, bytes caller, bytes record, bytes claimed) except -1
+    cpdef put_watch(self, object watch, bint new=*)
+    cpdef bint claim(self, object watch, object claimed) except -1
     cpdef bint delete_watch(self, bytes callee, bytes caller) except -1
     cpdef Py_ssize_t count_by_caller(self, bytes caller) except -1
     cpdef Py_ssize_t count_by_callee(self, bytes callee) except -1

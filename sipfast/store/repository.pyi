@@ -1,5 +1,6 @@
 from collections.abc import Iterator, Sequence
 
+from .codec import StoredBindings, StoredWatch
 from .records import Anchor, Binding, Ended, Move, Talk, Watch
 from .tables import Tables
 
@@ -13,7 +14,7 @@ class Store:
 
     @property
     def writes(self) -> int:
-        """Counts writes; never goes back."""
+        """Counts what has changed a row; never goes back."""
 
     def for_update(self) -> None:
         """From here to the end of the batch no other process writes: what is read stays true until it is written."""
@@ -25,18 +26,11 @@ class Store:
         """From here on each read shows what is committed by then."""
 
     # Bindings, as stored: the caller filters out what has expired.
-    def bindings(self, aor: bytes) -> tuple[Binding, ...]:
-        """All bindings of an AOR, expired ones included, in the order they were put; () where there are none."""
+    def bindings(self, aor: bytes) -> StoredBindings:
+        """All bindings of an AOR, expired ones included, in the order they were put."""
 
-    def put_bindings(self, aor: bytes, bindings: Sequence[Binding]) -> None:
-        """Replace all bindings of an AOR; an empty sequence removes the record."""
-
-    # The same as bytes (records.encode_bindings), for who can do without the objects. Each sees what the others wrote.
-    def bindings_record(self, aor: bytes) -> bytes | None:
-        """The stored form of the AOR's bindings; None where there are none. Its owner may be another AOR: look."""
-
-    def put_bindings_record(self, aor: bytes, record: bytes) -> None:
-        """Replace all bindings of an AOR by those of a record, which is one of this AOR and has some."""
+    def put_bindings(self, aor: bytes, bindings: Sequence[Binding], former: StoredBindings | None = None) -> None:
+        """Replace all bindings of an AOR; an empty sequence removes the record. `former`: as this batch has read them."""
 
     def each_bindings(self) -> Iterator[tuple[bytes, tuple[Binding, ...]]]:
         """Every AOR with its bindings, in the order of keys, from one consistent snapshot."""
@@ -49,12 +43,12 @@ class Store:
         run out between the beginnings of the round before and of this one, so that each is told once.
         """
 
-    # Which AORs have a binding with a Contact (codec.contact_key). Kept with the bindings, but for put_bindings_record
+    # Which AORs have a binding with a Contact (codec.contact_key). Kept with the bindings.
     def aors_of(self, contact: bytes) -> list[bytes]:
         """AORs that have had a binding with the Contact of this key; look whether they still do."""
 
     def put_contact(self, contact: bytes, aor: bytes) -> None:
-        """Add an AOR to those of a key: what a record given to put_bindings_record brings with it, where it is new."""
+        """Add an AOR to those of a key, whatever bindings it has."""
 
     # AORs that an upstream registrar has been seen to know
     def is_known(self, aor: bytes) -> bool:
@@ -64,30 +58,23 @@ class Store:
         """Remember an AOR as registered at the upstream. Does not write when it is known already."""
 
     # Watches
-    def watch(self, callee: bytes, caller: bytes) -> Watch | None:
+    def watch(self, callee: bytes, caller: bytes) -> StoredWatch | None:
         """The pair's watch."""
 
-    def watches(self, callee: bytes) -> list[Watch]:
+    def has_watch(self, callee: bytes, caller: bytes) -> bool:
+        """Whether there is one, readable or not."""
+
+    def watches(self, callee: bytes) -> list[StoredWatch]:
         """All watches for a callee, the oldest `armed_at` first."""
 
-    def put_watch(self, watch: Watch) -> None:
-        """Add or replace the pair's watch."""
+    def put_watch(self, watch: StoredWatch | Watch, new: bool = True) -> None:
+        """Add or replace the pair's watch. Not `new`: this batch has read that there is one."""
 
     def delete_watch(self, callee: bytes, caller: bytes) -> bool:
         """Remove it and what came of its recalls. Whether there was one."""
 
-    def claim(self, watch: Watch, claimed: Watch) -> bool:
+    def claim(self, watch: StoredWatch | Watch, claimed: StoredWatch | Watch) -> bool:
         """Replace `watch` by `claimed` only if it is still stored as given: exactly one of several claimants gets True."""
-
-    # The same as bytes (records.encode_watch), for who can do without the objects. Each sees what the others wrote.
-    def watch_record(self, callee: bytes, caller: bytes) -> bytes | None:
-        """The stored form of the pair's watch. Its owner may be another pair: look."""
-
-    def put_watch_record(self, callee: bytes, caller: bytes, record: bytes, new: bool = True) -> None:
-        """Add or replace the pair's watch by that of a record. Not `new`: this batch has read that there is one."""
-
-    def claim_record(self, callee: bytes, caller: bytes, record: bytes, claimed: bytes) -> bool:
-        """As `claim`: replace `record` only if it is still what is stored."""
 
     def count_watches(self) -> int:
         """All watches."""
@@ -98,7 +85,7 @@ class Store:
     def count_by_callee(self, callee: bytes) -> int:
         """Watches armed for a callee."""
 
-    def each_watch(self) -> Iterator[Watch]:
+    def each_watch(self) -> Iterator[StoredWatch]:
         """Every watch, in the order of keys, from one consistent snapshot."""
 
     # What became of watches, for people

@@ -1,18 +1,23 @@
-"""What the server remembers, typed and written once, over the tables of any back end (tables.py).
+"""What the server remembers, typed and written once, over the tables of any back end (tables.pyx).
 
 Keys are AORs, values are records (records.py, codec.pyx). What is returned is never changed by later writes. A batch is that
 of the tables, and so is what a failure means. A record that cannot be read concerns its own key: asked for by it, it is
 an error; where all are gone through, it is passed over and told of once.
 """
 
+from libc.string cimport memcmp
+
+from .codec cimport (
+    Piece, StoredBindings, StoredWatch, bindings_of, bytes_of, same_piece, stored_bindings, stored_watch, watch_of,
+)
+from .keys cimport key_of, pair_at, pair_of
 from .tables cimport ATTEMPTS, BINDINGS, CALLERS, CONTACTS, ENDED, KNOWN, META, MOVES, TALKS, WATCHES, Tables
-from .keys cimport key_of, pair_of
 
 from ..errors import StoreCorrupt, StoreUnreadable
-from .codec import changed_contacts
+from .codec import changed_contacts, stored_watch as read_watch
 from .records import (
-    MOST_ENDED, decode_anchor, decode_attempts, decode_bindings, decode_ended, decode_move, decode_talk, decode_watch,
-    encode_anchor, encode_attempts, encode_bindings, encode_ended, encode_move, encode_talk, encode_watch, readable,
+    MOST_ENDED, decode_anchor, decode_attempts, decode_bindings, decode_ended, decode_move, decode_talk, encode_anchor,
+    encode_attempts, encode_ended, encode_move, encode_talk, readable,
 )
 from .sweep import Round
 
@@ -20,8 +25,12 @@ cdef enum:
     SECRET_SIZE = 16
 
 
-def by_age(watch):
-    return watch.armed_at, watch.caller
+def by_age(StoredWatch watch):
+    return watch.at.armed_at, bytes_of(watch.at.caller)
+
+
+cdef bint is_same(Piece one, Piece other) noexcept:
+    return one.size == other.size and memcmp(one.text, other.text, one.size) == 0
 
 
 cdef list values_of(list rows):
@@ -48,34 +57,34 @@ cdef class Store:
         try:
             return decode(stored)
         except StoreUnreadable as error:
-            if not self.tables.where:
-                raise
-            raise StoreUnreadable(f"{self.tables.where}: {error}") from error
+            self.raise_at(error)
+
+    # Raise the same failure, with the place that it happened at.
+    cdef int raise_at(self, object error) except -1:
+        if not self.tables.where:
+            raise error
+        raise StoreUnreadable(f"{self.tables.where}: {error}", error.record) from error
 
     # ---- bindings
 
-    cpdef tuple bindings(self, bytes aor):
-        cdef tuple read
+    cpdef StoredBindings bindings(self, bytes aor):
         cdef bytes record = self.tables.get(BINDINGS, key_of(aor))
-        if record is None:
-            return ()
-        read = self.read(decode_bindings, record)
-        return read[1] if read[0] == aor else ()
+        try:
+            return stored_bindings(aor, record)
+        except StoreUnreadable as error:
+            self.raise_at(error)
 
-    cpdef bytes bindings_record(self, bytes aor):
-        return self.tables.get(BINDINGS, key_of(aor))
-
-    cpdef put_bindings_record(self, bytes aor, bytes record):
-        self.tables.put(BINDINGS, key_of(aor), record)
-
-    cpdef put_bindings(self, bytes aor, object bindings):
-        cdef bytes key = key_of(aor), former = self.tables.get(BINDINGS, key), record = None, contact
-        if bindings:
-            record = encode_bindings(aor, tuple(bindings))
-            self.tables.put(BINDINGS, key, record)
-        elif former is not None:
+    cpdef put_bindings(self, bytes aor, object bindings, StoredBindings former=None):
+        cdef bytes key = key_of(aor), before = former.record if former is not None else self.tables.get(BINDINGS, key)
+        cdef bytes contact
+        cdef StoredBindings made = bindings_of(aor, bindings)
+        if made.record is not None:
+            self.tables.put(BINDINGS, key, made.record)
+        elif before is not None:
             self.tables.delete(BINDINGS, key)
-        gone, added = changed_contacts(aor, former, record)
+        if former is not None and former.single and made.single and is_same(former.at.contact, made.at.contact):
+            return
+        gone, added = changed_contacts(aor, before, made.record)
         for contact in gone:
             self.tables.delete(CONTACTS, contact + key)
         for contact in added:
@@ -132,42 +141,43 @@ cdef class Store:
 
     # ---- watches
 
-    cpdef object watch(self, bytes callee, bytes caller):
+    cpdef StoredWatch watch(self, bytes callee, bytes caller):
         cdef bytes record = self.tables.get(WATCHES, pair_of(callee, caller))
+        cdef StoredWatch watch
         if record is None:
             return None
-        watch = self.read(decode_watch, record)
-        return watch if watch.callee == callee and watch.caller == caller else None
+        try:
+            watch = stored_watch(record)
+        except StoreUnreadable as error:
+            self.raise_at(error)
+        return watch if same_piece(watch.at.callee, callee) and same_piece(watch.at.caller, caller) else None
+
+    cpdef bint has_watch(self, bytes callee, bytes caller) except -1:
+        return self.tables.get(WATCHES, pair_of(callee, caller)) is not None
 
     cpdef list watches(self, bytes callee):
+        cdef StoredWatch watch
         cdef list found = []
-        for watch in readable(decode_watch, values_of(self.tables.rows(WATCHES, key_of(callee) + b"\0"))):
-            if watch.callee == callee:
+        for watch in readable(read_watch, values_of(self.tables.rows(WATCHES, key_of(callee) + b"\0"))):
+            if same_piece(watch.at.callee, callee):
                 found.append(watch)
         if len(found) > 1:
             found.sort(key=by_age)
         return found
 
-    def put_watch(self, watch):
-        self.put_watch_record(watch.callee, watch.caller, encode_watch(watch))
-
-    def claim(self, watch, claimed):
-        return self.claim_record(watch.callee, watch.caller, encode_watch(watch), encode_watch(claimed))
-
-    cpdef bytes watch_record(self, bytes callee, bytes caller):
-        return self.tables.get(WATCHES, pair_of(callee, caller))
-
-    cpdef put_watch_record(self, bytes callee, bytes caller, bytes record, bint new=True):
-        self.tables.put(WATCHES, pair_of(callee, caller), record)
+    cpdef put_watch(self, object watch, bint new=True):
+        cdef StoredWatch made = watch_of(watch)
+        self.tables.put(WATCHES, pair_at(made.at.callee, made.at.caller), made.record)
         if new:
-            self.tables.put(CALLERS, pair_of(caller, callee), b"")
+            self.tables.put(CALLERS, pair_at(made.at.caller, made.at.callee), b"")
 
-    cpdef bint claim_record(self, bytes callee, bytes caller, bytes record, bytes claimed) except -1:
-        cdef bytes pair = pair_of(callee, caller)
+    cpdef bint claim(self, object watch, object claimed) except -1:
+        cdef StoredWatch before = watch_of(watch)
+        cdef bytes pair = pair_at(before.at.callee, before.at.caller)
         self.tables.for_update()
-        if self.tables.get(WATCHES, pair) != record:
+        if self.tables.get(WATCHES, pair) != before.record:
             return False
-        self.tables.put(WATCHES, pair, claimed)
+        self.tables.put(WATCHES, pair, watch_of(claimed).record)
         return True
 
     cpdef bint delete_watch(self, bytes callee, bytes caller) except -1:
@@ -188,7 +198,7 @@ cdef class Store:
         return self.tables.count(WATCHES, key_of(callee) + b"\0")
 
     def each_watch(self):
-        return readable(decode_watch, self.tables.each(WATCHES))
+        return readable(read_watch, self.tables.each(WATCHES))
 
     # ---- what became of watches, for people
 

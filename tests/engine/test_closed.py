@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from net.scene import Speaker
 from net.sipwire import Sip
+from net.stores import MemoryStore
 
 from sipfast._flow import Flow, Sink
 from sipfast._listener import Listener
 from sipfast.config import Config, Redial
 from sipfast.engine.engine import Engine
-from sipfast.store.backends.memory import MemoryStore
 
 NOW = 1_700_000_000_000
 ALICE = Flow("10.0.1.1", 5060)

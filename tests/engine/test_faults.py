@@ -14,7 +14,7 @@ from net.network import START
 from net.redialing import ALICE, BOB, arm, come_back, refer_names, stage
 from net.scene import SERVER, Scene, Speaker
 from net.sipwire import Sip, literal
-from net.stores import MemoryStore
+from net.stores import MemoryStore, put_row, row
 
 from sipfast._flow import Flow, Sink
 from sipfast._listener import Listener
@@ -201,7 +201,7 @@ def test_an_unreadable_record_is_the_loss_of_who_asks_for_it(caplog: pytest.LogC
     """The others of the batch have their 200 (RFC 3261 §10.3), he has a 500 (§21.5.1); the log names the record."""
     scene = Scene()
     peers = [scene.peer(name) for name in ("alice", "bob", "carol", "dave")]
-    scene.store.put_bindings_record(b"sip:carol@example.com", b"\xc1torn")
+    put_row(scene.store, "bindings", b"sip:carol@example.com", b"\xc1torn")
     scene.store.commit()
     for peer in peers:
         peer.bind()
@@ -220,16 +220,16 @@ def test_unreadable_records_do_not_keep_the_server_from_starting(caplog: pytest.
     store = MemoryStore()
     binding = Binding(b"sip:bob@10.0.1.2", START + 3_600_000, b"c", 1)
     store.put_bindings(b"sip:bob@example.com", (binding,))
-    store.put_bindings_record(b"sip:carol@example.com", b"\xc1torn")
+    put_row(store, "bindings", b"sip:carol@example.com", b"\xc1torn")
     watch = Watch(b"sip:zoe@example.com", b"sip:alice@example.com", START, START + 3_600_000, b"i", b"sip:alice@10.0.1.1")
     store.put_watch(watch)
     store.put_watch(replace(watch, callee=b"sip:carol@example.com"))
-    store.put_watch_record(b"sip:adam@example.com", b"sip:alice@example.com", b"\xc1torn")
+    put_row(store, "watches", b"sip:adam@example.com\0sip:alice@example.com", b"\xc1torn")
     store.commit()
     scene = Scene(store=store)
     assert scene.server.counters["redial_watches"] == 2
     scene.run(10_000)  # and the sweeps go past it
-    assert store.bindings_record(b"sip:carol@example.com") == b"\xc1torn"
+    assert row(store, "bindings", b"sip:carol@example.com") == b"\xc1torn"
     scene.run(12_000_000)  # a while longer than a binding lasts, and its traces are kept
     assert store.bindings(b"sip:bob@example.com") == ()
     assert store.watch(b"sip:zoe@example.com", b"sip:alice@example.com") is None
@@ -252,12 +252,12 @@ class Broken(MemoryStore):
 @pytest.mark.parametrize(
     ("method", "uri", "broken", "expected"),
     [
-        ("REGISTER", "sip:example.com", "bindings_record", 500),
-        ("REGISTER", "sip:example.com", "put_bindings_record", 500),
-        ("INVITE", "sip:bob@example.com", "bindings_record", 500),
-        ("MESSAGE", "sip:bob@example.com", "bindings_record", 500),
-        ("INVITE", "sip:carol@example.com", "put_watch_record", 500),
-        ("ACK", "sip:bob@example.com", "bindings_record", None),
+        ("REGISTER", "sip:example.com", "bindings", 500),
+        ("REGISTER", "sip:example.com", "put_bindings", 500),
+        ("INVITE", "sip:bob@example.com", "bindings", 500),
+        ("MESSAGE", "sip:bob@example.com", "bindings", 500),
+        ("INVITE", "sip:carol@example.com", "put_watch", 500),
+        ("ACK", "sip:bob@example.com", "bindings", None),
     ],
 )
 def test_a_bug_is_a_500_and_leaves_nothing(
@@ -289,7 +289,7 @@ def test_a_bug_outside_of_any_message_ends_each_call_that_it_concerns() -> None:
     for method in ("INVITE", "MESSAGE", "INVITE"):
         stage.alice.ask(method, "sip:bob@example.com")
     stage.run(1_000)
-    store.broken = "bindings_record"
+    store.broken = "bindings"
     stage.run(10_000)
     store.broken = ""
     assert set(statuses(stage.alice)) == {500}
@@ -317,9 +317,9 @@ def test_a_watch_that_becomes_unreadable_keeps_the_next_caller_from_nothing(
     come_back(scene, bob)
     scene.run(1_000)
     assert refer_names(scene) == ["alice"]
-    record = store.watch_record(BOB, ALICE)
+    record = row(store, "watches", BOB + b"\0" + ALICE)
     assert record is not None
-    store.put_watch_record(BOB, ALICE, b"\xc1" + record[1:], False)
+    put_row(store, "watches", BOB + b"\0" + ALICE, b"\xc1" + record[1:])
     store.commit()
     scene.run(60_000)
     assert refer_names(scene) == ["alice", "carol"] and carol.calls[-1].was_answered

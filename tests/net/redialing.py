@@ -9,7 +9,7 @@ from net.phone import Call, Phone
 from net.scene import Scene
 from net.sipwire import Sip, uri_of
 from sipfast.config import Config, Peer, Redial
-from sipfast.store.records import Watch
+from sipfast.store.codec import StoredWatch
 
 ALICE, BOB = b"sip:alice@example.com", b"sip:bob@example.com"
 CALL_INFO = "<sip:bob@example.com>;purpose=call-completion;m=NL"
@@ -23,8 +23,8 @@ def stage(
     return scene, scene.phone("alice"), scene.phone("bob", register=False)
 
 
-def watch_of(scene: Scene, caller: bytes = ALICE, callee: bytes = BOB) -> Watch | None:
-    found: Watch | None = scene.store.watch(callee, caller)
+def watch_of(scene: Scene, caller: bytes = ALICE, callee: bytes = BOB) -> StoredWatch | None:
+    found: StoredWatch | None = scene.store.watch(callee, caller)
     return found
 
 

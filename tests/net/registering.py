@@ -89,7 +89,7 @@ class Bench:
 
     @property
     def bindings(self) -> tuple[Binding, ...]:
-        return self.store.bindings(AOR)
+        return tuple(self.store.bindings(AOR))
 
     @property
     def contacts(self) -> list[bytes]:

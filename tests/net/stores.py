@@ -10,6 +10,7 @@ from sipfast.store.backends.directory import Directory
 from sipfast.store.backends.lmdb import LmdbTables
 from sipfast.store.backends.memory import MemoryTables
 from sipfast.store.repository import Store
+from sipfast.store.tables import NAMES
 
 
 class MemoryStore(Store):
@@ -30,6 +31,16 @@ class MemoryStore(Store):
     def abort(self) -> None:
         super().abort()
         self._ended = self.writes
+
+
+def row(store: Store, table: str, key: bytes) -> bytes | None:
+    """What a table of the back end has under a key."""
+    return store.tables.get(NAMES.index(table), key)
+
+
+def put_row(store: Store, table: str, key: bytes, value: bytes) -> None:
+    """Write past the repository, what is no record perhaps."""
+    store.tables.put(NAMES.index(table), key, value)
 
 
 def directory(store: Store) -> Directory:
@@ -80,8 +91,7 @@ def writing(name: str) -> Any:
 
 
 for name in (
-    "put_bindings", "put_bindings_record", "put_watch", "put_watch_record", "delete_watch", "claim", "claim_record",
-    "put_talk", "delete_talk", "put_known",
+    "put_bindings", "put_watch", "delete_watch", "claim", "put_talk", "delete_talk", "put_known",
 ):  # fmt: skip
     setattr(FullStore, name, writing(name))
 

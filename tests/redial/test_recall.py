@@ -648,7 +648,7 @@ def test_10_what_ran_out_meanwhile_goes_a_few_at_a_time() -> None:
     armed_before = watch_of(scene)
     assert armed_before is not None
     for number in range(2000):
-        scene.store.put_watch(msgspec.structs.replace(armed_before, callee=b"sip:%d@example.com" % number))
+        scene.store.put_watch(msgspec.structs.replace(armed_before.unpacked(), callee=b"sip:%d@example.com" % number))
     scene.store.commit()
     scene.server.crash(scene.now, 3_600_000)
     scene.run(3_600_000)

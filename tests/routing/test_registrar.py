@@ -444,10 +444,8 @@ def test_a_store_that_fails_makes_no_binding(bench: Bench) -> None:
     """§10.3 step 7: the error goes to the engine, which answers 500 or 503."""
 
     class Failing(MemoryStore):
-        def put_bindings(self, aor: bytes, bindings: object) -> None:
+        def put_bindings(self, aor: bytes, bindings: object, former: object = None) -> None:
             raise StoreUnavailable("full")
-
-        put_bindings_record = put_bindings
 
     registrar = Registrar(SETTINGS, Location(Failing(), (4,)), 1)
     with pytest.raises(StoreUnavailable):

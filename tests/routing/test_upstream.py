@@ -14,7 +14,7 @@ from net.upstream import Upstream
 from sipfast._flow import Flow
 from sipfast.config import Config, Peer, Redial
 from sipfast.config import Upstream as Behind
-from sipfast.store.records import Watch
+from sipfast.store.codec import StoredWatch
 
 BEHIND = ("10.0.5.1", 5060)
 CALL_INFO = "<sip:bob@example.com>;purpose=call-completion;m=NL"
@@ -34,8 +34,8 @@ def arm(scene: Scene, caller: Phone, to: str = "bob", expires: int | None = 3600
     return call
 
 
-def watch_of(scene: Scene, callee: bytes = b"sip:bob@example.com") -> Watch | None:
-    found: Watch | None = scene.store.watch(callee, b"sip:alice@example.com")
+def watch_of(scene: Scene, callee: bytes = b"sip:bob@example.com") -> StoredWatch | None:
+    found: StoredWatch | None = scene.store.watch(callee, b"sip:alice@example.com")
     return found
 
 

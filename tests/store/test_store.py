@@ -14,10 +14,10 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from net.stores import MemoryStore
+from net.stores import MemoryStore, row
 
 from sipfast.store.backends.lmdb import LmdbTables
-from sipfast.store.codec import changed_contacts
+from sipfast.store.codec import changed_contacts, stored_bindings, stored_watch
 from sipfast.store.records import RECALLING, Anchor, Binding, Move, Talk, Watch, encode_bindings, encode_watch
 from sipfast.store.repository import Store
 
@@ -121,6 +121,19 @@ def test_several_aors_may_have_one_contact(store: Store) -> None:
     assert sorted(store.aors_of(key)) == sorted([B, C, long])
 
 
+def test_who_has_read_the_bindings_says_so_and_the_index_is_kept_as_ever(store: Store) -> None:
+    first, other = binding(b"sip:line1@192.0.2.1"), binding(b"sip:line2@192.0.2.1")
+    keys = [changed_contacts(B, None, encode_bindings(B, (each,)))[1][0] for each in (first, other)]
+    for put in ([first], [msgspec.structs.replace(first, cseq=2)], [other], [first, other], [], [first]):
+        store.put_bindings(B, put, store.bindings(B))
+        assert store.bindings(B) == tuple(put)
+        assert [store.aors_of(key) for key in keys] == [[B] if each.contact in [p.contact for p in put] else []
+                                                        for each in (first, other)]  # fmt: skip
+    writes = store.writes
+    store.put_bindings(B, [msgspec.structs.replace(first, cseq=3)], store.bindings(B))
+    assert store.writes == writes + 1
+
+
 # ---------------------------------------------------------------- moves
 
 
@@ -151,20 +164,20 @@ def test_a_store_made_new_was_never_brought_up_to_date(store: Store) -> None:
 
 def test_a_record_is_the_bindings_as_bytes(store: Store) -> None:
     some, other = (binding(), binding(b"sip:b@192.0.2.2")), (binding(b"sip:b@192.0.2.3"),)
-    assert store.bindings_record(B) is None
+    assert store.bindings(B).record is None
     store.put_bindings(B, some)
-    assert store.bindings_record(B) == encode_bindings(B, some)
+    assert store.bindings(B).record == encode_bindings(B, some)
     writes = store.writes
-    store.put_bindings_record(B, encode_bindings(B, other))
+    store.put_bindings(B, stored_bindings(B, encode_bindings(B, other)), store.bindings(B))
     assert store.writes == writes + 1
     assert store.bindings(B) == other
     assert list(store.each_bindings()) == [(B, other)]
     store.commit()
-    store.put_bindings_record(B, encode_bindings(B, some))
+    store.put_bindings(B, stored_bindings(B, encode_bindings(B, some)))
     store.abort()
-    assert store.bindings_record(B) == encode_bindings(B, other)
+    assert store.bindings(B).record == encode_bindings(B, other)
     store.put_bindings(B, ())
-    assert store.bindings_record(B) is None
+    assert store.bindings(B).record is None
 
 
 def test_a_new_store_is_empty(store: Store) -> None:
@@ -396,26 +409,31 @@ def test_a_claim_of_a_changed_or_deleted_watch_fails(store: Store) -> None:
     assert store.writes == writes
 
 
+def record_of(store: Store) -> bytes | None:
+    found = store.watch(B, A)
+    return row(store, "watches", B + b"\0" + A) if found is not None and store.has_watch(B, A) else None
+
+
 def test_a_watch_as_bytes_is_the_same_watch(store: Store) -> None:
     armed, recalling = watch(), watch(state=RECALLING)
-    assert store.watch_record(B, A) is None
-    store.put_watch_record(B, A, encode_watch(armed))
-    assert store.watch(B, A) == armed and store.watch_record(B, A) == encode_watch(armed)
+    assert record_of(store) is None and not store.has_watch(B, A)
+    store.put_watch(stored_watch(encode_watch(armed)))
+    assert store.watch(B, A) == armed and record_of(store) == encode_watch(armed)
     assert (store.count_by_callee(B), store.count_by_caller(A), store.count_watches()) == (1, 1, 1)
-    store.put_watch_record(B, A, encode_watch(recalling), new=False)
+    store.put_watch(stored_watch(encode_watch(recalling)), new=False)
     assert store.watches(B) == list(store.each_watch()) == [recalling]
     store.abort()
-    assert store.watch_record(B, A) is None and store.count_by_caller(A) == 0
+    assert record_of(store) is None and store.count_by_caller(A) == 0
 
 
 def test_a_record_is_claimed_once(store: Store) -> None:
-    armed, recalling = encode_watch(watch()), encode_watch(watch(state=RECALLING))
-    assert not store.claim_record(B, A, armed, recalling)
-    store.put_watch_record(B, A, armed)
-    assert store.claim_record(B, A, armed, recalling)
-    assert not store.claim_record(B, A, armed, recalling)
+    armed, recalling = (stored_watch(encode_watch(each)) for each in (watch(), watch(state=RECALLING)))
+    assert not store.claim(armed, recalling)
+    store.put_watch(armed)
+    assert store.claim(armed, recalling)
+    assert not store.claim(armed, recalling)
     store.commit()
-    assert store.watch_record(B, A) == recalling and store.count_by_caller(A) == 1
+    assert record_of(store) == encode_watch(watch(state=RECALLING)) and store.count_by_caller(A) == 1
 
 
 def test_an_aborted_claim_can_be_made_again(store: Store) -> None:
@@ -509,8 +527,8 @@ CHANGES: dict[str, Callable[[Store], object]] = {
     "replace watch": lambda store: store.put_watch(watch(attempts=1)),
     "delete watch": lambda store: store.delete_watch(B, A),
     "claim": lambda store: store.claim(watch(), watch(state=RECALLING)),
-    "put watch record": lambda store: store.put_watch_record(C, A, encode_watch(watch(C, A))),
-    "claim record": lambda store: store.claim_record(B, A, encode_watch(watch()), encode_watch(watch(attempts=1))),
+    "put stored watch": lambda store: store.put_watch(stored_watch(encode_watch(watch(C, A)))),
+    "claim stored": lambda store: store.claim(stored_watch(encode_watch(watch())), watch(attempts=1)),
     "add talk": lambda store: store.put_talk(talk(C)),
     "replace talk": lambda store: store.put_talk(talk(B, C)),
     "delete talk": lambda store: store.delete_talk(B),

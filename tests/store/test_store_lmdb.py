@@ -147,7 +147,7 @@ armed = list(store.each_watch())
 say("ready"); sys.stdin.readline()
 won = []
 for number, each in enumerate(armed):
-    if store.claim(each, msgspec.structs.replace(each, state=RECALLING, refer_tag=b"%d" % os.getpid())):
+    if store.claim(each, msgspec.structs.replace(each.unpacked(), state=RECALLING, refer_tag=b"%d" % os.getpid())):
         won.append(each.callee.decode())
     if number % 7 == 0:
         store.commit()
@@ -221,7 +221,7 @@ def test_a_held_snapshot_lasts_for_the_batch_and_not_longer(store: Store, path: 
         assert peer.ask(f"store.put_watch(watch({number}))") == "None" and peer.ask("store.commit()") == "None"
 
     def seen() -> list[bool]:
-        return [store.watch_record(watch(number).callee, A) is not None for number in (1, 2, 3)]
+        return [store.has_watch(watch(number).callee, A) for number in (1, 2, 3)]
 
     assert seen() == [False, False, False]
     put(1)

@@ -138,7 +138,7 @@ def test_a_server_brings_an_old_store_up_to_date(tmp_path: Path) -> None:
     assert store.watch(B, A) == WATCH and store.talk(B) is not None
     with pytest.raises(StoreCorrupt):
         store.bindings(b"sip:damaged@example.org")
-    (key,) = changed_contacts(A, None, store.bindings_record(A))[1]
+    (key,) = changed_contacts(A, None, store.bindings(A).record)[1]
     assert store.aors_of(key) == [A], "a Contact that does not name its user"
     store.close()
     assert record_1(path / COPY, B) == OWN_ADDRESS, "the copy is what was there before"
@@ -247,7 +247,7 @@ def test_an_ipv6_address_in_another_spelling_is_the_same_aor(tmp_path: Path) -> 
     store = Store(LmdbTables(path, exclusive=True, now=NOW))
     assert {one.contact for one in store.bindings(V6)} == {b"sip:desk@192.0.2.1:5070", b"sip:cell@192.0.2.1:5080"}
     assert store.bindings(SPELLED) == () and len(store.bindings(A)) == 1
-    by_contact = changed_contacts(V6, None, store.bindings_record(V6))[1]
+    by_contact = changed_contacts(V6, None, store.bindings(V6).record)[1]
     assert len(by_contact) == 2 and [store.aors_of(key) for key in by_contact] == [[V6], [V6]]
     assert [(one.caller, one.call_id) for one in store.watches(V6)] == [(A, b"longer")]
     assert [(one.caller, one.call_id) for one in store.watches(A)] == [(V6, b"back")]

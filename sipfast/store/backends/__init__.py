@@ -1,1 +1,1 @@
-"""Where the store's records lie: LMDB, and memory."""
+"""Where the tables lie: LMDB, and memory."""

@@ -53,7 +53,7 @@ _places: set[Path] = set()  # what is open in this process
 
 
 class Directory:
-    """An LMDB environment in a directory of its own. Its databases are the tables of tables.py, by their names.
+    """An LMDB environment in a directory of its own. Its databases are the tables of tables.pyx, by their names.
 
     `durability` and `map_size_gib` are those of config.Storage. `exclusive` is for the one server that may serve from the
     directory: it holds `server.lock` until it is closed. Commands that work beside a running server open without.

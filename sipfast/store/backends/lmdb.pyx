@@ -1,6 +1,6 @@
 """The embedded back end: one LMDB environment, shared by all processes of a machine.
 
-LMDB has one writer at a time and any number of readers that never wait. A batch (tables.py) is one write transaction,
+LMDB has one writer at a time and any number of readers that never wait. A batch (tables.pyx) is one write transaction,
 begun by its first write or by `for_update`, and committed once. Reads outside it take a snapshot of their own, for each
 read (half a microsecond), so nothing stale is ever kept and no old page is held back from reuse.
 

@@ -2,5 +2,3 @@ from ..tables import Tables
 
 class MemoryTables(Tables):
     """Tables in the memory of this process: for tests, demonstrations and as the reference."""
-
-    def __init__(self) -> None: ...

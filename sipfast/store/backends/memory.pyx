@@ -13,7 +13,7 @@ from ..tables import NAMES
 
 cdef class MemoryTables(Tables):
 
-    def __init__(self):
+    def __cinit__(self):
         self.tables = [{} for _ in NAMES]       # key -> value
         self.orders = [[] for _ in NAMES]       # the same keys, sorted
         self.journal = []                       # (table, key, what it had before or None) of the batch
