@@ -76,9 +76,6 @@ class Store:
     def claim(self, watch: StoredWatch | Watch, claimed: StoredWatch | Watch) -> bool:
         """Replace `watch` by `claimed` only if it is still stored as given: exactly one of several claimants gets True."""
 
-    def count_watches(self) -> int:
-        """All watches."""
-
     def count_by_caller(self, caller: bytes) -> int:
         """Watches that a caller has armed."""
 

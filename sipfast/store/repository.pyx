@@ -188,9 +188,6 @@ cdef class Store:
         self.tables.delete(ATTEMPTS, pair)
         return True
 
-    def count_watches(self):
-        return self.tables.count(WATCHES, b"")
-
     cpdef Py_ssize_t count_by_caller(self, bytes caller) except -1:
         return self.tables.count(CALLERS, key_of(caller) + b"\0")
 

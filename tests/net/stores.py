@@ -43,6 +43,11 @@ def put_row(store: Store, table: str, key: bytes, value: bytes) -> None:
     store.tables.put(NAMES.index(table), key, value)
 
 
+def count_watches(store: Store) -> int:
+    """All watches."""
+    return store.tables.count(NAMES.index("watches"), b"")
+
+
 def directory(store: Store) -> Directory:
     """Where a store of LMDB's lies."""
     assert isinstance(store.tables, LmdbTables)

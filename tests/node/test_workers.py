@@ -15,6 +15,7 @@ from net.phone import Phone
 from net.redialing import arm, come_back, refer_names, refers, watch_of
 from net.scene import Scene, Speaker
 from net.sipwire import Sip, literal, uri_of
+from net.stores import count_watches
 
 from sipfast.config import Config, Redial
 from sipfast.redial.shared import EARLY_ENDS, HELLO, LOOK, Notice, _encode
@@ -149,7 +150,7 @@ def test_a_notice_too_many_does_no_harm(when: str, notice: int) -> None:
     assert refer_names(scene) == ["alice", "carol"]
     assert [call.was_answered for call in bob.calls] == [True, True]
     assert all(a.ended_at <= b.started for a, b in pairwise(bob.calls))
-    assert scene.store.count_watches() == 0
+    assert count_watches(scene.store) == 0
 
 
 @pytest.mark.parametrize("ends", ["alice", "bob"])
@@ -377,7 +378,7 @@ def test_all_are_called_back_once_while_workers_die(seed: int, count: int, worke
     for callee in (popular, *callees):
         scene.network.after(die.randrange(4_000), callee.register)
     try:
-        scene.network.wait(lambda: scene.store.count_watches() == 0, 600_000, "every watch to end")
+        scene.network.wait(lambda: count_watches(scene.store) == 0, 600_000, "every watch to end")
         scene.run(200_000)
         for caller in callers:
             assert sum(call.recalled and call.was_answered for call in caller.calls) == 1, caller.name

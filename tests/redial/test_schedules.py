@@ -31,7 +31,7 @@ from net.network import Crash, Line, replay, seeds
 from net.phone import Call, Phone
 from net.scene import Scene
 from net.sipwire import literal
-from net.stores import FlakyStore
+from net.stores import FlakyStore, count_watches
 from net.upstream import Upstream
 
 from sipfast.config import Config, Redial
@@ -111,7 +111,7 @@ class Play:
             network.have(phone, network.random.randint(0, 3_000), phone.register, self.expires)
 
     def settled(self) -> bool:
-        if self.scene.server.engine is None or self.scene.store.count_watches():
+        if self.scene.server.engine is None or count_watches(self.scene.store):
             return False
         return all(call.over for phone in (*self.phones, self.bob) for call in phone.calls)
 
@@ -129,7 +129,7 @@ class Play:
             assert_apart(calls, "with the same caller")
         if self.order == "serial" and not spare:
             assert_apart([call for call in self.bob.calls if call.was_answered], "in serial order")
-        assert self.scene.store.count_watches() == 0
+        assert count_watches(self.scene.store) == 0
         assert not list(self.scene.store.each_talk())
         for phone in (*self.phones, self.bob):
             assert {method for *_, method in (*phone.clients, *phone.servers)} <= {"REGISTER"}

@@ -9,6 +9,7 @@ import pytest
 from net.homes import BOTH, Town, town_of
 from net.redialing import refers
 from net.scene import HOME, SERVER
+from net.stores import count_watches
 
 # Within a call
 
@@ -121,9 +122,9 @@ def test_redial_to_the_ack(town: Town, who: str) -> None:
     town.scene.run(1_000)
     first = town.alice.call("bob", 3600)
     town.wait(lambda: first.over, "nobody is there")
-    assert first.status == 480 and town.scene.store.count_watches() == 1
+    assert first.status == 480 and count_watches(town.scene.store) == 1
     town.bob.register()
-    town.wait(lambda: town.scene.store.count_watches() == 0, "the watch has ended")
+    town.wait(lambda: count_watches(town.scene.store) == 0, "the watch has ended")
     (call,), (other,) = town.alice.calls[1:], town.bob.calls
     town.wait(lambda: other.state == "talking", "the callee has its ACK", 100)
     assert call.recalled and call.state == "talking"

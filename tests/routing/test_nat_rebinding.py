@@ -9,6 +9,7 @@ from __future__ import annotations
 import pytest
 from net.homes import BOTH, Town, town_of
 from net.scene import Scene
+from net.stores import count_watches
 
 
 @BOTH
@@ -121,7 +122,7 @@ def test_redial_of_a_caller_who_has_rebound(town: Town, who: str) -> None:
     town.wait(lambda: first.over, "nobody is there")
     town.rebind(town.alice, moves=True)
     town.bob.register()
-    town.wait(lambda: town.scene.store.count_watches() == 0, "the watch has ended")
+    town.wait(lambda: count_watches(town.scene.store) == 0, "the watch has ended")
     (call,), (other,) = town.alice.calls[1:], town.bob.calls
     town.wait(lambda: other.state == "talking", "the callee has its ACK", 100)
     assert call.recalled and call.state == "talking"
@@ -147,9 +148,9 @@ def test_a_redial_whose_caller_never_heard_the_200_is_not_done(town: Town) -> No
     town.rebind(town.alice, register=False)
     town.wait(lambda: town.bob.calls[0].state != "ringing", "bob picks up")
     town.scene.run(60_000)
-    assert not town.bob.calls[0].was_answered and town.scene.store.count_watches() == 1
+    assert not town.bob.calls[0].was_answered and count_watches(town.scene.store) == 1
     town.alice.register()
-    town.wait(lambda: town.scene.store.count_watches() == 0, "the watch has ended", 200_000)
+    town.wait(lambda: count_watches(town.scene.store) == 0, "the watch has ended", 200_000)
     town.scene.run()
     assert town.bob.calls[-1].state == "talking" and town.alice.calls[-1].state == "talking"
 
@@ -158,7 +159,7 @@ def test_the_200_follows_a_caller_who_has_rebound_while_it_rang(town: Town) -> N
     ringing(town)
     town.rebind(town.alice)
     town.wait(lambda: town.bob.calls[0].state == "talking", "the callee has its ACK", 3_000)
-    assert town.scene.store.count_watches() == 0
+    assert count_watches(town.scene.store) == 0
     town.end(town.alice, town.alice.calls[-1], town.bob.calls[0])
 
 
@@ -170,7 +171,7 @@ def test_what_is_repeated_follows_a_caller_who_registers_late(town: Town) -> Non
     town.scene.run(3_000)
     town.alice.register()
     town.wait(lambda: town.bob.calls[0].state == "talking", "the callee has its ACK", 5_000)
-    assert town.scene.store.count_watches() == 0
+    assert count_watches(town.scene.store) == 0
 
 
 def test_a_refusal_follows_a_caller_who_has_rebound(town: Town) -> None:

@@ -9,6 +9,7 @@ from net.calling import token_of
 from net.phone import Call, Phone
 from net.scene import SERVER, Scene
 from net.sipwire import Sip, literal, uri_of
+from net.stores import count_watches
 from net.upstream import Upstream
 
 from sipfast._flow import Flow
@@ -340,7 +341,7 @@ def test_two_servers_behind_by_domain() -> None:
     scene.network.wait(lambda: alice.calls[-1].was_answered)
     assert alice.calls[-1].recalled
     scene.run()  # the ACK is on its way
-    assert scene.store.count_watches() == 0
+    assert count_watches(scene.store) == 0
 
 
 def test_a_domain_of_its_own_beside_one_behind() -> None:

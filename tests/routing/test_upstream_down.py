@@ -7,6 +7,7 @@ import pytest
 from net.phone import Call
 from net.scene import SERVER, Scene
 from net.sipwire import Address, Sip, literal
+from net.stores import count_watches
 from net.upstream import Upstream
 
 from sipfast.config import Config, Redial, Timers
@@ -123,22 +124,22 @@ def test_a_dead_server_arms_nothing(known: bool) -> None:
         stage.known_down()
     call, _ = stage.call("bob", expires=3600)
     assert call.status == 503 and call.final is not None
-    assert not call.final.lines("call-info") and stage.scene.store.count_watches() == 0
+    assert not call.final.lines("call-info") and count_watches(stage.scene.store) == 0
 
 
 def test_a_watch_outlives_a_dead_server() -> None:
     stage = Stage(FIRST)
     call, _ = stage.call()
-    assert call.status == 480 and stage.scene.store.count_watches() == 1
+    assert call.status == 480 and count_watches(stage.scene.store) == 1
     stage.known_down()
     assert stage.call()[0].status == 503
-    assert stage.scene.store.count_watches() == 1
+    assert count_watches(stage.scene.store) == 1
     stage.network.plug(stage.servers[0])
     stage.scene.run(PROBE)
     bob = stage.scene.phone("bob")
     stage.network.wait(lambda: stage.alice.calls[-1].was_answered)
     stage.scene.run()  # the ACK
-    assert bob.calls and stage.scene.store.count_watches() == 0
+    assert bob.calls and count_watches(stage.scene.store) == 0
 
 
 def test_who_asks_for_no_redial_any_more_is_heard_nevertheless() -> None:
@@ -146,7 +147,7 @@ def test_who_asks_for_no_redial_any_more_is_heard_nevertheless() -> None:
     stage.call()
     stage.known_down()
     call, _ = stage.call(expires=0)
-    assert call.status == 503 and stage.scene.store.count_watches() == 0
+    assert call.status == 503 and count_watches(stage.scene.store) == 0
 
 
 def test_a_100_is_an_answer() -> None:
@@ -259,7 +260,7 @@ def test_a_phone_that_declines_is_no_absence() -> None:
     stage.known_down()
     bob.on_invite = "480"
     call, _ = stage.call()
-    assert call.status == 480 and stage.scene.store.count_watches() == 0
+    assert call.status == 480 and count_watches(stage.scene.store) == 0
 
 
 # Back
@@ -429,7 +430,7 @@ def test_both_down() -> None:
     stage.known_down()
     call, took = stage.call("carol")
     assert call.status == 503 and took < 100 and retry_after(call) == ["5"]
-    assert stage.scene.store.count_watches() == 0
+    assert count_watches(stage.scene.store) == 0
     call, took = stage.call("bob")
     assert call.was_answered and took < 2_100 and len(bob.calls) == 1
 
@@ -551,7 +552,7 @@ def test_a_recall_during_an_outage_keeps_the_watch() -> None:
     stage.known_down()
     stage.network.wait(lambda: stage.alice.calls[-1].recalled and stage.alice.calls[-1].was_answered)
     stage.scene.run()  # the ACK
-    assert stage.scene.store.count_watches() == 0
+    assert count_watches(stage.scene.store) == 0
 
 
 def test_nothing_is_left_behind() -> None:

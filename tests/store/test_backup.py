@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from command import one_line, sipfast_command
+from net.stores import count_watches
 from peers.phones import Fleet, run
 from peers.process import HERE
 from peers.server import Server
@@ -48,7 +49,7 @@ def test_a_backup_is_the_store(data: Path, tmp_path: Path) -> None:
     assert (tmp_path / "copy.mdb").stat().st_mode & 0o777 == 0o600, "the secret is in it"
     assert not list(tmp_path.glob("*.part"))
     store, was = restored(tmp_path / "copy.mdb", tmp_path / "again"), Store(LmdbTables(data))
-    assert list(store.each_watch()) == list(was.each_watch()) and store.count_watches() == 100
+    assert list(store.each_watch()) == list(was.each_watch()) and count_watches(store) == 100
     assert store.secret() == was.secret()
     store.close()
     was.close()
@@ -135,7 +136,7 @@ def test_a_data_file_that_was_emptied_is_not_begun_anew_in_silence(data: Path, h
         assert line.startswith(f"sipfast: {data}: data.mdb is {'empty' if how == 'emptied' else 'gone'}")
     (data / "server.lock").unlink()
     store = Store(LmdbTables(data, exclusive=True))
-    assert store.count_watches() == 0
+    assert count_watches(store) == 0
     store.close()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import lmdb
 import pytest
-from net.stores import directory
+from net.stores import count_watches, directory
 
 from sipfast.errors import StoreCorrupt, StoreError, StoreUnavailable
 from sipfast.store.backends.lmdb import LmdbTables
@@ -101,8 +101,8 @@ for batch in range(1_000_000):
     told = [300, *map(int, writer.stdout.read().split())][-1]
     writer.wait()
     store = Store(LmdbTables(path))
-    assert store.count_watches() >= 10 * (told + 1)
-    batches, rest = divmod(store.count_watches(), 10)
+    assert count_watches(store) >= 10 * (told + 1)
+    batches, rest = divmod(count_watches(store), 10)
     assert rest == 0, "a batch is there as a whole or not at all"
     assert sorted(w.callee for w in store.each_watch()) == sorted(watch(n).callee for n in range(10 * batches))
     assert store.count_by_caller(A) == 10 * batches
@@ -202,9 +202,9 @@ class Peer:
 def test_a_read_sees_what_another_process_has_committed(store: Store, path: Path, process: Any) -> None:
     peer = Peer(process(PEER, path))
     store.put_watch(watch(1))
-    assert peer.ask("store.count_watches()") == "0"
+    assert peer.ask("len(list(store.each_watch()))") == "0"
     store.commit()
-    assert peer.ask("store.count_watches()") == "1"
+    assert peer.ask("len(list(store.each_watch()))") == "1"
     assert peer.ask("store.delete_watch(watch(1).callee, watch(1).caller)") == "True"
     assert store.watch(watch(1).callee, A) == watch(1)
     assert peer.ask("store.commit()") == "None"
@@ -274,7 +274,7 @@ def test_a_store_grown_by_another_process_with_a_larger_map_is_still_read(path: 
     peer = Peer(process(PEER, path))
     assert peer.ask("[store.put_watch(watch(n, last_result='x' * 500)) for n in range(5000)][0]") == "None"
     assert peer.ask("store.commit()") == "None"
-    assert store.count_watches() == 5000
+    assert count_watches(store) == 5000
     assert len(list(store.each_watch())) == 5000
     store.put_watch(watch(5000))
     store.commit()
@@ -307,7 +307,7 @@ def test_one_server_at_a_time(path: Path, process: Any) -> None:
     server.kill()
     server.wait()
     store = Store(LmdbTables(path, exclusive=True))
-    assert store.count_watches() == 1
+    assert count_watches(store) == 1
     store.close()
     Store(LmdbTables(path, exclusive=True)).close()
 
@@ -358,7 +358,7 @@ def test_durability_power(path: Path) -> None:
     store = Store(LmdbTables(path))
     assert not directory(store).environment.flags()["sync"]
     assert not directory(store).environment.flags()["writemap"], "with it a full disk would be a SIGBUS"
-    assert store.count_watches() == 1
+    assert count_watches(store) == 1
     store.close()
 
 
@@ -466,7 +466,7 @@ def test_a_full_map_fails_the_batch_and_nothing_else(path: Path) -> None:
     for use in (
         lambda: store.put_watch(watch(1)),
         store.for_update,
-        store.count_watches,
+        lambda: count_watches(store),
         lambda: store.bindings(B),
         lambda: next(store.each_watch()),
         lambda: store.delete_watch(watch(0).callee, A),
@@ -489,7 +489,7 @@ def test_abort_ends_a_spoiled_batch_too(path: Path) -> None:
         for n in range(10_000):
             store.put_watch(watch(n))
     store.abort()
-    assert store.count_watches() == 0
+    assert count_watches(store) == 0
     store.commit()
     store.close()
 
@@ -514,10 +514,10 @@ for attempt in range(3):
 for n in range(1, 20_000):
     store.put_watch(watch(n))
 store.commit()
-assert store.count_watches() == 20_000
+assert len(list(store.each_watch())) == 20_000
 store.close()
 store = Store(LmdbTables(sys.argv[1]))
-assert store.count_watches() == len(list(store.each_watch())) == 20_000
+assert len(list(store.each_watch())) == 20_000
 say("recovered")
 """
 
@@ -629,6 +629,6 @@ def test_an_aor_that_looks_like_a_shortened_key_is_not_taken_for_it(store: Store
 def test_using_a_closed_store_is_an_error(path: Path) -> None:
     store = Store(LmdbTables(path))
     store.close()
-    for use in (lambda: store.bindings(B), lambda: store.put_watch(watch(1)), store.count_watches):
+    for use in (lambda: store.bindings(B), lambda: store.put_watch(watch(1)), lambda: count_watches(store)):
         with pytest.raises(StoreUnavailable, match="closed"):
             use()
