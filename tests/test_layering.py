@@ -86,7 +86,7 @@ ARROWS: dict[str, set[str]] = {
         "_flow", "_parser", "_writer", "routing.location", "routing.mid_registrar", "routing.outbound", "routing.router",
         "routing.token", "routing.upstream", "store.codec", "trust.peers",
     },
-    "routing.learning": {"_flow", "_parser", "routing.contacts", "routing.location", "trust.proven"},
+    "routing.learning": {"_flow", "_parser", "routing.contacts", "routing.location", "store.repository", "trust.proven"},
     "routing.location": {
         "_flow", "_listener", "_parser", "_uri", "routing.connections", "store.codec", "store.repository", "trust.peers",
     },
@@ -103,7 +103,8 @@ ARROWS: dict[str, set[str]] = {
         "transaction.transaction",
     },
     "routing.registrar": {
-        "_flow", "_parser", "_writer", "routing.contacts", "routing.location", "store.codec", "trust.proven",
+        "_flow", "_parser", "_writer", "routing.contacts", "routing.location", "store.codec", "store.repository",
+        "trust.proven",
     },
     "routing.ringing": {"_flow", "_hash", "_parser", "transaction.branch"},
     "routing.router": {"_flow", "_parser", "_uri", "routing.token", "routing.upstream"},
@@ -192,8 +193,8 @@ ARROWS: dict[str, set[str]] = {
     "_edits": {"_flow", "_parser", "_writer"},
     "__main__": {"cli"},
     "cli": {
-        "_flow", "_uri", "demo", "node.admin", "node.clock", "node.signals", "node.supervisor", "observe.logs",
-        "store.backends.lmdb", "store.repository",
+        "_flow", "_uri", "demo", "node.admin", "node.clock", "node.signals", "node.supervisor", "observe.counters",
+        "observe.logs", "store.backends.lmdb", "store.repository",
     },
     "demo": {"_parser"},
     "driver": set(),

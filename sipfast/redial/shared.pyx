@@ -160,7 +160,7 @@ cdef class SharedRedial(Redial):
             if notice.kind != LOOK or (notice.callee, notice.caller) not in undone
         ]
         for pair, watch in [*self._touched.items()]:
-            if watch is not None and pair not in undone and not self._store.has_watch(*pair):
+            if watch is not None and pair not in undone and not self._store.has_watch(pair[0], pair[1]):
                 del self._touched[pair]  # another worker has ended it meanwhile
         Redial.rolled_back(self, now)
         # What was written again holds up the other workers until it is committed.
@@ -169,12 +169,12 @@ cdef class SharedRedial(Redial):
     cpdef _write_again(self, int64_t now):
         for pair, watch in [*self._lost.items()]:
             # Another worker may have changed or ended it meanwhile: what is the owner's to write is left to the owner.
-            if watch is not None and (not self._is_mine(pair[0]) or not self._store.has_watch(*pair)):
+            if watch is not None and (not self._is_mine(pair[0]) or not self._store.has_watch(pair[0], pair[1])):
                 del self._lost[pair]
         Redial._write_again(self, now)
 
     cpdef _watch(self, tuple pair):
-        if self._lost and self._lost.get(pair) is not None and not self._store.has_watch(*pair):
+        if self._lost and self._lost.get(pair) is not None and not self._store.has_watch(pair[0], pair[1]):
             del self._lost[pair]  # another worker has ended it meanwhile
         return Redial._watch(self, pair)
 

@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from ..store.codec cimport StoredWatch, WatchEntry
+from ..store.repository cimport Store
 from .waiting cimport Waiting
 from .._wheel cimport Timed, Wheel
 from ..observe.events cimport Events
@@ -18,7 +19,8 @@ cdef str outcome(str answer, str result)
 
 # A pair is a tuple: callee, caller. `cpdef` where `shared` does it in another way, or a test asks.
 cdef class Watchlist(Timed):
-    cdef public object _settings, _store
+    cdef public object _settings
+    cdef public Store _store
     cdef public Wheel _wheel
     cdef Events _events
     cdef bint _enabled

@@ -10,6 +10,7 @@ for whom is known from memory (`waiting.pyx`).
 from libc.stdint cimport int64_t
 
 from ..store.codec cimport StoredWatch, WatchEntry, bytes_of, written_watch
+from ..store.repository cimport Store
 from .waiting cimport Waiting
 from .._wheel cimport Timed, Wheel
 from ..observe.events cimport ENDED, HISTORY, Events
@@ -30,7 +31,7 @@ cdef str outcome(str answer, str result):
 cdef class Watchlist(Timed):
     """Watches and talks: read, written, noted, and written again."""
 
-    def __init__(self, settings, store, Wheel wheel, Events events=None):
+    def __init__(self, settings, Store store not None, Wheel wheel, Events events=None):
         self._events = events or Events(wheel)
         self._settings = settings
         self._store = store

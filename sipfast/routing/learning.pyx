@@ -19,6 +19,7 @@ from .contacts cimport (
 from .._flow cimport Flow
 from .._parser cimport H_CONTACT, H_EXPIRES, Cursor, Message, Span, Uri, parse_uri_at
 from .location cimport Location
+from ..store.repository cimport Store
 from ..trust.proven cimport Proven
 
 from msgspec.structs import replace
@@ -51,7 +52,8 @@ cdef class Learning:
         self.default_expires = settings.default_expires
 
     cdef int learn(self, Message request, Message response, Flow flow, bytes aor, int64_t now) except -1:
-        cdef object binding, stored, store = self.location.store
+        cdef object binding, stored
+        cdef Store store = self.location.store
         cdef bytes call_id = request.text(request.call_id)
         cdef int64_t cseq = request.cseq.number, theirs
         cdef list live, named, bindings

@@ -5,11 +5,12 @@ from libc.stdint cimport int64_t
 from .._flow cimport Flow, Target
 from .._parser cimport Message, Uri
 from ..store.codec cimport Entry, Piece, StoredBindings
+from ..store.repository cimport Store
 from ..trust.peers cimport Peers
 from .connections cimport Connections
 
 cdef class Location:
-    cdef readonly object store
+    cdef readonly Store store
     cdef Peers peers
     cdef Connections connections         # None: each is open
     cdef dict hosts                      # host name (lower-case bytes) -> IP literal (str), known from the configuration

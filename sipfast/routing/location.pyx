@@ -20,6 +20,7 @@ from .._listener cimport DEFAULT_PORT
 from .._parser cimport SCHEME_SIP, SCHEME_SIPS, Message, Span, Uri, as_request_uri, find_param, parse_uri_at, read_ip, uris_equal
 from .._uri cimport plain_host
 from ..store.codec cimport Entry, Piece, StoredBindings, bytes_of, piece_in
+from ..store.repository cimport Store
 from ..trust.peers cimport RIGHT_PATH, Peers
 from .connections cimport Connections
 
@@ -64,7 +65,7 @@ cdef int first_path_uri(Piece path, Uri *uri) noexcept:
 @cython.final
 cdef class Location:
 
-    def __init__(self, store, families, hosts=None, Peers peers=None, Connections connections=None):
+    def __init__(self, Store store not None, families, hosts=None, Peers peers=None, Connections connections=None):
         self.store = store
         self.connections = connections
         self.peers = peers if peers is not None else Peers(())

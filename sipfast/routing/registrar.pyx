@@ -38,6 +38,7 @@ from .contacts cimport (
 from .._flow cimport MOST_PACKED, Flow, flow_beside, unpacked
 from .._parser cimport H_CONTACT, H_EXPIRES, H_SUPPORTED, SCHEME_SIP, SCHEME_SIPS, Cursor, Message, Span
 from ..store.codec cimport Entry, StoredBindings, piece_of, written_bindings
+from ..store.repository cimport Store
 from .._writer cimport make_response, stateless_tag, warning_line
 from .location cimport Location
 from ..trust.proven cimport Proven
@@ -129,7 +130,7 @@ cdef class Registrar:
     cdef bytes update_one(self, Message request, Flow flow, Span value, bytes path, bytes aor, int64_t now):
         cdef Wanted wanted
         cdef Entry entry
-        cdef object store = self.location.store
+        cdef Store store = self.location.store
         cdef const char *p = <const char *>request.p
         cdef unsigned char packed[MOST_PACKED]
         cdef bytes params
@@ -185,7 +186,8 @@ cdef class Registrar:
     cdef bytes remove_all(self, Message request, Flow flow, Cursor *cursor, bytes path, bytes aor, int64_t now):
         cdef Span value
         cdef bytes call_id
-        cdef object binding, store = self.location.store
+        cdef object binding
+        cdef Store store = self.location.store
         cdef int64_t cseq = request.cseq.number
         if request.next_value(cursor, &value) or not request.has(H_EXPIRES):
             return self.refuse(request, flow, 400, b"")
@@ -208,7 +210,8 @@ cdef class Registrar:
         cdef Wanted wanted
         cdef bytes call_id = request.text(request.call_id), packed, instance
         cdef Flow way
-        cdef object binding, store = self.location.store
+        cdef object binding
+        cdef Store store = self.location.store
         cdef StoredBindings stored
         cdef list live, lapsed, made = []
         cdef int64_t cseq = request.cseq.number
@@ -302,7 +305,8 @@ cdef class Registrar:
         cdef Cursor cursor
         cdef Span value
         cdef Wanted wanted
-        cdef object store = self.location.store, binding
+        cdef object binding
+        cdef Store store = self.location.store
         cdef bint alone = self.count_contacts(request) <= 1
         cdef uint32_t branch = branch_of(request)
         cdef list bindings
