@@ -24,7 +24,6 @@ from dataclasses import dataclass
 from hashlib import sha1
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 from zlib import crc32
 
 from fuzz.course import Address
@@ -91,14 +90,13 @@ class Ill(Store):
     """A store in memory that is ill now and then."""
 
     def __init__(self, draw: random.Random) -> None:
-        with patch("os.urandom", draw.randbytes):
-            super().__init__(self.made())
         self.draw = draw
+        super().__init__(self.made())
         self.bad = False  # at present
 
     def made(self) -> MemoryTables:
         """The tables that it is over."""
-        return MemoryTables()
+        return MemoryTables(self.draw.randbytes)
 
 
 class Failing(Ill):

@@ -312,10 +312,10 @@ class Crash:
     down: int = 400
 
 
-def _memory_store() -> Any:
+def _memory_store(randomness: Callable[[int], bytes]) -> Any:
     from net.stores import MemoryStore
 
-    return MemoryStore()
+    return MemoryStore(randomness)
 
 
 def _engine() -> Any:
@@ -334,12 +334,12 @@ class Server(Endpoint):
     ) -> None:  # fmt: skip
         super().__init__(name, address)
         self.config = config or Config()
-        self.store = store if store is not None else _memory_store()
+        self.random = random.Random(name)  # a run is the same each time
+        self.store = store if store is not None else _memory_store(self.random.randbytes)
         self.kind = kind or _engine()
         self.domains, self.hosts = list(domains), dict(hosts or {})
         self.crashes = list(crashes)
         self.reopen = reopen  # what a new process does with the store that the old one left
-        self.random = random.Random(name)  # a run is the same each time
         self.ringing = bytearray(1 << 16)  # what the kernel keeps of a process that has died
         self.proofs = bytearray(1 << 16)
         self.taken = self.given = self.restarts = 0

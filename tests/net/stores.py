@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+from collections.abc import Callable
 from typing import Any
 
 from sipfast.errors import StoreUnavailable
@@ -16,8 +18,8 @@ from sipfast.store.tables import NAMES
 class MemoryStore(Store):
     """In the memory of this process."""
 
-    def __init__(self) -> None:
-        super().__init__(MemoryTables())
+    def __init__(self, randomness: Callable[[int], bytes] = os.urandom) -> None:
+        super().__init__(MemoryTables(randomness))
         self._ended = self.writes
 
     def has_written(self) -> bool:

@@ -17,7 +17,9 @@ cdef class MemoryTables(Tables):
         self.tables = [{} for _ in NAMES]       # key -> value
         self.orders = [[] for _ in NAMES]       # the same keys, sorted
         self.journal = []                       # (table, key, what it had before or None) of the batch
-        (<dict>self.tables[META])[b"secret"] = os.urandom(16)
+
+    def __init__(self, randomness=os.urandom):
+        (<dict>self.tables[META])[b"secret"] = randomness(16)
         (<list>self.orders[META]).append(b"secret")
 
     cpdef for_update(self):
