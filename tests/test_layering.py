@@ -77,6 +77,7 @@ ARROWS: dict[str, set[str]] = {
     "observe.logs": set(),
     "observe.printable": set(),
     # routing. Where requests go, and where phones are. Registrar, learning and proxy are siblings: the engine wires them.
+    "routing.binding_observer": set(),
     "routing.contacts": {"_grammar", "_parser", "_writer", "store.codec"},
     "routing.context": {
         "_edits", "_flow", "_parser", "_wheel", "_writer", "routing.ringing", "routing.upstream", "transaction.client",
@@ -113,22 +114,47 @@ ARROWS: dict[str, set[str]] = {
     "routing.upstream": {
         "_flow", "_listener", "_parser", "_wheel", "transaction.client", "transaction.layer", "transaction.server",
     },
-    # redial. The watch list and the recalls. `shared` adds who owns what among several workers, and changes nothing else.
+    # redial. The watch list and the recalls: what sees an event tells the owner of the callee, who has a method recall.
     "redial.answers": {"_wheel"},
+    "redial.availability": {
+        "redial.ownership", "redial.watchlist", "routing.binding_observer", "routing.location", "transaction.layer",
+    },
+    "redial.device": {"routing.location", "store.codec"},
+    "redial.invite": {"_flow", "_parser", "_writer", "store.codec"},
+    "redial.methods": set(),
+    "redial.methods.method": {"_flow", "_parser", "_wheel", "store.codec", "transaction.server", "trust.credit"},
+    "redial.methods.refer": {
+        "_flow", "_hash", "_listener", "_parser", "_wheel", "redial.methods.method", "store.codec",
+        "transaction.client", "transaction.layer", "trust.credit",
+    },
+    "redial.notice": {"redial.ownership", "trust.credit"},
+    "redial.observer": {
+        "_flow", "_parser", "_wheel", "observe.events", "redial.answers", "redial.device", "redial.invite", "redial.notice",
+        "redial.owner", "redial.ownership", "redial.policy", "redial.talks", "redial.watchlist", "routing.location",
+        "store.codec", "store.repository",
+    },
+    "redial.owner": {
+        "_flow", "_parser", "_wheel", "observe.events", "redial.availability", "redial.device", "redial.methods.method",
+        "redial.ownership", "redial.policy", "redial.watchlist", "routing.location", "store.codec",
+        "store.repository", "trust.credit",
+    },
+    "redial.ownership": {"_wheel", "redial.methods.method", "trust.credit"},
+    "redial.policy": set(),
     "redial.redial": {
-        "_flow", "_parser", "_wheel", "observe.events", "redial.answers", "redial.refer", "redial.watchlist",
-        "routing.location", "store.codec", "store.repository", "transaction.client", "transaction.server", "trust.credit",
+        "_parser", "_wheel", "observe.events", "redial.availability", "redial.methods.refer", "redial.notice",
+        "redial.observer", "redial.owner", "redial.ownership", "redial.policy", "redial.talks", "redial.watchlist",
+        "routing.binding_observer", "routing.location", "store.repository", "transaction.layer", "trust.credit",
     },
-    "redial.refer": {
-        "_flow", "_hash", "_listener", "_parser", "_writer", "store.codec", "transaction.client", "transaction.layer",
-        "transaction.server", "trust.credit",
-    },
-    "redial.shared": {
-        "_flow", "_parser", "_wheel", "observe.events", "redial.answers", "redial.redial", "redial.refer",
-        "routing.location", "store.codec", "store.repository", "trust.credit",
+    "redial.talks": {
+        "_flow", "_listener", "_parser", "_wheel", "redial.answers", "redial.notice", "redial.owner", "redial.ownership",
+        "redial.policy", "redial.watchlist", "routing.location", "store.repository", "transaction.client",
+        "transaction.layer", "transaction.server",
     },
     "redial.waiting": {"_wheel"},
-    "redial.watchlist": {"_wheel", "observe.events", "redial.waiting", "store.codec", "store.repository"},
+    "redial.watchlist": {
+        "_wheel", "observe.events", "redial.ownership", "redial.policy", "redial.waiting", "store.codec",
+        "store.repository", "trust.credit",
+    },
     # engine. Bytes in, bytes out: the one place where the rooms above meet. `engine` puts them together.
     "engine.answers": {
         "_flow", "_parser", "_writer", "observe.events", "routing.outbound", "transaction.layer", "transaction.server",
@@ -137,8 +163,9 @@ ARROWS: dict[str, set[str]] = {
     "engine.batch": {"_flow", "_parser", "transaction.server"},
     "engine.calls": {
         "_flow", "_parser", "_writer", "engine.answers", "engine.batch", "engine.commits", "engine.registrations",
-        "observe.events", "redial.redial", "routing.context", "routing.destination", "routing.location", "routing.outbound",
-        "routing.proxy", "routing.router", "transaction.client", "transaction.layer", "transaction.server",
+        "observe.events", "redial.observer", "routing.context", "routing.destination", "routing.location",
+        "routing.outbound", "routing.proxy", "routing.router", "transaction.client", "transaction.layer",
+        "transaction.server",
     },
     "engine.commits": {
         "_flow", "_parser", "_writer", "engine.batch", "engine.mail", "observe.events", "redial.redial", "routing.outbound",
@@ -152,15 +179,15 @@ ARROWS: dict[str, set[str]] = {
     "engine.engine": {
         "_flow", "_listener", "_parser", "_wheel", "engine.answers", "engine.batch", "engine.calls", "engine.commits",
         "engine.dispatch", "engine.mail", "engine.registrations", "engine.responses", "observe.events", "redial.redial",
-        "redial.refer", "redial.shared", "routing.connections", "routing.destination", "routing.learning",
+        "routing.connections", "routing.destination", "routing.learning",
         "routing.location", "routing.mid_registrar", "routing.outbound", "routing.probe", "routing.proxy",
         "routing.registrar", "routing.ringing", "routing.router", "routing.sweeper", "routing.token", "routing.upstream",
         "store.repository", "transaction.layer", "transaction.server", "trust.peers", "trust.proven",
     },
-    "engine.mail": {"_flow", "_parser"},
+    "engine.mail": {"_flow", "_parser", "redial.notice"},
     "engine.registrations": {
         "_flow", "_parser", "_writer", "engine.answers", "engine.batch", "engine.commits", "engine.mail", "observe.events",
-        "redial.redial", "routing.context", "routing.learning", "routing.location", "routing.mid_registrar",
+        "routing.binding_observer", "routing.context", "routing.learning", "routing.location", "routing.mid_registrar",
         "routing.outbound", "routing.probe", "routing.proxy", "routing.registrar", "routing.router", "routing.upstream",
         "transaction.layer", "transaction.server",
     },
@@ -284,6 +311,11 @@ def test_the_rooms_have_no_cycle_either():
 @pytest.mark.parametrize("one", SIBLINGS)
 def test_siblings_do_not_know_each_other(one: str):
     assert not ARROWS[one] & {*SIBLINGS, "engine.engine"}
+
+
+def test_recall_methods_know_dialogs_and_transactions_not_watches():
+    methods = {module for module in ARROWS if module.startswith("redial.methods")}
+    assert {target for module in methods for target in ARROWS[module] if target.startswith("redial.")} <= methods
 
 
 def test_the_map_shows_the_code_as_it_is():

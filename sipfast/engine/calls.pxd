@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t
 from .._flow cimport Flow
 from .._parser cimport Message
 from ..observe.events cimport Events
-from ..redial.redial cimport Redial
+from ..redial.observer cimport Observer
 from ..routing.destination cimport Destination
 from ..routing.location cimport Location
 from ..routing.context cimport CallObserver, ResponseContext
@@ -30,7 +30,7 @@ cdef class Calls(CallObserver):
     cdef Router router
     cdef Destination destination
     cdef Proxy proxy
-    cdef Redial redial
+    cdef Observer redial
     cdef bint local_callers              # only callers of our own domains are offered redial
     cdef long rerouted
     cdef int started(self, Message request, bytes caller, bytes callee, int64_t now) except -1

@@ -163,6 +163,6 @@ cdef class Calls(CallObserver):
             why = "the callee is busy, which is not watched"
         elif status == 408:
             why = "the callee does not answer, which is not watched"
-        if why is not None and not self.redial.is_recalling(context.caller, context.callee):
+        if why is not None and not self.redial.is_recalled(context.caller, context.callee):
             self.events.not_watched(context.caller, context.callee, why)
         return 0

@@ -149,7 +149,7 @@ cdef class Dispatch:
             return ANSWERED
         if request.method == M_NOTIFY and self.mail.hops and course.plan.left == 0 and self.router.is_self(
                 request.p, &course.uri):
-            home = (<object>self.redial).home(request.text(request.call_id))
+            home = self.redial.worker_of_recall(request.text(request.call_id))
             if home >= 0 and home != self.mail.worker:
                 self.mail.hand_over(home, request, flow, 0)
                 return HANDED_OVER

@@ -68,7 +68,6 @@ cdef class Engine(Receiver):
     cdef long received, requests, responses_count, keepalives, undeliverable, handed_in, notices
 
     cdef int make_parts(self, bytes key, tuple listeners, int64_t now) except -1
-    cdef int make_redial(self) except -1
     cdef int connect(self) except -1
     cdef int connect_commits(self) except -1
     cdef int connect_registrations(self) except -1

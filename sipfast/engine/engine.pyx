@@ -17,8 +17,7 @@ from .._flow cimport Flow, Receiver, Sink
 from .._parser cimport M_ACK, Message, parse_message
 from .._wheel cimport Wheel
 from ..observe.events cimport Events
-from ..redial.redial cimport Redial
-from ..redial.refer cimport make_referrer
+from ..redial.redial cimport make_redial
 from ..routing.connections cimport Connections
 from ..routing.destination cimport Destination
 from ..routing.learning cimport Learning
@@ -47,7 +46,6 @@ from .responses cimport Responses
 
 from .._parser import uri_parts
 from ..config import DEFAULT_PORT, is_ip, parse_upstream
-from ..redial.shared import SharedRedial
 from ..routing.token import Tokens
 from ..routing.upstream import make_group
 from ..store.records import decode_move
@@ -95,7 +93,9 @@ cdef class Engine(Receiver):
         self.events = Events(self.wheel)
         self.events.configure(self.config)
         self.make_parts(self.store.secret(), self.listeners, now)
-        self.make_redial()
+        self.redial = make_redial(self.config.redial, self.store, self.wheel, self.events, self.location, self.transactions,
+                                  self.listeners, self.randomness(16), self.mail.worker, self.mail.workers, self.mail,
+                                  self.resumed)
         self.connect()
         self.registrations.load_moves()
         self.upstreams.start(self.transactions, self.wheel, self.listeners, self.location.hosts, self.mail.worker,
@@ -144,17 +144,7 @@ cdef class Engine(Receiver):
         self.learning.configure(config.registrar)
         self.proxy.configure(config.timers)
         self.calls.configure(config.redial)
-
-    cdef int make_redial(self) except -1:
-        settings, referrer = self.config.redial, make_referrer(self.transactions, self.listeners, self.randomness(16))
-        if self.mail.workers == 1:
-            self.redial = Redial(settings, self.store, self.wheel, self.location, referrer, 64 * self.transactions.t1,
-                                 self.events)
-        else:
-            self.redial = SharedRedial(settings, self.store, self.wheel, self.location, referrer,
-                                       64 * self.transactions.t1, worker=self.mail.worker, workers=self.mail.workers,
-                                       post=self.mail.post_notice, resumed=self.resumed, events=self.events)
-        return 0
+        self.redial.configure(config.redial)
 
     cdef int connect(self) except -1:
         """Tell each part of those that it works with."""
@@ -181,7 +171,8 @@ cdef class Engine(Receiver):
         it.answers, it.events, it.transactions = self.answers, self.events, self.transactions
         it.location, it.outbound, it.router = self.location, self.outbound, self.router
         it.registrar, it.learning, it.mid_registrar = self.registrar, self.learning, self.mid_registrar
-        it.probe, it.proxy, it.redial, it.longest_call = self.probe, self.proxy, self.redial, self.longest_call
+        it.probe, it.proxy, it.longest_call = self.probe, self.proxy, self.longest_call
+        it.observer = self.redial.bindings
         return 0
 
     cdef int connect_calls(self) except -1:
@@ -189,7 +180,7 @@ cdef class Engine(Receiver):
         it.store, it.batch, it.commits, it.answers = self.store, self.batch, self.commits, self.answers
         it.registrations, it.events, it.transactions = self.registrations, self.events, self.transactions
         it.location, it.router, it.destination = self.location, self.router, self.destination
-        it.proxy, it.redial = self.proxy, self.redial
+        it.proxy, it.redial = self.proxy, self.redial.calls
         it.configure(self.config.redial)
         return 0
 
@@ -357,8 +348,7 @@ cdef class Engine(Receiver):
         cdef int size
         if frame[0] == FRAME_NOTICE:
             self.notices += 1
-            (<object>self.redial).told(frame[1:], now)
-            return 0
+            return self.redial.told(frame[1:], now)
         if frame[0] == FRAME_MOVE:
             self.outbound.moved(decode_move(frame[1:]))
             return 0

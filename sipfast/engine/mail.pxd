@@ -2,6 +2,7 @@
 
 from .._flow cimport Flow
 from .._parser cimport Message
+from ..redial.notice cimport Post
 
 cdef enum:
     FRAME_FAILED = 70            # "F": size of the flow, flow, what could not be delivered by it
@@ -10,7 +11,7 @@ cdef enum:
     FRAME_UPSTREAM = 85          # "U": of an upstream's address
     FRAME_MOVE = 86              # "V": a records.Move
 
-cdef class Mail:
+cdef class Mail(Post):
     cdef readonly int worker, workers
     cdef int hops                        # workers that may still be asked about the message at hand
     cdef object bus                      # bus(worker, frames)

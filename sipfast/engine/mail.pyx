@@ -6,13 +6,14 @@ from cpython.bytes cimport PyBytes_GET_SIZE
 
 from .._flow cimport Flow
 from .._parser cimport Message
+from ..redial.notice cimport Post
 
 cdef enum:
     MOST_QUOTED = 4096           # bytes: of what could not be delivered, all that another worker needs
 
 
 @cython.final
-cdef class Mail:
+cdef class Mail(Post):
 
     def __init__(self, int worker, int workers, bus):
         self.worker = worker
@@ -42,10 +43,10 @@ cdef class Mail:
         self.handed_over += 1
         return self.post(worker, b"F%c%b%b" % (<int>PyBytes_GET_SIZE(packed), packed, data[:MOST_QUOTED]))
 
-    # Called from Python, by who posts notices and states.
+    cdef int post_notice(self, int worker, bytes notice) except -1:
+        return self.post(worker, b"R" + notice)
 
-    def post_notice(self, int worker, bytes notice):
-        self.post(worker, b"R" + notice)
+    # Called from Python, by who posts states.
 
     def post_upstream(self, bytes state, int to):
         """To one worker, or to all others: -1."""

@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t
 from .._flow cimport Flow
 from .._parser cimport Message
 from ..observe.events cimport Events
-from ..redial.redial cimport Redial
+from ..routing.binding_observer cimport BindingObserver
 from ..routing.learning cimport Learning
 from ..routing.location cimport Location
 from ..routing.mid_registrar cimport MidRegistrar
@@ -39,7 +39,7 @@ cdef class Registrations:
     cdef MidRegistrar mid_registrar
     cdef Probe probe
     cdef Proxy proxy
-    cdef Redial redial
+    cdef BindingObserver observer        # of bindings
     cdef int64_t longest_call            # ms
     cdef int register(self, Message request, Flow flow, int64_t now) except -1
     # To the upstream whose registrar it is.

@@ -51,13 +51,13 @@ cdef class Registrations:
             self.moved(self.registrar.moves, now)
         if self.registrar.newly_bound:
             self.registered(aor, flow, now)
-            self.redial.callee_bound(aor, now)
+            self.observer.bound(aor, now)
         elif self.registrar.newly_unbound:
             self.events.gone(aor, "its phone has logged out")
         elif self.registrar.refused:
             self.answers.refused(request, flow, self.registrar.refused, b"")
         else:
-            self.redial.refreshed(aor)
+            self.observer.refreshed(aor, now)
         return 0
 
     cdef int forward(self, ServerTransaction server, Message request, Flow flow, list targets, RoutePlan *plan, Group group,
@@ -107,9 +107,9 @@ cdef class Registrations:
                 self.moved_meanwhile(context, request, aor, now)
             if self.learning.newly_bound:
                 self.registered(aor, context.flow, now)
-                self.redial.callee_bound(aor, now)
+                self.observer.bound(aor, now)
             else:
-                self.redial.refreshed(aor)
+                self.observer.refreshed(aor, now)
         except Exception as error:
             self.commits.stumble("learning-failed", error, now)
         return response

@@ -1,11 +1,15 @@
+from typing import final
+
 from .._wheel import Timed, Wheel
 
+@final
 class Answers:
-    """Calls whose 2xx has passed, and whose ACK has not. `patience`: ms until the owner's timer of `kind` says so."""
+    """Calls whose 2xx has passed, and whose ACK has not. `patience`: ms until `told` hears of it by a timer of `kind`."""
 
     calls: dict[bytes, tuple[bytes, bytes]]
-    def __init__(self, wheel: Wheel, owner: Timed, kind: int, patience: int) -> None: ...
+    def __init__(self, wheel: Wheel, told: Timed, kind: int, patience: int) -> None: ...
 
+@final
 class Recent:
     """The last Call-IDs that were added, between `least` and twice as many."""
 

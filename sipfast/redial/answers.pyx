@@ -12,9 +12,9 @@ from .._wheel cimport Timed, Wheel
 
 cdef class Answers:
 
-    def __init__(self, Wheel wheel not None, Timed owner not None, int kind, int64_t patience):
+    def __init__(self, Wheel wheel not None, Timed told not None, int kind, int64_t patience):
         self.wheel = wheel
-        self.owner = owner
+        self.told = told
         self.kind = kind
         self.patience = patience
         self.calls = {}
@@ -24,11 +24,11 @@ cdef class Answers:
             self.calls[call_id] = (pair, now + self.patience)
             self.watch_first()
 
-    cdef tuple take(self, bytes call_id):
+    cdef tuple pop(self, bytes call_id):
         call = self.calls.pop(call_id, None)
         return None if call is None else call[0]
 
-    cdef tuple take_due(self, int64_t now):
+    cdef tuple pop_due(self, int64_t now):
         cdef tuple found = None
         self.timed = False
         for call_id, (pair, due) in self.calls.items():
@@ -44,7 +44,7 @@ cdef class Answers:
     cdef watch_first(self):
         if not self.timed and self.calls:
             self.timed = True
-            self.wheel.schedule(next(iter(self.calls.values()))[1], self.owner, self.kind, None)
+            self.wheel.schedule(next(iter(self.calls.values()))[1], self.told, self.kind, None)
 
 
 cdef class Recent:

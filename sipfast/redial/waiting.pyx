@@ -15,18 +15,18 @@ from .._wheel cimport LONGEST, Timed, Wheel
 
 cdef class Waiting:
 
-    def __init__(self, Wheel wheel not None, Timed owner not None, int kind):
+    def __init__(self, Wheel wheel not None, Timed told not None, int kind):
         self.wheel = wheel
-        self.owner = owner
+        self.told = told
         self.kind = kind
         self.timers = {}
         self.of_callee = {}
         self.of_caller = {}
 
-    cpdef hold(self, tuple pair, int64_t when):
+    cpdef remember(self, tuple pair, int64_t when):
         cdef object handle = self.timers.get(pair)
-        # Farther away than a timer can be: its owner looks again when it fires.
-        cdef uint64_t timer = self.wheel.schedule(min(when, self.wheel.now + LONGEST), self.owner, self.kind, pair)
+        # Farther away than a timer can be: whoever is told looks again when it fires.
+        cdef uint64_t timer = self.wheel.schedule(min(when, self.wheel.now + LONGEST), self.told, self.kind, pair)
         self.timers[pair] = timer
         if handle is not None:
             self.wheel.cancel(<uint64_t>handle)
@@ -41,7 +41,7 @@ cdef class Waiting:
             (<dict>before)[pair] = None
         self.of_caller[caller] = self.of_caller.get(caller, 0) + 1
 
-    cpdef drop(self, tuple pair):
+    cpdef forget(self, tuple pair):
         cdef object handle = self.timers.pop(pair, None)
         if handle is None:
             return

@@ -1,53 +1,82 @@
 # The watch list, as redial reads and writes it. See watchlist.pyx.
 
+cimport cython
 from libc.stdint cimport int64_t, uint64_t
 
+from ..observe.events cimport Events
 from ..store.codec cimport StoredWatch, WatchEntry
 from ..store.repository cimport Store
-from .waiting cimport Waiting
+from ..trust.credit cimport Credit
 from .._wheel cimport Timed, Wheel
-from ..observe.events cimport Events
+from .ownership cimport Ownership
+from .policy cimport Policy
+from .waiting cimport Waiting
 
 cdef enum:
-    # Timer kinds
-    EXPIRE = 1              # payload: pair
-    REWRITE = 8             # no payload
     REWRITE_AFTER = 1_000   # ms from a failed commit until what it lost is written again
 
+# The state of a watch as stored.
+cdef bint is_armed(StoredWatch watch) noexcept
+cdef bint is_recalling(StoredWatch watch) noexcept
+cdef bint is_calling(StoredWatch watch) noexcept
 # What came of a recall, for people: what the phone said to the REFER, and the rest.
-cdef str outcome(str answer, str result)
+cdef str outcome_text(str answer, str result)
 
-# A pair is a tuple: callee, caller. `cpdef` where `shared` does it in another way, or a test asks.
+
+# A pair is a tuple: callee, caller.
+@cython.final
 cdef class Watchlist(Timed):
-    cdef public object _settings
-    cdef public Store _store
-    cdef public Wheel _wheel
-    cdef Events _events
-    cdef bint _enabled
-    cdef int64_t _per_caller, _per_callee
-    cdef Waiting _waiting                # pairs with the timers of their watches
+    cdef Policy policy
+    cdef Store store
+    cdef Wheel wheel
+    cdef Events events
+    cdef Ownership ownership
+    cdef Waiting waiting                 # pairs with the timers of their watches: of the callees that are this worker's own
+    cdef dict credits                    # callee -> Credit of the REGISTER that brought it back, for REFERs to the unproven
+    cdef dict counts                     # name -> int
     # Written since the last commit: None is a removal
-    cdef public dict _touched            # pair -> its watch, or None where it has none any more
-    cdef dict _talked                    # callee -> talk
-    # The same of batches that were lost: to be written again, unless something newer is
-    cdef public dict _lost
-    cdef dict _lost_talks
-    cdef uint64_t _rewrite               # timer
+    cdef dict touched                    # pair -> its watch, or None where it has none any more
+    cdef dict talked                     # callee -> talk
+    cdef set promised                    # pairs armed or renewed, and promised by an answer that has not left
+    # What was written in batches that were lost: to be written again, unless something newer is
+    cdef dict lost
+    cdef dict lost_talks
+    cdef uint64_t rewrite                # timer
 
-    cpdef _watch(self, tuple pair)
-    cdef StoredWatch _readable(self, tuple pair)
-    cpdef list _watches(self, bytes callee)
-    cpdef bint _is_watched(self, tuple pair) except *
-    cpdef bint _owns(self, bytes callee) except *
-    cpdef bint _may_arm(self, bytes caller, bytes callee) except *
-    cdef StoredWatch _changed(self, const WatchEntry *entry, tuple pair)
-    cpdef _put(self, tuple pair, StoredWatch watch, bint new=*)
-    cpdef bint _remove(self, tuple pair, str reason, str answer=*, str result=*) except *
-    cdef StoredWatch _as_stored(self, tuple pair)
-    cdef object _outcomes(self, tuple pair)
-    cdef _keep_ended(self, object watch, object attempts, str reason, str answer, str result)
-    cdef _wrote(self, tuple pair, StoredWatch watch)
-    cpdef _keep_talk(self, bytes callee, talk)
-    cpdef _write_again(self, int64_t now)
-    cpdef _time(self, tuple pair, int64_t expires_at)
-    cpdef _untime(self, tuple pair)
+    # The pair's watch, as it is or is to be written again; None where it has none.
+    cdef StoredWatch find(self, tuple pair)
+    # The same; None, too, where its record cannot be read, which is told of: others go on without it.
+    cdef StoredWatch find_readable(self, tuple pair)
+    # The callee's watches, the oldest first.
+    cdef list of_callee(self, bytes callee)
+    cdef bint has(self, tuple pair) except -1
+    cdef bint is_waited_for(self, bytes callee) except -1
+    # Whether somebody else's turn is to wait until the pair has talked.
+    cdef bint keeps_others_waiting(self, tuple pair) except -1
+    cdef bint has_room(self, bytes caller, bytes callee) except -1
+    cdef Credit credit_of(self, bytes callee)
+
+    cdef StoredWatch change(self, const WatchEntry *entry, tuple pair)
+    cdef int put(self, tuple pair, StoredWatch watch, bint new) except -1
+    # Whether there was one. `answer`: what the caller's phone said to the last REFER, `result`: what came of it where the
+    # caller of this tells of the end.
+    cdef bint remove(self, tuple pair, str reason, str answer=*, str result=*) except -1
+    cdef StoredWatch as_stored(self, tuple pair)
+    cdef object outcomes(self, tuple pair)
+    cdef int keep_ended(self, object watch, object attempts, str reason, str answer, str result) except -1
+    cdef int note_write(self, tuple pair, StoredWatch watch) except -1
+    cdef int put_talk(self, bytes callee, talk) except -1
+
+    # The batch is committed, or lost; `undone`: pairs of which it holds nothing that has happened.
+    cdef int committed(self) except -1
+    cdef int leave_to_others(self, set undone) except -1
+    cdef int batch_lost(self, set undone) except -1
+    cdef int write_again(self, int64_t now) except -1
+    # What was written again holds up other workers until it is committed.
+    cdef int commit_soon(self, int64_t now) except -1
+    cdef bint ended_elsewhere(self, tuple pair) except -1
+
+    # The watch ends at that time, and is held in memory until then or until `forget`.
+    cdef int remember(self, tuple pair, int64_t expires_at) except -1
+    cdef int forget(self, tuple pair) except -1
+    cdef int expire(self, tuple pair, int64_t now) except -1

@@ -18,7 +18,8 @@ from net.sipwire import Sip, literal, uri_of
 from net.stores import count_watches
 
 from sipfast.config import Config, Redial
-from sipfast.redial.shared import EARLY_ENDS, HELLO, LOOK, Notice, _encode
+from sipfast.redial.notice import HELLO, LOOK, Notice, encode
+from sipfast.redial.talks import EARLY_ENDS
 
 
 @pytest.fixture(autouse=True)
@@ -112,7 +113,7 @@ def test_a_watch_armed_while_its_callee_came_back_elsewhere_is_recalled() -> Non
     scene.store.put_watch(watch)
     scene.store.commit()
     notice = Notice(LOOK, 0, watch.callee, watch.caller)
-    cluster_of(scene).posted.append((scene.now, owner_of(scene), b"R" + _encode(notice), 0))
+    cluster_of(scene).posted.append((scene.now, owner_of(scene), b"R" + encode(notice), 0))
     scene.network.wait(lambda: alice.calls[-1].was_answered)
     scene.run()  # the ACK is on its way
     assert watch_of(scene) is None and len(refers(scene)) == 1
@@ -131,7 +132,7 @@ def test_a_notice_too_many_does_no_harm(when: str, notice: int) -> None:
     def again() -> None:
         for worker in range(2):
             data = Notice(notice, 1 - worker, b"sip:bob@example.com", b"sip:alice@example.com")
-            cluster_of(scene).posted.append((scene.now, worker, b"R" + _encode(data), 1 - worker))
+            cluster_of(scene).posted.append((scene.now, worker, b"R" + encode(data), 1 - worker))
         scene.run()
 
     if when == "armed":
@@ -299,7 +300,7 @@ def test_a_call_that_ends_before_it_was_told_of_keeps_nobody_waiting(
     scene.network.wait(lambda: bob.calls[0].over)
     assert cluster_of(scene).posted
     for number in range(others):
-        cluster_of(scene).engines[elsewhere].redial.call_ended(b"another-%d" % number, scene.now)
+        cluster_of(scene).engines[elsewhere].redial.talks.end(b"another-%d" % number, scene.now)
     scene.run(3_000)
     scene.server.delay = 1
     scene.network.wait(lambda: carol.calls[-1].recalled and carol.calls[-1].over, 20_000)
@@ -310,8 +311,8 @@ def test_ends_of_ordinary_calls_are_forgotten(workers: Callable[[int], None]) ->
     scene = Scene()
     redial = cluster_of(scene).engines[0].redial
     for number in range(10 * EARLY_ENDS):
-        redial.call_ended(b"call-%d" % number, scene.now)
-    assert EARLY_ENDS <= len(redial._ended) <= 2 * EARLY_ENDS
+        redial.talks.end(b"call-%d" % number, scene.now)
+    assert EARLY_ENDS <= len(redial.talks.ended) <= 2 * EARLY_ENDS
 
 
 def test_an_end_that_is_told_before_the_answer_keeps_nobody_waiting(workers: Callable[[int], None]) -> None:

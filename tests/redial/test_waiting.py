@@ -28,10 +28,10 @@ def test_it_knows_what_was_noted_and_not_dropped_since(steps: list[tuple[bool, b
     known: set[tuple[bytes, bytes]] = set()
     for hold, callee, caller in steps:
         if hold:
-            waiting.hold((callee, caller), NOW + 1_000)
+            waiting.remember((callee, caller), NOW + 1_000)
             known.add((callee, caller))
         else:
-            waiting.drop((callee, caller))
+            waiting.forget((callee, caller))
             known.discard((callee, caller))
         assert set(waiting.timers) == known and wheel.count == len(known)
         for aor in (callee, caller):
@@ -43,8 +43,8 @@ def test_another_time_takes_the_place_of_the_first() -> None:
     wheel, owner = Wheel(NOW), Owner()
     waiting = Waiting(wheel, owner, 7)
     pair = (b"sip:b@example.org", b"sip:a@example.org")
-    waiting.hold(pair, NOW + 1_000)
-    waiting.hold(pair, NOW + 5_000)
+    waiting.remember(pair, NOW + 1_000)
+    waiting.remember(pair, NOW + 5_000)
     wheel.advance(NOW + 4_999)
     assert owner.fired == []
     wheel.advance(NOW + 5_000)

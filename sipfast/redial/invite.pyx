@@ -1,0 +1,53 @@
+"""What redial reads of an INVITE that found nobody, and says in the 480 that answers it."""
+
+from libc.stdint cimport int64_t
+
+from .._flow cimport Flow
+from .._parser cimport H_CONTACT, H_EXPIRES, Address, Cursor, Message, Span
+from ..store.codec cimport StoredWatch, bytes_of
+from .._writer cimport warning_line
+
+from .._parser import parse_address
+from ..errors import ParseError
+
+cdef int64_t LONGEST_EXPIRES = 1 << 31      # seconds
+
+
+cpdef int64_t expires_of(Message request) except? -2:
+    cdef int64_t seconds = request.number(H_EXPIRES)
+    if seconds == -2:
+        value = request.header("Expires")           # more than 32 bits, perhaps
+        seconds = LONGEST_EXPIRES if value.isdigit() else -1
+    return min(seconds, LONGEST_EXPIRES)
+
+
+cdef tuple contact_of(Message request, Flow flow):
+    cdef Cursor cursor
+    cdef Span value
+    cdef Address address
+    cdef object uri, params
+    request.cursor(H_CONTACT, &cursor)
+    if request.next_value(&cursor, &value):
+        if request.parse_address(value, &address) == 1 and address.params.end == address.params.start and (
+                address.uri.all.end > address.uri.all.start):
+            return request.text(address.uri.all), b""
+        try:
+            _, uri, params = parse_address(next(request.values("Contact")))
+            return uri, (params.get(b"+sip.instance") or b"").strip(b'"')
+        except ParseError:
+            pass
+    host = b"[%b]" % flow.host_text() if flow.family == 6 else flow.host_text()
+    return b"sip:%b:%d" % (host, flow.port), b""
+
+
+cdef tuple offer(StoredWatch watch, int64_t now):
+    cdef bytes callee = bytes_of(watch.at.callee)
+    cdef int64_t seconds = max(0, (watch.at.expires_at - now) // 1000)
+    # RFC 6910 §7.1
+    return b"Not Logged In, Automatic Redial On", b"".join((
+        b"Call-Info: <", callee, b">;purpose=call-completion;m=", bytes_of(watch.at.mode), b"\r\n",
+        warning(callee, b"Automatic redial is on for %d s: your phone rings when the callee is back" % seconds)))
+
+
+cdef bytes warning(bytes callee, bytes text):
+    return warning_line(callee.rpartition(b"@")[2], text)

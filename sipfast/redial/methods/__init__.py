@@ -1,0 +1,1 @@
+"""How a caller's phone is made to ring: one file for each way, behind the interface of `method`."""

@@ -1,0 +1,77 @@
+# What redial sees of calls. See observer.pyx.
+
+cimport cython
+from libc.stdint cimport int64_t
+
+from ..observe.events cimport Events
+from ..routing.location cimport Location
+from ..store.codec cimport StoredWatch
+from ..store.repository cimport Store
+from .._flow cimport Flow
+from .._parser cimport Message
+from .._wheel cimport Timed
+from .answers cimport Answers, Recent
+from .notice cimport Notices
+from .owner cimport Owner
+from .ownership cimport Ownership
+from .policy cimport Policy
+from .talks cimport Talks
+from .watchlist cimport Watchlist
+
+# A pair is a tuple: callee, caller.
+
+
+@cython.final
+cdef class Observer(Timed):
+    cdef Policy policy
+    cdef Watchlist watchlist
+    cdef Store store
+    cdef Ownership ownership
+    cdef Owner owner                     # of this worker's callees
+    cdef Talks talks
+    cdef Notices notices
+    cdef Events events
+    cdef Location location
+    cdef dict counts                     # name -> int
+    cdef Answers answers
+    cdef int64_t former_until            # ms: until then there may be ACKs of recalled calls that were answered before the start
+    # Of several workers
+    cdef dict proxied                    # Call-ID -> pair of another's, of recalled calls that go through here
+    cdef Recent acknowledged             # calls whose ACK was not awaited as far as known
+
+    # An INVITE found the callee unbound. Returns the reason phrase and header lines of its 480, None for a plain one.
+    # `allowed`: the caller is of a domain whose users may arm.
+    cdef tuple unavailable(self, Message request, Flow flow, bytes caller, bytes callee, bint allowed, int64_t now)
+    # The caller no longer wants to be recalled. Whether there was a watch.
+    cdef bint cancel(self, bytes caller, bytes callee, int64_t now) except -1
+    # Whether a recall of the pair is going on.
+    cdef bint is_recalled(self, bytes caller, bytes callee) except -1
+    # An INVITE from caller to callee is being proxied; it got a 2xx; another final response.
+    cdef int call_started(self, bytes caller, bytes callee, Message request, int64_t now) except -1
+    cdef int call_answered(self, bytes caller, bytes callee, bytes call_id, int64_t now) except -1
+    cdef int call_failed(self, bytes caller, bytes callee, bytes call_id, int status, int64_t now) except -1
+    # An ACK for a 2xx passes: the two talk.
+    cdef int call_acknowledged(self, Message ack, int64_t now) except -1
+    # A BYE was answered, or never will be: its call is over.
+    cdef int call_hung_up(self, Message bye, int64_t now) except -1
+
+    # What other workers have told of calls.
+    cdef int answered_elsewhere(self, tuple pair, bytes call_id, int worker, int64_t now) except -1
+    cdef int unconfirmed_elsewhere(self, tuple pair, bytes call_id, int64_t now) except -1
+    cdef int acknowledged_elsewhere(self, tuple pair, bytes call_id, int64_t now) except -1
+    cdef int worker_restarted(self, int worker) except -1
+    # This worker is in the place of one that died, and tells again what that may have committed without telling.
+    cdef int tell_again(self, int64_t now) except -1
+
+    cdef bint is_recalled_call(self, tuple pair, Message request, int64_t now) except -1
+    cdef StoredWatch arm(self, Message request, Flow flow, tuple pair, int64_t expires_at, int64_t now)
+    cdef StoredWatch put_armed(self, Message request, Flow flow, tuple pair, StoredWatch before, int64_t expires_at,
+                               int64_t now)
+    cdef tuple not_armed(self, bytes caller, bytes callee, str why)
+    cdef bint is_known(self, tuple pair) except -1
+    cdef int await_ack(self, tuple pair, bytes call_id, int worker, int64_t now) except -1
+    cdef tuple pair_from_before(self, Message message, bint acknowledged, int64_t now)
+    cdef int connected(self, tuple pair, bytes call_id, tuple tags, int64_t now) except -1
+    cdef int complete(self, tuple pair, bytes call_id, tuple tags, int64_t now) except -1
+    cdef int completed_elsewhere(self, tuple pair, bytes call_id, int64_t now) except -1
+    cdef int unconfirmed(self, tuple pair, bytes call_id, int64_t now) except -1

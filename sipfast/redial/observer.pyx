@@ -1,0 +1,354 @@
+"""What redial sees of calls: who found nobody, who calls whom, who was answered, and how a call ended.
+
+Whatever must survive an event is written with the batch of its message; then the owner of the callee is told (`ownership.py`),
+here by a call, in another worker by a notice. What a call does to a recall is the owner's to decide.
+
+A 2xx alone ends nothing, since it may be lost on its way to a caller who has moved: what counts is the ACK, and the watch
+is removed in the batch that lets it through. Until then the watch is stored as it was, so that a crash loses nothing: the
+callee repeats its 2xx, and the caller its ACK. Those may come to any worker, so all are told of them.
+"""
+
+from libc.stdint cimport int64_t
+
+from ..observe.events cimport ARMED as EVENT_ARMED
+from ..routing.location cimport Location
+from ..store.codec cimport Entry, StoredWatch, WatchEntry, bytes_of, piece_in, piece_of, written_watch
+from .._flow cimport MOST_PACKED, Flow
+from .._parser cimport Message, canonical_aor
+from .answers cimport Answers, Recent
+from .device cimport device_of
+from .invite cimport contact_of, expires_of, offer, warning
+from .notice cimport Notices
+from .owner cimport Owner, Recall
+from .ownership cimport CalleeOwner
+from .talks cimport Talks
+from .watchlist cimport is_armed, is_recalling
+
+from ..store.records import ARMED, CALLING
+from .notice import ANSWERED, AWAITED, LOOK, STARTED, UNCONFIRMED
+
+cdef enum:
+    NO_ACK = 1                  # timer: a call whose 2xx has passed has waited too long for its ACK
+    REACH_BACK = 300_000        # ms: a dead worker's watches that were armed before it surely are known to their owners
+    EARLY_ACKS = 1024           # calls, at the least, whose ACK may be seen here before the notice that it matters comes
+
+cdef int64_t NEVER = 0x7FFFFFFFFFFFFFFF  # ms
+cdef tuple NO_TAGS = (b"", b"")
+cdef bytes armed = ARMED.encode(), calling = CALLING.encode(), caller_calls = b"caller is calling"
+
+
+cdef class Observer(Timed):
+    """Sees calls. Driven by the engine; all times are ms."""
+
+    def __init__(self, Owner owner, Talks talks, Notices notices, Location location, int64_t patience):
+        """`patience`: 64*T1 in ms, for which an ACK is waited for."""
+        self.owner = owner
+        self.policy = owner.policy
+        self.watchlist = owner.watchlist
+        self.store = owner.store
+        self.ownership = owner.ownership
+        self.events = owner.events
+        self.counts = owner.counts
+        self.talks = talks
+        self.notices = notices
+        self.location = location
+        self.answers = Answers(owner.wheel, self, NO_ACK, patience)
+        self.proxied = {}
+        self.acknowledged = Recent(EARLY_ACKS)
+
+    # ---- arm and cancel
+
+    cdef tuple unavailable(self, Message request, Flow flow, bytes caller, bytes callee, bint allowed, int64_t now):
+        cdef tuple pair = (callee, caller)
+        cdef int64_t asked = expires_of(request), period
+        cdef StoredWatch watch
+        if asked == 0:
+            if self.cancel(caller, callee, now):
+                return None, warning(callee, b"Automatic redial is off")
+            return self.not_armed(caller, callee, "its Expires is 0: it asks for none")
+        if not self.policy.enabled:
+            return self.not_armed(caller, callee, "redial is off (redial.enabled)")
+        if not allowed:
+            return self.not_armed(caller, callee, "its caller is of no domain served here (redial.callers)")
+        if caller == callee:
+            return self.not_armed(caller, callee, "its caller calls itself")
+        if self.is_recalled_call(pair, request, now):
+            self.ownership.owner_of(callee).callee_gone(pair, now)
+            watch = self.watchlist.find(pair)
+            # Its owner, where that is another, will give it up or put it back.
+            if watch is None or not is_armed(watch) and watch.at.attempts >= self.policy.attempts:
+                return None
+            return offer(watch, now)
+        period = self.policy.period_for(asked)
+        if not period:
+            return self.not_armed(caller, callee, self.policy.why_no_period(asked))
+        watch = self.arm(request, flow, pair, now + period * 1000, now)
+        return offer(watch, now) if watch is not None else None
+
+    cdef bint is_recalled_call(self, tuple pair, Message request, int64_t now) except -1:
+        """Whether an INVITE that found the callee unbound is that of a recall: the callee is gone again."""
+        cdef StoredWatch watch
+        if self.ownership.is_mine(pair[0]):
+            return pair in self.owner.recalls
+        watch = self.watchlist.find_readable(pair)
+        if self.proxied.pop(request.text(request.call_id), None) is not None and watch is None:
+            self.ownership.elsewhere.callee_gone(pair, now)
+        return watch is not None and not is_armed(watch)
+
+    cdef StoredWatch arm(self, Message request, Flow flow, tuple pair, int64_t expires_at, int64_t now):
+        cdef bytes callee = <bytes>pair[0], caller = <bytes>pair[1]
+        cdef StoredWatch before, watch
+        self.store.for_update()
+        before = self.watchlist.find(pair)
+        if before is None and not self.watchlist.has_room(caller, callee):
+            full = self.store.count_by_caller(caller) >= self.policy.per_caller
+            self.not_armed(caller, callee, "its caller has redial.per_caller watches" if full else
+                           "its callee has redial.per_callee watches")
+            return None
+        watch = self.put_armed(request, flow, pair, before, expires_at, now)
+        self.ownership.owner_of(callee).watch_armed(pair, expires_at, now)
+        self.counts["armed" if before is None else "renewed"] += 1
+        if self.events.wants(EVENT_ARMED):
+            self.events.add("watch-armed", {"callee": callee, "caller": caller, "seconds": (expires_at - now) // 1000,
+                                            "renewed": before is not None})
+        return watch
+
+    cdef StoredWatch put_armed(self, Message request, Flow flow, tuple pair, StoredWatch before, int64_t expires_at,
+                               int64_t now):
+        cdef bytes callee = <bytes>pair[0], caller = <bytes>pair[1], contact, instance, path = b"", nothing = b""
+        cdef bytes mode = self.owner.availability.mode
+        cdef unsigned char packed[MOST_PACKED]
+        cdef StoredWatch watch
+        cdef WatchEntry entry
+        cdef Entry device
+        contact, instance = contact_of(request, flow)
+        kept = device_of(self.location, caller, contact, instance, NEVER, &device, now)
+        if kept is not None:
+            path = bytes_of(device.path)
+            instance = instance or bytes_of(device.instance)
+        entry.callee = piece_in(callee)
+        entry.caller = piece_in(caller)
+        entry.armed_at = before.at.armed_at if before is not None else now
+        entry.expires_at = expires_at
+        entry.call_id = piece_of(request.p + request.call_id.start, request.call_id.end - request.call_id.start)
+        entry.contact = piece_in(contact)
+        entry.path = piece_in(path)
+        entry.flow = piece_of(packed, flow.pack_into(packed))
+        entry.instance = piece_in(instance)
+        entry.mode = piece_in(mode)
+        entry.state = piece_in(armed)
+        entry.attempts = 0
+        entry.last_result = entry.refer_call_id = entry.refer_tag = piece_in(nothing)
+        entry.recalled_at = entry.not_before = 0
+        watch = written_watch(&entry)
+        self.watchlist.promised.add(pair)
+        self.watchlist.put(pair, watch, before is None)
+        return watch
+
+    cdef tuple not_armed(self, bytes caller, bytes callee, str why):
+        """Tell why a call that found nobody armed nothing. None."""
+        self.events.not_watched(caller, callee, why)
+
+    cdef bint cancel(self, bytes caller, bytes callee, int64_t now) except -1:
+        if not self.watchlist.remove((callee, caller), "cancelled by the caller"):
+            return False
+        self.counts["cancelled"] += 1
+        self.ownership.owner_of(callee).watch_cancelled((callee, caller), now)
+        return True
+
+    # ---- calls
+
+    cdef int call_started(self, bytes caller, bytes callee, Message request, int64_t now) except -1:
+        cdef CalleeOwner owner
+        cdef StoredWatch watch = None
+        cdef WatchEntry entry
+        cdef tuple pair
+        cdef bint mine
+        if not self.policy.enabled:
+            return 0
+        owner = self.ownership.owner_of(callee)
+        mine = owner is self.owner
+        if mine and not self.owner.recalls:
+            return 0
+        pair = (callee, caller)
+        if mine:
+            if pair not in self.owner.recalls:
+                return 0
+        else:
+            # The claim was committed before the REFER left, so the store knows of every recall.
+            watch = self.watchlist.find(pair)
+            if (watch is None or is_armed(watch)) and not self.policy.ends_on_refer:
+                return 0
+            self.proxied[request.text(request.call_id)] = pair
+        owner.call_started(pair, request.text(request.call_id), self.ownership.worker, now)
+        if not mine and (watch is None or not is_recalling(watch)):
+            return 0                          # known, or nothing to be known
+        self.store.for_update()
+        watch = self.watchlist.find(pair)
+        if watch is not None and is_recalling(watch):
+            entry = watch.at
+            entry.state = piece_in(calling)
+            entry.last_result = piece_in(caller_calls)
+            self.watchlist.change(&entry, pair)
+
+    cdef bint is_recalled(self, bytes caller, bytes callee) except -1:
+        cdef StoredWatch watch
+        if self.ownership.is_mine(callee):
+            return (callee, caller) in self.owner.recalls
+        watch = self.watchlist.find((callee, caller))
+        return watch is not None and not is_armed(watch)
+
+    cdef int call_failed(self, bytes caller, bytes callee, bytes call_id, int status, int64_t now) except -1:
+        cdef CalleeOwner owner = self.ownership.owner_of(callee)
+        if owner is self.owner or self.proxied.pop(call_id, None) is not None:
+            owner.call_failed((callee, caller), call_id, status, now)
+
+    cdef int call_answered(self, bytes caller, bytes callee, bytes call_id, int64_t now) except -1:
+        cdef tuple pair
+        if not self.policy.enabled or self.ownership.alone and not self.watchlist.waiting.timers and not self.owner.recalls:
+            return 0
+        pair = (callee, caller)
+        if self.proxied and self.proxied.pop(call_id, None) == pair or self.is_known(pair) or self.is_known((caller, callee)):
+            self.await_ack(pair, call_id, self.ownership.worker, now)
+            self.notices.tell_all(AWAITED, pair, call_id)
+
+    cdef bint is_known(self, tuple pair) except -1:
+        """Whether somebody waits for a call of the pair."""
+        return pair in self.owner.recalls or self.watchlist.has(pair)
+
+    cdef int await_ack(self, tuple pair, bytes call_id, int worker, int64_t now) except -1:
+        self.owner.call_answered(pair, call_id, worker)
+        self.answers.add(call_id, pair, now)
+
+    cdef int call_acknowledged(self, Message ack, int64_t now) except -1:
+        cdef bytes call_id
+        cdef tuple pair
+        if not self.policy.enabled or self.ownership.alone and not self.answers.calls and (
+                now >= self.former_until or not (self.watchlist.waiting.timers or self.owner.recalls)):
+            return 0
+        call_id = ack.text(ack.call_id)
+        pair = self.answers.pop(call_id)
+        if pair is None:
+            pair = self.pair_from_before(ack, True, now)
+        if pair is not None:
+            self.connected(pair, call_id, (ack.from_tag, ack.to_tag), now)
+        elif not self.ownership.alone:
+            self.acknowledged.add(call_id)
+
+    cdef tuple pair_from_before(self, Message message, bint acknowledged, int64_t now):
+        """The pair of a call from before a restart: of a recalled one, or, with its ACK, of any that somebody waits for."""
+        cdef bytes caller, callee
+        if now >= self.former_until:
+            return None
+        caller = canonical_aor(message.p, &message.sender.uri)
+        callee = canonical_aor(message.p, &message.target.uri)
+        if self.is_recalled(caller, callee) or acknowledged and (
+                self.is_known((callee, caller)) or self.is_known((caller, callee))):
+            return callee, caller
+        return None
+
+    cdef int connected(self, tuple pair, bytes call_id, tuple tags, int64_t now) except -1:
+        """The pair talk: nobody of them waits for the other any more. `tags`: of the dialog, the caller's first."""
+        cdef tuple turned = (pair[1], pair[0])
+        if self.is_known(pair):
+            self.complete(pair, call_id, tags, now)
+        if self.is_known(turned):
+            self.complete(turned, call_id, (tags[1], tags[0]), now)
+        self.notices.tell_all(ANSWERED, pair, call_id)
+
+    cdef int complete(self, tuple pair, bytes call_id, tuple tags, int64_t now) except -1:
+        """The watch ends with the batch that lets the ACK through."""
+        cdef Recall recall = self.owner.pop_recall(pair)
+        cdef StoredWatch watch
+        cdef bint recalled = recall is not None
+        if not self.ownership.is_mine(pair[0]):
+            # With end_on = "refer" only the owner knows whether it was recalled.
+            self.store.for_update()
+            watch = self.watchlist.find(pair)
+            recalled = watch is not None and not is_armed(watch)
+        if self.watchlist.remove(pair, "answered", recall.answer if recall is not None else ""):
+            self.counts["completed"] += 1
+        if recall is not None:
+            self.owner.end(recall)
+        if recalled and self.watchlist.keeps_others_waiting(pair):
+            self.talks.begin(pair, call_id, tags, now)
+
+    cdef int call_hung_up(self, Message bye, int64_t now) except -1:
+        cdef bytes call_id
+        cdef tuple pair
+        if not self.policy.enabled:
+            return 0
+        call_id = bye.text(bye.call_id)
+        if self.answers.calls or now < self.former_until:
+            pair = self.answers.pop(call_id)
+            if pair is None:
+                pair = self.pair_from_before(bye, False, now)  # as its caller hangs up: there has been a 2xx
+                if pair is not None:
+                    self.connected(pair, call_id, NO_TAGS, now)
+            elif canonical_aor(bye.p, &bye.sender.uri) == pair[1]:
+                self.connected(pair, call_id, NO_TAGS, now)  # who hangs up has its 2xx, and what is lost is the ACK
+            else:
+                self.unconfirmed(pair, call_id, now)  # RFC 3261 §15: the callee has waited for it in vain
+        self.talks.end(call_id, now)
+
+    cdef int unconfirmed(self, tuple pair, bytes call_id, int64_t now) except -1:
+        """No ACK came."""
+        self.owner.call_unconfirmed(pair, call_id, now)
+        self.notices.tell_all(UNCONFIRMED, pair, call_id)
+
+    cpdef int expired(self, int kind, object payload, int64_t now) except -1:
+        """A call has waited too long for its ACK."""
+        call = self.answers.pop_due(now)
+        if call is not None:
+            self.unconfirmed(call[1], call[0], now)
+        return 0
+
+    # ---- what other workers have told
+
+    cdef int answered_elsewhere(self, tuple pair, bytes call_id, int worker, int64_t now) except -1:
+        self.await_ack(pair, call_id, worker, now)
+        if self.acknowledged.has(call_id):    # it was faster than the notice
+            self.answers.pop(call_id)
+            self.connected(pair, call_id, NO_TAGS, now)
+
+    cdef int unconfirmed_elsewhere(self, tuple pair, bytes call_id, int64_t now) except -1:
+        self.answers.pop(call_id)
+        self.owner.call_unconfirmed(pair, call_id, now)
+
+    cdef int acknowledged_elsewhere(self, tuple pair, bytes call_id, int64_t now) except -1:
+        self.answers.pop(call_id)
+        for each in (pair, (pair[1], pair[0])):
+            if self.ownership.is_mine(each[0]):
+                self.completed_elsewhere(each, call_id, now)
+
+    cdef int completed_elsewhere(self, tuple pair, bytes call_id, int64_t now) except -1:
+        cdef Recall recall = self.owner.pop_recall(pair)
+        self.watchlist.forget(pair)
+        if recall is not None:
+            self.owner.end(recall)
+        if self.talks.ended.has(call_id):
+            self.owner.next_turn(pair[0], now)
+            return 0
+        talk = self.store.talk(pair[0])
+        if talk is not None and talk.call_id == call_id:
+            self.talks.remember(talk, now)
+        elif recall is not None and self.watchlist.keeps_others_waiting(pair):
+            self.talks.begin(pair, call_id, NO_TAGS, now)
+
+    cdef int worker_restarted(self, int worker) except -1:
+        for call_id, pair in self.proxied.items():
+            if self.ownership.worker_of(pair[0]) == worker:
+                self.notices.tell(worker, STARTED, pair, call_id)
+        for call_id, (pair, _) in self.answers.calls.items():
+            self.notices.tell(worker, AWAITED, pair, call_id)
+
+    cdef int tell_again(self, int64_t now) except -1:
+        cdef dict back = {}
+        for watch in self.store.each_watch():
+            callee = watch.callee
+            if self.ownership.is_mine(callee) or watch.state != ARMED:
+                continue
+            if callee not in back:
+                back[callee] = self.owner.is_back(callee, now)
+            if back[callee] or watch.armed_at > now - REACH_BACK:
+                self.notices.tell(self.ownership.worker_of(callee), LOOK, (callee, watch.caller))

@@ -1,0 +1,17 @@
+# What redial goes by: the settings, typed and in ms. See policy.pyx.
+
+cimport cython
+from libc.stdint cimport int64_t
+
+
+@cython.final
+cdef class Policy:
+    cdef bint enabled
+    cdef bint serial                     # one caller at a time
+    cdef bint ends_on_refer              # a watch ends when the caller's phone accepts, not when the two talk
+    cdef int64_t attempts, per_caller, per_callee
+    cdef int64_t min_period, max_period, default_period     # seconds
+    cdef int64_t guard, retry_pause, refer_timeout, recall_timeout, max_talk        # ms
+    # Seconds for which a call is watched that asks for so many (-1: for none); 0: it is not.
+    cdef int64_t period_for(self, int64_t asked) noexcept
+    cdef str why_no_period(self, int64_t asked)

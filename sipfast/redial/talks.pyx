@@ -1,0 +1,201 @@
+"""Talks: calls that a recall has brought about, and that keep the callee's next caller waiting until they end.
+
+Their end is a BYE. That may have passed while nobody served, or while nothing could be written: then the caller's phone is asked
+whether it is still in the call. A talk is kept for `redial.max_talk` at the most.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.stdint cimport int64_t
+from libc.string cimport memchr
+
+from ..routing.location cimport Location
+from ..transaction.client cimport ClientTransaction
+from ..transaction.layer cimport TransactionLayer
+from ..transaction.server cimport Handler
+from .._flow cimport Flow
+from .._listener cimport listener_at
+from .._parser cimport Message, as_request_uri
+from .._wheel cimport LONGEST
+from .answers cimport Recent
+from .notice cimport Notices
+from .owner cimport Owner
+
+from ..errors import StoreError
+from ..store.records import Talk
+from .notice import TALK as TALK_BEGUN
+
+EARLY_ENDS = 1024  # calls, at the least, whose ACK or end may be seen here before the notice that they matter comes
+
+cdef enum:
+    # Timers, each with a Call-ID as payload
+    LONGEST_TALK = 1
+    DOUBT = 2
+    ASK_EVERY = 1           # ms between talks in doubt at a start: a thousand a second
+
+# INFO, since many phones answer an OPTIONS without looking at its tags. CSeq 0 is below all that the callee's own phone may
+# number its requests by: those are not out of order after it (RFC 3261 §12.2.2).
+cdef bytes QUESTION = (
+    b"INFO %b SIP/2.0\r\n%b%b;rport\r\nMax-Forwards: 70\r\n%bFrom: <%b>;tag=%b\r\nTo: <%b>;tag=%b\r\n"
+    b"Call-ID: %b\r\nCSeq: 0 INFO\r\nContent-Length: 0\r\n\r\n")
+
+
+cdef class Question(Handler):
+    """Whether a talk goes on, asked of all phones of its caller: no, once each has said that it knows no such dialog."""
+
+    cpdef int on_response(self, ClientTransaction transaction, Message response, int64_t now) except -1:
+        """What a phone says to it."""
+        if response.status >= 200:
+            transaction.handler = None
+            # RFC 3261 §12.2.2. Nothing else says so: silence may be a NAT's, and a 200 a phone's that looks at no tag.
+            if response.status == 481:
+                self.left -= 1
+                if not self.left:
+                    self.talks.end(self.call_id, now)
+        return 0
+
+
+cdef class Talks(Timed):
+    """Talks that keep other callers waiting. All times are ms."""
+
+    def __init__(self, Owner owner, Notices notices, Location location, TransactionLayer transactions, tuple listeners):
+        self.owner = owner
+        self.policy = owner.policy
+        self.watchlist = owner.watchlist
+        self.store = owner.store
+        self.ownership = owner.ownership
+        self.wheel = owner.wheel
+        self.notices = notices
+        self.location = location
+        self.transactions = transactions
+        self.listeners = listeners
+        self.callees = {}
+        self.ended = Recent(EARLY_ENDS)
+
+    cdef int start(self, int64_t now) except -1:
+        cdef int talks = 0
+        for talk in self.store.each_talk():
+            self.remember(talk, now)
+            if self.ownership.is_mine(talk.callee):
+                talks += 1
+                self.doubt(talk.call_id, now + talks * ASK_EVERY)
+
+    cdef int begin(self, tuple pair, bytes call_id, tuple tags, int64_t now) except -1:
+        talk = Talk(pair[0], pair[1], call_id, now, *tags)
+        self.watchlist.put_talk(talk.callee, talk)
+        self.remember(talk, now)
+        self.notices.tell_all(TALK_BEGUN, pair, call_id, now)
+
+    cdef int remember(self, talk, int64_t now) except -1:
+        if self.ownership.is_mine(talk.callee):
+            self.owner.engaged[talk.callee] = talk.call_id
+        if talk.call_id not in self.callees:
+            self.callees[talk.call_id] = talk.callee
+            # No talk has begun in the future, whatever a clock has said.
+            self.wheel.schedule(max(min(<int64_t>talk.since, now) + min(self.policy.max_talk, <int64_t>LONGEST), now),
+                                self, LONGEST_TALK, talk.call_id)
+
+    cpdef int end(self, bytes call_id, int64_t now) except -1:
+        """A call is over. If a recall brought it about, the callee's next watch is due."""
+        callee = self.callees.pop(call_id, None)
+        if callee is None:
+            if not self.ownership.alone:
+                self.ended.add(call_id)
+            return 0
+        try:
+            self.remove(callee, call_id)
+        finally:  # it is over, whether that can be written or not
+            self.ownership.owner_of(callee).talk_ended(callee, call_id, now)
+        return 0
+
+    cdef int remove(self, bytes callee, bytes call_id) except -1:
+        """Remove a talk from the store, unless that has another one of the callee."""
+        try:
+            if self.is_stored(callee, call_id):
+                self.watchlist.put_talk(callee, None)
+        except StoreError:  # it is written once there is room
+            self.watchlist.talked[callee] = None
+            raise
+
+    cdef bint is_stored(self, bytes callee, bytes call_id) except -1:
+        if self.ownership.alone:
+            return self.owner.engaged.get(callee) == call_id
+        self.store.for_update()
+        talk = self.store.talk(callee)
+        return talk is not None and talk.call_id == call_id
+
+    # ---- what other workers have told
+
+    cdef int begun_elsewhere(self, talk, int64_t now) except -1:
+        self.remember(talk, now)
+        if self.ended.has(talk.call_id):
+            self.end(talk.call_id, now)
+
+    cdef int ended_elsewhere(self, bytes callee, bytes call_id, int64_t now) except -1:
+        if self.callees.pop(call_id, None) is None:
+            self.ended.add(call_id)
+            self.owner.talk_ended(callee, call_id, now)
+            return 0
+        try:
+            self.remove(callee, call_id)  # it may have been stored after the sender had removed it
+        finally:
+            self.owner.talk_ended(callee, call_id, now)
+        return 0
+
+    cdef int worker_restarted(self, int64_t now) except -1:
+        talks = {talk.call_id: talk for talk in self.store.each_talk()}
+        for talk in talks.values():
+            self.begun_elsewhere(talk, now)
+            if self.ownership.is_mine(talk.callee):  # the dead one may have seen its end, and not written it
+                self.doubt(talk.call_id, now)
+        for call_id, callee in [*self.callees.items()]:
+            if call_id not in talks:
+                del self.callees[call_id]
+                self.owner.talk_ended(callee, call_id, now)
+
+    # ---- talks of which the end may not have been seen
+
+    cpdef int expired(self, int kind, object payload, int64_t now) except -1:
+        """A timer of ours ran out."""
+        if kind == LONGEST_TALK:
+            self.end(payload, now)
+        else:
+            self.ask(payload, now)
+        return 0
+
+    cdef int doubt(self, bytes call_id, int64_t when) except -1:
+        """Ask whether a talk goes on: its BYE may have passed while nobody served, or nothing could be written."""
+        self.wheel.schedule(when, self, DOUBT, call_id)
+
+    cdef int ask(self, bytes call_id, int64_t now) except -1:
+        # The caller's phone, since the dialog is its own: an upstream may have made another one with the callee's.
+        cdef Question question
+        cdef list bindings
+        callee = self.callees.get(call_id)
+        talk = self.store.talk(callee) if callee is not None else None
+        if talk is None or talk.call_id != call_id or not talk.caller_tag:
+            return 0
+        bindings = self.location.lookup(talk.caller, now)
+        question = Question.__new__(Question)
+        question.talks = self
+        question.call_id = call_id
+        question.left = len(bindings)
+        for binding in bindings:
+            self.send_question(talk, binding, question, now)
+
+    cdef int send_question(self, talk, binding, Question question, int64_t now) except -1:
+        """An empty INFO in the dialog (RFC 2976 §2.2, RFC 3261 §12.2.1.1), as from the callee to the caller's phone."""
+        cdef Flow flow = self.location.flow_of(binding)
+        cdef bytes branch, uri = binding.contact, route = binding.path
+        if flow is None:
+            return 0
+        if has_line_break(uri) or has_line_break(route):
+            raise ValueError(f"a line break in {uri!r} or {route!r}")
+        branch = self.transactions.new_branch(0)
+        self.transactions.start(QUESTION % (
+            as_request_uri(uri), listener_at(self.listeners, flow.local).via, branch, b"Route: %b\r\n" % route if route else b"",
+            talk.callee, talk.callee_tag, talk.caller, talk.caller_tag, talk.call_id), branch, flow, question, now)
+
+
+cdef inline bint has_line_break(bytes text) noexcept:
+    return (memchr(PyBytes_AS_STRING(text), c'\n', PyBytes_GET_SIZE(text)) != NULL
+            or memchr(PyBytes_AS_STRING(text), c'\r', PyBytes_GET_SIZE(text)) != NULL)

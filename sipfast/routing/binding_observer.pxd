@@ -1,0 +1,9 @@
+# Who wants to hear of bindings. See binding_observer.pyx.
+
+from libc.stdint cimport int64_t
+
+cdef class BindingObserver:
+    # An AOR went from unbound to bound, and its 200 is on its way.
+    cdef int bound(self, bytes aor, int64_t now) except -1
+    # It has registered again.
+    cdef int refreshed(self, bytes aor, int64_t now) except -1
