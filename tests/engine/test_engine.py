@@ -394,3 +394,15 @@ def test_other_timers_count_from_the_next_transaction_on() -> None:
     engine.configure(Config(timers=Timers(t1=0.1)))
     short = lives(engine, NOW + 100_000)
     assert 32_000 <= long < 38_000 and 6_400 <= short < 12_500
+
+
+def test_other_settings_of_redial_count_from_the_next_call_on() -> None:
+    def armed(engine: Engine, out: Out, number: int) -> int:
+        names = {"branch": f"z9hG4bKr{number}", "call_id": f"r{number}"}
+        exchange(engine, out, text("INVITE", f"sip:nobody@{DOMAIN}", headers=[("Expires", "60")], **names))
+        return engine.counters()["redial_armed"]
+
+    engine, out = build(Config(redial=Redial(min_period=300)))
+    assert armed(engine, out, 1) == 0
+    engine.configure(Config(redial=Redial(min_period=30)))
+    assert armed(engine, out, 2) == 1
