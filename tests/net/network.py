@@ -330,11 +330,11 @@ class Server(Endpoint):
     def __init__(
         self, name: str, address: Address, *, config: Any = None, store: Any = None,
         domains: Sequence[str] = ("example.com",), hosts: Mapping[str, Sequence[str]] | None = None,
-        crashes: Sequence[Crash] = (), reopen: Callable[[Any], Any] | None = None, kind: Any = None,
+        crashes: Sequence[Crash] = (), reopen: Callable[[Any], Any] | None = None, kind: Any = None, seed: int = 0,
     ) -> None:  # fmt: skip
         super().__init__(name, address)
         self.config = config or Config()
-        self.random = random.Random(name)  # a run is the same each time
+        self.random = random.Random(f"{name} {seed}")  # a run of one seed is the same each time
         self.store = store if store is not None else _memory_store(self.random.randbytes)
         self.kind = kind or _engine()
         self.domains, self.hosts = list(domains), dict(hosts or {})

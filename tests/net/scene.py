@@ -36,7 +36,7 @@ class Scene:
         domains: Sequence[str] = (DOMAIN,), **server: Any,
     ) -> None:  # fmt: skip
         self.network = Network(seed, line)
-        self.server = Server("server", SERVER, config=config, domains=domains, **server)
+        self.server = Server("server", SERVER, config=config, domains=domains, seed=seed, **server)
         self.network.add(self.server)
         self.server.start(self.network.now)
         self._places = self._homes = 0
