@@ -124,8 +124,8 @@ ARROWS: dict[str, set[str]] = {
     "redial.methods": set(),
     "redial.methods.method": {"_flow", "_parser", "_wheel", "store.codec", "transaction.server", "trust.credit"},
     "redial.methods.refer": {
-        "_flow", "_hash", "_listener", "_parser", "_wheel", "redial.methods.method", "store.codec",
-        "transaction.client", "transaction.layer", "trust.credit",
+        "_flow", "_hash", "_listener", "_parser", "_wheel", "redial.methods.method", "store.codec", "transaction.client",
+        "transaction.layer", "trust.credit",
     },
     "redial.notice": {"redial.ownership", "trust.credit"},
     "redial.observer": {
@@ -135,8 +135,8 @@ ARROWS: dict[str, set[str]] = {
     },
     "redial.owner": {
         "_flow", "_parser", "_wheel", "observe.events", "redial.availability", "redial.device", "redial.methods.method",
-        "redial.ownership", "redial.policy", "redial.watchlist", "routing.location", "store.codec",
-        "store.repository", "trust.credit",
+        "redial.ownership", "redial.policy", "redial.watchlist", "routing.location", "store.codec", "store.repository",
+        "trust.credit",
     },
     "redial.ownership": {"_wheel", "redial.methods.method", "trust.credit"},
     "redial.policy": set(),
@@ -152,8 +152,8 @@ ARROWS: dict[str, set[str]] = {
     },
     "redial.waiting": {"_wheel"},
     "redial.watchlist": {
-        "_wheel", "observe.events", "redial.ownership", "redial.policy", "redial.waiting", "store.codec",
-        "store.repository", "trust.credit",
+        "_wheel", "observe.events", "redial.ownership", "redial.policy", "redial.waiting", "store.codec", "store.repository",
+        "trust.credit",
     },
     # engine. Bytes in, bytes out: the one place where the rooms above meet. `engine` puts them together.
     "engine.answers": {
@@ -179,10 +179,10 @@ ARROWS: dict[str, set[str]] = {
     "engine.engine": {
         "_flow", "_listener", "_parser", "_wheel", "engine.answers", "engine.batch", "engine.calls", "engine.commits",
         "engine.dispatch", "engine.mail", "engine.registrations", "engine.responses", "observe.events", "redial.redial",
-        "routing.connections", "routing.destination", "routing.learning",
-        "routing.location", "routing.mid_registrar", "routing.outbound", "routing.probe", "routing.proxy",
-        "routing.registrar", "routing.ringing", "routing.router", "routing.sweeper", "routing.token", "routing.upstream",
-        "store.repository", "transaction.layer", "transaction.server", "trust.peers", "trust.proven",
+        "routing.connections", "routing.destination", "routing.learning", "routing.location", "routing.mid_registrar",
+        "routing.outbound", "routing.probe", "routing.proxy", "routing.registrar", "routing.ringing", "routing.router",
+        "routing.sweeper", "routing.token", "routing.upstream", "store.repository", "transaction.layer",
+        "transaction.server", "trust.peers", "trust.proven",
     },
     "engine.mail": {"_flow", "_parser", "redial.notice"},
     "engine.registrations": {
