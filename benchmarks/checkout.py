@@ -101,9 +101,10 @@ class Checkout:
 
     def judge(self, loaded: Iterable[str]) -> None:
         """`check`, of the paths of the files that the process has mapped."""
-        own = {path.name: path for path in self.package.rglob("*.so")}
-        modules = {Path(path) for path in loaded if Path(path).name in own}
-        foreign = sorted(str(path) for path in modules if path != own[path.name])
+        own = {*self.package.rglob("*.so")}
+        names = {path.name for path in own}
+        modules = {Path(path) for path in loaded if Path(path).name in names}
+        foreign = sorted(str(path) for path in modules - own)
         if foreign or not modules:
             raise CannotTell(f"the server of {self.root} has loaded {foreign[0] if foreign else 'no compiled module of it'}")
 

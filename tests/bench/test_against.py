@@ -241,6 +241,10 @@ def test_each_checkout_imports_its_own(tmp_path: Path) -> None:
 def test_a_server_with_another_checkouts_modules_is_refused(tmp_path: Path) -> None:
     own = package(tmp_path, "_a.so", "_b.so")
     own.judge([f"{tmp_path}/sipfast/_a.so", "/usr/lib/libc.so.6", "[stack]"])
+    for room in ("one", "two"):
+        (tmp_path / "sipfast" / room).mkdir()
+        (tmp_path / "sipfast" / room / "same.so").touch()
+    own.judge([f"{tmp_path}/sipfast/{room}/same.so" for room in ("one", "two")])
     with pytest.raises(CannotTell, match=r"has loaded /elsewhere/sipfast/_b\.so"):
         own.judge([f"{tmp_path}/sipfast/_a.so", "/elsewhere/sipfast/_b.so"])
     with pytest.raises(CannotTell, match="has loaded no compiled module of it"):
