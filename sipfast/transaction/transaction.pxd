@@ -1,6 +1,7 @@
 # What client and server transactions have in common, and what they need of the layer that holds them.
 # Knows nothing of routing: a Guide above says where phones have moved to, a Sink below takes bytes.
 
+cimport cython
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from .._flow cimport Flow, Sink
@@ -66,7 +67,9 @@ cdef class Surroundings:
     # commit; a second without a call, the layer shrinks them by itself.
     cpdef int shrink_finished(self) except -1
 
-# Narrow fields, in this order: hundreds of thousands linger.
+# Narrow fields, in this order: hundreds of thousands linger. The collector does not look at them; that has to stand here, or
+# those who inherit in other modules would be looked at.
+@cython.no_gc
 cdef class Transaction(Timed):
     cdef uint32_t method                 # a Method, or a hash of another method's name with the top bit set
     cdef readonly unsigned char state    # a State of machines
