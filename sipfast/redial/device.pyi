@@ -1,0 +1,1 @@
+"""Typed face of the compiled module `device`: where the phone of a caller is. For compiled modules only."""

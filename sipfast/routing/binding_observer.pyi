@@ -1,0 +1,3 @@
+"""Typed face of the compiled module `binding_observer`: who wants to hear of bindings. For compiled modules only."""
+
+class BindingObserver: ...
