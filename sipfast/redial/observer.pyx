@@ -24,7 +24,8 @@ from .ownership cimport CalleeOwner
 from .talks cimport Talks
 from .watchlist cimport is_armed, is_recalling
 
-from ..store.records import ARMED, CALLING
+from ..errors import StoreUnreadable
+from ..store.records import ARMED, CALLING, tell_unreadable
 from .notice import ANSWERED, AWAITED, LOOK, STARTED, UNCONFIRMED
 
 cdef enum:
@@ -250,17 +251,21 @@ cdef class Observer(Timed):
     cdef int connected(self, tuple pair, bytes call_id, tuple tags, int64_t now) except -1:
         """The pair talk: nobody of them waits for the other any more. `tags`: of the dialog, the caller's first."""
         cdef tuple turned = (pair[1], pair[0])
-        if self.is_known(pair):
-            self.complete(pair, call_id, tags, now)
-        if self.is_known(turned):
-            self.complete(turned, call_id, (tags[1], tags[0]), now)
-        self.notices.tell_all(ANSWERED, pair, call_id)
+        self.notices.tell_all(ANSWERED, pair, call_id)      # first: the owner is to know of it whatever can be read here
+        for each, its_tags in ((pair, tags), (turned, (tags[1], tags[0]))):
+            try:
+                if self.is_known(each):
+                    self.complete(each, call_id, its_tags, now)
+            except StoreUnreadable as error:  # it concerns its own pair
+                tell_unreadable(error)
 
     cdef int complete(self, tuple pair, bytes call_id, tuple tags, int64_t now) except -1:
         """The watch ends with the batch that lets the ACK through."""
         cdef Recall recall = self.owner.pop_recall(pair)
         cdef StoredWatch watch
         cdef bint recalled = recall is not None
+        if recall is not None:
+            self.owner.end(recall)            # first: it is over whatever the store says
         if not self.ownership.is_mine(pair[0]):
             # With end_on = "refer" only the owner knows whether it was recalled.
             self.store.for_update()
@@ -268,8 +273,6 @@ cdef class Observer(Timed):
             recalled = watch is not None and not is_armed(watch)
         if self.watchlist.remove(pair, "answered", recall.answer if recall is not None else ""):
             self.counts["completed"] += 1
-        if recall is not None:
-            self.owner.end(recall)
         if recalled and self.watchlist.keeps_others_waiting(pair):
             self.talks.begin(pair, call_id, tags, now)
 
@@ -318,8 +321,11 @@ cdef class Observer(Timed):
     cdef int acknowledged_elsewhere(self, tuple pair, bytes call_id, int64_t now) except -1:
         self.answers.pop(call_id)
         for each in (pair, (pair[1], pair[0])):
-            if self.ownership.is_mine(each[0]):
-                self.completed_elsewhere(each, call_id, now)
+            try:
+                if self.ownership.is_mine(each[0]):
+                    self.completed_elsewhere(each, call_id, now)
+            except StoreUnreadable as error:
+                tell_unreadable(error)
 
     cdef int completed_elsewhere(self, tuple pair, bytes call_id, int64_t now) except -1:
         cdef Recall recall = self.owner.pop_recall(pair)
