@@ -10,6 +10,7 @@ from libc.stdint cimport int64_t
 from .._flow cimport Flow
 from .._parser cimport H_EXPIRES, M_REGISTER, Message, Uri, canonical_aor
 from .._writer cimport make_response
+from ..observe.events cimport NOT_ARMED
 from ..routing.outbound cimport answer_flow
 from ..routing.context cimport CallObserver, ResponseContext
 from ..routing.router cimport RoutePlan
@@ -71,9 +72,11 @@ cdef class Calls(CallObserver):
                 self.not_here(context.server, context.request, context.flow, offer, now)
                 return True
             return False
-        self.unwatched(context, status)
-        self.redial.call_failed(context.caller, context.callee, context.request.text(context.request.call_id),
-                                status, now)
+        try:
+            self.unwatched(context, status)
+        finally:                              # it is over for redial, whatever people can be told of it
+            self.redial.call_failed(context.caller, context.callee, context.request.text(context.request.call_id),
+                                    status, now)
         return False
 
     cdef bint forget_absent(self, bytes callee, int status, int64_t now) except -1:
@@ -163,6 +166,7 @@ cdef class Calls(CallObserver):
             why = "the callee is busy, which is not watched"
         elif status == 408:
             why = "the callee does not answer, which is not watched"
-        if why is not None and not self.redial.is_recalled(context.caller, context.callee):
-            self.events.not_watched(context.caller, context.callee, why)
+        # In this order: where nobody is told, the store is not asked.
+        if why is not None and self.events.wants(NOT_ARMED) and not self.redial.is_recalled(context.caller, context.callee):
+            self.events.add("call-not-watched", {"callee": context.callee, "caller": context.caller, "why": why})
         return 0
