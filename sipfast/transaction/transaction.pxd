@@ -67,6 +67,7 @@ cdef class Surroundings:
     # commit; a second without a call, the layer shrinks them by itself.
     cpdef int shrink_finished(self) except -1
 
+
 # Narrow fields, in this order: hundreds of thousands linger. The collector does not look at them; that has to stand here, or
 # those who inherit in other modules would be looked at.
 @cython.no_gc

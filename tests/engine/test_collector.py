@@ -14,8 +14,8 @@ from sipfast.trust import credit
 
 TRACKED = 1 << 14  # Py_TPFLAGS_HAVE_GC
 MANY = [
-    Flow, Message, ClientTransaction, ServerTransaction, context.ResponseContext, context.Branch, StoredBindings, StoredWatch,
-    credit.Credit,
+    Flow, Message, ClientTransaction, ServerTransaction, context.ResponseContext, context.Branch, StoredBindings,
+    StoredWatch, credit.Credit,
 ]  # fmt: skip
 
 
