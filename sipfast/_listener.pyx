@@ -6,16 +6,16 @@ token are put together here, once for each listener.
 
 import cython
 
-cdef dict SCHEMES = {"UDP": b""}             # transport: what its URIs say of it (RFC 3261 §19.1.1); UDP is the default
+cdef dict URI_PARAMETERS = {"UDP": b""}      # transport: what its URIs say of it (RFC 3261 §19.1.1); UDP is the default
 
 
 @cython.final
 cdef class Listener:
 
     def __init__(self, str transport not None, str host not None, int port, bytes sent_by not None):
-        if transport not in SCHEMES:
+        if transport not in URI_PARAMETERS:
             raise ValueError(f"not a transport that is listened on: {transport!r}")
-        cdef bytes parameter = <bytes>SCHEMES[transport]
+        cdef bytes parameter = <bytes>URI_PARAMETERS[transport]
         self.transport = transport
         self.host = host
         self.port = port
