@@ -69,6 +69,10 @@ class Redial(Section, frozen=True):
     """Pause between the callee's REGISTER and the recall."""
     order: Literal["serial", "all"] = "serial"
     end_on: Literal["answer", "refer"] = "answer"
+    methods: Annotated[
+        tuple[Literal["refer", "refer-nosub", "callback", "b2bua", "message"], ...], msgspec.Meta(min_length=1)
+    ] = ("refer",)
+    """How the caller's phone is made to ring: what is tried first comes first."""
     refer_timeout: Annotated[float, msgspec.Meta(gt=0, le=32)] = 5.0
     recall_timeout: Annotated[float, msgspec.Meta(gt=0, le=600)] = 20.0
     """From the REFER to the caller's INVITE."""

@@ -29,6 +29,7 @@ cdef object device_of(Location location, bytes aor, bytes contact, bytes instanc
     if found is not None:
         device.contact, device.path = piece_in(found.contact), piece_in(found.path)
         device.flow, device.instance = piece_in(found.flow), piece_in(found.instance)
+        device.call_id = piece_in(found.call_id)
     return found
 
 

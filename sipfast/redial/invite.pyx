@@ -3,12 +3,15 @@
 from libc.stdint cimport int64_t
 
 from .._flow cimport Flow
-from .._parser cimport H_CONTACT, H_EXPIRES, Address, Cursor, Message, Span
+from .._parser cimport H_CONTACT, H_EXPIRES, H_USER_AGENT, Address, Cursor, Message, Span
 from ..store.codec cimport StoredWatch, bytes_of
 from .._writer cimport warning_line
 
 from .._parser import parse_address
 from ..errors import ParseError
+
+cdef enum:
+    MOST_AGENT = 64         # bytes
 
 cdef int64_t LONGEST_EXPIRES = 1 << 31      # seconds
 
@@ -38,6 +41,11 @@ cdef tuple contact_of(Message request, Flow flow):
             pass
     host = b"[%b]" % flow.host_text() if flow.family == 6 else flow.host_text()
     return b"sip:%b:%d" % (host, flow.port), b""
+
+
+cdef bytes agent_of(Message request):
+    cdef Span agent = request.value_of(H_USER_AGENT)
+    return request.text(Span(agent.start, min(agent.end, agent.start + MOST_AGENT)))
 
 
 cdef tuple offer(StoredWatch watch, int64_t now):

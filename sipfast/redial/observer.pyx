@@ -17,10 +17,11 @@ from .._flow cimport MOST_PACKED, Flow
 from .._parser cimport Message, canonical_aor
 from .answers cimport Answers, Recent
 from .device cimport device_of
-from .invite cimport contact_of, expires_of, offer, warning
+from .invite cimport agent_of, contact_of, expires_of, offer, warning
 from .notice cimport Notices
-from .owner cimport Owner, Recall
+from .owner cimport Owner
 from .ownership cimport CalleeOwner
+from .recall cimport Recall
 from .talks cimport Talks
 from .watchlist cimport is_armed, is_recalling
 
@@ -90,7 +91,7 @@ cdef class Observer(Timed):
         """Whether an INVITE that found the callee unbound is that of a recall: the callee is gone again."""
         cdef StoredWatch watch
         if self.ownership.is_mine(pair[0]):
-            return pair in self.owner.recalls
+            return pair in self.owner.recalls.of
         watch = self.watchlist.find_readable(pair)
         if self.proxied.pop(request.text(request.call_id), None) is not None and watch is None:
             self.ownership.elsewhere.callee_gone(pair, now)
@@ -116,7 +117,7 @@ cdef class Observer(Timed):
 
     cdef StoredWatch put_armed(self, Message request, Flow flow, tuple pair, StoredWatch before, int64_t expires_at,
                                int64_t now):
-        cdef bytes callee = <bytes>pair[0], caller = <bytes>pair[1], contact, instance, path = b"", nothing = b""
+        cdef bytes callee = <bytes>pair[0], caller = <bytes>pair[1], contact, instance, agent, path = b"", nothing = b""
         cdef bytes mode = self.owner.availability.mode
         cdef unsigned char packed[MOST_PACKED]
         cdef StoredWatch watch
@@ -140,7 +141,11 @@ cdef class Observer(Timed):
         entry.state = piece_in(armed)
         entry.attempts = 0
         entry.last_result = entry.refer_call_id = entry.refer_tag = piece_in(nothing)
-        entry.recalled_at = entry.not_before = 0
+        entry.recalled_at = entry.not_before = entry.pauses = 0
+        agent = agent_of(request)
+        entry.agent = piece_in(agent)
+        entry.registration = device.call_id if kept is not None else piece_in(nothing)
+        entry.method = entry.identity = piece_in(nothing)
         watch = written_watch(&entry)
         self.watchlist.promised.add(pair)
         self.watchlist.put(pair, watch, before is None)
@@ -169,11 +174,11 @@ cdef class Observer(Timed):
             return 0
         owner = self.ownership.owner_of(callee)
         mine = owner is self.owner
-        if mine and not self.owner.recalls:
+        if mine and not self.owner.recalls.of:
             return 0
         pair = (callee, caller)
         if mine:
-            if pair not in self.owner.recalls:
+            if pair not in self.owner.recalls.of:
                 return 0
         else:
             # The claim was committed before the REFER left, so the store knows of every recall.
@@ -195,7 +200,7 @@ cdef class Observer(Timed):
     cdef bint is_recalled(self, bytes caller, bytes callee) except -1:
         cdef StoredWatch watch
         if self.ownership.is_mine(callee):
-            return (callee, caller) in self.owner.recalls
+            return (callee, caller) in self.owner.recalls.of
         watch = self.watchlist.find((callee, caller))
         return watch is not None and not is_armed(watch)
 
@@ -206,7 +211,7 @@ cdef class Observer(Timed):
 
     cdef int call_answered(self, bytes caller, bytes callee, bytes call_id, int64_t now) except -1:
         cdef tuple pair
-        if not self.policy.enabled or self.ownership.alone and not self.watchlist.waiting.timers and not self.owner.recalls:
+        if not self.policy.enabled or self.ownership.alone and not self.watchlist.waiting.timers and not self.owner.recalls.of:
             return 0
         pair = (callee, caller)
         if self.proxied and self.proxied.pop(call_id, None) == pair or self.is_known(pair) or self.is_known((caller, callee)):
@@ -215,17 +220,17 @@ cdef class Observer(Timed):
 
     cdef bint is_known(self, tuple pair) except -1:
         """Whether somebody waits for a call of the pair."""
-        return pair in self.owner.recalls or self.watchlist.has(pair)
+        return pair in self.owner.recalls.of or self.watchlist.has(pair)
 
     cdef int await_ack(self, tuple pair, bytes call_id, int worker, int64_t now) except -1:
-        self.owner.call_answered(pair, call_id, worker)
+        self.owner.call_answered(pair, call_id, worker, now)
         self.answers.add(call_id, pair, now)
 
     cdef int call_acknowledged(self, Message ack, int64_t now) except -1:
         cdef bytes call_id
         cdef tuple pair
         if not self.policy.enabled or self.ownership.alone and not self.answers.calls and (
-                now >= self.former_until or not (self.watchlist.waiting.timers or self.owner.recalls)):
+                now >= self.former_until or not (self.watchlist.waiting.timers or self.owner.recalls.of)):
             return 0
         call_id = ack.text(ack.call_id)
         pair = self.answers.pop(call_id)
@@ -261,11 +266,11 @@ cdef class Observer(Timed):
 
     cdef int complete(self, tuple pair, bytes call_id, tuple tags, int64_t now) except -1:
         """The watch ends with the batch that lets the ACK through."""
-        cdef Recall recall = self.owner.pop_recall(pair)
+        cdef Recall recall = self.owner.recalls.pop(pair)
         cdef StoredWatch watch
         cdef bint recalled = recall is not None
         if recall is not None:
-            self.owner.end(recall)            # first: it is over whatever the store says
+            self.owner.recalls.complete(recall, now)        # first: it is over whatever the store says
         if not self.ownership.is_mine(pair[0]):
             # With end_on = "refer" only the owner knows whether it was recalled.
             self.store.for_update()
@@ -328,10 +333,10 @@ cdef class Observer(Timed):
                 tell_unreadable(error)
 
     cdef int completed_elsewhere(self, tuple pair, bytes call_id, int64_t now) except -1:
-        cdef Recall recall = self.owner.pop_recall(pair)
+        cdef Recall recall = self.owner.recalls.pop(pair)
         self.watchlist.forget(pair)
         if recall is not None:
-            self.owner.end(recall)
+            self.owner.recalls.complete(recall, now)
         if self.talks.ended.has(call_id):
             self.owner.next_turn(pair[0], now)
             return 0

@@ -9,7 +9,7 @@ from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint32_t
 
 from ..trust.credit cimport Credit
-from .methods.method cimport CALL_ID_SIZE
+from .call_names cimport CALL_ID_SIZE
 
 from zlib import crc32
 

@@ -10,6 +10,7 @@ from ..store.repository cimport Store
 from ..transaction.layer cimport TransactionLayer
 from .._parser cimport Message
 from .._wheel cimport Wheel
+from .ladder cimport Ladder
 from .notice cimport Notices, Post
 from .observer cimport Observer
 from .owner cimport Owner
@@ -24,6 +25,7 @@ cdef class Redial:
     cdef Policy policy
     cdef Ownership ownership
     cdef Watchlist watchlist
+    cdef Ladder ladder
     cdef Owner owner
     cdef readonly Talks talks
     cdef Notices notices

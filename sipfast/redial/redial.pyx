@@ -18,9 +18,12 @@ from .availability cimport Unbound, make_unbound
 from .methods.refer cimport make_refer_method
 from .notice cimport Notices, OtherOwners, Post
 from .observer cimport Observer
-from .owner cimport Owner, Recall
+from .call_names cimport make_call_names
+from .ladder cimport make_ladder
+from .owner cimport Owner
 from .ownership cimport Ownership
 from .policy cimport Policy
+from .recall cimport Recall, make_recalls
 from .talks cimport Talks
 from .watchlist cimport Watchlist
 
@@ -50,15 +53,15 @@ cdef class Redial:
     cdef bint committed(self, int64_t now) except -1:
         self.notices.leave()
         self.watchlist.committed()
-        self.owner.begin_claimed(now)
+        self.owner.recalls.begin_claimed(now)
         return bool(self.watchlist.touched) or bool(self.notices.waiting)
 
     cdef int rolled_back(self, int64_t now) except -1:
-        undone = self.watchlist.promised | {(<Recall>each).pair for each in self.owner.claimed}
+        undone = self.watchlist.promised | {(<Recall>each).pair for each in self.owner.recalls.claimed}
         self.notices.drop_promised(undone)
         self.watchlist.leave_to_others(undone)
         self.watchlist.batch_lost(undone)
-        self.owner.claimed.clear()
+        self.owner.recalls.claimed.clear()
         for pair in undone:
             if not self.ownership.is_mine(pair[0]):
                 continue
@@ -106,24 +109,25 @@ cdef class Redial:
     cdef int worker_restarted(self, int worker, int64_t now) except -1:
         """A worker has started, perhaps in the place of one that died."""
         self.calls.worker_restarted(worker)
-        self.owner.worker_restarted(worker, self.calls.answers.calls, now)
+        self.owner.recalls.worker_restarted(worker, self.calls.answers.calls, now)
         self.talks.worker_restarted(now)
 
     cdef int worker_of_recall(self, bytes call_id) except -2:
         return self.ownership.marked_by(call_id)
 
     cdef int notify(self, Message request, int64_t now) except -1:
-        return self.owner.notified(request, now)
+        return self.owner.recalls.notified(request, now)
 
     def configure(self, settings):
         """Take other settings while running: all but whether redial is on, which is as at the start."""
         self.policy.configure(settings)
+        self.ladder.configure(settings)
 
     def counters(self):
         """Watches and recalls, counted since the start."""
         counts = {f"redial_{name}": count for name, count in self.counts.items()}
         counts["redial_watches"] = len(self.watchlist.waiting.timers)
-        counts["redial_recalling"] = len(self.owner.recalls)
+        counts["redial_recalling"] = len(self.owner.recalls.of)
         return counts
 
 
@@ -138,8 +142,9 @@ cdef Redial make_redial(settings, Store store, Wheel wheel, Events events, Locat
     redial.notices = Notices(redial.ownership, post)
     redial.watchlist = Watchlist(redial.policy, store, wheel, events, redial.ownership, redial.counts)
     redial.bindings = unbound = make_unbound(location, redial.watchlist, redial.ownership, transactions)
-    redial.owner = Owner(redial.policy, redial.watchlist, location, unbound,
-                         make_refer_method(transactions, wheel, listeners, seed))
+    redial.ladder = make_ladder(settings, (make_refer_method(transactions, listeners),))
+    redial.owner = Owner(redial.policy, redial.watchlist, location, unbound, make_recalls(
+        redial.policy, redial.watchlist, location, redial.ladder, make_call_names(seed)))
     redial.ownership.here = redial.owner
     redial.ownership.elsewhere = OtherOwners(redial.notices)
     redial.talks = Talks(redial.owner, redial.notices, location, transactions, listeners)

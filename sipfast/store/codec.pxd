@@ -43,6 +43,11 @@ cdef struct WatchEntry:
     Piece refer_tag
     int64_t recalled_at
     int64_t not_before
+    Piece method
+    Piece agent
+    Piece registration
+    Piece identity
+    int64_t pauses
 
 
 # All bindings of an AOR in their stored form, or none. `single`: it is one, and `at` points into `record`.

@@ -25,7 +25,7 @@ from .records import (
 
 cdef enum:
     FIELDS = 12
-    WATCH_FIELDS = 17
+    WATCH_FIELDS = 22
     ARRAY = 0x90            # fixarray, plus its length
     BIN8 = 0xC4
     BIN16 = 0xC5
@@ -46,7 +46,7 @@ cdef enum:
 cdef int version = VERSION, bindings_version = BINDINGS_VERSION
 if (VERSION > MOST_SHORT or BINDINGS_VERSION > MOST_SHORT or len(Binding.__struct_fields__) != FIELDS
         or Binding.__struct_fields__[FIELDS - 1] != "branch"
-        or len(Watch.__struct_fields__) != WATCH_FIELDS or Watch.__struct_fields__[WATCH_FIELDS - 1] != "not_before"):
+        or len(Watch.__struct_fields__) != WATCH_FIELDS or Watch.__struct_fields__[WATCH_FIELDS - 1] != "pauses"):
     raise AssertionError("records.py has changed: this module reads and writes what it did before")
 
 
@@ -126,15 +126,15 @@ cdef bint is_utf8(const char *p, Py_ssize_t size) noexcept:
 
 cdef const unsigned char *read_string(const unsigned char *p, const unsigned char *end, Piece *piece) noexcept:
     cdef Py_ssize_t size, i
-    if p == NULL or end - p < 3:
+    if p == NULL or p >= end:
         return NULL
     if STR5 <= p[0] <= STR5 + MOST_STR5:
         size = p[0] - STR5
         p += 1
-    elif p[0] == STR8:
+    elif p[0] == STR8 and end - p > 1:
         size = p[1]
         p += 2
-    elif p[0] == STR16:
+    elif p[0] == STR16 and end - p > 2:
         size = p[1] << 8 | p[2]
         p += 3
     else:
@@ -173,6 +173,11 @@ cdef bint read_watch(bytes record, WatchEntry *entry) noexcept:
     p = read_piece(p, end, &entry.refer_tag)
     p = read_number(p, end, &entry.recalled_at)
     p = read_number(p, end, &entry.not_before)
+    p = read_string(p, end, &entry.method)
+    p = read_piece(p, end, &entry.agent)
+    p = read_piece(p, end, &entry.registration)
+    p = read_string(p, end, &entry.identity)
+    p = read_number(p, end, &entry.pauses)
     return p == end
 
 
@@ -284,7 +289,9 @@ cdef bytes write_watch(const WatchEntry *entry):
         + size_of_piece(entry.path) + size_of_piece(entry.flow) + size_of_piece(entry.instance)
         + size_of_string(entry.mode) + size_of_string(entry.state) + size_of_number(entry.attempts)
         + size_of_string(entry.last_result) + size_of_piece(entry.refer_call_id) + size_of_piece(entry.refer_tag)
-        + size_of_number(entry.recalled_at) + size_of_number(entry.not_before))
+        + size_of_number(entry.recalled_at) + size_of_number(entry.not_before) + size_of_string(entry.method)
+        + size_of_piece(entry.agent) + size_of_piece(entry.registration) + size_of_string(entry.identity)
+        + size_of_number(entry.pauses))
     cdef bytes record = PyBytes_FromStringAndSize(NULL, size)
     cdef unsigned char *to = <unsigned char *>PyBytes_AS_STRING(record)
     to[0] = ARRAY + 2
@@ -307,7 +314,12 @@ cdef bytes write_watch(const WatchEntry *entry):
     to = write_piece(to, entry.refer_call_id)
     to = write_piece(to, entry.refer_tag)
     to = write_number(to, entry.recalled_at)
-    write_number(to, entry.not_before)
+    to = write_number(to, entry.not_before)
+    to = write_string(to, entry.method)
+    to = write_piece(to, entry.agent)
+    to = write_piece(to, entry.registration)
+    to = write_string(to, entry.identity)
+    write_number(to, entry.pauses)
     return record
 
 
@@ -457,13 +469,34 @@ cdef class StoredWatch:
     def not_before(self):
         return self.at.not_before
 
+    @property
+    def method(self):
+        return bytes_of(self.at.method).decode()
+
+    @property
+    def agent(self):
+        return bytes_of(self.at.agent)
+
+    @property
+    def registration(self):
+        return bytes_of(self.at.registration)
+
+    @property
+    def identity(self):
+        return bytes_of(self.at.identity).decode()
+
+    @property
+    def pauses(self):
+        return self.at.pauses
+
     def unpacked(self):
         cdef WatchEntry *at = &self.at
         return Watch(bytes_of(at.callee), bytes_of(at.caller), at.armed_at, at.expires_at, bytes_of(at.call_id),
                      bytes_of(at.contact), bytes_of(at.path), bytes_of(at.flow), bytes_of(at.instance),
                      bytes_of(at.mode).decode(), bytes_of(at.state).decode(), at.attempts,
                      bytes_of(at.last_result).decode(), bytes_of(at.refer_call_id), bytes_of(at.refer_tag),
-                     at.recalled_at, at.not_before)
+                     at.recalled_at, at.not_before, bytes_of(at.method).decode(), bytes_of(at.agent),
+                     bytes_of(at.registration), bytes_of(at.identity).decode(), at.pauses)
 
     def __eq__(self, other):
         if isinstance(other, StoredWatch):

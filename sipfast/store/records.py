@@ -40,6 +40,7 @@ MOST_ATTEMPTS = 16  # recalls of one watch whose outcomes are kept
 ARMED = "armed"  # waiting for the callee
 RECALLING = "recalling"  # REFER sent, or about to be: marked before it leaves
 CALLING = "calling"  # the caller's new INVITE has been seen
+SUSPENDED = "suspended"  # the caller cannot take a recall now
 NOT_LOGGED_IN = "NL"  # RFC 6910 m=NL
 
 
@@ -80,6 +81,11 @@ class Watch(msgspec.Struct, array_like=True, frozen=True, gc=False):
     refer_tag: bytes = b""  # its From tag
     recalled_at: Number = 0  # when the last REFER was sent
     not_before: Number = 0  # no recall before it, while the callee stays bound: the pause after a failed one
+    method: str = ""  # by which the caller's phone is being asked, "" before the first recall
+    agent: bytes = b""  # User-Agent of the INVITE that armed it, cut
+    registration: bytes = b""  # Call-ID of the caller's binding then (RFC 3261 §10.2), b"" where it had none
+    identity: str = ""  # how the caller is known: "upstream", "peer"; "": it says so itself
+    pauses: Number = 0  # suspensions and pauses in a row: each is longer than the last
 
 
 class Talk(msgspec.Struct, array_like=True, frozen=True, gc=False):

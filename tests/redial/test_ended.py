@@ -151,9 +151,7 @@ def test_in_a_storm_a_sample_is_kept() -> None:
     scene = Scene(Config(redial=Redial(per_callee=1_000)))
     peer = scene.peer("callers")
     for number in range(400):
-        peer.ask(
-            "INVITE", "sip:bob@example.com", sender=f"<sip:u{number}@example.com>;tag=1", headers=[("Expires", "300")]
-        )
+        peer.ask("INVITE", "sip:bob@example.com", sender=f"<sip:u{number}@example.com>;tag=1", headers=[("Expires", "300")])
         scene.run(1)
     scene.run(301_000)
     assert count_watches(scene.store) == 0

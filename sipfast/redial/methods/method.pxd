@@ -3,56 +3,63 @@
 from libc.stdint cimport int64_t
 
 from ..._flow cimport Flow
-from ..._parser cimport Message
 from ..._wheel cimport Timed
 from ...store.codec cimport Piece
 from ...transaction.server cimport Handler
 from ...trust.credit cimport Credit
 
-cdef enum:
-    CALL_ID_SIZE = 24       # hex digits of what `new_call_id` makes
-
-# Who is to call whom, and by which Call-ID and tag that is asked for.
+# Who is to call whom, and by which Call-ID and tag that is asked for. `number`: of the attempt, from 1.
 cdef struct WantedCall:
     Piece callee
     Piece caller
     Piece call_id
     Piece tag
+    int64_t number
 
+# How an attempt has ended without a call.
 cdef enum Outcome:
-    ACCEPTED            # the phone will call, it says
-    ACCEPTED_BEFORE     # it has this very request already, from before a restart, and may have called in vain since
-    REFUSED
-    UNANSWERED          # by nobody, or the phone cannot be reached
+    CANNOT              # the device cannot that way
+    ABSENT              # the device is not there
+    BUSY                # its user is in a call
+    DECLINED            # its user does not want to
 
-# Whoever has begun an attempt hears once what comes of it. The call itself is seen by whoever sees calls.
+# What the final answer of a phone to a REFER means.
+cdef Outcome outcome_of_refer(int status) noexcept
+
+# Whoever has begun an attempt hears what comes of it, and never before `begin` has returned. The call itself is seen by
+# whoever sees calls.
 cdef class AttemptObserver:
-    # `answer`: what the phone said, for people; `result`: what it comes to where that is no call.
+    # The phone says that it will call; `before`: it has this very request already, from before a restart, and may have called
+    # in vain since. May come again. `answer`: what it said, for people.
+    cdef int accepted(self, bint before, str answer, int64_t now) except -1
+    # There will be no call; comes once, and nothing after it. `result`: what it comes to, for people.
     cdef int ended(self, Outcome outcome, str answer, str result, int64_t now) except -1
+    # What the phone tells of the call that it has placed.
+    cdef int progress(self, int status, str text, int64_t now) except -1
 
-# One request to one phone, until its outcome.
+# One method's try at one phone. Whoever has begun it tells it what it sees, and at last `settled` or `give_up`.
 cdef class Attempt(Handler):
     cdef AttemptObserver observer
-    # Send it no more; its outcome is told to nobody.
-    cdef int give_up(self) except -1
+    cdef bint taken_over                 # its dialog goes on as that of the next method's attempt
+    # The new call of the caller has begun.
+    cdef int called(self, bytes call_id, int64_t now) except -1
+    # The two talk, or the new call has come to nothing: what is left of the attempt goes away.
+    cdef int settled(self, int64_t now) except -1
+    # No call is wanted any more: the phone stops ringing, and nobody is told.
+    cdef int give_up(self, int64_t now) except -1
 
 cdef class RecallMethod(Timed):
-    cdef readonly str name               # of what it sends, for people
+    cdef readonly str name               # as in the configuration
+    cdef readonly str title              # of what it sends, for people
     cdef readonly bytes sent             # that it was sent: the last result of a watch until there is a better one
-    # Ask the phone that is reached by `flow`, at `uri` and by `route` (b"": none). `credit` pays for it; None where that has
-    # too little left, which it has nothing of then.
-    cdef Attempt begin(self, const WantedCall *wanted, bytes uri, bytes route, Flow flow, Credit credit,
-                       AttemptObserver observer, int64_t now)
+    # ms until it hears something or its attempt is given up; 0: as long as is waited for an answer to REFER.
+    cdef int64_t patience
+    # Ask the phone that is reached by `flow`, at `uri` and by `route` (b"": none). `how`: what its profile says, None: nothing.
+    # `before`: the attempt of another method after which this phone has placed no call; whoever goes on with its dialog marks it
+    # as taken over. `credit` pays for what is sent; None where that has too little left, which it has nothing of then.
+    cdef Attempt begin(self, const WantedCall *wanted, bytes uri, bytes route, Flow flow, Credit credit, object how,
+                       Attempt before, AttemptObserver observer, int64_t now)
     # Whether that may be sent, as far as it can be told before it is written.
     cdef bint may_begin(self, Flow flow, Credit credit, int64_t now) except -1
-    # Call-ID (CALL_ID_SIZE hex digits) and tag of a new attempt: never the same again, after a restart neither, and not to be
-    # guessed.
-    cdef bytes new_call_id(self)
-    cdef bytes new_tag(self)
-    # What the phone tells by this Call-ID is about `subject`, until a while after `finished`.
-    cdef int expect(self, bytes call_id, object subject) except -1
-    cdef int finished(self, bytes call_id) except -1
-    # The subject of a Call-ID, None for one that is not expected.
-    cdef object subject_of(self, bytes call_id)
-    # What such a message tells: status of the call and a text for people; None for nothing.
-    cdef tuple progress(self, Message message)
+    # Take other settings while running: a config.Redial.
+    cdef int configure(self, settings) except -1

@@ -1,29 +1,21 @@
 """Recall by REFER out of any dialog (RFC 3515 §2.4.1): the caller's phone is asked to call, and tells by NOTIFY how that goes."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t
 from libc.string cimport memchr, memcpy
 
 from ..._flow cimport Flow
-from ..._hash cimport Hash, end_hash, end_hash64, hex16, mix_number, start_hash
 from ..._listener cimport Listener, listener_at
 from ..._parser cimport Message, Span, as_request_uri
-from ..._wheel cimport Wheel
 from ...store.codec cimport Piece, piece_in
 from ...transaction.client cimport OUTCOME_UNREACHABLE, ClientTransaction
 from ...transaction.layer cimport TransactionLayer
 from ...trust.credit cimport Credit
-from .method cimport (
-    ACCEPTED, ACCEPTED_BEFORE, CALL_ID_SIZE, REFUSED, UNANSWERED, Attempt, AttemptObserver, RecallMethod, WantedCall,
-)
+from .method cimport ABSENT, CANNOT, Attempt, AttemptObserver, RecallMethod, WantedCall, outcome_of_refer
+from .progress cimport MOST_RESULT
 
 cdef enum:
-    FORGET = 1                  # timer: payload is a Call-ID
-    FORGET_AFTER = 300_000      # ms that NOTIFYs of a finished recall are still known
-    MOST_RESULT = 80            # characters of what is kept for people
     MOST_PIECES = 32
-    PURPOSE_CALL_ID = 0x72636964
-    PURPOSE_TAG = 0x72746167
 
 # Every field of a REFER but Via and Route, with what stands before each of its variable pieces.
 cdef bytes METHOD = b"REFER "
@@ -44,7 +36,7 @@ cdef bytes END = b">\r\nSubject: Automatic redial\r\nContent-Length: 0\r\n\r\n"
 cdef class ReferAttempt(Attempt):
     """A REFER and what is answered to it."""
 
-    cdef int give_up(self) except -1:
+    cdef int give_up(self, int64_t now) except -1:
         self.observer = None
         if self.transaction is not None:
             self.transaction.abandon()
@@ -63,9 +55,9 @@ cdef class ReferAttempt(Attempt):
             return 0
         answer = answer_of(response)
         # 482: the phone has this very REFER already (RFC 3261 §8.2.2.2).
-        observer.ended(ACCEPTED_BEFORE if status == 482 else ACCEPTED if status < 300 else REFUSED, answer,
-                       f"REFER got {answer}"[:MOST_RESULT], now)
-        return 0
+        if status < 300 or status == 482:
+            return observer.accepted(status == 482, answer, now)
+        return observer.ended(outcome_of_refer(status), answer, f"REFER got {answer}"[:MOST_RESULT], now)
 
     cpdef int on_failure(self, ClientTransaction transaction, int status, int64_t now) except -1:
         """The REFER was never answered, or could not be delivered."""
@@ -75,17 +67,17 @@ cdef class ReferAttempt(Attempt):
         if observer is None:
             return 0
         if status == OUTCOME_UNREACHABLE:
-            observer.ended(UNANSWERED, "cannot be reached", "caller's phone cannot be reached", now)
+            observer.ended(ABSENT, "cannot be reached", "caller's phone cannot be reached", now)
         else:
-            observer.ended(UNANSWERED, "none", f"REFER got {status} no answer to REFER", now)
+            observer.ended(CANNOT, "none", f"REFER got {status} no answer to REFER", now)
         return 0
 
 
 cdef class ReferMethod(RecallMethod):
     """Asks by REFER. Driven by the engine; all times are ms."""
 
-    cdef Attempt begin(self, const WantedCall *wanted, bytes uri, bytes route, Flow flow, Credit credit,
-                       AttemptObserver observer, int64_t now):
+    cdef Attempt begin(self, const WantedCall *wanted, bytes uri, bytes route, Flow flow, Credit credit, object how,
+                       Attempt before, AttemptObserver observer, int64_t now):
         cdef TransactionLayer layer = self.transactions
         cdef bytes branch = layer.new_branch(0), data
         cdef ReferAttempt attempt = None
@@ -136,62 +128,14 @@ cdef class ReferMethod(RecallMethod):
     cdef bint may_begin(self, Flow flow, Credit credit, int64_t now) except -1:
         return credit.left > 0 or credit.unlimited or self.transactions.proven.has(flow, now)
 
-    # SipHash of a counter, keyed by what was random at this start: nobody who has seen some can tell another.
-    cdef bytes new_call_id(self):
-        cdef Hash h
-        cdef uint64_t low, high
-        self.made += 1
-        start_hash(&h, &self.secret, PURPOSE_CALL_ID)
-        mix_number(&h, self.made)
-        end_hash(&h, &low, &high)
-        return hex16(low) + hex16(high)[:CALL_ID_SIZE - 16]
 
-    cdef bytes new_tag(self):
-        cdef Hash h
-        self.made += 1
-        start_hash(&h, &self.secret, PURPOSE_TAG)
-        mix_number(&h, self.made)
-        return hex16(end_hash64(&h))[:10]
-
-    # ---- its NOTIFYs (RFC 3515 §2.4.4)
-
-    cdef int expect(self, bytes call_id, object subject) except -1:
-        self.subjects[call_id] = subject
-
-    cdef int finished(self, bytes call_id) except -1:
-        self.wheel.schedule(self.wheel.now + FORGET_AFTER, self, FORGET, call_id)
-
-    cpdef int expired(self, int kind, object payload, int64_t now) except -1:
-        """A Call-ID is to be forgotten."""
-        self.subjects.pop(payload, None)
-        return 0
-
-    cdef object subject_of(self, bytes call_id):
-        return self.subjects.get(call_id)
-
-    cdef tuple progress(self, Message message):
-        # The first line of its message/sipfrag body.
-        line = message.text(message.body).split(b"\r\n", 1)[0].decode("utf-8", "replace")
-        parts = line.split(None, 2)
-        # RFC 3261 §25.1: Status-Code = 3DIGIT
-        if len(parts) < 2 or parts[0].upper() != "SIP/2.0" or not (
-                len(parts[1]) == 3 and parts[1].isascii() and parts[1].isdigit()):
-            return None
-        return int(parts[1]), f"NOTIFY {' '.join(parts[1:])}"[:MOST_RESULT]
-
-
-cdef ReferMethod make_refer_method(TransactionLayer transactions, Wheel wheel, tuple listeners, bytes seed):
+cdef ReferMethod make_refer_method(TransactionLayer transactions, tuple listeners):
     cdef ReferMethod method = ReferMethod.__new__(ReferMethod)
-    if PyBytes_GET_SIZE(seed) < 16:
-        raise ValueError("a seed of 16 random bytes")
-    method.name = "REFER"
+    method.name = "refer"
+    method.title = "REFER"
     method.sent = b"REFER sent"
     method.transactions = transactions
-    method.wheel = wheel
     method.listeners = listeners
-    method.subjects = {}
-    memcpy(&method.secret.low, PyBytes_AS_STRING(seed), 8)
-    memcpy(&method.secret.high, PyBytes_AS_STRING(seed) + 8, 8)
     return method
 
 

@@ -1,0 +1,1 @@
+"""Typed face of the compiled module `progress`: what a NOTIFY tells. For compiled modules only."""

@@ -1,0 +1,114 @@
+# The recalls that are going on. See recall.pyx.
+
+cimport cython
+from libc.stdint cimport int64_t, uint64_t
+
+from ..observe.events cimport Events
+from ..routing.location cimport Location
+from ..store.codec cimport StoredWatch, WatchEntry
+from ..store.repository cimport Store
+from .._parser cimport Message
+from .._wheel cimport Timed, Wheel
+from .call_names cimport CallNames
+from .ladder cimport Ladder, Rung
+from .methods.method cimport Attempt, AttemptObserver, Outcome
+from .ownership cimport Ownership
+from .policy cimport Policy
+from .subscriptions cimport Subscriptions
+from .watchlist cimport Watchlist
+
+cdef enum:
+    SAID_AGAIN = 9_000      # ms in which a 2xx that was lost with a server comes again: see recall.pyx
+
+cdef class Recalls
+
+
+# A recall that is going on, from its claim until the call is answered or has come to nothing.
+@cython.final
+cdef class Recall(AttemptObserver):
+    cdef Recalls recalls
+    cdef tuple pair
+    cdef tuple rungs                     # of the ladder, the first to be tried first
+    cdef int at                          # the one that is tried
+    cdef bytes refer_call_id
+    cdef StoredWatch claimed             # until the attempt is begun
+    cdef Attempt attempt                 # the last that was begun
+    cdef bint waits                      # for the phone's answer to it
+    cdef int64_t number                  # of the attempt
+    cdef str answer                      # of the phone to it, for people
+    cdef bytes call_id                   # of the caller's INVITE, once it came
+    cdef int worker                      # the one that proxies it, -1: not known
+    cdef uint64_t timer
+    cdef bint extended                   # its time has been, since its call may have started elsewhere
+    cdef bint over
+    cdef Rung rung(self)
+
+
+# Who decides what comes after a recall.
+cdef class Turns:
+    cdef int next_turn(self, bytes callee, int64_t now) except -1
+
+
+@cython.final
+cdef class Recalls(Timed):
+    cdef Turns turns
+    cdef Policy policy
+    cdef Watchlist watchlist
+    cdef Store store
+    cdef Ownership ownership
+    cdef Wheel wheel
+    cdef Events events
+    cdef Location location
+    cdef Ladder ladder
+    cdef CallNames names
+    cdef Subscriptions subscriptions
+    cdef dict counts                     # name -> int
+    cdef dict of                         # pair -> Recall
+    cdef dict engaged                    # callee -> pair being recalled, or Call-ID of the talk (serial)
+    cdef list claimed                    # recalls whose attempts begin after the commit
+
+    # Fill in the fields of a watch that is claimed: a new attempt by a method, under new names.
+    cdef int name_attempt(self, WatchEntry *entry, list kept, Rung rung) except -1
+    # Take a claimed watch into memory as a recall that is going on.
+    cdef Recall add(self, StoredWatch watch, tuple pair, int64_t now)
+    # Its attempt begins after the commit, if nothing in the batch has ended the watch.
+    cdef int begin_soon(self, Recall recall, StoredWatch watch) except -1
+    # The batch is committed: the attempts of the claims in it may begin.
+    cdef int begin_claimed(self, int64_t now) except -1
+    # Take a recall up again whose claim is in the store.
+    cdef int resume_at(self, Recall recall, int64_t when) except -1
+    # The pair's recall, which is known no longer and is to be ended; None where there is none.
+    cdef Recall pop(self, tuple pair)
+    # It no longer keeps its callee; what its phone tells is heard for a while.
+    cdef int end(self, Recall recall, int64_t now) except -1
+    # The two talk: its attempt is over.
+    cdef int complete(self, Recall recall, int64_t now) except -1
+    # The caller's INVITE has come; it has come to nothing.
+    cdef int called(self, Recall recall, bytes call_id, int worker, int64_t now) except -1
+    cdef int fail(self, Recall recall, str result, int64_t now) except -1
+    # The watch of a recall is gone: no attempt begins any more, and before the call has begun it is the next one's turn.
+    cdef int call_off(self, tuple pair, int64_t now) except -1
+    # A worker has died: the recalled calls through it have, too, but for those whose Call-IDs are in `answered`.
+    cdef int worker_restarted(self, int worker, dict answered, int64_t now) except -1
+    # A NOTIFY for the server itself: the status to answer with.
+    cdef int notified(self, Message request, int64_t now) except -1
+
+    cdef int begin(self, Recall recall, StoredWatch watch, int64_t now) except -1
+    cdef int accepted(self, Recall recall, bint before, str answer, int64_t now) except -1
+    cdef int attempt_ended(self, Recall recall, Outcome outcome, str answer, str result, int64_t now) except -1
+    # The phone that was asked by this Call-ID tells of the call that it has placed.
+    cdef int told_of_call(self, tuple pair, bytes call_id, int status, str text, int64_t now) except -1
+    # The phone does not obey this method: the next one, or the end of the attempt.
+    cdef int climb(self, Recall recall, str result, int64_t now) except -1
+    cdef int tell_answer(self, Recall recall, str answer) except -1
+    cdef int keep_outcome(self, StoredWatch watch, Recall recall, str result) except -1
+    cdef int put_back(self, StoredWatch watch, Recall recall, str result, int64_t now) except -1
+    cdef int give_up(self, StoredWatch watch, Recall recall, str result) except -1
+    cdef int leave_attempt(self, Recall recall, int64_t now) except -1
+    cdef int overdue(self, Recall recall, int64_t now) except -1
+    cdef bint started_elsewhere(self, Recall recall, int64_t now) except -1
+    cdef int resume(self, Recall recall, int64_t now) except -1
+    cdef int set_deadline(self, Recall recall, int64_t when) except -1
+    cdef int stop_deadline(self, Recall recall) except -1
+
+cdef Recalls make_recalls(Policy policy, Watchlist watchlist, Location location, Ladder ladder, CallNames names)

@@ -1,0 +1,405 @@
+"""The recalls that are going on: each climbs its ladder of methods until the caller's phone has placed the call.
+
+A method is begun, and what comes of it decides (`methods/method.pxd`): a phone that cannot that way is asked by the next
+method, each under names of its own, since a phone takes the same Call-ID, tag and CSeq for the same request. Each step is
+written before it is done: a request leaves only after the claim that it stands for was committed (`begin_claimed`), so a crash
+can repeat one but never lose one. The repeated one has the names of the first, so a phone that knows it answers 482 (RFC 3261
+§8.2.2.2).
+"""
+
+from libc.stdint cimport int64_t
+
+from ..observe.events cimport ATTEMPT, ENDED, RECALL as EVENT_RECALL, RECALL_FAILED
+from ..routing.location cimport Location
+from ..store.codec cimport Entry, StoredWatch, WatchEntry, bytes_of, piece_in, same_piece
+from .._flow cimport Flow
+from .._parser cimport Message
+from .call_names cimport CallNames
+from .device cimport phone_of
+from .ladder cimport Ladder, Rung
+from .methods.method cimport CANNOT, Attempt, Outcome, WantedCall
+from .methods.progress cimport progress_in
+from .policy cimport Policy
+from .subscriptions cimport make_subscriptions
+from .watchlist cimport Watchlist, is_calling, is_recalling, outcome_text
+
+from ..store.records import ARMED, RECALLING
+
+cdef enum:
+    # Timers
+    OVERDUE = 1             # payload: Recall, whose answer or INVITE is late
+    RESUME = 2              # payload: Recall, to be taken up again
+    # What was lost with a server comes again: a 2xx twice, T2 apart (RFC 3261 §13.3.1.4), for one may be lost once more while all
+    # phones speak to the new server (SAID_AGAIN); an INVITE 32*T1 after the last at most (§17.1.1.2).
+    CALLED_AGAIN = 17_000   # ms
+
+cdef str UNPROVEN = "caller's address has proven nothing"
+# As stored: pieces point into these.
+cdef bytes armed = ARMED.encode(), recalling = RECALLING.encode()
+
+
+cdef class Recall(AttemptObserver):
+    """A recall that is going on, from its claim until the call is answered or has come to nothing."""
+
+    cdef Rung rung(self):
+        return <Rung>self.rungs[self.at]
+
+    cdef int accepted(self, bint before, str answer, int64_t now) except -1:
+        return self.recalls.accepted(self, before, answer, now)
+
+    cdef int ended(self, Outcome outcome, str answer, str result, int64_t now) except -1:
+        return self.recalls.attempt_ended(self, outcome, answer, result, now)
+
+    cdef int progress(self, int status, str text, int64_t now) except -1:
+        return self.recalls.told_of_call(self.pair, self.refer_call_id, status, text, now)
+
+
+cdef class Turns:
+    """Who decides what comes after a recall."""
+
+    cdef int next_turn(self, bytes callee, int64_t now) except -1:
+        raise NotImplementedError
+
+
+cdef class Recalls(Timed):
+    """The recalls that are going on, of the callees that are this worker's own. All times are ms."""
+
+    # ---- from the claim to the first request
+
+    cdef int name_attempt(self, WatchEntry *entry, list kept, Rung rung) except -1:
+        """`kept`: holds what the entry's new pieces point into."""
+        cdef bytes call_id = self.ownership.marked(self.names.new_call_id()), tag = self.names.new_tag()
+        cdef bytes name = (<str>rung.method.name).encode()
+        kept += (call_id, tag, name)
+        entry.state = piece_in(recalling)
+        entry.refer_call_id = piece_in(call_id)
+        entry.refer_tag = piece_in(tag)
+        entry.method = piece_in(name)
+        entry.last_result = piece_in(rung.method.sent)
+
+    cdef Recall add(self, StoredWatch watch, tuple pair, int64_t now):
+        cdef Recall recall = Recall.__new__(Recall)
+        cdef Py_ssize_t i
+        recall.recalls = self
+        recall.pair = pair
+        recall.rungs = self.ladder.rungs(watch)
+        for i in range(len(recall.rungs)):    # a crash does not begin the ladder anew
+            if (<Rung>recall.rungs[i]).method.name == watch.method:
+                recall.at = <int>i
+        recall.refer_call_id = bytes_of(watch.at.refer_call_id)
+        recall.call_id = b""
+        recall.worker = -1
+        recall.answer = ""
+        recall.extended = is_calling(watch)
+        self.of[pair] = recall
+        self.subscriptions.expect(recall.refer_call_id, pair)
+        if self.policy.serial:
+            self.engaged[pair[0]] = pair
+        self.set_deadline(recall, now + (
+            max(self.policy.recall_timeout, <int64_t>SAID_AGAIN) if recall.extended else self.policy.recall_timeout))
+        return recall
+
+    cdef int begin_soon(self, Recall recall, StoredWatch watch) except -1:
+        recall.claimed = watch
+        self.claimed.append(recall)
+
+    cdef int begin_claimed(self, int64_t now) except -1:
+        cdef list claimed = self.claimed
+        cdef Recall recall
+        cdef StoredWatch watch
+        if not claimed:
+            return 0
+        failed = None
+        self.claimed = []
+        self.store.hold_snapshot()
+        for recall in claimed:
+            watch, recall.claimed = recall.claimed, None
+            try:
+                if not recall.over and self.watchlist.has(recall.pair):
+                    self.begin(recall, watch, now)
+            except Exception as error:        # the others have their turn
+                failed = error
+                self.set_deadline(recall, now)
+        self.store.let_go()
+        if failed is not None:
+            raise failed
+
+    cdef int begin(self, Recall recall, StoredWatch watch, int64_t now) except -1:
+        """Have the device that placed the call asked to call again."""
+        cdef Entry device
+        cdef WantedCall wanted
+        cdef Rung rung = recall.rung()
+        cdef Attempt before = recall.attempt
+        cdef object _kept = phone_of(self.location, watch, &device, now)
+        cdef Flow flow = self.location.flow_by(device.contact, device.path, device.flow)
+        if flow is None:
+            self.fail(recall, "caller's address cannot be resolved", now)
+            return 0
+        self.set_deadline(recall, now + (rung.method.patience or self.policy.refer_timeout))
+        recall.number = watch.at.attempts
+        wanted.callee, wanted.caller = watch.at.callee, watch.at.caller
+        wanted.call_id, wanted.tag = watch.at.refer_call_id, watch.at.refer_tag
+        wanted.number = watch.at.attempts
+        recall.attempt = rung.method.begin(
+            &wanted, bytes_of(device.contact), bytes_of(device.path), flow, self.watchlist.credit_of(recall.pair[0]), rung.how,
+            before, recall, now)
+        if before is not None and not before.taken_over:
+            before.give_up(now)
+        if recall.attempt is None:
+            self.fail(recall, UNPROVEN, now)
+        else:
+            recall.waits = True
+
+    cdef int resume_at(self, Recall recall, int64_t when) except -1:
+        self.wheel.schedule(when, self, RESUME, recall)
+
+    cdef int resume(self, Recall recall, int64_t now) except -1:
+        cdef StoredWatch watch = None if recall.over or recall.call_id else self.watchlist.find(recall.pair)
+        if watch is not None and is_recalling(watch):
+            self.begin_soon(recall, watch)
+
+    # ---- what comes of an attempt
+
+    cdef int accepted(self, Recall recall, bint before, str answer, int64_t now) except -1:
+        """The phone says that it will call."""
+        if recall.over:
+            return 0
+        recall.waits = False
+        self.tell_answer(recall, answer)
+        if not recall.call_id:
+            self.set_deadline(recall, now + (max(self.policy.recall_timeout, <int64_t>CALLED_AGAIN) if before
+                                             else self.policy.recall_timeout))
+        if self.policy.ends_on_refer and self.watchlist.remove(
+                recall.pair, f"{recall.rung().method.title} accepted", recall.answer):
+            self.counts["completed"] += 1
+
+    cdef int attempt_ended(self, Recall recall, Outcome outcome, str answer, str result, int64_t now) except -1:
+        """The phone will not call."""
+        if recall.over:
+            return 0
+        recall.waits = False
+        self.tell_answer(recall, answer)
+        if recall.call_id:                    # it has, whatever it says
+            return 0
+        if outcome == CANNOT:
+            self.climb(recall, result, now)
+        else:
+            self.fail(recall, result, now)
+
+    cdef int climb(self, Recall recall, str result, int64_t now) except -1:
+        cdef StoredWatch watch
+        cdef WatchEntry entry
+        cdef list kept = []
+        if recall.at + 1 >= <int>len(recall.rungs):
+            return self.fail(recall, result, now)
+        self.store.for_update()
+        watch = self.watchlist.find_readable(recall.pair)
+        if watch is None:
+            return self.fail(recall, result, now)
+        if recall.waits:                      # it has not said a word
+            self.tell_answer(recall, "none")
+        self.keep_outcome(watch, recall, result)
+        recall.at += 1
+        recall.waits = False
+        recall.answer = ""
+        entry = watch.at
+        self.name_attempt(&entry, kept, recall.rung())
+        entry.recalled_at = now
+        self.subscriptions.finished(recall.refer_call_id)
+        watch = self.watchlist.change(&entry, recall.pair)
+        recall.refer_call_id = bytes_of(watch.at.refer_call_id)
+        self.subscriptions.expect(recall.refer_call_id, recall.pair)
+        self.set_deadline(recall, now + self.policy.recall_timeout)
+        self.begin_soon(recall, watch)
+
+    cdef int told_of_call(self, tuple pair, bytes call_id, int status, str text, int64_t now) except -1:
+        cdef StoredWatch watch
+        cdef WatchEntry entry
+        cdef Recall recall
+        cdef bytes result
+        self.store.for_update()
+        watch = self.watchlist.find(pair)
+        if watch is None or not same_piece(watch.at.refer_call_id, call_id):
+            return 0
+        result = text.encode()
+        entry = watch.at
+        entry.last_result = piece_in(result)
+        watch = self.watchlist.change(&entry, pair)
+        recall = self.of.get(pair)
+        if recall is not None and is_recalling(watch) and status >= 300:
+            self.fail(recall, text, now)
+
+    cdef int notified(self, Message request, int64_t now) except -1:
+        cdef bytes call_id = request.text(request.call_id)
+        cdef tuple pair = self.subscriptions.pair_of(call_id)
+        if pair is None:
+            return 481                        # RFC 6665 §4.1.3
+        progress = progress_in(request)
+        if progress is not None and self.watchlist.has(pair):       # mostly not: the last one comes when the two talk
+            self.told_of_call(pair, call_id, progress[0], progress[1], now)
+        return 200
+
+    # ---- the call, and the end
+
+    cdef int called(self, Recall recall, bytes call_id, int worker, int64_t now) except -1:
+        recall.call_id = call_id
+        recall.worker = worker
+        self.stop_deadline(recall)
+        if recall.attempt is not None:
+            recall.attempt.called(call_id, now)
+
+    cdef int complete(self, Recall recall, int64_t now) except -1:
+        cdef Attempt attempt = recall.attempt
+        self.end(recall, now)                 # first: it is over whatever the phone says
+        if attempt is not None:
+            recall.attempt = None
+            attempt.settled(now)
+
+    cdef int fail(self, Recall recall, str result, int64_t now) except -1:
+        """The recall came to nothing: back to armed with its remaining life, or to the end where the attempts are used up."""
+        cdef StoredWatch watch
+        self.of.pop(recall.pair, None)
+        self.end(recall, now)
+        self.leave_attempt(recall, now)
+        self.counts["recall_failures"] += 1
+        self.store.for_update()
+        watch = self.watchlist.find_readable(recall.pair)
+        if watch is not None:
+            if watch.at.attempts >= self.policy.attempts:
+                self.give_up(watch, recall, result)
+            else:
+                self.put_back(watch, recall, result, now)
+        self.turns.next_turn(recall.pair[0], now)
+
+    cdef int leave_attempt(self, Recall recall, int64_t now) except -1:
+        """A phone that comes back later must not ring for an attempt that was given up."""
+        cdef Attempt attempt = recall.attempt
+        if attempt is None:
+            return 0
+        recall.attempt = None
+        attempt.give_up(now)
+        if recall.waits:
+            recall.waits = False
+            self.tell_answer(recall, "none")
+
+    cdef int give_up(self, StoredWatch watch, Recall recall, str result) except -1:
+        self.watchlist.remove(recall.pair, "attempts used up", recall.answer, result)
+        self.counts["given_up"] += 1
+        if self.events.wants(ENDED):
+            self.events.add("redial-given-up", {"callee": recall.pair[0], "caller": recall.pair[1],
+                                                "attempts": watch.at.attempts, "result": result})
+
+    cdef int put_back(self, StoredWatch watch, Recall recall, str result, int64_t now) except -1:
+        cdef WatchEntry entry = watch.at
+        cdef bytes text = result.encode()
+        if self.events.wants(RECALL_FAILED):
+            self.events.add("recall-failed", {
+                "callee": recall.pair[0], "caller": recall.pair[1], "attempt": watch.at.attempts,
+                "of": self.policy.attempts, "result": result, "again_in": self.policy.retry_pause / 1000.0})
+        self.keep_outcome(watch, recall, result)
+        entry.state = piece_in(armed)
+        entry.last_result = piece_in(text)
+        entry.not_before = now + self.policy.retry_pause
+        self.watchlist.change(&entry, recall.pair)
+
+    cdef int tell_answer(self, Recall recall, str answer) except -1:
+        recall.answer = answer
+        if self.events.wants(EVENT_RECALL):
+            self.events.add("recall", {"callee": recall.pair[0], "caller": recall.pair[1], "attempt": recall.number,
+                                       "method": recall.rung().method.name, "answer": answer})
+
+    cdef int keep_outcome(self, StoredWatch watch, Recall recall, str result) except -1:
+        if self.events.has_room(ATTEMPT):
+            self.store.put_attempt(recall.pair[0], recall.pair[1], watch.at.recalled_at, outcome_text(recall.answer, result))
+
+    cdef int call_off(self, tuple pair, int64_t now) except -1:
+        cdef Recall recall = self.of.get(pair)
+        if recall is None:
+            return 0
+        if recall.call_id and not recall.waits:
+            return 0                          # it goes on as any other
+        recall.waits = False
+        self.leave_attempt(recall, now)
+        if recall.call_id:
+            return 0
+        del self.of[pair]
+        self.end(recall, now)
+        self.turns.next_turn(pair[0], now)
+
+    cdef Recall pop(self, tuple pair):
+        return self.of.pop(pair, None)
+
+    cdef int end(self, Recall recall, int64_t now) except -1:
+        self.stop_deadline(recall)
+        recall.over = True
+        if self.engaged.get(recall.pair[0]) == recall.pair:
+            del self.engaged[recall.pair[0]]
+        self.subscriptions.finished(recall.refer_call_id)
+
+    cdef int worker_restarted(self, int worker, dict answered, int64_t now) except -1:
+        cdef Recall recall
+        for recall in self.of.values():
+            if recall.worker == worker and recall.call_id not in answered:
+                recall.extended = True
+                self.set_deadline(recall, now + max(self.policy.recall_timeout, <int64_t>SAID_AGAIN))
+
+    # ---- timers
+
+    cpdef int expired(self, int kind, object payload, int64_t now) except -1:
+        """A timer of ours ran out."""
+        if kind == OVERDUE:
+            self.overdue(payload, now)
+        else:
+            self.resume(payload, now)
+        return 0
+
+    cdef int overdue(self, Recall recall, int64_t now) except -1:
+        cdef str title = recall.rung().method.title
+        recall.timer = 0
+        if recall.over or self.started_elsewhere(recall, now):
+            return 0
+        if recall.call_id or recall.extended:
+            self.fail(recall, f"no call after {title}", now)
+        else:
+            self.climb(recall, f"no answer to {title}" if recall.waits else f"no call after {title}", now)
+
+    cdef bint started_elsewhere(self, Recall recall, int64_t now) except -1:
+        """Whether the call may have started in another worker, whose notice is on its way: then it has that long again."""
+        cdef StoredWatch watch
+        if self.ownership.alone or recall.extended:
+            return False
+        self.store.for_update()
+        watch = self.watchlist.find_readable(recall.pair)
+        if watch is None or not is_calling(watch):
+            return False
+        recall.extended = True
+        self.set_deadline(recall, now + self.policy.recall_timeout)
+        return True
+
+    cdef int set_deadline(self, Recall recall, int64_t when) except -1:
+        self.stop_deadline(recall)
+        recall.timer = self.wheel.schedule(when, self, OVERDUE, recall)
+
+    cdef int stop_deadline(self, Recall recall) except -1:
+        if recall.timer:
+            self.wheel.cancel(recall.timer)
+            recall.timer = 0
+
+
+cdef Recalls make_recalls(Policy policy, Watchlist watchlist, Location location, Ladder ladder, CallNames names):
+    cdef Recalls recalls = Recalls.__new__(Recalls)
+    recalls.policy = policy
+    recalls.watchlist = watchlist
+    recalls.store = watchlist.store
+    recalls.ownership = watchlist.ownership
+    recalls.wheel = watchlist.wheel
+    recalls.events = watchlist.events
+    recalls.counts = watchlist.counts
+    recalls.location = location
+    recalls.ladder = ladder
+    recalls.names = names
+    recalls.subscriptions = make_subscriptions(watchlist.wheel)
+    recalls.of = {}
+    recalls.engaged = {}
+    recalls.claimed = []
+    return recalls
