@@ -53,6 +53,8 @@ class Engine(Receiver):
 
         Domains, upstreams, peers, listeners and the store are those of the start.
         """
+    def ending(self, now: int) -> None:
+        """The process is about to end: write what lost batches had written. Call `commit` afterwards."""
     def close(self) -> None:
         """Drop all transactions and timers, telling nobody. The store stays open."""
     def counters(self) -> dict[str, int]:

@@ -198,6 +198,15 @@ cdef class Engine(Receiver):
         it.outbound, it.proven, it.proxy, it.redial = self.outbound, self.proven, self.proxy, self.redial
         return 0
 
+    def ending(self, int64_t now):
+        """The process is about to end: write what lost batches had written. Call `commit` afterwards."""
+        if self.wheel is None:
+            raise not_started()
+        try:
+            self.redial.ending(now)
+        except Exception as error:
+            self.commits.stumble("ending-failed", error, now)
+
     def close(self):
         """Drop all transactions and timers, telling nobody. The store stays open."""
         if self.wheel is None:

@@ -212,6 +212,7 @@ async def run(
     if lifeline >= 0:
         loop.remove_reader(lifeline)
     driver.stop()
+    engine.ending(driver.clock.now())
     driver.advance()
     return asked[0]
 

@@ -42,6 +42,8 @@ cdef class Redial:
     # The writes since the last commit are lost: undo what was only promised, write again what has happened. May raise
     # StoreError; then that is tried again a little later, and until then remembered here.
     cdef int rolled_back(self, int64_t now) except -1
+    # The process is about to end: what lost batches had written is written once more, for nobody remembers it afterwards.
+    cdef int ending(self, int64_t now) except -1
     # A notice of another worker has come.
     cdef int told(self, bytes data, int64_t now) except -1
     # The worker that has sent the request of a recall with this Call-ID; -1 where none has.

@@ -74,6 +74,10 @@ cdef class Redial:
         if not self.ownership.alone:
             self.watchlist.commit_soon(now)
 
+    cdef int ending(self, int64_t now) except -1:
+        if self.watchlist.lost or self.watchlist.lost_talks:
+            self.watchlist.write_again(now)
+
     cdef int told(self, bytes data, int64_t now) except -1:
         cdef bytes call_id
         cdef tuple pair
