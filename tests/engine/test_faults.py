@@ -394,7 +394,7 @@ class Nowhere(Sink):  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(
-    "call", ["receive", "failed", "closed", "told", "advance", "commit", "next_deadline", "counters", "close"]
+    "call", ["receive", "failed", "closed", "told", "advance", "commit", "next_deadline", "counters", "ending", "close"]
 )
 def test_calls_before_start_are_refused(call: str) -> None:
     listener = Listener(transport="UDP", host="10.0.0.1", port=5060, sent_by=b"10.0.0.1:5060")
@@ -402,7 +402,7 @@ def test_calls_before_start_are_refused(call: str) -> None:
     flow = Flow("10.0.1.1", 5060)
     arguments: dict[str, tuple[Any, ...]] = {
         "receive": (b"OPTIONS sip:example.com SIP/2.0\r\n\r\n", flow, START), "failed": (flow, b"x", START),
-        "advance": (START,), "commit": (START,), "told": (b"M\0\0", START),
+        "advance": (START,), "commit": (START,), "ending": (START,), "told": (b"M\0\0", START),
         "closed": (flow, START),
     }  # fmt: skip
     for _ in range(2):

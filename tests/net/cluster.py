@@ -90,6 +90,12 @@ class Cluster(Server):
         super().crash(now, down)
         self.engines = []
 
+    def end(self, now: int, down: int = 400) -> None:
+        for engine in self.engines:
+            if engine is not None:
+                self._last(engine, now)
+        self.crash(now, down)
+
     def kill(self, number: int, now: int, down: int = 400, *, losing: bool = False) -> None:
         """kill -9 of one worker: what it has not committed is gone; what comes for it waits in its sockets.
 

@@ -384,6 +384,16 @@ class Server(Endpoint):
         self.restarts += 1
         self.up_at = now + down
 
+    def end(self, now: int, down: int = 400) -> None:
+        """End as it is told to (SIGTERM), and come back."""
+        self._last(self.engine, now)
+        self.crash(now, down)
+
+    def _last(self, engine: Any, now: int) -> None:
+        engine.ending(now)
+        engine.advance(now)
+        engine.commit(now)
+
     def _due(self, kind: str, count: int) -> Crash | None:
         for crash in self.crashes:
             if crash.kind == kind and crash.count == count:

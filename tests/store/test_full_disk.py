@@ -38,6 +38,29 @@ def test_a_call_that_is_answered_while_the_disk_is_full_is_a_call_and_ends_its_w
     assert len(refers(scene)) == 1 and len(alice.calls) == 2
 
 
+@pytest.mark.parametrize("full_for", [100, 30_000])
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_a_server_that_ends_once_there_is_room_again_writes_first_what_has_happened(
+    workers: int, full_for: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or its successor would have the caller called again, who has talked."""
+    if workers > 1:
+        monkeypatch.setattr(scenes, "Server", Cluster)
+        monkeypatch.setattr(Cluster, "workers", workers)
+    scene, alice, bob = armed(store=FullStore())
+    alice.talk_time = 5_000
+    come_back(scene, bob)
+    scene.network.wait(lambda: bool(refers(scene)))
+    scene.store.full = True
+    scene.network.wait(lambda: alice.calls[-1].was_answered and alice.calls[-1].over, 60_000)
+    scene.run(full_for)
+    scene.store.full = False
+    scene.server.end(scene.now)
+    scene.run(300_000)
+    assert watch_of(scene) is None and len(refers(scene)) == 1
+    assert len(alice.calls) == 2 and len(bob.calls) == 1
+
+
 def test_while_the_disk_is_full_everything_is_answered_and_nothing_promised() -> None:
     scene, alice, _ = ring(5)
     scene.store.full = True
