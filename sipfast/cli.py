@@ -209,6 +209,8 @@ def start_hints(config: Config) -> str:
     redial = config.redial
     if not redial.enabled:
         asks = "Redial is off (redial.enabled)."
+    elif redial.policy == "never":
+        asks = "Redial: for users and domains only whose tables say so (redial.user, redial.domain); redial.policy is never."
     elif redial.default_period:
         asks = f"Redial: whoever calls somebody that is not there is called back, for {duration(redial.default_period)}."
     else:

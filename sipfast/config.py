@@ -56,10 +56,36 @@ class Registrar(Section, frozen=True):
     """An OPTIONS to a phone that registers and has proven nothing: who answers it, is there."""
 
 
+class RedialUser(Section, frozen=True):
+    """What applies to one caller."""
+
+    aor: str
+    """sip:USER@HOST, as its phone has it in From."""
+    policy: Literal["ask", "always", "never"] | None = None
+    """Whether its calls that find nobody arm a watch; none: as its domain's or everybody's do."""
+    period: Count | None = None
+    """With "always": the monitoring period; none: redial.default_period."""
+
+
+class RedialDomain(Section, frozen=True):
+    """What applies to the callers of one domain."""
+
+    domain: str
+    policy: Literal["ask", "always", "never"]
+    period: Count | None = None
+
+
 class Redial(Section, frozen=True):
     """Automatic redial."""
 
     enabled: bool = True
+    policy: Literal["ask", "always", "never"] = "ask"
+    """Which calls that find nobody arm a watch: those whose INVITE asks for it by its Expires (and where default_period is
+    not 0, all others), all, or none."""
+    never_callees: tuple[str, ...] = ()
+    """Who is never watched for: users ("112", "group-*") or whole AORs ("*@conference.example.com")."""
+    user: tuple[RedialUser, ...] = ()
+    domain: tuple[RedialDomain, ...] = ()
     min_period: Annotated[int, msgspec.Meta(ge=1)] = 300
     """An INVITE's Expires below this asks for no redial: common desk phones send 180 or 240 on every call."""
     max_period: Annotated[int, msgspec.Meta(ge=1, le=864_000)] = 86_400
@@ -169,6 +195,7 @@ DEFAULT_PORT = 5060  # RFC 3261 §19.1.2
 
 # RFC 3261 §25.1, hostname; the underscore is there because internal DNS zones are full of it.
 _NAME = re.compile(r"(?i:(?:[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?\.)*[a-z](?:[a-z0-9_-]*[a-z0-9_])?\.?)")
+_USER = re.compile(r"[^\s\x00-\x1f\x7f@<>\"\\]+")
 _MSGSPEC_PATH = re.compile(r"(?P<what>.*) - at `\$\.?(?P<path>[^`]*)`", re.S)
 _MSGSPEC_FIELD = re.compile(r"Object (?P<what>contains unknown|missing required) field `(?P<name>.*)`", re.S)
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
@@ -241,6 +268,13 @@ def is_host(text: str) -> bool:
     if text.startswith("[") and text.endswith("]"):
         return ":" in text and is_ip(text[1:-1])
     return len(text) <= 253 and (_NAME.fullmatch(text) is not None or (":" not in text and is_ip(text)))
+
+
+def is_aor(text: str) -> bool:
+    """Whether it is sip:USER@HOST, without a port or parameters."""
+    scheme, _, rest = text.partition(":")
+    user, at, host = rest.partition("@")
+    return scheme.lower() == "sip" and bool(at) and _USER.fullmatch(user) is not None and is_host(host)
 
 
 def in_uri(host: str) -> str:
@@ -340,7 +374,7 @@ def _describe(kind: msgspec.inspect.Type) -> str:
         case msgspec.inspect.VarTupleType():
             return "a list of texts"
         case msgspec.inspect.UnionType(types=types):
-            return " or ".join(_describe(each) for each in types)
+            return " or ".join(_describe(each) for each in types if not isinstance(each, msgspec.inspect.NoneType))
         case _:
             return "a table"
 
@@ -352,6 +386,7 @@ def _mistakes(config: Config) -> Iterator[tuple[str, str]]:
             yield key, f"{value} is not a number of seconds"
     yield from _address_mistakes(config)
     yield from _order_mistakes(config)
+    yield from _policy_mistakes(config.redial)
     yield from _upstream_mistakes(config.upstream)
     yield from _peer_mistakes(config.peer)
     if not config.store.data.strip() or "\0" in config.store.data:
@@ -389,6 +424,44 @@ def _order_mistakes(config: Config) -> Iterator[tuple[str, str]]:
     ):
         if values[low] > values[high]:
             yield low, f"{values[low]} is more than {high}, which is {values[high]}"
+
+
+def _policy_mistakes(redial: Redial) -> Iterator[tuple[str, str]]:
+    if redial.policy == "always" and not redial.default_period:
+        yield "redial.policy", '"always" needs a period; set redial.default_period'
+    for index, user in enumerate(redial.user):
+        if not is_aor(user.aor):
+            yield f"redial.user[{index}].aor", f"{_show(user.aor)} is not sip:USER@HOST"
+        yield from _period_mistakes(f"redial.user[{index}]", user, redial)
+    for index, domain in enumerate(redial.domain):
+        if not (is_host(domain.domain) or is_ip(domain.domain)):
+            yield f"redial.domain[{index}].domain", f"{_show(domain.domain)} is neither a host name nor an IP address"
+        yield from _period_mistakes(f"redial.domain[{index}]", domain, redial)
+    yield from _twice("redial.user", "aor", [_lower_host(user.aor) for user in redial.user])
+    yield from _twice("redial.domain", "domain", [domain.domain.lower() for domain in redial.domain])
+    for index, pattern in enumerate(redial.never_callees):
+        if not pattern.strip():
+            yield f"redial.never_callees[{index}]", "empty; name a user, or a pattern of users"
+
+
+def _period_mistakes(key: str, rules: RedialUser | RedialDomain, redial: Redial) -> Iterator[tuple[str, str]]:
+    if rules.period is not None and rules.policy != "always":
+        yield f"{key}.period", 'goes with policy = "always" only'
+    if rules.policy == "always" and not (rules.period or redial.default_period):
+        yield f"{key}.policy", '"always" needs a period; set it here, or redial.default_period'
+    if rules.period is not None and rules.period > redial.max_period:
+        yield f"{key}.period", f"{rules.period} is more than redial.max_period, which is {redial.max_period}"
+
+
+def _twice(table: str, name: str, values: list[str]) -> Iterator[tuple[str, str]]:
+    for index, value in enumerate(values):
+        if value in values[:index]:
+            yield f"{table}[{index}].{name}", f"{_show(value)} is in {table}[{values.index(value)}] already"
+
+
+def _lower_host(aor: str) -> str:
+    user, _, host = aor.rpartition("@")
+    return f"{user}@{host.lower()}"
 
 
 def _upstream_mistakes(upstreams: tuple[Upstream, ...]) -> Iterator[tuple[str, str]]:

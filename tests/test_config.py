@@ -22,6 +22,12 @@ GOOD = {
         '[[upstream]]\nuri = ["sip:10.0.0.5", "sip:10.0.0.6:5070"]\ntimeout = 2.5\nprobe_interval = 1',
         {"upstream[0].uri": ("sip:10.0.0.5", "sip:10.0.0.6:5070"), "upstream[0].timeout": 2.5},
     ),
+    "who is offered redial": (
+        '[redial]\npolicy = "never"\nnever_callees = ["112", "group-*"]\n'
+        '[[redial.user]]\naor = "sip:alice@example.com"\npolicy = "always"\nperiod = 7200\n'
+        '[[redial.domain]]\ndomain = "example.net"\npolicy = "ask"',
+        {"redial.user[0].period": 7200, "redial.domain[0].policy": "ask", "redial.never_callees": ("112", "group-*")},
+    ),
     "an hour is the most that min_expires may be": ("[registrar]\nmin_expires = 3600", {}),
     "a byte order mark": ('\ufeffadvertise = "sip.example"', {"advertise": "sip.example"}),
     "a level in capitals": ('log_level = "WARNING"', {"log_level": "warning"}),
@@ -97,6 +103,38 @@ BAD = {
         '[[upstream]]\nuri="sip:a"\ndomains=["x.example"]\n[[upstream]]\nuri="sip:b"\ndomains=["X.example"]',
         "upstream[1].domains[0]: 'X.example' belongs to upstream[0] already",
     ),
+    "a policy that there is not": (
+        '[[redial.user]]\naor = "sip:a@b"\npolicy = "sometimes"',
+        'redial.user[0].policy: "sometimes" is not one of "always", "ask", "never"',
+    ),
+    "always, for no time": ('[redial]\npolicy = "always"', 'redial.policy: "always" needs a period; set redial.default_'),
+    "a user's always, for no time": (
+        '[[redial.user]]\naor = "sip:a@b"\npolicy = "always"',
+        'redial.user[0].policy: "always" needs a period; set it here, or redial.default_period',
+    ),
+    "a period that nobody uses": (
+        '[[redial.domain]]\ndomain = "b"\npolicy = "ask"\nperiod = 600',
+        'redial.domain[0].period: goes with policy = "always" only',
+    ),
+    "a period above the longest": (
+        '[redial]\nmax_period = 600\n[[redial.domain]]\ndomain = "b"\npolicy = "always"\nperiod = 601',
+        "redial.domain[0].period: 601 is more than redial.max_period, which is 600",
+    ),
+    "a user without a host": ('[[redial.user]]\naor = "alice"', 'redial.user[0].aor: "alice" is not sip:USER@HOST'),
+    "a user with a port": ('[[redial.user]]\naor = "sip:a@b:5060"', 'redial.user[0].aor: "sip:a@b:5060" is not sip:'),
+    "a user twice": (
+        '[[redial.user]]\naor = "sip:a@b"\n[[redial.user]]\naor = "sip:a@B"',
+        'redial.user[1].aor: "sip:a@b" is in redial.user[0] already',
+    ),
+    "a domain twice": (
+        '[[redial.domain]]\ndomain="b"\npolicy="ask"\n[[redial.domain]]\ndomain="B"\npolicy="never"',
+        'redial.domain[1].domain: "b" is in redial.domain[0] already',
+    ),
+    "a domain with a scheme": (
+        '[[redial.domain]]\ndomain = "sip:b"\npolicy = "ask"',
+        'redial.domain[0].domain: "sip:b" is neither a host name',
+    ),
+    "no callee": ('[redial]\nnever_callees = [" "]', "redial.never_callees[0]: empty; name a user, or a pattern"),
     "no data directory": ('[store]\ndata = ""', 'store.data: "" is not a directory'),
     "not TOML": ("listen = [", "not TOML: "),
 }

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from sipfast.config import Config, Peer, Upstream, settings
+from sipfast.config import Config, Peer, RedialDomain, RedialUser, Upstream, settings
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -22,7 +22,7 @@ def documented() -> dict[str, str]:
     found, section = {}, ""
     for line in CONFIGURATION.splitlines():
         if line.startswith("##"):
-            section = re.sub(r"[^a-z]", "", line.partition("[")[2])
+            section = re.sub(r"[^a-z.]", "", line.partition("[")[2])
         if row := re.match(r"\| `(\w+)` \| (?:`(.*?)`)? ?\|", line):
             found[f"{section}.{row[1]}".lstrip(".")] = row[2] or ""
     return found
@@ -30,14 +30,14 @@ def documented() -> dict[str, str]:
 
 def test_every_key_is_documented_with_its_default():
     page = documented()
-    tables = {"upstream": Upstream, "peer": Peer}
+    tables = {"upstream": Upstream, "peer": Peer, "redial.user": RedialUser, "redial.domain": RedialDomain}
     real = {key: value for key, value in settings(Config()) if key not in tables}
     for table, kind in tables.items():
         for field in msgspec.structs.fields(kind):
             real[f"{table}.{field.name}"] = field.default
     assert set(page) == set(real)
     for key, value in real.items():
-        expected = "" if value is msgspec.NODEFAULT else json.dumps(value)
+        expected = "" if value is msgspec.NODEFAULT or value is None else json.dumps(value)
         assert page[key] == expected, key
 
 

@@ -81,9 +81,9 @@ cdef class Observer(Timed):
             if watch is None or not is_armed(watch) and watch.at.attempts >= self.policy.attempts:
                 return None
             return offer(watch, now)
-        period = self.policy.period_for(asked)
+        period = self.policy.period_for(asked, caller, callee)
         if not period:
-            return self.not_armed(caller, callee, self.policy.why_no_period(asked))
+            return self.not_armed(caller, callee, self.policy.why_no_period(asked, caller, callee))
         watch = self.arm(request, flow, pair, now + period * 1000, now)
         return offer(watch, now) if watch is not None else None
 

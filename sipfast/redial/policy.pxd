@@ -12,6 +12,12 @@ cdef class Policy:
     cdef int64_t attempts, per_caller, per_callee
     cdef int64_t min_period, max_period, default_period     # seconds
     cdef int64_t guard, retry_pause, refer_timeout, recall_timeout, max_talk        # ms
-    # Seconds for which a call is watched that asks for so many (-1: for none); 0: it is not.
-    cdef int64_t period_for(self, int64_t asked) noexcept
-    cdef str why_no_period(self, int64_t asked)
+    # Seconds for which calls are watched that do not ask for `min_period` or more; 0: they are not; NEVER: none is.
+    cdef int64_t everybody
+    cdef dict users                      # AOR of a caller -> the same; None where nobody has rules of their own
+    cdef dict domains                    # host -> the same
+    cdef object never_callees            # pattern of AORs that nobody is watched for; None: there are none
+    # Seconds for which a call is watched that asks for so many (-1: for none); 0: it is not, and `why_no_period` says why.
+    cdef int64_t period_for(self, int64_t asked, bytes caller, bytes callee) except -1
+    cdef str why_no_period(self, int64_t asked, bytes caller, bytes callee)
+    cdef tuple rules_of(self, bytes caller)

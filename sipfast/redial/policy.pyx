@@ -1,6 +1,14 @@
 """What redial goes by: who may be watched for how long, how many, and how patiently a recall is tried."""
 
+import re
+from fnmatch import translate
+
 from libc.stdint cimport int64_t
+
+from .._uri import aor as canonical
+
+cdef enum:
+    NEVER = -1
 
 
 cdef class Policy:
@@ -20,15 +28,61 @@ cdef class Policy:
         self.min_period = settings.min_period
         self.max_period = settings.max_period
         self.default_period = settings.default_period
+        self.everybody = NEVER if settings.policy == "never" else self.default_period
+        self.users = None
+        self.domains = {rules.domain.lower().encode(): period_of(rules, self.default_period) for rules in settings.domain}
+        own = {canonical(rules.aor.encode()): period_of(rules, self.default_period) for rules in settings.user if rules.policy}
+        if own or self.domains:
+            self.users = own
+        self.never_callees = pattern_of(settings.never_callees)
         self.guard = round(settings.guard * 1000)
         self.retry_pause = round(settings.retry_pause * 1000)
         self.refer_timeout = round(settings.refer_timeout * 1000)
         self.recall_timeout = round(settings.recall_timeout * 1000)
         self.max_talk = round(settings.max_talk * 1000)
 
-    cdef int64_t period_for(self, int64_t asked) noexcept:
-        return min(asked if asked >= self.min_period else self.default_period, self.max_period)
+    cdef int64_t period_for(self, int64_t asked, bytes caller, bytes callee) except -1:
+        cdef int64_t usual = self.everybody
+        if self.users is not None:
+            usual = self.rules_of(caller)[0]
+        if usual == NEVER or self.never_callees is not None and self.never_callees.fullmatch(callee):
+            return 0
+        return min(asked if asked >= self.min_period else usual, self.max_period)
 
-    cdef str why_no_period(self, int64_t asked):
-        return ("it has no Expires" if asked < 0 else f"its Expires is {asked}, less than redial.min_period") + (
-            ", and redial.default_period is 0")
+    cdef str why_no_period(self, int64_t asked, bytes caller, bytes callee):
+        cdef int64_t usual = self.everybody
+        cdef str where = "redial"
+        if self.users is not None:
+            usual, where = self.rules_of(caller)
+        if usual == NEVER:
+            return f'the policy for its caller is "never" ({where}.policy)'
+        if self.never_callees is not None and self.never_callees.fullmatch(callee):
+            return "its callee is never watched for (redial.never_callees)"
+        why = "it has no Expires" if asked < 0 else f"its Expires is {asked}, less than redial.min_period"
+        if where == "redial":
+            return f"{why}, and redial.default_period is 0"
+        return f'{why}, and the policy for its caller is "ask" ({where}.policy)'
+
+    cdef tuple rules_of(self, bytes caller):
+        """What applies to a caller: as `everybody`, and the table that says so."""
+        period = self.users.get(caller)
+        if period is not None:
+            return period, "redial.user"
+        period = self.domains.get(caller.rpartition(b"@")[2])
+        return (self.everybody, "redial") if period is None else (period, "redial.domain")
+
+
+def period_of(rules, default_period):
+    """The period of calls that ask for none, by a config.RedialUser or RedialDomain."""
+    if rules.policy == "never":
+        return NEVER
+    return (rules.period or default_period) if rules.policy == "always" else 0
+
+
+def pattern_of(globs):
+    """One pattern for all AORs that are meant; None for no globs. Without an @ a glob is of the user alone."""
+    parts = []
+    for text in globs:
+        user, at, host = text.removeprefix("sip:").rpartition("@")
+        parts.append(translate(f"sip:{user}@{host.lower()}" if at else f"sip:{host}@*"))
+    return re.compile("|".join(parts).encode()) if parts else None

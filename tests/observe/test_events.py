@@ -16,7 +16,7 @@ from net.upstream import Upstream
 
 from sipfast._flow import Flow, Sink
 from sipfast._listener import Listener
-from sipfast.config import Config
+from sipfast.config import Config, RedialDomain, RedialUser
 from sipfast.config import Upstream as UpstreamSection
 from sipfast.engine.engine import Engine
 
@@ -137,6 +137,18 @@ NOTHING_ARMED: dict[str, tuple[dict[str, Any], int | None, str]] = {
     "no Expires": ({}, None, "it has no Expires, and redial.default_period is 0"),
     "a short one": ({}, 180, "its Expires is 180, less than redial.min_period, and redial.default_period is 0"),
     "none is wanted": ({}, 0, "its Expires is 0: it asks for none"),
+    "never": ({"policy": "never"}, 3600, 'the policy for its caller is "never" (redial.policy)'),
+    "never for this user": (
+        {"user": (RedialUser(aor="sip:alice@example.com", policy="never"),)}, 3600,
+        'the policy for its caller is "never" (redial.user.policy)',
+    ),
+    "only when asked": (
+        {"default_period": 600, "domain": (RedialDomain(domain="example.com", policy="ask"),)}, 180,
+        'its Expires is 180, less than redial.min_period, and the policy for its caller is "ask" (redial.domain.policy)',
+    ),
+    "an emergency number": (
+        {"never_callees": ("112", "b?b")}, 3600, "its callee is never watched for (redial.never_callees)"
+    ),
     "redial is off": ({"enabled": False}, 3600, "redial is off (redial.enabled)"),
 }
 
