@@ -33,7 +33,8 @@ cdef class Calls(CallObserver):
     cdef Observer redial
     cdef bint local_callers              # only callers of our own domains are offered redial
     cdef long rerouted
-    cdef int started(self, Message request, bytes caller, bytes callee, int64_t now) except -1
+    # An INVITE goes straight to phones. `cancels`: its Expires: 0 is to end a watch, for there is no upstream to ask.
+    cdef int started(self, Message request, bytes caller, bytes callee, bint cancels, int64_t now) except -1
     cdef int acknowledged(self, Message ack, int64_t now) except -1
     # Nobody is there for the request: 480, and perhaps a watch.
     cdef int unbound(self, ServerTransaction server, Message request, Flow flow, bytes caller, bytes callee,

@@ -27,15 +27,24 @@ cdef class Calls(CallObserver):
         """`settings`: a config.Redial."""
         self.local_callers = settings.callers == "local"
 
-    cdef int started(self, Message request, bytes caller, bytes callee, int64_t now) except -1:
+    cdef int started(self, Message request, bytes caller, bytes callee, bint cancels, int64_t now) except -1:
         try:
             self.redial.call_started(caller, callee, request, now)
-            if request.number(H_EXPIRES) == 0:
+            if cancels and request.number(H_EXPIRES) == 0:
                 self.redial.cancel(caller, callee, now)
         except Exception as error:
             self.commits.stumble("redial-failed", error, now)
 
     # ---- what the proxy tells
+
+    cdef int accepted(self, ResponseContext context, int64_t now) except -1:
+        cdef Message request = context.request
+        try:
+            self.redial.call_started(context.caller, context.callee, request, now)
+            if context.vouched and request.number(H_EXPIRES) == 0:
+                context.called_off = self.redial.cancel(context.caller, context.callee, now)
+        except Exception as error:
+            self.commits.stumble("redial-failed", error, now)
 
     cdef int answered(self, bytes caller, bytes callee, bytes call_id, int64_t now) except -1:
         try:
@@ -65,9 +74,9 @@ cdef class Calls(CallObserver):
             return False
 
     cdef bint after_failure(self, ResponseContext context, int status, int64_t now) except -1:
-        if context.group is not None and self.forget_absent(context.callee, status, now):
-            offer = self.redial.unavailable(context.request, context.flow, context.caller, context.callee,
-                                            self.is_local(context.request), now)
+        if context.vouched and context.group is not None and self.forget_absent(context.callee, status, now):
+            offer = self.redial.is_off(context.callee) if context.called_off else self.redial.unavailable(
+                context.request, context.flow, context.caller, context.callee, self.is_local(context.request), now)
             if offer is not None:
                 self.not_here(context.server, context.request, context.flow, offer, now)
                 return True
@@ -131,7 +140,7 @@ cdef class Calls(CallObserver):
                      int64_t now) except -1:
         # The upstream is down. RFC 3261 §21.5.4; whether the callee is absent nobody knows, so that this arms nothing.
         if caller is not None:
-            self.started(request, caller, callee, now)
+            self.started(request, caller, callee, False, now)
             self.redial.call_failed(caller, callee, request.text(request.call_id), 503, now)
             self.events.not_watched(caller, callee, "the upstream is down")
         return self.answers.respond(server, request, flow, 503, self.destination.dead.retry_after(), now)

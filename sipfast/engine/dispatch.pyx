@@ -237,8 +237,8 @@ cdef class Dispatch:
         group = self.destination.group        # what follows may ask for another destination
         if request.method == M_REGISTER:
             return self.registrations.forward(server, request, flow, targets, plan, group, now)
-        if caller is not None:
-            self.calls.started(request, caller, callee, now)
+        if caller is not None and group is None:        # else once the upstream has accepted it
+            self.calls.started(request, caller, callee, self.destination.dead is None, now)
         self.proxy.forward(server, request, flow, targets, plan, b"", group, caller, callee, now)
         return 0
 

@@ -42,6 +42,8 @@ cdef class Observer(Timed):
     # An INVITE found the callee unbound. Returns the reason phrase and header lines of its 480, None for a plain one.
     # `allowed`: the caller is of a domain whose users may arm.
     cdef tuple unavailable(self, Message request, Flow flow, bytes caller, bytes callee, bint allowed, int64_t now)
+    # The same of one who no longer wants to be recalled, and was not to be found.
+    cdef tuple is_off(self, bytes callee)
     # The caller no longer wants to be recalled. Whether there was a watch.
     cdef bint cancel(self, bytes caller, bytes callee, int64_t now) except -1
     # Whether a recall of the pair is going on.

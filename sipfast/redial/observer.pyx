@@ -66,7 +66,7 @@ cdef class Observer(Timed):
         cdef StoredWatch watch
         if asked == 0:
             if self.cancel(caller, callee, now):
-                return None, warning(callee, b"Automatic redial is off")
+                return self.is_off(callee)
             return self.not_armed(caller, callee, "its Expires is 0: it asks for none")
         if not self.policy.enabled:
             return self.not_armed(caller, callee, "redial is off (redial.enabled)")
@@ -86,6 +86,9 @@ cdef class Observer(Timed):
             return self.not_armed(caller, callee, self.policy.why_no_period(asked, caller, callee))
         watch = self.arm(request, flow, pair, now + period * 1000, now)
         return offer(watch, now) if watch is not None else None
+
+    cdef tuple is_off(self, bytes callee):
+        return None, warning(callee, b"Automatic redial is off")
 
     cdef bint is_recalled_call(self, tuple pair, Message request, int64_t now) except -1:
         """Whether an INVITE that found the callee unbound is that of a recall: the callee is gone again."""

@@ -55,6 +55,9 @@ cdef class ResponseContext(Waiter):
     cdef bint cancelled                  # by the caller
     cdef bytes caller           # AORs of a call that redial wants to hear of, else None
     cdef bytes callee
+    cdef bint awaited           # nobody has accepted the call yet, and its observer knows nothing of it
+    cdef bint vouched           # its upstream has accepted it, and with it who it is from
+    cdef bint called_off        # it has ended its pair's watch (Expires: 0)
     cdef Branch add_branch(self)
     cdef Branch branch_of(self, ClientTransaction transaction)
     # The first that is `known` and still waited for; to that flow, or to any where it is None.
@@ -65,6 +68,7 @@ cdef class ResponseContext(Waiter):
     cdef int start_timer_c(self, Branch branch, int64_t now) except -1
     cdef int stop_timer_c(self, Branch branch) noexcept
     cdef int end_by_timer_c(self, Branch branch, int64_t now) except -1
+    cdef int note_acceptance(self, Branch branch, int status, int64_t now) except -1
     cdef int pass_on_2xx(self, Message response, int64_t now) except -1
     cdef int consider(self, Message response, int status) except -1
     cdef list tried(self)                # addresses of the upstream
@@ -88,6 +92,8 @@ cdef class ResponseContext(Waiter):
 
 # What the proxy tells of. These do nothing.
 cdef class CallObserver:
+    # An INVITE with known AORs that was `awaited` is so no more; `vouched` says whether an upstream has accepted it.
+    cdef int accepted(self, ResponseContext context, int64_t now) except -1
     # An INVITE with known AORs got its first 2xx.
     cdef int answered(self, bytes caller, bytes callee, bytes call_id, int64_t now) except -1
     # It will get this final response other than 2xx. True: it was answered otherwise.

@@ -158,6 +158,8 @@ cdef class ResponseContext(Waiter):
                 return 0                      # §16.7 step 5: 100 is not passed on
             if branch.timer_c:                # §16.7 step 2
                 self.start_timer_c(branch, now)
+            if self.awaited:
+                self.note_acceptance(branch, status, now)
             self.renew_note(branch, now + self.proxy.timer_c)
             if not self.final_sent:
                 self.server.respond(upward(self.proxy.edits, response), status, now)
@@ -166,6 +168,8 @@ cdef class ResponseContext(Waiter):
         self.renew_note(branch, now + 64 * self.proxy.transactions.t1)
         if status == 482 and self.is_known_from_before(branch):
             return self.wait_for_former(branch, response, now)
+        if self.awaited:
+            self.note_acceptance(branch, status, now)
         self.close(branch)
         if status < 300:
             return self.pass_on_2xx(response, now)
@@ -198,6 +202,8 @@ cdef class ResponseContext(Waiter):
     cdef int receive_stray(self, Message response, int64_t now) except -1:
         # The answer to the INVITE of before the restart, in place of the one that a known branch will never have.
         cdef Branch branch
+        if self.awaited:
+            self.note_acceptance(self.known_branch(None), response.status, now)
         if response.status < 200:
             self.for_each(prolong_known, None, now)
             if not self.final_sent:
@@ -210,6 +216,15 @@ cdef class ResponseContext(Waiter):
             return self.pass_on_2xx(response, now)
         self.consider(response, response.status)
         return self.finish_when_all_done(now)
+
+    cdef int note_acceptance(self, Branch branch, int status, int64_t now) except -1:
+        # What an upstream does not refuse it takes for its sender's: it has not looked at a request that it does not
+        # understand, nor believed who is to prove himself (RFC 3261 §22.2, §22.3) or may not call.
+        if status <= 100 or status == 400 or status == 401 or status == 403 or status == 407:
+            return 0
+        self.awaited = False
+        self.vouched = branch is not None and branch.member is not None
+        return self.proxy.observer.accepted(self, now) if self.caller is not None else 0
 
     cdef int pass_on_2xx(self, Message response, int64_t now) except -1:
         # §16.7 step 5: a 2xx to INVITE goes up at once, even after another final response.
@@ -454,6 +469,9 @@ cdef int name_member(Branch branch, object members, int64_t now) except -1:
 
 
 cdef class CallObserver:
+
+    cdef int accepted(self, ResponseContext context, int64_t now) except -1:
+        return 0
 
     cdef int answered(self, bytes caller, bytes callee, bytes call_id, int64_t now) except -1:
         return 0

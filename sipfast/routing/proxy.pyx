@@ -200,6 +200,7 @@ cdef class Proxy(Forwarder):
         context.group = group
         context.caller = caller
         context.callee = callee
+        context.awaited = caller is not None and group is not None
         server.handler = context
         if self.fork(context, targets, plan, extra, now) and server.invite:
             # Last: a caller that has its 100 sends no more, so what dies with us must not be the INVITE.

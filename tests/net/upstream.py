@@ -44,6 +44,8 @@ class Upstream(Endpoint):
         self.answers: list[Sip] = []  # to requests of its own
         self.options_status = 200
         self.options: list[Sip] = []  # every OPTIONS that asked for the server itself
+        self.users: frozenset[str] | None = None  # who may call, once it has said who it is; None: everybody
+        self.says_ringing = False  # before it looks for who is called
         self.deaf_to: frozenset[str] = frozenset()  # methods that it drops without a word
 
     def receive(self, data: bytes, source: Address, now: int) -> None:
@@ -58,6 +60,9 @@ class Upstream(Endpoint):
             self._answer(message, self.options_status, source)
         elif message.method == "REGISTER":
             self._register(message, source)
+        elif message.method == "INVITE" and not message.to_tag and (refusal := self._refusal(message)):
+            challenge = ("Proxy-Authenticate", 'Digest realm="up", nonce="1", algorithm=MD5')
+            self._answer(message, refusal, source, [challenge] if refusal == 407 else None)
         elif message.method != "ACK" or not message.to_tag.startswith(TAG):
             self._route(message, source)
 
@@ -95,7 +100,18 @@ class Upstream(Endpoint):
 
     # Proxy
 
+    def _refusal(self, invite: Sip) -> int:
+        """RFC 3261 §22.3: with what a call is refused; 0: it is not."""
+        user = uri_of(invite.first("from")).partition("@")[0].removeprefix("sip:")
+        if self.users is None or invite.to_tag:
+            return 0
+        if f'username="{user}"' not in invite.first("proxy-authorization"):
+            return 407
+        return 0 if user in self.users else 403
+
     def _route(self, message: Sip, source: Address) -> None:
+        if self.says_ringing and message.method == "INVITE" and not message.to_tag:
+            self._answer(message, 183, source)
         routes = message.all("route")
         if routes and host_port(uri_of(routes[0])) in (self.address, (self.goes_by, 5060)):
             del routes[0]

@@ -142,12 +142,17 @@ def test_a_watch_outlives_a_dead_server() -> None:
     assert bob.calls and count_watches(stage.scene.store) == 0
 
 
-def test_who_asks_for_no_redial_any_more_is_heard_nevertheless() -> None:
+def test_who_asks_for_no_redial_any_more_is_heard_once_it_is_up() -> None:
+    """It alone knows who asks."""
     stage = Stage(FIRST)
     stage.call()
     stage.known_down()
     call, _ = stage.call(expires=0)
-    assert call.status == 503 and count_watches(stage.scene.store) == 0
+    assert call.status == 503 and count_watches(stage.scene.store) == 1
+    stage.network.plug(stage.servers[0])
+    stage.scene.run(PROBE)
+    call, _ = stage.call(expires=0)
+    assert call.status == 480 and count_watches(stage.scene.store) == 0
 
 
 def test_a_100_is_an_answer() -> None:
