@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from . import __version__
 from .config import Config, Source, load, settings
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ConfigError, TransportError, StoreError) as error:
         return complain(error, WRONG)
     except BrokenPipeError:  # the reader of our output has seen enough
-        silence()
+        silence(sys.stdout)
         return FAILED
     except KeyboardInterrupt:
         return 130
@@ -180,10 +180,11 @@ def serve(arguments: argparse.Namespace) -> int:
     from .observe import logs
 
     hints = start_hints(config) if arguments.hints or sys.stdout.isatty() else ""
+    to = sys.stderr if config.events.to == "stdout" else sys.stdout  # events are alone there
     logs.setup(config.log_level)
     signals.take_over("stopped", process=os.getpid(), served=False)
     try:
-        supervisor.serve(config, lambda line: announce(line + hints))
+        supervisor.serve(config, lambda line: announce(line + hints, to))
     except ConfigError as error:  # what only shows at the start: a name that cannot be resolved
         raise ConfigError(Source(arguments.config, given).blame(error.key, error.reason)) from None
     except SipFastError:
@@ -194,12 +195,12 @@ def serve(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def announce(line: str) -> None:
+def announce(line: str, to: TextIO) -> None:
     """Tell who started the server; that nobody listens does not end it."""
     try:
-        print(line, flush=True)
+        print(line, file=to, flush=True)
     except OSError:
-        silence()
+        silence(to)
 
 
 def start_hints(config: Config) -> str:
@@ -341,8 +342,26 @@ def cancel_watch(arguments: argparse.Namespace) -> int:
         if ended:
             store.put_ended(ended)
         store.commit()
+        if ended:
+            tell_ended(config, ended, store)
     print(f"cancelled: {person(caller)} does not wait for {person(callee)} any more")
     return DONE
+
+
+def tell_ended(config: Config, ended: Ended, store: Any) -> None:
+    """The event of a watch that was ended here. One that nobody takes undoes nothing."""
+    from .node import clock, outlet
+    from .observe.steps import Step
+
+    watch = ended.watch
+    step = Step(
+        "ended", ended.ended_at, watch.callee, watch.caller, watch.armed_at, watch.expires_at, watch.mode.encode(),
+        watch.attempts, reason=ended.reason,
+    )  # fmt: skip
+    try:
+        outlet.tell_once(config, step, clock.clock_of(store))
+    except OSError as error:
+        complain(f"events.to: no event of it: {error.strerror or error}", DONE)
 
 
 def list_bindings(arguments: argparse.Namespace) -> int:
@@ -520,9 +539,9 @@ def source(packed: bytes) -> str:
     return f"{flow.transport_name.lower()}:{in_uri(flow.host)}:{flow.port}"
 
 
-def silence() -> None:
+def silence(stream: TextIO) -> None:
     """Let what is still to be printed go nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def now_and_ahead(store: Any) -> tuple[int, int]:

@@ -15,6 +15,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -126,6 +127,22 @@ class Storage(Section, frozen=True):
     """Most that the store may grow to, in GiB of address space (not of memory), of which a process has 128 TiB."""
 
 
+class Events(Section, frozen=True):
+    """Each step of a watch's life, as a JSON line (docs/events.md)."""
+
+    to: Literal["off", "file", "stdout", "webhook"] = "off"
+    path: str = ""
+    """Of the file; it is begun anew once somebody has moved it away."""
+    url: str = ""
+    """http:// or https://, to which lines are POSTed."""
+    timeout: Annotated[float, msgspec.Meta(gt=0, le=60)] = 5.0
+    """How long the webhook may say nothing, until the lines are sent once more."""
+    batch: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1
+    """Lines in one POST at the most: one is a JSON object, several are lines of them (NDJSON)."""
+    queue: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 10_000
+    """Events of one worker that may wait; with one more the oldest is lost."""
+
+
 class Upstream(Section, frozen=True):
     """A SIP server behind this one that registers and routes for some domains."""
 
@@ -176,6 +193,7 @@ class Config(Section, frozen=True):
     timers: Timers = Timers()
     registrar: Registrar = Registrar()
     redial: Redial = Redial()
+    events: Events = Events()
     store: Storage = Storage()
     upstream: tuple[Upstream, ...] = ()
     peer: tuple[Peer, ...] = ()
@@ -275,6 +293,16 @@ def is_aor(text: str) -> bool:
     scheme, _, rest = text.partition(":")
     user, at, host = rest.partition("@")
     return scheme.lower() == "sip" and bool(at) and _USER.fullmatch(user) is not None and is_host(host)
+
+
+def is_http(text: str) -> bool:
+    """Whether it is an http or https URL that a request can be sent to."""
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and re.fullmatch(r"[!-~]+", text) is not None
 
 
 def in_uri(host: str) -> str:
@@ -389,6 +417,7 @@ def _mistakes(config: Config) -> Iterator[tuple[str, str]]:
     yield from _policy_mistakes(config.redial)
     yield from _upstream_mistakes(config.upstream)
     yield from _peer_mistakes(config.peer)
+    yield from _events_mistakes(config.events)
     if not config.store.data.strip() or "\0" in config.store.data:
         yield "store.data", f"{_show(config.store.data)} is not a directory"
 
@@ -494,6 +523,13 @@ def _peer_mistakes(peers: tuple[Peer, ...]) -> Iterator[tuple[str, str]]:
                 continue
             if network.prefixlen == 0:
                 yield f"peer[{index}].addresses[{place}]", f"{address!r} is everybody; name the addresses of this peer"
+
+
+def _events_mistakes(events: Events) -> Iterator[tuple[str, str]]:
+    if events.to == "file" and (not events.path.strip() or "\0" in events.path):
+        yield "events.path", f"{_show(events.path)} is not a file; events.to asks for one"
+    if events.to == "webhook" and not is_http(events.url):
+        yield "events.url", f"{_show(events.url)} is not http://HOST or https://HOST with a port and a path perhaps"
 
 
 def _uri_mistakes(key: str, upstream: Upstream) -> Iterator[tuple[str, str]]:

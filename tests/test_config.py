@@ -31,6 +31,10 @@ GOOD = {
     "an hour is the most that min_expires may be": ("[registrar]\nmin_expires = 3600", {}),
     "a byte order mark": ('\ufeffadvertise = "sip.example"', {"advertise": "sip.example"}),
     "a level in capitals": ('log_level = "WARNING"', {"log_level": "warning"}),
+    "events to a webhook": (
+        '[events]\nto = "webhook"\nurl = "https://u:p@hooks.example:8443/x?y"\nbatch = 50',
+        {"events.url": "https://u:p@hooks.example:8443/x?y", "events.queue": 10_000},
+    ),
     "domains": ('domains = ["example.com", "192.0.2.1", "[2001:db8::1]", "pbx_1.local"]', {}),
 }
 
@@ -136,6 +140,11 @@ BAD = {
     ),
     "no callee": ('[redial]\nnever_callees = [" "]', "redial.never_callees[0]: empty; name a user, or a pattern"),
     "no data directory": ('[store]\ndata = ""', 'store.data: "" is not a directory'),
+    "events to no file": ('[events]\nto = "file"', 'events.path: "" is not a file; events.to asks for one'),
+    "events to nowhere": ('[events]\nto = "webhook"\nurl = "hooks.example/x"', 'events.url: "hooks.example/x" is not http://'),
+    "events to a port that is none": (
+        '[events]\nto = "webhook"\nurl = "http://h:99999/"', 'events.url: "http://h:99999/" is not http://'
+    ),
     "not TOML": ("listen = [", "not TOML: "),
 }
 

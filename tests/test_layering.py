@@ -479,6 +479,7 @@ ARROWS: dict[str, set[str]] = {
     "node.admin": set(),
     "node.bus": {"transport.udp_socket"},
     "node.clock": {"driver.clock", "store.repository"},
+    "node.outlet": {"driver.clock", "node.clock", "observe.steps"},
     "node.signals": set(),
     "node.supervisor": {
         "_listener",

@@ -40,10 +40,12 @@ cdef class Commits:
         try:
             self.store.commit()
             self.batch.kept()
+            if self.events.has_news():        # of this commit: whatever becomes of the next one
+                self.events.tell()
             while self.has_more(now):
                 self.store.commit()
             self.transactions.shrink_finished()
-            if self.events.waiting:
+            if self.events.has_news():
                 self.events.tell()
         except Exception as error:            # what a commit raises concerns all that it was to make durable
             if not isinstance(error, StoreError):

@@ -30,7 +30,7 @@ from .registrations cimport Registrations
 from .responses cimport Responses
 
 cdef class Engine(Receiver):
-    cdef object config, memory, proofs, randomness
+    cdef object config, memory, proofs, randomness, outlet
     cdef tuple listeners, domains
     cdef dict hosts
     cdef bint resumed

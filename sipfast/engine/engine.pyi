@@ -8,6 +8,7 @@ from .._flow import Receiver, Sink
 from .._listener import Listener
 from .._wheel import Wheel
 from ..config import Config
+from ..observe.steps import Step
 from ..redial.redial import Redial
 from ..routing.location import Location
 from ..store.repository import Store
@@ -19,7 +20,8 @@ class Engine(Receiver):
     `wheel` and `redial` are there from `start` on. `domains` are the domains served, `hosts` the addresses (IP
     literals) of the host names in the configuration. Of several workers on one store and one set of addresses, each has
     an engine: `bus(worker, frames)` takes what the others are to get in `told`; `resumed`: the worker that had this
-    number has died, and the others went on. `randomness(n)` gives n random bytes. Each call before `start` raises
+    number has died, and the others went on. `randomness(n)` gives n random bytes. `outlet(steps)` takes what happens to
+    watches, after its commit. Each call before `start` raises
     RuntimeError.
 
     Nothing that a message, a timer or the store does leaves it as an exception: each is answered, counted and logged.
@@ -45,6 +47,7 @@ class Engine(Receiver):
         ringing: bytearray | mmap | None = None,
         proofs: bytearray | mmap | None = None,
         randomness: Callable[[int], bytes] = ...,
+        outlet: Callable[[list[Step]], object] | None = None,
     ) -> None: ...
     def start(self, now: int) -> None:
         """Load what the store holds; recalls that were in flight go on. Call `commit` afterwards."""

@@ -104,6 +104,16 @@ def keep(store: Store, clock: Clock) -> None:
 
 def now_and_ahead(store: Store) -> tuple[int, int]:
     """The store's time now, and how many ms the machine's clock is ahead of it."""
-    now = look(store).zero + since_boot()
-    ahead = machine_time() - now
-    return now, ahead if abs(ahead) >= 1000 else 0
+    clock = clock_of(store)
+    return clock.now(), ahead(clock)
+
+
+def clock_of(store: Store) -> Clock:
+    """The clock of a store that is not written to. Raises StoreUnavailable."""
+    return Clock(look(store).zero)
+
+
+def ahead(clock: Clock) -> int:
+    """How many ms the machine's clock is ahead; 0 for less than a second, so that times compare."""
+    found = machine_time() - clock.now()
+    return found if abs(found) >= 1000 else 0

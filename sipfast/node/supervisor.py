@@ -28,7 +28,7 @@ from ..config import MOST_WORKERS, Config
 from ..errors import ConfigError, SipFastError, StoreError
 from ..store.repository import Store
 from ..transport.sockets import listener_for
-from . import admin, bus, clock, signals, worker
+from . import admin, bus, clock, outlet, signals, worker
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +52,7 @@ def serve(config: Config, announce: Callable[[str], object]) -> None:
         return
     if not CAN_SHARE:
         raise ConfigError(f"workers: only Linux spreads datagrams over the sockets of {count} workers; use 1")
+    outlet.check(config)
     with ExitStack() as stack:
         sockets = []
         for index in range(len(config.listen)):

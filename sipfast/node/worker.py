@@ -30,11 +30,12 @@ from ..driver.driver import Driver
 from ..engine.engine import Engine
 from ..errors import ConfigError, StoreError
 from ..observe.faults import Complaints
+from ..observe.steps import Step
 from ..store.backends.lmdb import LmdbTables
 from ..store.repository import Store
 from ..transport.sockets import listener_for, open_shared, open_socket, primary_address, resolve_all
 from ..transport.udp import UdpTransport, interface_addresses
-from . import admin, clock, signals
+from . import admin, clock, outlet, signals
 from .bus import Bus
 
 log = logging.getLogger(__name__)
@@ -92,6 +93,7 @@ def serve_with_others(config: Config, place: Place, ready: Callable[[], object])
 
 
 async def _serve(config: Config, announce: Callable[[str], object]) -> None:
+    outlet.check(config)
     with ExitStack() as stack:
         sockets = [open_listener(config, index)[0] for index in range(len(config.listen))]
         for opened in sockets:
@@ -104,6 +106,7 @@ async def _serve(config: Config, announce: Callable[[str], object]) -> None:
         admin.sweep(config.store.data)
         driver = Driver(asyncio.get_running_loop(), clock.begin(store), Complaints(log, time.monotonic))
         stack.callback(driver.close)
+        told = begin_telling(config, driver, 0, stack)
         transport = UdpTransport(driver)
         for opened in sockets:
             transport.add(opened)
@@ -116,10 +119,12 @@ async def _serve(config: Config, announce: Callable[[str], object]) -> None:
             hosts=hosts,
             ringing=open_ringing(config),
             proofs=open_proofs(config),
+            outlet=told.put if told else None,
         )
 
         def counters() -> dict[str, int]:
-            return driver.counters() | transport.counters() | engine.counters()
+            counts = driver.counters() | transport.counters() | engine.counters()
+            return counts | told.counters() if told else counts
 
         asked = admin.Admin(asyncio.get_running_loop(), config.store.data, 0, counters)
 
@@ -139,6 +144,7 @@ async def _serve_with_others(config: Config, place: Place, ready: Callable[[], o
     with ExitStack() as stack:
         driver = Driver(loop, Clock(place.zero), Complaints(log, time.monotonic))
         stack.callback(driver.close)
+        told = begin_telling(config, driver, place.number, stack)
         transport = UdpTransport(driver)
         for opened in place.sockets:
             transport.add(opened)
@@ -158,10 +164,12 @@ async def _serve_with_others(config: Config, place: Place, ready: Callable[[], o
             resumed=place.resumed,
             ringing=open_ringing(config),
             proofs=open_proofs(config),
+            outlet=told.put if told else None,
         )
 
         def counters() -> dict[str, int]:
-            return driver.counters() | transport.counters() | engine.counters() | bus.counters()
+            counts = driver.counters() | transport.counters() | engine.counters() | bus.counters()
+            return counts | told.counters() if told else counts
 
         asked = admin.Admin(loop, config.store.data, place.number, counters)
 
@@ -215,6 +223,15 @@ async def run(
     engine.ending(driver.clock.now())
     driver.advance()
     return asked[0]
+
+
+def begin_telling(config: Config, driver: Driver, number: int, stack: ExitStack) -> outlet.Outlet[Step] | None:
+    """The outlet of a worker's events, begun; with `stack` it ends, once nobody has anything to tell any more."""
+    told = outlet.events_outlet(config, driver.clock, number)
+    if told is not None:
+        told.start()
+        stack.callback(told.stop)
+    return told
 
 
 def open_tables(config: Config, *, exclusive: bool) -> LmdbTables:

@@ -71,6 +71,10 @@ COUNTERS = (
     Counter("redial_recall_failures", "counter", "recall", "that came to nothing"),
     Counter("redial_completed", "counter", "watch", "its call was answered"),
     Counter("redial_given_up", "counter", "watch", "its recalls came to nothing too often"),
+    # Events (docs/events.md)
+    Counter("events_written", "counter", "event", "that their receiver took"),
+    Counter("events_lost", "counter", "event", "that it did not take in time, or will never take"),
+    Counter("events_waiting", "gauge", "event", "that it has not taken yet"),
     # The driver
     Counter("batches", "counter", "batch", "messages that were read with one look at the clock"),
     Counter("postponed", "counter", "message", "REGISTERs that had to wait while more came than was handled"),

@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from .._wheel cimport Timed, Wheel
+from ..store.codec cimport StoredWatch
 
 cdef enum Kind:
     REGISTERED
@@ -16,6 +17,20 @@ cdef enum Kind:
     ATTEMPT                              # no line: a record of a recall that came to nothing
     KINDS
 
+# What happens in a watch's life.
+cdef enum Step:
+    STEP_ARMED
+    STEP_RENEWED
+    STEP_SUSPENDED                       # its caller cannot take a recall now
+    STEP_RESUMED
+    STEP_CLAIMED                         # its turn has come
+    STEP_BEGUN                           # a method has begun to ask the caller's device
+    STEP_OUTCOME                         # what came of that
+    STEP_CLIMBED                         # the next method's turn
+    STEP_CALLED                          # the caller's new INVITE has come
+    STEP_FAILED                          # the recall came to nothing, and the watch is armed again
+    STEP_ENDED                           # how, its reason says: answered, expired, given up, cancelled
+
 cdef class Events(Timed):
     cdef Wheel wheel
     cdef int64_t now                     # of the batch at hand: an idle wheel stands still
@@ -25,6 +40,9 @@ cdef class Events(Timed):
     cdef int64_t room[KINDS]             # thousandths of a line
     cdef int64_t filled[KINDS]           # when, ms
     cdef long left_out[KINDS]
+    cdef object outlet                   # takes lists of steps.Step; None: nobody wants them
+    cdef readonly bint telling           # somebody does
+    cdef list steps                      # of the batch at hand
     cdef dict refusals                   # (status, method as a number) -> [when it may be told again, how many were not]
     cdef uint64_t timer
 
@@ -38,8 +56,13 @@ cdef class Events(Timed):
     cdef int gone(self, bytes aor, str why) except -1
     cdef int not_watched(self, bytes caller, bytes callee, str why) except -1
     cdef int add(self, str event, dict values) except -1
+    # A step of a watch's life, if anybody wants them. `watch`: as it is by then, or was last. `method`: the recall method's name;
+    # `result`: what came back; `reason`: why. None: nothing to say.
+    cdef int step(self, Step step, StoredWatch watch, str method=*, str result=*, str reason=*) except -1
     # A request was refused: told at the first of its status and method, and then once in a while.
     cdef int refused(self, int status, int method, bytes name, bytes peer, str why) except -1
+    # What `tell` gives to the outlet, too: whether there is anything.
+    cdef bint has_news(self) noexcept
     # The batch is committed, or lost: then what was to be told of it is not true.
     cdef int tell(self) except -1
     cdef int drop(self) except -1

@@ -5,6 +5,9 @@ Lines wait for the commit of their batch, as messages do: nobody is told of a wa
 Each kind of line has a bucket, so that a storm of phones that come back is not held up by what is written about it: after
 AT_ONCE lines of a kind, A_SECOND of them each second. What is beyond is counted, and one line a second says how many of a
 kind were left out. Where nobody listens at `info` a change costs a question, and nothing is put together.
+
+Each step of a watch's life is told as well, all of them and without a bound, to an outlet: whoever it is that wants them
+(`[events]`). It gets a list of them after their commit, and must neither wait nor raise.
 """
 
 import logging
@@ -14,6 +17,9 @@ import cython
 from libc.stdint cimport int64_t
 
 from .._wheel cimport Timed, Wheel
+from ..store.codec cimport StoredWatch, bytes_of
+
+from .steps import Step as Told
 
 cdef enum:
     AT_ONCE = 200
@@ -23,14 +29,21 @@ cdef enum:
     SUM_UP = 1                  # timer
 
 cdef tuple NAMES = ("registered", "gone", "watch-armed", "call-not-watched", "recall", "recall-failed", "watch-ended", "", "")
+# In the order of Step.
+cdef tuple STEPS = (
+    "armed", "renewed", "suspended", "resumed", "claimed", "begun", "outcome", "climbed", "called", "failed", "ended",
+)
 
 
 @cython.final
 cdef class Events(Timed):
     """Tells `sipfast.observe.events`, the logger, of what happens; the engine keeps `now`."""
 
-    def __init__(self, Wheel wheel not None):
+    def __init__(self, Wheel wheel not None, outlet=None):
         cdef int kind
+        self.outlet = outlet
+        self.telling = outlet is not None
+        self.steps = []
         self.wheel = wheel
         self.registrations = True
         self.log = logging.getLogger("sipfast.observe.events")
@@ -78,6 +91,17 @@ cdef class Events(Timed):
         self.waiting.append((event, values))
         return 0
 
+    cdef int step(self, Step step, StoredWatch watch, str method=None, str result=None, str reason=None) except -1:
+        if not self.telling or watch is None:
+            return 0
+        self.steps.append(Told(STEPS[<int>step], self.time(), bytes_of(watch.at.callee), bytes_of(watch.at.caller),
+                               watch.at.armed_at, watch.at.expires_at, bytes_of(watch.at.mode), watch.at.attempts,
+                               method or "", result or "", reason or ""))
+        return 0
+
+    cdef bint has_news(self) noexcept:
+        return bool(self.waiting) or self.telling and bool(self.steps)
+
     cdef int refused(self, int status, int method, bytes name, bytes peer, str why) except -1:
         cdef int64_t now = self.time()
         cdef list known
@@ -101,10 +125,14 @@ cdef class Events(Timed):
         self.waiting = []
         for event, values in waiting:
             self.log.info(event, extra={"sip": values})
+        if self.telling and self.steps:
+            steps, self.steps = self.steps, []
+            self.outlet(steps)
         return 0
 
     cdef int drop(self) except -1:
         self.waiting = []
+        self.steps = []
         return 0
 
     cpdef int expired(self, int kind, object payload, int64_t now) except -1:

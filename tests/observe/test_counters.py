@@ -13,6 +13,7 @@ from net.scene import Scene
 from sipfast.driver.clock import Clock
 from sipfast.driver.driver import Driver
 from sipfast.node.bus import Bus, channels
+from sipfast.node.outlet import Outlet, Stdout
 from sipfast.observe.counters import BY_NAME, COUNTERS
 from sipfast.transport.udp import UdpTransport
 
@@ -26,7 +27,8 @@ def counted() -> list[str]:
     transport = UdpTransport(driver)
     made = channels(2)
     bus = Bus(loop, made[0][0], [writer for _, writer in made])
-    parts = [Scene().server.engine.counters(), driver.counters(), transport.counters(), bus.counters()]
+    events: Outlet[bytes] = Outlet(Stdout(), bytes, 1)
+    parts = [Scene().server.engine.counters(), events.counters(), driver.counters(), transport.counters(), bus.counters()]
     driver.close()
     loop.close()
     for end in [end for channel in made for end in channel]:

@@ -195,3 +195,39 @@ def test_a_backup_that_does_not_fit_is_one_line_and_leaves_nothing(disk: Disk, t
     finally:
         server.stop()
         phones.close()
+
+
+def test_events_that_do_not_fit_are_told_of_once_and_written_when_there_is_room(disk: Disk, tmp_path: Path) -> None:
+    """Their file is on the full disk, the store is not: calls and redial go on."""
+
+    class Inside(Place):
+        def command(self, argv: Sequence[str]) -> list[str]:
+            return disk.command(argv)
+
+    path, port = disk.path / "events", HERE.free_port()
+    server = Server(
+        tmp_path, 1, port=port, domain="x", data=tmp_path / "data", upstream=None, workers=1, at=Inside(),
+        config=f'[events]\nto = "file"\npath = "{path}"\n',
+    ).ready()  # fmt: skip
+    phones = Fleet("a", 2, port, "x")
+    alice, bob = phones
+    bob.ring_time = 100
+    try:
+        disk.fill()
+        alice.register()
+        run([phones], lambda: alice.registered, 20, "alice is registered")
+        call = alice.call(bob.user, 3600)
+        run([phones], lambda: call.over, 20, "the call finds nobody")
+        bob.register()
+        run([phones], lambda: any(each.was_answered for each in alice.calls if each is not call), 20, "they talk")
+        server.until(lambda: "event=events-not-told" in server.log.read_text(), 10, "it says so")
+        disk.empty()
+        server.until(lambda: "event=events-told-again" in server.log.read_text(), 40, "all is told")
+        lines = [json.loads(line)["event"] for line in (disk.seen / "events").read_text().splitlines() if line]
+        assert lines == ["armed", "claimed", "begun", "outcome", "called", "answered"]
+        log = server.log.read_text()
+        assert log.count("event=events-not-told") == 1 and 'error="No space left on device"' in log
+        assert "events_lost=0" in log
+    finally:
+        server.stop()
+        phones.close()
