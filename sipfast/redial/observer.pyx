@@ -10,7 +10,7 @@ callee repeats its 2xx, and the caller its ACK. Those may come to any worker, so
 
 from libc.stdint cimport int64_t
 
-from ..observe.events cimport ARMED as EVENT_ARMED
+from ..observe.events cimport ARMED as EVENT_ARMED, STEP_ARMED, STEP_CALLED, STEP_RENEWED
 from ..routing.location cimport Location
 from ..store.codec cimport Entry, StoredWatch, WatchEntry, bytes_of, piece_in, piece_of, written_watch
 from .._flow cimport MOST_PACKED, Flow
@@ -113,6 +113,7 @@ cdef class Observer(Timed):
         watch = self.put_armed(request, flow, pair, before, expires_at, now)
         self.ownership.owner_of(callee).watch_armed(pair, expires_at, now)
         self.counts["armed" if before is None else "renewed"] += 1
+        self.events.step(STEP_ARMED if before is None else STEP_RENEWED, watch)
         if self.events.wants(EVENT_ARMED):
             self.events.add("watch-armed", {"callee": callee, "caller": caller, "seconds": (expires_at - now) // 1000,
                                             "renewed": before is not None})
@@ -198,7 +199,7 @@ cdef class Observer(Timed):
             entry = watch.at
             entry.state = piece_in(calling)
             entry.last_result = piece_in(caller_calls)
-            self.watchlist.change(&entry, pair)
+            self.events.step(STEP_CALLED, self.watchlist.change(&entry, pair))
 
     cdef bint is_recalled(self, bytes caller, bytes callee) except -1:
         cdef StoredWatch watch

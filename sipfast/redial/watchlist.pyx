@@ -10,7 +10,7 @@ been told yet, so it is the store that says who waits.
 
 from libc.stdint cimport int64_t
 
-from ..observe.events cimport ENDED, HISTORY, Events
+from ..observe.events cimport ENDED, HISTORY, STEP_ENDED, Events
 from ..store.codec cimport StoredWatch, WatchEntry, bytes_of, same_piece, written_watch
 from ..store.repository cimport Store
 from ..trust.credit cimport Credit, make_credit
@@ -159,15 +159,19 @@ cdef class Watchlist(Timed):
     cdef bint remove(self, tuple pair, str reason, str answer="", str result="") except -1:
         cdef StoredWatch watch = None
         cdef object attempts = None
-        if self.events.has_room(HISTORY):     # of more than that a second nobody reads
+        cdef bint kept = self.events.has_room(HISTORY)      # of more than that a second nobody reads
+        if kept or self.events.telling:
             watch = self.as_stored(pair)
+        if kept:
             attempts = self.outcomes(pair)
         self.forget(pair)
         self.note_write(pair, None)
         if not self.store.delete_watch(pair[0], pair[1]):
             return False
         if watch is not None:
-            self.keep_ended(watch.unpacked(), attempts, reason, answer, result)
+            if kept:
+                self.keep_ended(watch.unpacked(), attempts, reason, answer, result)
+            self.events.step(STEP_ENDED, watch, None, result, reason)
         if not result and self.events.wants(ENDED):
             self.events.add("watch-ended", {"callee": pair[0], "caller": pair[1], "reason": reason})
         return True
