@@ -6,22 +6,22 @@ Exit status: 0 done; 1 not found, or failed while running; 2 wrong usage, config
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from . import __version__
 from .config import Config, Source, load, settings
+from .console import as_json, duration, iso, local, person, print_json, print_table, until
 from .errors import ConfigError, ParseError, SipFastError, StoreCorrupt, StoreError, TransportError
 from .observe.printable import printable, text_of
+from .observe.steps import Step, life_of
 from .store.records import Ended
 
 log = logging.getLogger("sipfast.cli")
@@ -101,13 +101,14 @@ def command_line() -> Parser:
     command.add_argument("--hints", action="store_true", help="say how to stop it and what to try (so on a terminal)")
     command.set_defaults(run=serve)
 
-    for each in listing(
-        commands, "watches", "who waits for whom", list_watches, "cancel", ("CALLEE", "CALLER"), cancel_watch
-    ):
+    pair = ("CALLEE", "CALLER")
+    verbs: Verbs = {"show": (pair, show_watch), "cancel": (pair, cancel_watch)}
+    for each in listing(commands, "watches", "who waits for whom", list_watches, verbs):
         each.add_argument(
             "--ended", action="store_true", default=argparse.SUPPRESS, help="those that are over, the last one first"
         )
-    listing(commands, "bindings", "who is registered", list_bindings, "remove", ("AOR", "[CONTACT]"), remove_bindings)
+    verbs = {"remove": (("AOR", "[CONTACT]"), remove_bindings)}
+    listing(commands, "bindings", "who is registered", list_bindings, verbs)
 
     command = commands.add_parser("backup", help="copy the store to a file, while the server runs", allow_abbrev=False)
     command.add_argument("file", metavar="FILE", type=Path, help="where to; replaced where it is a backup")
@@ -129,34 +130,37 @@ def command_line() -> Parser:
     return parser
 
 
+Verbs = Mapping[str, tuple[Sequence[str], Callable[[argparse.Namespace], int]]]
+"""What can be done with one record: its operands, and who does it."""
+
+
 def listing(
-    commands: Any,
-    name: str,
-    summary: str,
-    show: Callable[[argparse.Namespace], int],
-    verb: str,
-    operands: Sequence[str],
-    change: Callable[[argparse.Namespace], int],
+    commands: Any, name: str, summary: str, show: Callable[[argparse.Namespace], int], verbs: Verbs
 ) -> Sequence[argparse.ArgumentParser]:
-    """A command that lists records, or with a verb changes them; its options may stand before or after the verb.
+    """A command that lists records, or with a verb is about one; its options may stand before or after the verb.
 
     Returns what takes the options of its list.
     """
-    command = commands.add_parser(name, help=f"{summary}: list, {verb}", allow_abbrev=False)
-    verbs = command.add_subparsers(metavar=f"list | {verb}")
-    lister = verbs.add_parser("list", help="show them (also without a verb)", allow_abbrev=False)
-    changer = verbs.add_parser(verb, help=f"{verb} {' '.join(operands)}", allow_abbrev=False)
-    for operand in operands:
-        optional = operand.startswith("[")
-        changer.add_argument(operand.strip("[]").lower(), metavar=operand.strip("[]"), nargs="?" if optional else None)
-    for each, default in ((command, None), (lister, argparse.SUPPRESS), (changer, argparse.SUPPRESS)):
+    command = commands.add_parser(name, help=f"{summary}: list, {', '.join(verbs)}", allow_abbrev=False)
+    parsers = command.add_subparsers(metavar=" | ".join(("list", *verbs)))
+    lister = parsers.add_parser("list", help="show them (also without a verb)", allow_abbrev=False)
+    takers = [(command, None), (lister, argparse.SUPPRESS)]
+    for verb, (operands, run) in verbs.items():
+        parser = parsers.add_parser(verb, help=f"{verb} {' '.join(operands)}", allow_abbrev=False)
+        for operand in operands:
+            optional = operand.startswith("[")
+            parser.add_argument(operand.strip("[]").lower(), metavar=operand.strip("[]"), nargs="?" if optional else None)
+        parser.set_defaults(run=run)
+        takers.append((parser, argparse.SUPPRESS))
+        if verb == "show":
+            parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="as JSON")
+    for each, default in takers:
         each.add_argument("--data", metavar="DIR", default=default, help="the server's data directory")
         each.add_argument("--config", metavar="FILE", type=Path, default=default, help="the server's configuration")
     command.add_argument("--json", action="store_true", help="as JSON")
     lister.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="as JSON")
     command.set_defaults(run=show)
     lister.set_defaults(run=show)
-    changer.set_defaults(run=change)
     return command, lister
 
 
@@ -257,6 +261,7 @@ def list_watches(arguments: argparse.Namespace) -> int:
     if arguments.json:
         return print_json(
             {
+                "id": life_of(watch.callee, watch.caller, watch.armed_at),
                 "callee": text_of(watch.callee),
                 "caller": text_of(watch.caller),
                 "mode": watch.mode,
@@ -300,6 +305,7 @@ def list_ended(arguments: argparse.Namespace) -> int:
     if arguments.json:
         return print_json(
             {
+                "id": life_of(ended.watch.callee, ended.watch.caller, ended.watch.armed_at),
                 "callee": text_of(ended.watch.callee),
                 "caller": text_of(ended.watch.caller),
                 "mode": ended.watch.mode,
@@ -324,6 +330,22 @@ def list_ended(arguments: argparse.Namespace) -> int:
         rows,
         f"no watch in {config.store.data} has ended yet",
     )
+
+
+def show_watch(arguments: argparse.Namespace) -> int:
+    """Print what became of one caller's waiting for one callee: now, and as far back as is kept."""
+    from . import history
+
+    callee, caller = aor(arguments.callee), aor(arguments.caller)
+    config = configuration(arguments)
+    with opened(config) as store:
+        now, ahead = now_and_ahead(store)
+        lives = history.lives(store, callee, caller, now)
+    if arguments.json:
+        print_json(history.as_fields(life, ahead) for life in lives)
+    else:
+        print("\n\n".join(history.as_text(life, now, ahead) for life in lives) or history.nothing(callee, caller))
+    return DONE if lives else FAILED
 
 
 def cancel_watch(arguments: argparse.Namespace) -> int:
@@ -351,7 +373,6 @@ def cancel_watch(arguments: argparse.Namespace) -> int:
 def tell_ended(config: Config, ended: Ended, store: Any) -> None:
     """The event of a watch that was ended here. One that nobody takes undoes nothing."""
     from .node import clock, outlet
-    from .observe.steps import Step
 
     watch = ended.watch
     step = Step(
@@ -522,11 +543,6 @@ def aor(text: str) -> bytes:
     return found
 
 
-def person(address: bytes) -> str:
-    """An AOR as people write it."""
-    return text_of(address).removeprefix("sip:")
-
-
 def source(packed: bytes) -> str:
     """Where a REGISTER came from."""
     from ._flow import Flow
@@ -549,55 +565,3 @@ def now_and_ahead(store: Any) -> tuple[int, int]:
     from .node import clock
 
     return clock.now_and_ahead(store)
-
-
-def iso(at: int) -> str:
-    """A time for programs: ISO 8601, UTC, to the millisecond."""
-    return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def local(at: int) -> str:
-    """A time for people: ISO 8601, local."""
-    return datetime.fromtimestamp(at // 1000, UTC).astimezone().isoformat(sep=" ")
-
-
-def until(at: int, now: int, ahead: int) -> str:
-    """A time to come, and how far off it is."""
-    return f"{local(at + ahead)} (in {duration((at - now) // 1000)})"
-
-
-def duration(seconds: int) -> str:
-    """A length of time in one or two units, rounded down."""
-    if seconds < 60:
-        return f"{max(seconds, 0)} s"
-    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
-    if minutes < 60:
-        return f"{minutes} min"
-    if hours < 24:
-        return f"{hours} h {minutes % 60} min"
-    return f"{days} d {hours % 24} h"
-
-
-def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> int:
-    """Aligned columns, or a line that says that there are none."""
-    if not rows:
-        print(empty)
-        return DONE
-    lines = [header, *([printable(cell) for cell in row] for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
-    for line in lines:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-    return DONE
-
-
-def print_json(rows: Iterable[dict[str, Any]]) -> int:
-    """All rows as one JSON array, a row a line."""
-    lines = [as_json(row) for row in rows]
-    print("[" + ",\n ".join(lines) + "]")
-    return DONE
-
-
-def as_json(value: object) -> str:
-    """JSON with escapes, which a reader takes back, for all that is not printable; json.dumps leaves C1 controls alone."""
-    text = json.dumps(value, ensure_ascii=False)
-    return text if text.isprintable() else "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)

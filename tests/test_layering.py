@@ -521,7 +521,9 @@ ARROWS: dict[str, set[str]] = {
         "store.backends.lmdb",
         "store.repository",
     },
+    "console": set(),
     "demo": {"_parser"},
+    "history": {"console", "observe.steps"},
     "driver": set(),
     "engine": set(),
     "node": set(),
@@ -540,7 +542,7 @@ OURS_OF_LEAVES: dict[str, set[str]] = {"config": {"errors"}, "store.records": {"
 
 # The core does no I/O and reads no clock.
 DEVICES = {"asyncio", "socket", "select", "selectors", "time", "datetime", "uvloop", "signal", "subprocess"}
-MAY_TOUCH_DEVICES = ("driver", "transport", "node", "observe.logs", "demo", "cli", "__main__")
+MAY_TOUCH_DEVICES = ("driver", "transport", "node", "observe.logs", "demo", "cli", "console", "__main__")
 CLOCKS_IN_C = re.compile(r'"(?:sys/)?(?:time|socket|epoll)\.h"|\blibc\.time\b|\bposix\.time\b')
 
 SIBLINGS = ("routing.registrar", "routing.learning", "routing.proxy", "redial.redial")
