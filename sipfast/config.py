@@ -103,6 +103,12 @@ class Redial(Section, frozen=True):
     refer_timeout: Annotated[float, msgspec.Meta(gt=0, le=32)] = 5.0
     recall_timeout: Annotated[float, msgspec.Meta(gt=0, le=600)] = 20.0
     """From the REFER to the caller's INVITE."""
+    declined: Literal["wait", "end"] = "wait"
+    """What a caller's no to a recall means: wait for the callee's next login, or no more recalls."""
+    no_reply_after: Annotated[float, msgspec.Meta(ge=0, le=180)] = 15.0
+    """How long a recalled call rings until nobody is there to answer it; a caller who hangs up sooner wants no more."""
+    other_devices: Literal["never", "authenticated", "always"] = "authenticated"
+    """Whether another device of the caller is asked where the one that called is not there."""
     retry_pause: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 30.0
     """Before the next attempt while the callee stays bound."""
     attempts: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3

@@ -7,6 +7,7 @@ from ..routing.binding_observer cimport BindingObserver
 from ..routing.location cimport Location
 from ..transaction.layer cimport TransactionLayer
 from .ownership cimport Ownership
+from .suspended cimport Suspended
 from .watchlist cimport Watchlist
 
 cdef class Availability(BindingObserver):
@@ -19,7 +20,9 @@ cdef class Availability(BindingObserver):
 cdef class Unbound(Availability):
     cdef Location location
     cdef Watchlist watchlist
+    cdef Suspended suspended
     cdef Ownership ownership
     cdef TransactionLayer transactions
 
-cdef Unbound make_unbound(Location location, Watchlist watchlist, Ownership ownership, TransactionLayer transactions)
+cdef Unbound make_unbound(Location location, Watchlist watchlist, Suspended suspended, Ownership ownership,
+                          TransactionLayer transactions)

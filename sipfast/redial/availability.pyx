@@ -9,6 +9,7 @@ from libc.stdint cimport int64_t
 from ..routing.location cimport Location
 from ..transaction.layer cimport TransactionLayer
 from .ownership cimport Ownership
+from .suspended cimport Suspended
 from .watchlist cimport Watchlist
 
 from ..store.records import NOT_LOGGED_IN
@@ -28,21 +29,27 @@ cdef class Unbound(Availability):
         return self.location.is_bound(callee, now)
 
     cdef int bound(self, bytes aor, int64_t now) except -1:
+        if self.suspended.callees:
+            self.suspended.caller_back(aor, 0, now)
         if self.watchlist.is_waited_for(aor):
             self.ownership.owner_of(aor).callee_available(aor, self.transactions.payer(), now)
         return 0
 
     cdef int refreshed(self, bytes aor, int64_t now) except -1:
+        if self.suspended.callees:
+            self.suspended.caller_back(aor, 0, now)
         if self.watchlist.credits and aor in self.watchlist.credits:
             self.watchlist.credits[aor] = self.transactions.payer()
         return 0
 
 
-cdef Unbound make_unbound(Location location, Watchlist watchlist, Ownership ownership, TransactionLayer transactions):
+cdef Unbound make_unbound(Location location, Watchlist watchlist, Suspended suspended, Ownership ownership,
+                          TransactionLayer transactions):
     cdef Unbound unbound = Unbound.__new__(Unbound)
     unbound.mode = NOT_LOGGED_IN.encode()
     unbound.location = location
     unbound.watchlist = watchlist
+    unbound.suspended = suspended
     unbound.ownership = ownership
     unbound.transactions = transactions
     return unbound

@@ -20,15 +20,17 @@ import msgspec
 LOOK = 1  # the watch was armed, renewed or removed
 BOUND = 2  # the callee is bound; `status` and `since` are datagrams and bytes of a credit
 STARTED = 3  # the recalled call is being proxied by the sender
-FAILED = 4  # it got a final response other than 2xx
+FAILED = 4  # it got a final response other than 2xx, after ringing for `since` ms
 GONE = 5  # it found the callee unbound
 ENDED = 8  # a talk is over, and was removed
+CALLER_BACK = 12  # the caller may be able to take a recall now; `since`: in how many ms
 # To all:
 ANSWERED = 6  # the ACK of a call's 2xx has passed, so the two talk; the watch was removed
 TALK = 7  # a talk that keeps others waiting was stored
 HELLO = 9  # the sender has started
 AWAITED = 10  # a call's 2xx has passed; its ACK may pass anywhere
 UNCONFIRMED = 11  # and none ever will
+SUSPENDED = 13  # a watch was suspended
 
 
 class Notice(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -109,14 +111,17 @@ cdef class OtherOwners(CalleeOwner):
     cdef int call_started(self, tuple pair, bytes call_id, int worker, int64_t now) except -1:
         self.tell(STARTED, pair, call_id)
 
-    cdef int call_failed(self, tuple pair, bytes call_id, int status, int64_t now) except -1:
-        self.tell(FAILED, pair, call_id, status)
+    cdef int call_failed(self, tuple pair, bytes call_id, int status, int64_t rang, int64_t now) except -1:
+        self.notices.tell(self.notices.ownership.worker_of(<bytes>pair[0]), FAILED, pair, call_id, status, rang)
 
     cdef int callee_gone(self, tuple pair, int64_t now) except -1:
         self.tell(GONE, pair)
 
     cdef int talk_ended(self, bytes callee, bytes call_id, int64_t now) except -1:
         self.tell(ENDED, (callee, b""), call_id)
+
+    cdef int caller_back(self, tuple pair, int64_t after, int64_t now) except -1:
+        self.notices.tell(self.notices.ownership.worker_of(<bytes>pair[0]), CALLER_BACK, pair, b"", 0, after)
 
     cdef int tell(self, int kind, tuple pair, bytes call_id=b"", int status=0) except -1:
         self.notices.tell(self.notices.ownership.worker_of(<bytes>pair[0]), kind, pair, call_id, status)

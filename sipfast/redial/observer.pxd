@@ -15,6 +15,7 @@ from .notice cimport Notices
 from .owner cimport Owner
 from .ownership cimport Ownership
 from .policy cimport Policy
+from .suspended cimport Suspended
 from .talks cimport Talks
 from .watchlist cimport Watchlist
 
@@ -30,6 +31,7 @@ cdef class Observer(Timed):
     cdef Owner owner                     # of this worker's callees
     cdef Talks talks
     cdef Notices notices
+    cdef Suspended suspended
     cdef Events events
     cdef Location location
     cdef dict counts                     # name -> int
@@ -51,7 +53,7 @@ cdef class Observer(Timed):
     # An INVITE from caller to callee is being proxied; it got a 2xx; another final response.
     cdef int call_started(self, bytes caller, bytes callee, Message request, int64_t now) except -1
     cdef int call_answered(self, bytes caller, bytes callee, bytes call_id, int64_t now) except -1
-    cdef int call_failed(self, bytes caller, bytes callee, bytes call_id, int status, int64_t now) except -1
+    cdef int call_failed(self, bytes caller, bytes callee, bytes call_id, int status, int64_t rang, int64_t now) except -1
     # An ACK for a 2xx passes: the two talk.
     cdef int call_acknowledged(self, Message ack, int64_t now) except -1
     # A BYE was answered, or never will be: its call is over.

@@ -22,19 +22,20 @@ from .notice cimport Notices
 from .owner cimport Owner
 from .ownership cimport CalleeOwner
 from .recall cimport Recall
+from .suspended cimport Suspended
 from .talks cimport Talks
 from .watchlist cimport is_armed, is_recalling
 
 from ..errors import StoreUnreadable
-from ..store.records import ARMED, CALLING, tell_unreadable
+from ..store.records import ARMED, CALLING, WAITING, tell_unreadable
 from .notice import ANSWERED, AWAITED, LOOK, STARTED, UNCONFIRMED
 
 cdef enum:
     NO_ACK = 1                  # timer: a call whose 2xx has passed has waited too long for its ACK
     REACH_BACK = 300_000        # ms: a dead worker's watches that were armed before it surely are known to their owners
+    AFTER_CALL = 1_000          # ms from the end of a call until its parties can take a recall
     EARLY_ACKS = 1024           # calls, at the least, whose ACK may be seen here before the notice that it matters comes
 
-cdef int64_t NEVER = 0x7FFFFFFFFFFFFFFF  # ms
 cdef tuple NO_TAGS = (b"", b"")
 cdef bytes armed = ARMED.encode(), calling = CALLING.encode(), caller_calls = b"caller is calling"
 
@@ -42,7 +43,7 @@ cdef bytes armed = ARMED.encode(), calling = CALLING.encode(), caller_calls = b"
 cdef class Observer(Timed):
     """Sees calls. Driven by the engine; all times are ms."""
 
-    def __init__(self, Owner owner, Talks talks, Notices notices, Location location, int64_t patience):
+    def __init__(self, Owner owner, Talks talks, Notices notices, Suspended suspended, Location location, int64_t patience):
         """`patience`: 64*T1 in ms, for which an ACK is waited for."""
         self.owner = owner
         self.policy = owner.policy
@@ -53,6 +54,7 @@ cdef class Observer(Timed):
         self.counts = owner.counts
         self.talks = talks
         self.notices = notices
+        self.suspended = suspended
         self.location = location
         self.answers = Answers(owner.wheel, self, NO_ACK, patience)
         self.proxied = {}
@@ -128,7 +130,7 @@ cdef class Observer(Timed):
         cdef WatchEntry entry
         cdef Entry device
         contact, instance = contact_of(request, flow)
-        kept = device_of(self.location, caller, contact, instance, NEVER, &device, now)
+        kept = device_of(self.location, caller, contact, instance, nothing, &device, now)
         if kept is not None:
             path = bytes_of(device.path)
             instance = instance or bytes_of(device.instance)
@@ -208,10 +210,13 @@ cdef class Observer(Timed):
         watch = self.watchlist.find((callee, caller))
         return watch is not None and not is_armed(watch)
 
-    cdef int call_failed(self, bytes caller, bytes callee, bytes call_id, int status, int64_t now) except -1:
+    cdef int call_failed(self, bytes caller, bytes callee, bytes call_id, int status, int64_t rang, int64_t now) except -1:
         cdef CalleeOwner owner = self.ownership.owner_of(callee)
         if owner is self.owner or self.proxied.pop(call_id, None) is not None:
-            owner.call_failed((callee, caller), call_id, status, now)
+            owner.call_failed((callee, caller), call_id, status, rang, now)
+        if self.suspended.callees:
+            self.suspended.caller_back(caller, AFTER_CALL, now)
+            self.suspended.caller_back(callee, AFTER_CALL, now)
 
     cdef int call_answered(self, bytes caller, bytes callee, bytes call_id, int64_t now) except -1:
         cdef tuple pair
@@ -302,6 +307,9 @@ cdef class Observer(Timed):
             else:
                 self.unconfirmed(pair, call_id, now)  # RFC 3261 §15: the callee has waited for it in vain
         self.talks.end(call_id, now)
+        if self.suspended.callees:
+            self.suspended.caller_back(canonical_aor(bye.p, &bye.sender.uri), AFTER_CALL, now)
+            self.suspended.caller_back(canonical_aor(bye.p, &bye.target.uri), AFTER_CALL, now)
 
     cdef int unconfirmed(self, tuple pair, bytes call_id, int64_t now) except -1:
         """No ACK came."""
@@ -361,7 +369,7 @@ cdef class Observer(Timed):
         cdef dict back = {}
         for watch in self.store.each_watch():
             callee = watch.callee
-            if self.ownership.is_mine(callee) or watch.state != ARMED:
+            if self.ownership.is_mine(callee) or watch.state not in WAITING:
                 continue
             if callee not in back:
                 back[callee] = self.owner.is_back(callee, now)

@@ -21,6 +21,7 @@ comes of that, is `recall.pyx`.
 
 from libc.stdint cimport int64_t
 
+from ..observe.events cimport STEP_CLAIMED, STEP_RESUMED
 from ..routing.location cimport Location
 from ..store.codec cimport Entry, StoredWatch, WatchEntry, bytes_of, piece_in, same_piece, written_watch
 from ..trust.credit cimport Credit
@@ -31,21 +32,25 @@ from .device cimport phone_of
 from .ladder cimport Rung
 from .ownership cimport CalleeOwner
 from .policy cimport Policy
-from .recall cimport Recall, Recalls, Turns
-from .watchlist cimport REWRITE_AFTER, Watchlist, is_armed, is_recalling
+from .recall cimport PAUSED, Recall, Recalls, Turns
+from .watchlist cimport REWRITE_AFTER, Watchlist, is_armed, is_recalling, is_suspended
 
 from ..errors import StoreError, StoreUnreadable
-from ..store.records import ARMED, RECALLING, tell_unreadable
+from ..store.records import ARMED, RECALLING, SUSPENDED, WAITING, tell_unreadable
 
 cdef enum:
     # Timers
     GUARD = 1               # payload: callee
     RETRY = 2               # payload: callee
+    # A new login of the callee ends the pause after a recall, unless there were more of these in a row: a phone that comes and
+    # goes is no reason to have another one ring.
+    PAUSES_CUT_SHORT = 3
     # Watches that ran out while nobody served are removed so many every so many ms
     ENDED_AT_A_TIME = 256
     ENDED_EVERY = 10
     RESUME_EVERY = 1        # ms between the recalls taken up again at a start: a thousand a second
 
+cdef bytes armed = ARMED.encode()
 cdef bytes unproven = b"caller's address has proven nothing"
 
 
@@ -84,7 +89,9 @@ cdef class Owner(CalleeOwner):
         cdef bint recalls = False
         cdef Recall recall
         for watch in self.store.each_watch():
-            recalls = recalls or watch.state != ARMED
+            recalls = recalls or watch.state not in WAITING
+            if watch.state == SUSPENDED:
+                self.recalls.suspended.remember((watch.callee, watch.caller))
             if not self.ownership.is_mine(watch.callee):
                 continue
             pair = (watch.callee, watch.caller)
@@ -94,7 +101,7 @@ cdef class Owner(CalleeOwner):
                 ended += 1
                 continue
             self.watchlist.remember(pair, watch.expires_at)
-            if watch.state == ARMED:
+            if watch.state in WAITING:
                 waiting[watch.callee] = min(watch.not_before, waiting.get(watch.callee, watch.not_before))
             else:
                 recall = self.recalls.add(self.watchlist.find(pair), pair, now)
@@ -161,7 +168,7 @@ cdef class Owner(CalleeOwner):
         watches = self.watchlist.of_callee(callee)
         for i in range(len(watches)):
             watch = <StoredWatch>watches[i]
-            if is_armed(watch) and watch.at.not_before > now:
+            if is_armed(watch) and watch.at.not_before > now and watch.at.pauses <= PAUSES_CUT_SHORT:
                 # A new registration is a new chance: the pause after a failed recall is over.
                 entry = watch.at
                 entry.not_before = 0
@@ -182,10 +189,10 @@ cdef class Owner(CalleeOwner):
         if recall is not None:
             self.recalls.called(recall, call_id, worker, now)
 
-    cdef int call_failed(self, tuple pair, bytes call_id, int status, int64_t now) except -1:
+    cdef int call_failed(self, tuple pair, bytes call_id, int status, int64_t rang, int64_t now) except -1:
         cdef Recall recall = self.recalls.of.get(pair)
         if recall is not None and recall.call_id == call_id:
-            self.recalls.fail(recall, f"call got {status}", now)
+            self.recalls.call_ended(recall, status, rang, now)
 
     cdef int call_unconfirmed(self, tuple pair, bytes call_id, int64_t now) except -1:
         # The caller never heard that it was answered: it has to be called again.
@@ -196,7 +203,21 @@ cdef class Owner(CalleeOwner):
     cdef int callee_gone(self, tuple pair, int64_t now) except -1:
         cdef Recall recall = self.recalls.of.get(pair)
         if recall is not None:
-            self.recalls.fail(recall, "480 callee gone again", now)
+            self.recalls.come_to_nothing(recall, "480 callee gone again", PAUSED, now)
+
+    cdef int caller_back(self, tuple pair, int64_t after, int64_t now) except -1:
+        cdef StoredWatch watch
+        cdef WatchEntry entry
+        self.store.for_update()
+        watch = self.watchlist.find_readable(pair)
+        if watch is None or not is_suspended(watch):
+            return 0
+        entry = watch.at
+        entry.state = piece_in(armed)
+        entry.not_before = now + after
+        self.events.step(STEP_RESUMED, self.watchlist.change(&entry, pair))
+        if self.availability.is_available(pair[0], now):
+            self.look_again(pair[0], now + max(after, self.policy.guard), RETRY, now)
 
     cdef int talk_ended(self, bytes callee, bytes call_id, int64_t now) except -1:
         if self.engaged.get(callee) == call_id:
@@ -249,7 +270,9 @@ cdef class Owner(CalleeOwner):
         cdef object _kept
         if credit.left or credit.unlimited:
             return False
-        _kept = phone_of(self.location, watch, &device, now)
+        _kept = phone_of(self.location, watch, self.recalls.may_ask_others(watch), None, &device, now)
+        if not device.contact.size:
+            return False
         flow = self.location.flow_by(device.contact, device.path, device.flow)
         if flow is None or (<Rung>self.recalls.ladder.rungs(watch)[0]).method.may_begin(flow, credit, now):
             return False
@@ -272,6 +295,7 @@ cdef class Owner(CalleeOwner):
         self.watchlist.note_write(pair, claimed)
         self.recalls.begin_soon(self.recalls.add(claimed, pair, now), claimed)
         self.counts["recalls"] += 1
+        self.events.step(STEP_CLAIMED, claimed)
         return True
 
     # ---- timers

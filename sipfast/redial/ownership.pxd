@@ -15,12 +15,15 @@ cdef class CalleeOwner(Timed):
     cdef int watch_cancelled(self, tuple pair, int64_t now) except -1
     # The callee can be reached again. `credit` pays for what is sent to callers who have proven nothing.
     cdef int callee_available(self, bytes callee, Credit credit, int64_t now) except -1
-    # The recalled call is being proxied by `worker`; it got a final response other than 2xx; it found the callee gone again.
+    # The recalled call is being proxied by `worker`; it got a final response other than 2xx, after it rang for so many ms (-1: it
+    # did not); it found the callee gone again.
     cdef int call_started(self, tuple pair, bytes call_id, int worker, int64_t now) except -1
-    cdef int call_failed(self, tuple pair, bytes call_id, int status, int64_t now) except -1
+    cdef int call_failed(self, tuple pair, bytes call_id, int status, int64_t rang, int64_t now) except -1
     cdef int callee_gone(self, tuple pair, int64_t now) except -1
     # A talk that kept others waiting is over, and was removed.
     cdef int talk_ended(self, bytes callee, bytes call_id, int64_t now) except -1
+    # The caller of a suspended watch may be able to take a recall, in `after` ms.
+    cdef int caller_back(self, tuple pair, int64_t after, int64_t now) except -1
 
 
 @cython.final

@@ -32,13 +32,16 @@ cdef class CalleeOwner(Timed):
     cdef int call_started(self, tuple pair, bytes call_id, int worker, int64_t now) except -1:
         raise NotImplementedError
 
-    cdef int call_failed(self, tuple pair, bytes call_id, int status, int64_t now) except -1:
+    cdef int call_failed(self, tuple pair, bytes call_id, int status, int64_t rang, int64_t now) except -1:
         raise NotImplementedError
 
     cdef int callee_gone(self, tuple pair, int64_t now) except -1:
         raise NotImplementedError
 
     cdef int talk_ended(self, bytes callee, bytes call_id, int64_t now) except -1:
+        raise NotImplementedError
+
+    cdef int caller_back(self, tuple pair, int64_t after, int64_t now) except -1:
         raise NotImplementedError
 
 

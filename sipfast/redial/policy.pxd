@@ -4,6 +4,13 @@ cimport cython
 from libc.stdint cimport int64_t
 
 
+# Whether another device of the caller is asked where the one that called is not there.
+cdef enum OtherDevices:
+    OTHERS_NEVER
+    OTHERS_OF_THE_KNOWN                  # where it is known who the caller is
+    OTHERS_ALWAYS
+
+
 @cython.final
 cdef class Policy:
     cdef bint enabled
@@ -11,6 +18,9 @@ cdef class Policy:
     cdef bint ends_on_refer              # a watch ends when the caller's phone accepts, not when the two talk
     cdef int64_t attempts, per_caller, per_callee
     cdef int64_t min_period, max_period, default_period     # seconds
+    cdef bint declined_ends              # a watch, when a person does not want to be called
+    cdef int64_t no_reply_after          # ms of ringing, after which nobody answers
+    cdef OtherDevices other_devices
     cdef int64_t guard, retry_pause, refer_timeout, recall_timeout, max_talk        # ms
     # Seconds for which calls are watched that do not ask for `min_period` or more; 0: they are not; NEVER: none is.
     cdef int64_t everybody

@@ -10,6 +10,8 @@ from .._uri import aor as canonical
 cdef enum:
     NEVER = -1
 
+OTHER_DEVICES = {"never": OTHERS_NEVER, "authenticated": OTHERS_OF_THE_KNOWN, "always": OTHERS_ALWAYS}
+
 
 cdef class Policy:
     """The settings under `redial` of the configuration."""
@@ -39,6 +41,9 @@ cdef class Policy:
         self.retry_pause = round(settings.retry_pause * 1000)
         self.refer_timeout = round(settings.refer_timeout * 1000)
         self.recall_timeout = round(settings.recall_timeout * 1000)
+        self.declined_ends = settings.declined == "end"
+        self.no_reply_after = round(settings.no_reply_after * 1000)
+        self.other_devices = OTHER_DEVICES[settings.other_devices]
         self.max_talk = round(settings.max_talk * 1000)
 
     cdef int64_t period_for(self, int64_t asked, bytes caller, bytes callee) except -1:

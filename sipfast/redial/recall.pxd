@@ -15,12 +15,22 @@ from .methods.method cimport Attempt, AttemptObserver, Outcome
 from .ownership cimport Ownership
 from .policy cimport Policy
 from .subscriptions cimport Subscriptions
+from .suspended cimport Suspended
 from .watchlist cimport Watchlist
 
 cdef enum:
     SAID_AGAIN = 9_000      # ms in which a 2xx that was lost with a server comes again: see recall.pyx
 
 cdef class Recalls
+
+# What it means for a watch that its recall came to nothing.
+cdef enum Consequence:
+    COUNTED             # one attempt less, after redial.retry_pause
+    PAUSED              # again after a pause that grows; no attempt is used up
+    SUSPEND             # the same, unless the caller registers or hangs up before
+    NEXT_LOGIN          # again when the callee has logged in anew
+    NO                  # as redial.declined says
+    OVER                # the watch ends
 
 
 # A recall that is going on, from its claim until the call is answered or has come to nothing.
@@ -32,6 +42,9 @@ cdef class Recall(AttemptObserver):
     cdef int at                          # the one that is tried
     cdef bytes refer_call_id
     cdef StoredWatch claimed             # until the attempt is begun
+    cdef StoredWatch watch               # as it was when the attempt was begun
+    cdef bytes contact                   # of the device that is asked
+    cdef set tried                       # Contacts of the devices that are not there; None: no other is to be asked yet
     cdef Attempt attempt                 # the last that was begun
     cdef bint waits                      # for the phone's answer to it
     cdef int64_t number                  # of the attempt
@@ -59,6 +72,7 @@ cdef class Recalls(Timed):
     cdef Wheel wheel
     cdef Events events
     cdef Location location
+    cdef Suspended suspended
     cdef Ladder ladder
     cdef CallNames names
     cdef Subscriptions subscriptions
@@ -85,7 +99,10 @@ cdef class Recalls(Timed):
     cdef int complete(self, Recall recall, int64_t now) except -1
     # The caller's INVITE has come; it has come to nothing.
     cdef int called(self, Recall recall, bytes call_id, int worker, int64_t now) except -1
+    # The call got a final response other than 2xx, after ringing for so many ms (-1: it did not).
+    cdef int call_ended(self, Recall recall, int status, int64_t rang, int64_t now) except -1
     cdef int fail(self, Recall recall, str result, int64_t now) except -1
+    cdef int come_to_nothing(self, Recall recall, str result, Consequence consequence, int64_t now) except -1
     # The watch of a recall is gone: no attempt begins any more, and before the call has begun it is the next one's turn.
     cdef int call_off(self, tuple pair, int64_t now) except -1
     # A worker has died: the recalled calls through it have, too, but for those whose Call-IDs are in `answered`.
@@ -100,10 +117,14 @@ cdef class Recalls(Timed):
     cdef int told_of_call(self, tuple pair, bytes call_id, int status, str text, int64_t now) except -1
     # The phone does not obey this method: the next one, or the end of the attempt.
     cdef int climb(self, Recall recall, str result, int64_t now) except -1
+    cdef int ask_another(self, Recall recall, str result, int64_t now) except -1
+    cdef int try_next(self, Recall recall, int at, str result, int64_t now) except -1
+    cdef bint may_ask_others(self, StoredWatch watch) noexcept
+    cdef int64_t pause_after(self, int64_t pauses, bytes call_id) except -1
     cdef int tell_answer(self, Recall recall, str answer) except -1
     cdef int keep_outcome(self, StoredWatch watch, Recall recall, str result) except -1
-    cdef int put_back(self, StoredWatch watch, Recall recall, str result, int64_t now) except -1
-    cdef int give_up(self, StoredWatch watch, Recall recall, str result) except -1
+    cdef int put_back(self, StoredWatch watch, Recall recall, str result, Consequence consequence, int64_t now) except -1
+    cdef int give_up(self, StoredWatch watch, Recall recall, str reason, str result) except -1
     cdef int leave_attempt(self, Recall recall, int64_t now) except -1
     cdef int overdue(self, Recall recall, int64_t now) except -1
     cdef bint started_elsewhere(self, Recall recall, int64_t now) except -1
@@ -111,4 +132,5 @@ cdef class Recalls(Timed):
     cdef int set_deadline(self, Recall recall, int64_t when) except -1
     cdef int stop_deadline(self, Recall recall) except -1
 
-cdef Recalls make_recalls(Policy policy, Watchlist watchlist, Location location, Ladder ladder, CallNames names)
+cdef Recalls make_recalls(Policy policy, Watchlist watchlist, Location location, Suspended suspended, Ladder ladder,
+                          CallNames names)

@@ -9,7 +9,10 @@ can repeat one but never lose one. The repeated one has the names of the first, 
 
 from libc.stdint cimport int64_t
 
-from ..observe.events cimport ATTEMPT, ENDED, RECALL as EVENT_RECALL, RECALL_FAILED
+from ..observe.events cimport (
+    ATTEMPT, ENDED, RECALL as EVENT_RECALL, RECALL_FAILED, STEP_BEGUN, STEP_CLIMBED, STEP_FAILED, STEP_OUTCOME,
+    STEP_SUSPENDED,
+)
 from ..routing.location cimport Location
 from ..store.codec cimport Entry, StoredWatch, WatchEntry, bytes_of, piece_in, same_piece
 from .._flow cimport Flow
@@ -17,13 +20,14 @@ from .._parser cimport Message
 from .call_names cimport CallNames
 from .device cimport phone_of
 from .ladder cimport Ladder, Rung
-from .methods.method cimport CANNOT, Attempt, Outcome, WantedCall
+from .methods.method cimport ABSENT, BUSY, CANNOT, DECLINED, Attempt, Outcome, WantedCall
 from .methods.progress cimport progress_in
-from .policy cimport Policy
+from .policy cimport OTHERS_ALWAYS, OTHERS_OF_THE_KNOWN, Policy
 from .subscriptions cimport make_subscriptions
+from .suspended cimport Suspended
 from .watchlist cimport Watchlist, is_calling, is_recalling, outcome_text
 
-from ..store.records import ARMED, RECALLING
+from ..store.records import ARMED, RECALLING, SUSPENDED
 
 cdef enum:
     # Timers
@@ -32,10 +36,14 @@ cdef enum:
     # What was lost with a server comes again: a 2xx twice, T2 apart (RFC 3261 §13.3.1.4), for one may be lost once more while all
     # phones speak to the new server (SAID_AGAIN); an INVITE 32*T1 after the last at most (§17.1.1.2).
     CALLED_AGAIN = 17_000   # ms
+    # A pause is twice as long as the last, from LEAST_PAUSE or redial.retry_pause to MOST_PAUSE, and up to a quarter more, so
+    # that those who began to wait together do not come back together.
+    LEAST_PAUSE = 5_000     # ms
+    MOST_PAUSE = 900_000
 
 cdef str UNPROVEN = "caller's address has proven nothing"
 # As stored: pieces point into these.
-cdef bytes armed = ARMED.encode(), recalling = RECALLING.encode()
+cdef bytes armed = ARMED.encode(), recalling = RECALLING.encode(), suspended = SUSPENDED.encode()
 
 
 cdef class Recall(AttemptObserver):
@@ -130,18 +138,21 @@ cdef class Recalls(Timed):
         cdef WantedCall wanted
         cdef Rung rung = recall.rung()
         cdef Attempt before = recall.attempt
-        cdef object _kept = phone_of(self.location, watch, &device, now)
-        cdef Flow flow = self.location.flow_by(device.contact, device.path, device.flow)
+        cdef object _kept = phone_of(self.location, watch, self.may_ask_others(watch), recall.tried, &device, now)
+        cdef Flow flow
+        if not device.contact.size:
+            return self.come_to_nothing(recall, "caller's phone is not registered", SUSPEND, now)
+        flow = self.location.flow_by(device.contact, device.path, device.flow)
         if flow is None:
-            self.fail(recall, "caller's address cannot be resolved", now)
-            return 0
+            return self.fail(recall, "caller's address cannot be resolved", now)
+        recall.contact = bytes_of(device.contact)
         self.set_deadline(recall, now + (rung.method.patience or self.policy.refer_timeout))
         recall.number = watch.at.attempts
         wanted.callee, wanted.caller = watch.at.callee, watch.at.caller
         wanted.call_id, wanted.tag = watch.at.refer_call_id, watch.at.refer_tag
         wanted.number = watch.at.attempts
         recall.attempt = rung.method.begin(
-            &wanted, bytes_of(device.contact), bytes_of(device.path), flow, self.watchlist.credit_of(recall.pair[0]), rung.how,
+            &wanted, recall.contact, bytes_of(device.path), flow, self.watchlist.credit_of(recall.pair[0]), rung.how,
             before, recall, now)
         if before is not None and not before.taken_over:
             before.give_up(now)
@@ -149,6 +160,12 @@ cdef class Recalls(Timed):
             self.fail(recall, UNPROVEN, now)
         else:
             recall.waits = True
+            recall.watch = watch
+            self.events.step(STEP_BEGUN, watch, rung.method.name)
+
+    cdef bint may_ask_others(self, StoredWatch watch) noexcept:
+        return self.policy.other_devices == OTHERS_ALWAYS or (
+            self.policy.other_devices == OTHERS_OF_THE_KNOWN and watch.at.identity.size > 0)
 
     cdef int resume_at(self, Recall recall, int64_t when) except -1:
         self.wheel.schedule(when, self, RESUME, recall)
@@ -183,15 +200,35 @@ cdef class Recalls(Timed):
             return 0
         if outcome == CANNOT:
             self.climb(recall, result, now)
+        elif outcome == ABSENT:
+            self.ask_another(recall, result, now)
         else:
-            self.fail(recall, result, now)
+            self.come_to_nothing(recall, result, SUSPEND if outcome == BUSY else NO if outcome == DECLINED else COUNTED, now)
 
     cdef int climb(self, Recall recall, str result, int64_t now) except -1:
+        if recall.at + 1 >= <int>len(recall.rungs):
+            return self.fail(recall, result, now)
+        return self.try_next(recall, recall.at + 1, result, now)
+
+    cdef int ask_another(self, Recall recall, str result, int64_t now) except -1:
+        """The device is not there: the caller's next one, where that may be asked."""
+        cdef StoredWatch watch = self.watchlist.find_readable(recall.pair)
+        cdef Entry device
+        cdef object _kept
+        if watch is not None and self.may_ask_others(watch):
+            recall.tried = recall.tried or set()
+            recall.tried.add(recall.contact)
+            _kept = phone_of(self.location, watch, True, recall.tried, &device, now)
+            if device.contact.size:
+                self.leave_attempt(recall, now)
+                return self.try_next(recall, 0, result, now)
+        return self.come_to_nothing(recall, result, SUSPEND, now)
+
+    cdef int try_next(self, Recall recall, int at, str result, int64_t now) except -1:
+        """By the method at this rung, once that is written."""
         cdef StoredWatch watch
         cdef WatchEntry entry
         cdef list kept = []
-        if recall.at + 1 >= <int>len(recall.rungs):
-            return self.fail(recall, result, now)
         self.store.for_update()
         watch = self.watchlist.find_readable(recall.pair)
         if watch is None:
@@ -199,7 +236,8 @@ cdef class Recalls(Timed):
         if recall.waits:                      # it has not said a word
             self.tell_answer(recall, "none")
         self.keep_outcome(watch, recall, result)
-        recall.at += 1
+        self.events.step(STEP_CLIMBED, watch, (<Rung>recall.rungs[at]).method.name, None, result)
+        recall.at = at
         recall.waits = False
         recall.answer = ""
         entry = watch.at
@@ -248,6 +286,22 @@ cdef class Recalls(Timed):
         if recall.attempt is not None:
             recall.attempt.called(call_id, now)
 
+    cdef int call_ended(self, Recall recall, int status, int64_t rang, int64_t now) except -1:
+        cdef str result = f"call got {status}"
+        cdef bint unanswered = rang >= 0 and rang >= self.policy.no_reply_after
+        if status == 401 or status == 407:    # its phone calls again, with a password (RFC 3261 §22.2)
+            recall.call_id = b""
+            return self.set_deadline(recall, now + self.policy.recall_timeout)
+        if status == 603 or status == 604 or status == 606:
+            return self.come_to_nothing(recall, f"{result}: declined", OVER, now)
+        if status == 487 and not unanswered:
+            return self.come_to_nothing(recall, f"{result}: the caller hung up", OVER, now)
+        if status == 487 or unanswered and (status == 408 or status == 480):
+            return self.come_to_nothing(recall, f"{result}: rang and was not answered", NEXT_LOGIN, now)
+        if status == 600 or status == 486 or status == 480 or status == 408 or 500 <= status < 600:
+            return self.come_to_nothing(recall, result, PAUSED, now)
+        return self.fail(recall, result, now)
+
     cdef int complete(self, Recall recall, int64_t now) except -1:
         cdef Attempt attempt = recall.attempt
         self.end(recall, now)                 # first: it is over whatever the phone says
@@ -256,7 +310,10 @@ cdef class Recalls(Timed):
             attempt.settled(now)
 
     cdef int fail(self, Recall recall, str result, int64_t now) except -1:
-        """The recall came to nothing: back to armed with its remaining life, or to the end where the attempts are used up."""
+        return self.come_to_nothing(recall, result, COUNTED, now)
+
+    cdef int come_to_nothing(self, Recall recall, str result, Consequence consequence, int64_t now) except -1:
+        """The recall came to nothing: what that means for its watch, and whose turn it is now."""
         cdef StoredWatch watch
         self.of.pop(recall.pair, None)
         self.end(recall, now)
@@ -264,11 +321,16 @@ cdef class Recalls(Timed):
         self.counts["recall_failures"] += 1
         self.store.for_update()
         watch = self.watchlist.find_readable(recall.pair)
-        if watch is not None:
-            if watch.at.attempts >= self.policy.attempts:
-                self.give_up(watch, recall, result)
-            else:
-                self.put_back(watch, recall, result, now)
+        if consequence == NO:
+            consequence = OVER if self.policy.declined_ends else NEXT_LOGIN
+        if watch is None:
+            pass
+        elif consequence == OVER:
+            self.give_up(watch, recall, result, result)
+        elif (consequence == COUNTED or consequence == NEXT_LOGIN) and watch.at.attempts >= self.policy.attempts:
+            self.give_up(watch, recall, "attempts used up", result)
+        else:
+            self.put_back(watch, recall, result, consequence, now)
         self.turns.next_turn(recall.pair[0], now)
 
     cdef int leave_attempt(self, Recall recall, int64_t now) except -1:
@@ -282,28 +344,49 @@ cdef class Recalls(Timed):
             recall.waits = False
             self.tell_answer(recall, "none")
 
-    cdef int give_up(self, StoredWatch watch, Recall recall, str result) except -1:
-        self.watchlist.remove(recall.pair, "attempts used up", recall.answer, result)
+    cdef int give_up(self, StoredWatch watch, Recall recall, str reason, str result) except -1:
+        self.watchlist.remove(recall.pair, reason, recall.answer, result)
         self.counts["given_up"] += 1
         if self.events.wants(ENDED):
             self.events.add("redial-given-up", {"callee": recall.pair[0], "caller": recall.pair[1],
                                                 "attempts": watch.at.attempts, "result": result})
 
-    cdef int put_back(self, StoredWatch watch, Recall recall, str result, int64_t now) except -1:
+    cdef int put_back(self, StoredWatch watch, Recall recall, str result, Consequence consequence, int64_t now) except -1:
         cdef WatchEntry entry = watch.at
         cdef bytes text = result.encode()
+        cdef int64_t pause = self.policy.retry_pause
+        self.keep_outcome(watch, recall, result)
+        entry.state = piece_in(armed)
+        if consequence == SUSPEND or consequence == PAUSED:
+            entry.attempts = max(0, entry.attempts - 1)     # nothing that its caller has had a chance to use
+            pause = self.pause_after(entry.pauses, recall.refer_call_id)
+            entry.pauses += 1
+            if consequence == SUSPEND:
+                entry.state = piece_in(suspended)
+        elif consequence == NEXT_LOGIN:
+            pause = max(entry.expires_at - now, 0)
         if self.events.wants(RECALL_FAILED):
             self.events.add("recall-failed", {
                 "callee": recall.pair[0], "caller": recall.pair[1], "attempt": watch.at.attempts,
-                "of": self.policy.attempts, "result": result, "again_in": self.policy.retry_pause / 1000.0})
-        self.keep_outcome(watch, recall, result)
-        entry.state = piece_in(armed)
+                "of": self.policy.attempts, "result": result, "again_in": pause / 1000.0})
         entry.last_result = piece_in(text)
-        entry.not_before = now + self.policy.retry_pause
-        self.watchlist.change(&entry, recall.pair)
+        entry.not_before = now + pause
+        watch = self.watchlist.change(&entry, recall.pair)
+        self.events.step(STEP_SUSPENDED if consequence == SUSPEND else STEP_FAILED, watch, recall.rung().method.name,
+                         recall.answer, result)
+        if consequence == SUSPEND:
+            self.suspended.add(recall.pair)
+
+    cdef int64_t pause_after(self, int64_t pauses, bytes call_id) except -1:
+        """ms. `call_id`: of the attempt that came to nothing, from whose random digits the jitter is."""
+        cdef int64_t pause = max(self.policy.retry_pause, <int64_t>LEAST_PAUSE) << min(pauses, <int64_t>10)
+        pause = min(pause, max(<int64_t>MOST_PAUSE, self.policy.retry_pause))
+        return pause + pause // 4 * int(call_id[-4:], 16) // 0x10000
 
     cdef int tell_answer(self, Recall recall, str answer) except -1:
         recall.answer = answer
+        if recall.watch is not None:
+            self.events.step(STEP_OUTCOME, recall.watch, recall.rung().method.name, answer)
         if self.events.wants(EVENT_RECALL):
             self.events.add("recall", {"callee": recall.pair[0], "caller": recall.pair[1], "attempt": recall.number,
                                        "method": recall.rung().method.name, "answer": answer})
@@ -386,7 +469,8 @@ cdef class Recalls(Timed):
             recall.timer = 0
 
 
-cdef Recalls make_recalls(Policy policy, Watchlist watchlist, Location location, Ladder ladder, CallNames names):
+cdef Recalls make_recalls(Policy policy, Watchlist watchlist, Location location, Suspended suspended, Ladder ladder,
+                          CallNames names):
     cdef Recalls recalls = Recalls.__new__(Recalls)
     recalls.policy = policy
     recalls.watchlist = watchlist
@@ -396,6 +480,7 @@ cdef Recalls make_recalls(Policy policy, Watchlist watchlist, Location location,
     recalls.events = watchlist.events
     recalls.counts = watchlist.counts
     recalls.location = location
+    recalls.suspended = suspended
     recalls.ladder = ladder
     recalls.names = names
     recalls.subscriptions = make_subscriptions(watchlist.wheel)

@@ -16,6 +16,7 @@ from .observer cimport Observer
 from .owner cimport Owner
 from .ownership cimport Ownership
 from .policy cimport Policy
+from .suspended cimport Suspended
 from .talks cimport Talks
 from .watchlist cimport Watchlist
 
@@ -29,6 +30,7 @@ cdef class Redial:
     cdef Owner owner
     cdef readonly Talks talks
     cdef Notices notices
+    cdef Suspended suspended
     cdef dict counts                     # name -> int
     cdef bint resumed                    # this worker is in the place of one that died, while the others went on
     # What hears of calls, and of bindings.

@@ -24,13 +24,14 @@ from .owner cimport Owner
 from .ownership cimport Ownership
 from .policy cimport Policy
 from .recall cimport Recall, make_recalls
+from .suspended cimport Suspended
 from .talks cimport Talks
 from .watchlist cimport Watchlist
 
 from ..errors import StoreUnreadable
 from ..store.records import Talk, tell_unreadable
 from .notice import (
-    ANSWERED, AWAITED, BOUND, ENDED, FAILED, GONE, HELLO, LOOK, STARTED, TALK, UNCONFIRMED, decode,
+    ANSWERED, AWAITED, BOUND, CALLER_BACK, ENDED, FAILED, GONE, HELLO, LOOK, STARTED, SUSPENDED, TALK, UNCONFIRMED, decode,
 )
 
 COUNTS = ("armed", "renewed", "cancelled", "expired", "recalls", "recall_failures", "completed", "given_up")
@@ -94,7 +95,7 @@ cdef class Redial:
         elif kind == STARTED:
             self.owner.call_started(pair, call_id, notice.sender, now)
         elif kind == FAILED:
-            self.owner.call_failed(pair, call_id, notice.status, now)
+            self.owner.call_failed(pair, call_id, notice.status, notice.since, now)
         elif kind == GONE:
             self.owner.callee_gone(pair, now)
         elif kind == AWAITED:
@@ -107,6 +108,10 @@ cdef class Redial:
             self.talks.begun_elsewhere(Talk(pair[0], pair[1], call_id, notice.since), now)
         elif kind == ENDED:
             self.talks.ended_elsewhere(notice.callee, call_id, now)
+        elif kind == CALLER_BACK:
+            self.owner.caller_back(pair, notice.since, now)
+        elif kind == SUSPENDED:
+            self.suspended.remember(pair)
         elif kind == HELLO:
             self.worker_restarted(notice.sender, now)
 
@@ -144,13 +149,14 @@ cdef Redial make_redial(settings, Store store, Wheel wheel, Events events, Locat
     redial.counts = dict.fromkeys(COUNTS, 0)
     redial.ownership = Ownership(worker, workers)
     redial.notices = Notices(redial.ownership, post)
+    redial.suspended = Suspended(redial.ownership, redial.notices)
     redial.watchlist = Watchlist(redial.policy, store, wheel, events, redial.ownership, redial.counts)
-    redial.bindings = unbound = make_unbound(location, redial.watchlist, redial.ownership, transactions)
+    redial.bindings = unbound = make_unbound(location, redial.watchlist, redial.suspended, redial.ownership, transactions)
     redial.ladder = make_ladder(settings, (make_refer_method(transactions, listeners),))
     redial.owner = Owner(redial.policy, redial.watchlist, location, unbound, make_recalls(
-        redial.policy, redial.watchlist, location, redial.ladder, make_call_names(seed)))
+        redial.policy, redial.watchlist, location, redial.suspended, redial.ladder, make_call_names(seed)))
     redial.ownership.here = redial.owner
     redial.ownership.elsewhere = OtherOwners(redial.notices)
     redial.talks = Talks(redial.owner, redial.notices, location, transactions, listeners)
-    redial.calls = Observer(redial.owner, redial.talks, redial.notices, location, 64 * transactions.t1)
+    redial.calls = Observer(redial.owner, redial.talks, redial.notices, redial.suspended, location, 64 * transactions.t1)
     return redial

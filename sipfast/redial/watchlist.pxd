@@ -15,8 +15,9 @@ from .waiting cimport Waiting
 cdef enum:
     REWRITE_AFTER = 1_000   # ms from a failed commit until what it lost is written again
 
-# The state of a watch as stored.
+# The state of a watch as stored. One that is suspended is armed, too.
 cdef bint is_armed(StoredWatch watch) noexcept
+cdef bint is_suspended(StoredWatch watch) noexcept
 cdef bint is_recalling(StoredWatch watch) noexcept
 cdef bint is_calling(StoredWatch watch) noexcept
 # What came of a recall, for people: what the phone said to the REFER, and the rest.

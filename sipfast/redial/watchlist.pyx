@@ -20,7 +20,7 @@ from .policy cimport Policy
 from .waiting cimport Waiting
 
 from ..errors import StoreCorrupt, StoreError, StoreUnreadable
-from ..store.records import ARMED, CALLING, RECALLING, Ended, tell_unreadable
+from ..store.records import ARMED, CALLING, RECALLING, SUSPENDED, Ended, tell_unreadable
 
 cdef enum:
     # Timers
@@ -31,11 +31,15 @@ cdef enum:
     NOMINAL = 400               # bytes of a REGISTER, about
 
 # As stored.
-cdef bytes armed = ARMED.encode(), recalling = RECALLING.encode(), calling = CALLING.encode()
+cdef bytes armed = ARMED.encode(), recalling = RECALLING.encode(), calling = CALLING.encode(), suspended = SUSPENDED.encode()
 
 
 cdef bint is_armed(StoredWatch watch) noexcept:
-    return same_piece(watch.at.state, armed)
+    return same_piece(watch.at.state, armed) or is_suspended(watch)
+
+
+cdef bint is_suspended(StoredWatch watch) noexcept:
+    return same_piece(watch.at.state, suspended)
 
 
 cdef bint is_recalling(StoredWatch watch) noexcept:
@@ -192,7 +196,7 @@ cdef class Watchlist(Timed):
 
     cdef int keep_ended(self, object watch, object attempts, str reason, str answer, str result) except -1:
         """In the same batch as its end."""
-        if watch.state != ARMED:
+        if watch.state != ARMED and watch.state != SUSPENDED:
             attempts = (*attempts, (watch.recalled_at, outcome_text(answer, result or reason)))
         self.store.put_ended(Ended(watch, self.events.time(), reason, attempts))
 

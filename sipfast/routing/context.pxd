@@ -53,6 +53,7 @@ cdef class ResponseContext(Waiter):
     cdef Group group            # the upstream that it goes to, whichever of its addresses; None: to phones
     cdef bytes retry_after               # the header line of a 503 of our own: the upstream is down
     cdef bint cancelled                  # by the caller
+    cdef int64_t rang_at                 # when it first rang, ms; 0: it has not
     cdef bytes caller           # AORs of a call that redial wants to hear of, else None
     cdef bytes callee
     cdef bint awaited           # nobody has accepted the call yet, and its observer knows nothing of it

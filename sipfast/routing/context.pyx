@@ -160,6 +160,8 @@ cdef class ResponseContext(Waiter):
                 self.start_timer_c(branch, now)
             if self.awaited:
                 self.note_acceptance(branch, status, now)
+            if not self.rang_at and (status == 180 or status == 183):
+                self.rang_at = now
             self.renew_note(branch, now + self.proxy.timer_c)
             if not self.final_sent:
                 self.server.respond(upward(self.proxy.edits, response), status, now)

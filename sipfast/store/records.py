@@ -41,6 +41,7 @@ ARMED = "armed"  # waiting for the callee
 RECALLING = "recalling"  # REFER sent, or about to be: marked before it leaves
 CALLING = "calling"  # the caller's new INVITE has been seen
 SUSPENDED = "suspended"  # the caller cannot take a recall now
+WAITING = (ARMED, SUSPENDED)
 NOT_LOGGED_IN = "NL"  # RFC 6910 m=NL
 
 
