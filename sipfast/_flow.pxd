@@ -71,3 +71,7 @@ cdef class Receiver:
     cpdef int advance(self, int64_t now) except -1
     cpdef int64_t next_deadline(self) except? -2       # ms since the epoch; -1: none
     cpdef int commit(self, int64_t now) except -1      # commit the store, then hand all that was produced to the sink
+    # Of a store that answers later: what has become of a batch that it was given.
+    cpdef int committed(self, object batch, int64_t now) except -1
+    cpdef int lost(self, object batch, object reason, int64_t now) except -1
+    cpdef int fetched(self, object group, int64_t now) except -1

@@ -73,4 +73,13 @@ class Receiver:
     def next_deadline(self) -> int:
         """A time before which `advance` has nothing to do; -1 where there is none."""
     def commit(self, now: int) -> int:
-        """Commit the store, then hand everything produced since the last commit to the sink, in order."""
+        """Commit the store, then hand everything produced since the last commit to the sink, in order.
+
+        Where the store answers later, it is given the batch, and what was produced leaves with `committed` or `lost`.
+        """
+    def committed(self, batch: object, now: int) -> int:
+        """The store has kept a batch that it was given (Tables.apply). To be followed by a `commit`."""
+    def lost(self, batch: object, reason: Exception, now: int) -> int:
+        """The store has not kept it, or with a StoreConflict not all of it. To be followed by a `commit`."""
+    def fetched(self, group: object, now: int) -> int:
+        """What the messages of a group are about is at hand (Tables.fetch). To be followed by a `commit`."""

@@ -217,3 +217,12 @@ cdef class Receiver:
 
     cpdef int commit(self, int64_t now) except -1:
         return 0
+
+    cpdef int committed(self, object batch, int64_t now) except -1:
+        return 0
+
+    cpdef int lost(self, object batch, object reason, int64_t now) except -1:
+        return 0
+
+    cpdef int fetched(self, object group, int64_t now) except -1:
+        return 0

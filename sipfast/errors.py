@@ -6,6 +6,8 @@ status and an offset on the message, and only the engine turns it into a respons
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 
 class SipFastError(Exception):
     """The root of all errors raised by sipfast."""
@@ -34,6 +36,17 @@ class StoreError(SipFastError):
 
 class StoreUnavailable(StoreError):
     """The store cannot be reached or written now: no space, no permission, not there."""
+
+
+class StoreConflict(StoreError):
+    """Somebody else has changed what a batch was decided upon, so that not all of it was kept.
+
+    `units` are those of its units (store/tables.pyx) of which nothing was kept; None: of all.
+    """
+
+    def __init__(self, reason: str, units: Collection[int] | None = None) -> None:
+        super().__init__(reason)
+        self.units = units
 
 
 class StoreCorrupt(StoreError):

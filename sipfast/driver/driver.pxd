@@ -53,3 +53,4 @@ cdef class Driver(Sink):
     cdef int give(self, bytes data, Flow flow, int64_t now) except -1
     cdef int postpone(self, bytes data, Flow flow) except -1
     cdef int work_off(self) except -1
+    cdef int close_batch(self, int64_t now) except -1

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import final
 
 from .._flow import Flow, Receiver, Sink
+from ..errors import StoreError
 from .clock import Clock
 
 class Transport(Sink):
@@ -45,6 +46,12 @@ class Driver(Sink):
         """Give one message to the flow's transport; it leaves with its batch. Never raises."""
     def told(self, frames: Iterable[bytes]) -> None:
         """Give the engine what other workers have sent, as one batch."""
+    def committed(self, batch: object) -> None:
+        """The store has kept a batch that it was given (Tables.apply)."""
+    def lost(self, batch: object, reason: StoreError) -> None:
+        """It has not; with a StoreConflict not all of it."""
+    def fetched(self, group: object) -> None:
+        """What the messages of a group are about is at hand (Tables.fetch)."""
     def advance(self) -> None:
         """Let the engine's timers run that are due, commit, send, and set the loop's timer."""
     def counters(self) -> dict[str, int]:

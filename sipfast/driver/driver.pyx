@@ -2,7 +2,8 @@
 
 A transport whose socket is readable reads a batch of messages and gives them to the driver, each with its flow; then the
 batch is finished: the engine commits, which hands what is to be sent to `Driver.send`, and that leaves by the transports.
-A batch reads the clock once. No task, future or queue is in between. The bus between workers feeds it in the same way.
+A batch reads the clock once. No task, future or queue is in between. The bus between workers feeds it in the same way, and so
+does a store that answers later.
 
 Overload. When a transport says that more waits than is handled, it is read until nothing waits, what may wait (the engine
 says so of REGISTERs) is put aside, everything else is handled first, and then what waits, in its order. So a storm of phones
@@ -225,8 +226,7 @@ cdef class Driver(Sink):
                 self.engine.failed(flow, data, now)
             except Exception as error:
                 self.fail("undeliverable-failed", error)
-        self.finish(now)
-        self.rearm()
+        self.close_batch(now)
 
     # Other workers
 
@@ -240,6 +240,39 @@ cdef class Driver(Sink):
                 self.fail("told-failed", error)
         self.advance()
 
+    # A store that answers later
+
+    def committed(self, batch):
+        """What the store says of a batch that it was given: it is kept."""
+        cdef int64_t now = self.clock.now()
+        try:
+            self.engine.committed(batch, now)
+        except Exception as error:
+            self.fail("committed-failed", error)
+        self.close_batch(now)
+
+    def lost(self, batch, reason):
+        """It is not, or not all of it."""
+        cdef int64_t now = self.clock.now()
+        try:
+            self.engine.lost(batch, reason, now)
+        except Exception as error:
+            self.fail("lost-failed", error)
+        self.close_batch(now)
+
+    def fetched(self, group):
+        """What it says of messages whose records it was asked for: they are at hand."""
+        cdef int64_t now = self.clock.now()
+        try:
+            self.engine.fetched(group, now)
+        except Exception as error:
+            self.fail("fetched-failed", error)
+        self.close_batch(now)
+
+    cdef int close_batch(self, int64_t now) except -1:
+        self.finish(now)
+        return self.rearm()
+
     # Timers
 
     def advance(self):
@@ -248,8 +281,7 @@ cdef class Driver(Sink):
             self.engine.advance(now)
         except Exception as error:
             self.fail("advance-failed", error)
-        self.finish(now)
-        self.rearm()
+        self.close_batch(now)
 
     cdef int rearm(self) except -1:
         """Have the loop call back at the engine's next deadline, unless it does so before, anyway."""

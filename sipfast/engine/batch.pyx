@@ -1,10 +1,23 @@
-"""The batch: what is to leave with the next commit, in order, and which of it promises what the store has to keep."""
+"""The batch: what is to leave with the next commit, in order, and which of it promises what the store has to keep.
+
+One is being filled. Where the store commits at once, that is the only one, for good. Where it answers later, a batch is
+sealed with all that belongs to it, and waits for the store's word; several may.
+"""
 
 import cython
+
+from libc.stdint cimport int64_t
 
 from .._flow cimport Flow, Sink
 from .._parser cimport Message
 from ..transaction.server cimport ServerTransaction
+
+
+@cython.final
+@cython.no_gc
+@cython.freelist(256)
+cdef class Promise:
+    pass
 
 
 @cython.final
@@ -24,12 +37,20 @@ cdef class Batch(Sink):
         return len(self.data)
 
     cdef int promise(self, Py_ssize_t place, Message request, Flow flow, ServerTransaction server) except -1:
-        self.promises.append((place, request, flow, server))
+        cdef Promise made = Promise.__new__(Promise)
+        made.place = place
+        made.request = request
+        made.flow = flow
+        made.server = server
+        made.unit = self.unit
+        made.tries = self.tries
+        self.promises.append(made)
         return 0
 
     cdef bint has_promised(self, Message request) except -1:
-        for _place, promised, _flow, _server in self.promises:
-            if promised is request:
+        cdef Promise promise
+        for promise in self.promises:
+            if promise.request is request:
                 return True
         return False
 
@@ -37,10 +58,27 @@ cdef class Batch(Sink):
         self.promises.clear()
         return 0
 
-    cdef list take_back(self):
-        cdef list promises = self.promises
-        # By identity: a retransmission in the same batch was answered with the same bytes.
-        cdef set taken = {id(self.data[place]) for place, *_ in promises}
-        self.promises = []
-        self.data[:] = [None if id(data) in taken else data for data in self.data]
-        return promises
+    cdef list take_back(self, object units, list later):
+        cdef Promise promise
+        cdef Batch batch
+        cdef list lost = [promise for promise in self.promises if units is None or promise.unit in units]
+        # By identity: a retransmission was answered with the same bytes.
+        cdef dict taken = {id(self.data[promise.place]): self.data[promise.place] for promise in lost}
+        self.promises = [] if units is None else [promise for promise in self.promises if promise.unit not in units]
+        for batch in [self, *later]:
+            batch.data[:] = [None if id(data) in taken else data for data in batch.data]
+        return lost
+
+    cdef Batch seal(self):
+        cdef Batch sealed = Batch.__new__(Batch)
+        self.exchange(sealed)
+        sealed.promises, self.promises = self.promises, sealed.promises
+        sealed.marks, self.marks = self.marks, []
+        if self.pending is not None:
+            sealed.pending = self.pending.sealed()
+        return sealed
+
+    cdef int exchange(self, Batch other) except -1:
+        self.data, other.data = other.data, self.data
+        self.flows, other.flows = other.flows, self.flows
+        return 0

@@ -44,6 +44,8 @@ cdef class Dispatch:
     cdef Redial redial
     cdef ServerTransaction current       # of the request being handled
     cdef int receive(self, Message request, Flow flow, int64_t now) except -1
+    # Its answer was taken back, since the store has not kept what it was decided upon: decide anew.
+    cdef int again(self, ServerTransaction server, Message request, Flow flow, int64_t now) except -1
     # The steps, in their order. Each says how the request goes on: a Verdict.
     cdef int read_route_set(self, Message request, Flow flow, Course *course, int64_t now) except -1
     cdef int serve_itself(self, Message request, Flow flow, Course *course, int64_t now) except -1

@@ -61,6 +61,19 @@ cdef class Dispatch:
             return self.route(self.current, request, flow, &course, now)
         return 0
 
+    cdef int again(self, ServerTransaction server, Message request, Flow flow, int64_t now) except -1:
+        cdef Course course
+        course.uri = request.uri
+        course.in_dialog = request.target.tag.end > request.target.tag.start
+        self.current = server
+        if self.read_route_set(request, flow, &course, now) != GO_ON:
+            return 0
+        if server.handler is None:
+            return self.route(server, request, flow, &course, now)
+        # An upstream was asked, and knows of nobody: that is as it was.
+        return self.calls.unbound(server, request, flow, canonical_aor(request.p, &request.sender.uri),
+                                  canonical_aor(request.p, &course.uri), now)
+
     # ---- the steps
 
     cdef int read_route_set(self, Message request, Flow flow, Course *course, int64_t now) except -1:

@@ -21,6 +21,7 @@ from ..transaction.layer cimport TransactionLayer
 from ..trust.peers cimport Peers
 from ..trust.proven cimport Proven
 from .answers cimport Answers
+from .arrivals cimport Arrivals
 from .batch cimport Batch
 from .calls cimport Calls
 from .commits cimport Commits
@@ -58,6 +59,7 @@ cdef class Engine(Receiver):
     # The engine's own
     cdef Batch batch
     cdef Mail mail
+    cdef Arrivals arrivals
     cdef Commits commits
     cdef Answers answers
     cdef Registrations registrations
@@ -75,6 +77,9 @@ cdef class Engine(Receiver):
     cdef int connect_responses(self) except -1
     cdef int connect_dispatch(self) except -1
     cdef int take(self, bytes data, Flow flow, int64_t now) except -1
+    cdef int take_arrivals(self, int64_t now) except -1
+    cdef int hear(self, Batch batch, object reason, int64_t now) except -1
+    cdef int dispatch_again(self, int64_t now) except -1
     cdef int undelivered(self, Flow flow, bytes data, int64_t now) except -1
     cdef int open(self, bytes frame, int64_t now) except -1
     cdef int told_of_upstream(self, bytes body, int64_t now) except -1

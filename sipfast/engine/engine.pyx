@@ -1,7 +1,7 @@
 """The engine: its inputs and its outputs. Bytes in, bytes out, no socket, no clock.
 
 `receive`, `failed`, `told` and `advance` only collect; `commit` commits once for all of them and then gives everything to the
-sink, in order (commits.pyx). What is done with a request is in dispatch.pyx, with a response in responses.pyx.
+sink, in order; where the store answers later, that waits for `committed` or `lost` (commits.pyx). What is done with a request is in dispatch.pyx, with a response in responses.pyx.
 
 This is the one place where registrar, proxy and redial are put together, and where an error becomes a response.
 """
@@ -36,7 +36,8 @@ from ..transaction.server cimport ServerTransaction
 from ..trust.peers cimport Peers
 from ..trust.proven cimport Proven
 from .answers cimport make_answers
-from .batch cimport Batch
+from .arrivals cimport Arrival, Arrivals
+from .batch cimport Batch, Promise
 from .calls cimport Calls
 from .commits cimport Commits
 from .dispatch cimport Dispatch
@@ -82,6 +83,7 @@ cdef class Engine(Receiver):
         self.mail = Mail(worker, workers, bus)
         self.batch = Batch()
         self.commits = Commits(store, sink, self.batch, self.mail)
+        self.arrivals = Arrivals(store)
         self.resumed = resumed
         self.memory = bytearray(LEAST_RINGING) if ringing is None else ringing
         self.proofs = proofs
@@ -165,6 +167,9 @@ cdef class Engine(Receiver):
         self.commits.events = self.events
         self.commits.probe = self.probe
         self.commits.redial = self.redial
+        self.batch.pending = self.redial.pending
+        if self.commits.later:
+            self.commits.begin_unit()
         return 0
 
     cdef int connect_registrations(self) except -1:
@@ -232,11 +237,15 @@ cdef class Engine(Receiver):
         self.events.now = now
         if flow is not None and flow.reliable():
             self.connections.note(flow)
+        if self.commits.later:
+            return self.arrivals.add(data, flow, self.mail.hops)
         return self.take(data, flow, now)
 
     cdef int take(self, bytes data, Flow flow, int64_t now) except -1:
         cdef Message message = None
         self.received += 1
+        if self.commits.later:
+            self.commits.begin_unit()
         if PyBytes_GET_SIZE(data) <= 4 and not data.strip(b"\r\n\0 "):
             self.keepalives += 1              # RFC 5626 §4.4.1 and what phones behind a NAT send
             return 0
@@ -299,6 +308,8 @@ cdef class Engine(Receiver):
         if not self.connections.forget(flow):
             return 0                          # it was told before
         self.transactions.rest()
+        if self.commits.later:
+            self.commits.begin_unit()
         try:
             self.transactions.closed(flow, now)     # RFC 3261 §18.4
         except Exception as error:
@@ -308,6 +319,8 @@ cdef class Engine(Receiver):
     cdef int undelivered(self, Flow flow, bytes data, int64_t now) except -1:
         # RFC 3261 §18.4. Responses and ACKs are nobody's: nothing is done about those (§16.9).
         self.transactions.rest()
+        if self.commits.later:
+            self.commits.begin_unit()
         try:
             self.transactions.undelivered(data, flow, now)
         except Exception as error:
@@ -320,6 +333,8 @@ cdef class Engine(Receiver):
             raise not_started()
         for _try in range(MOST_TRIES):       # what is left is due at the next call
             self.transactions.rest()
+            if self.commits.later:
+                self.commits.begin_unit()
             try:
                 self.wheel.advance(now)
                 break
@@ -338,8 +353,68 @@ cdef class Engine(Receiver):
         if self.wheel is None:
             raise not_started()
         self.snapshot_at = -1
+        if self.commits.later:
+            self.take_arrivals(now)
         self.dispatch.current = None
-        return self.commits.commit(now)
+        self.commits.commit(now)
+        while self.commits.again:             # the store has refused it at once
+            self.dispatch_again(now)
+            self.commits.commit(now)
+        return 0
+
+    # ---- a store that answers later
+
+    cpdef int fetched(self, object group, int64_t now) except -1:
+        if self.wheel is None:
+            raise not_started()
+        self.events.now = now
+        return self.arrivals.fetched(group)
+
+    cdef int take_arrivals(self, int64_t now) except -1:
+        """Handle what has come, as far as what it is about is at hand."""
+        cdef Arrival message
+        for message in self.arrivals.at_hand():
+            self.mail.hops = message.hops
+            self.take(message.data, message.flow, now)
+        return 0
+
+    cpdef int committed(self, object batch, int64_t now) except -1:
+        return self.hear(batch, None, now)
+
+    cpdef int lost(self, object batch, object reason, int64_t now) except -1:
+        if reason is None:
+            raise ValueError("a batch is lost with a StoreError")
+        return self.hear(batch, reason, now)
+
+    cdef int hear(self, Batch batch, object reason, int64_t now) except -1:
+        if self.wheel is None:
+            raise not_started()
+        self.events.now = now
+        self.dispatch.current = None
+        self.commits.answered(batch, reason, now)
+        return self.dispatch_again(now)
+
+    cdef int dispatch_again(self, int64_t now) except -1:
+        """Handle the requests anew that were decided upon what somebody else has changed."""
+        cdef list again = self.commits.again
+        cdef Promise promise
+        self.commits.again = []
+        for promise in again:
+            self.batch.tries = promise.tries + 1
+            if promise.server is None:
+                self.mail.hops = 0            # it has come to where it belongs
+                self.take(promise.request.data, promise.flow, now)
+                continue
+            self.commits.begin_unit()
+            try:
+                self.transactions.begin(promise.request, now)
+                self.dispatch.again(promise.server, promise.request, promise.flow, now)
+            except Exception as error:
+                self.lose(promise.request, promise.flow, error, now)
+        self.batch.tries = 0
+        self.transactions.rest()
+        self.dispatch.current = None
+        return 0
 
     # ---- other workers
 
@@ -348,6 +423,8 @@ cdef class Engine(Receiver):
             raise not_started()
         self.events.now = now
         self.transactions.rest()
+        if self.commits.later:
+            self.commits.begin_unit()
         self.store.hold_snapshot()            # what it tells of has been committed
         try:
             self.open(frame, now)
@@ -371,6 +448,8 @@ cdef class Engine(Receiver):
             return self.undelivered(Flow.unpack(frame[2:2 + size]), frame[2 + size:], now)
         self.mail.hops = frame[1]
         size = frame[2]
+        if self.commits.later:
+            return self.arrivals.add(frame[3 + size:], Flow.unpack(frame[3:3 + size]), self.mail.hops)
         return self.take(frame[3 + size:], Flow.unpack(frame[3:3 + size]), now)
 
     cdef int told_of_upstream(self, bytes body, int64_t now) except -1:
@@ -393,7 +472,8 @@ cdef class Engine(Receiver):
             "keepalives": self.keepalives, "malformed": self.answers.broken, "discarded": self.answers.discarded,
             "answered_stateless": self.answers.stateless, "foreign_responses": self.responses.foreign,
             "forwarded": self.proxy.forwarded, "loops": self.proxy.looped, "commits": self.commits.commits,
-            "failed_commits": self.commits.failed_commits, "faults": self.commits.faults,
+            "failed_commits": self.commits.failed_commits, "conflicts": self.commits.conflicts,
+            "batches_under_way": len(self.commits.under_way), "faults": self.commits.faults,
             "undeliverable": self.undeliverable, "answers_taken_back": self.commits.unpromised,
             "timers": self.wheel.count,
             "upstream_failures": self.upstreams.failures, "rerouted": self.calls.rerouted,

@@ -34,6 +34,8 @@ COUNTERS = (
     # The engine: commits
     Counter("commits", "counter", "batch", "that were ended, whether the store kept them or not"),
     Counter("failed_commits", "counter", "batch", "that the store did not keep"),
+    Counter("conflicts", "counter", "batch", "that were not kept as a whole, since others had changed what they build upon"),
+    Counter("batches_under_way", "gauge", "batch", "that the store has not answered yet"),
     Counter("answers_taken_back", "counter", "message", "answers that became 503: the store did not keep what they promise"),
     Counter("timers", "gauge", "timer", "that run"),
     # Upstreams and probes

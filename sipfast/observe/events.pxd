@@ -35,14 +35,13 @@ cdef class Events(Timed):
     cdef Wheel wheel
     cdef int64_t now                     # of the batch at hand: an idle wheel stands still
     cdef object log
-    cdef readonly list waiting           # (event, values) that are told with the commit of their batch
+    cdef readonly list waiting           # (event, values) that are told with the commit of their batch; (None, steps.Step)
     cdef bint registrations              # are told, too
     cdef int64_t room[KINDS]             # thousandths of a line
     cdef int64_t filled[KINDS]           # when, ms
     cdef long left_out[KINDS]
     cdef object outlet                   # takes lists of steps.Step; None: nobody wants them
     cdef readonly bint telling           # somebody does
-    cdef list steps                      # of the batch at hand
     cdef dict refusals                   # (status, method as a number) -> [when it may be told again, how many were not]
     cdef uint64_t timer
 
@@ -61,8 +60,7 @@ cdef class Events(Timed):
     cdef int step(self, Step step, StoredWatch watch, str method=*, str result=*, str reason=*) except -1
     # A request was refused: told at the first of its status and method, and then once in a while.
     cdef int refused(self, int status, int method, bytes name, bytes peer, str why) except -1
-    # What `tell` gives to the outlet, too: whether there is anything.
-    cdef bint has_news(self) noexcept
-    # The batch is committed, or lost: then what was to be told of it is not true.
-    cdef int tell(self) except -1
+    # What waits for its commit, and waits no more. Committed, it is told; lost, it is not true.
+    cdef list take(self)
+    cdef int tell(self, list lines) except -1
     cdef int drop(self) except -1

@@ -43,7 +43,6 @@ cdef class Events(Timed):
         cdef int kind
         self.outlet = outlet
         self.telling = outlet is not None
-        self.steps = []
         self.wheel = wheel
         self.registrations = True
         self.log = logging.getLogger("sipfast.observe.events")
@@ -94,13 +93,10 @@ cdef class Events(Timed):
     cdef int step(self, Step step, StoredWatch watch, str method=None, str result=None, str reason=None) except -1:
         if not self.telling or watch is None:
             return 0
-        self.steps.append(Told(STEPS[<int>step], self.time(), bytes_of(watch.at.callee), bytes_of(watch.at.caller),
-                               watch.at.armed_at, watch.at.expires_at, bytes_of(watch.at.mode), watch.at.attempts,
-                               method or "", result or "", reason or ""))
+        self.waiting.append((None, Told(STEPS[<int>step], self.time(), bytes_of(watch.at.callee), bytes_of(watch.at.caller),
+                                       watch.at.armed_at, watch.at.expires_at, bytes_of(watch.at.mode), watch.at.attempts,
+                                       method or "", result or "", reason or "")))
         return 0
-
-    cdef bint has_news(self) noexcept:
-        return bool(self.waiting) or self.telling and bool(self.steps)
 
     cdef int refused(self, int status, int method, bytes name, bytes peer, str why) except -1:
         cdef int64_t now = self.time()
@@ -120,19 +116,24 @@ cdef class Events(Timed):
         known[0], known[1] = now + REFUSED_EVERY, 0
         return self.add("refused", values)
 
-    cdef int tell(self) except -1:
+    cdef list take(self):
         cdef list waiting = self.waiting
         self.waiting = []
-        for event, values in waiting:
-            self.log.info(event, extra={"sip": values})
-        if self.telling and self.steps:
-            steps, self.steps = self.steps, []
+        return waiting
+
+    cdef int tell(self, list lines) except -1:
+        cdef list steps = []
+        for event, values in lines:
+            if event is None:
+                steps.append(values)
+            else:
+                self.log.info(event, extra={"sip": values})
+        if steps and self.outlet is not None:
             self.outlet(steps)
         return 0
 
     cdef int drop(self) except -1:
         self.waiting = []
-        self.steps = []
         return 0
 
     cpdef int expired(self, int kind, object payload, int64_t now) except -1:

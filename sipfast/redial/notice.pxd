@@ -4,6 +4,7 @@ cimport cython
 from libc.stdint cimport int64_t
 
 from .ownership cimport CalleeOwner, Ownership
+from .pending cimport Pending
 
 # Takes notices to other workers.
 cdef class Post:
@@ -15,13 +16,14 @@ cdef class Post:
 cdef class Notices:
     cdef Ownership ownership
     cdef Post post                       # None with one worker
-    cdef list waiting                    # (worker, Notice)
+    cdef Pending pending                 # where they wait
     cdef int tell(self, int worker, int kind, tuple pair, bytes call_id=*, int status=*, int64_t since=*) except -1
     # To all others; nothing with one worker.
     cdef int tell_all(self, int kind, tuple pair, bytes call_id, int64_t since=*) except -1
-    cdef int leave(self) except -1
+    cdef int leave(self, Pending batch) except -1
     # The batch is lost: that these pairs were armed was only promised. What has happened is told with the next commit.
-    cdef int drop_promised(self, set promised) except -1
+    # `units`: those of the batch that are lost, None: all.
+    cdef int batch_lost(self, Pending batch, set promised, object units) except -1
 
 
 # The owners in other workers.

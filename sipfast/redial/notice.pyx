@@ -13,6 +13,7 @@ from libc.stdint cimport int64_t
 
 from ..trust.credit cimport Credit
 from .ownership cimport CalleeOwner, Ownership
+from .pending cimport Pending
 
 import msgspec
 
@@ -59,13 +60,13 @@ cdef class Post:
 cdef class Notices:
     """Notices that wait for the commit of what they tell of."""
 
-    def __init__(self, Ownership ownership, Post post):
+    def __init__(self, Ownership ownership, Post post, Pending pending):
         self.ownership = ownership
         self.post = post
-        self.waiting = []
+        self.pending = pending
 
     cdef int tell(self, int worker, int kind, tuple pair, bytes call_id=b"", int status=0, int64_t since=0) except -1:
-        self.waiting.append((worker, Notice(kind, self.ownership.worker, pair[0], pair[1], call_id, status, since)))
+        self.pending.notices.append((worker, Notice(kind, self.ownership.worker, pair[0], pair[1], call_id, status, since)))
 
     cdef int tell_all(self, int kind, tuple pair, bytes call_id, int64_t since=0) except -1:
         cdef int worker
@@ -74,18 +75,27 @@ cdef class Notices:
         notice = Notice(kind, self.ownership.worker, pair[0], pair[1], call_id, 0, since)
         for worker in range(self.ownership.workers):
             if worker != self.ownership.worker:
-                self.waiting.append((worker, notice))
+                self.pending.notices.append((worker, notice))
 
-    cdef int leave(self) except -1:
-        cdef list waiting = self.waiting
+    cdef int leave(self, Pending batch) except -1:
+        cdef list waiting = batch.notices
         if waiting:
-            self.waiting = []
+            batch.notices = []
             for worker, notice in waiting:
                 self.post.post_notice(worker, encode(notice))
 
-    cdef int drop_promised(self, set promised) except -1:
-        self.waiting = [each for each in self.waiting
-                        if each[1].kind != LOOK or (each[1].callee, each[1].caller) not in promised]
+    cdef int batch_lost(self, Pending batch, set promised, object units) except -1:
+        cdef list happened = [each for each in batch.notices
+                              if each[1].kind != LOOK or (each[1].callee, each[1].caller) not in promised]
+        batch.notices = []
+        if units is None:
+            self.pending.notices[:0] = happened
+            return 0
+        for each in happened:
+            told = each[1]
+            of = self.pending if (batch.is_lost((told.callee, told.caller), units)
+                                  or batch.is_lost(told.callee, units)) else batch
+            (<Pending>of).notices.append(each)
 
 
 cdef class OtherOwners(CalleeOwner):

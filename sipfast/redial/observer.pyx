@@ -153,7 +153,7 @@ cdef class Observer(Timed):
         entry.registration = device.call_id if kept is not None else piece_in(nothing)
         entry.method = entry.identity = piece_in(nothing)
         watch = written_watch(&entry)
-        self.watchlist.promised.add(pair)
+        self.watchlist.pending.promise(pair)
         self.watchlist.put(pair, watch, before is None)
         return watch
 

@@ -13,6 +13,7 @@ from .call_names cimport CallNames
 from .ladder cimport Ladder, Rung
 from .methods.method cimport Attempt, AttemptObserver, Outcome
 from .ownership cimport Ownership
+from .pending cimport Pending
 from .policy cimport Policy
 from .subscriptions cimport Subscriptions
 from .suspended cimport Suspended
@@ -79,7 +80,6 @@ cdef class Recalls(Timed):
     cdef dict counts                     # name -> int
     cdef dict of                         # pair -> Recall
     cdef dict engaged                    # callee -> pair being recalled, or Call-ID of the talk (serial)
-    cdef list claimed                    # recalls whose attempts begin after the commit
 
     # Fill in the fields of a watch that is claimed: a new attempt by a method, under new names.
     cdef int name_attempt(self, WatchEntry *entry, list kept, Rung rung) except -1
@@ -88,7 +88,10 @@ cdef class Recalls(Timed):
     # Its attempt begins after the commit, if nothing in the batch has ended the watch.
     cdef int begin_soon(self, Recall recall, StoredWatch watch) except -1
     # The batch is committed: the attempts of the claims in it may begin.
-    cdef int begin_claimed(self, int64_t now) except -1
+    cdef int begin_claimed(self, Pending batch, int64_t now) except -1
+    # The batch is lost, or `units` of it: the pairs whose claims are. None of them begins any more.
+    cdef set claims_lost(self, Pending batch, object units)
+    cdef int drop_claims(self, Pending batch, set undone) except -1
     # Take a recall up again whose claim is in the store.
     cdef int resume_at(self, Recall recall, int64_t when) except -1
     # The pair's recall, which is known no longer and is to be ended; None where there is none.

@@ -22,6 +22,7 @@ from .device cimport phone_of
 from .ladder cimport Ladder, Rung
 from .methods.method cimport ABSENT, BUSY, CANNOT, DECLINED, Attempt, Outcome, WantedCall
 from .methods.progress cimport progress_in
+from .pending cimport Pending
 from .policy cimport OTHERS_ALWAYS, OTHERS_OF_THE_KNOWN, Policy
 from .subscriptions cimport make_subscriptions
 from .suspended cimport Suspended
@@ -109,18 +110,19 @@ cdef class Recalls(Timed):
 
     cdef int begin_soon(self, Recall recall, StoredWatch watch) except -1:
         recall.claimed = watch
-        self.claimed.append(recall)
+        self.watchlist.pending.claim(recall)
 
-    cdef int begin_claimed(self, int64_t now) except -1:
-        cdef list claimed = self.claimed
+    cdef int begin_claimed(self, Pending batch, int64_t now) except -1:
+        cdef list claims = batch.claims
         cdef Recall recall
         cdef StoredWatch watch
-        if not claimed:
+        if not claims:
             return 0
         failed = None
-        self.claimed = []
+        batch.claims = []
         self.store.hold_snapshot()
-        for recall in claimed:
+        for each, _unit in claims:
+            recall = <Recall>each
             watch, recall.claimed = recall.claimed, None
             try:
                 if not recall.over and self.watchlist.has(recall.pair):
@@ -131,6 +133,12 @@ cdef class Recalls(Timed):
         self.store.let_go()
         if failed is not None:
             raise failed
+
+    cdef set claims_lost(self, Pending batch, object units):
+        return {(<Recall>recall).pair for recall, unit in batch.claims if units is None or unit in units}
+
+    cdef int drop_claims(self, Pending batch, set undone) except -1:
+        batch.claims = [claim for claim in batch.claims if (<Recall>claim[0]).pair not in undone]
 
     cdef int begin(self, Recall recall, StoredWatch watch, int64_t now) except -1:
         """Have the device that placed the call asked to call again."""
@@ -486,5 +494,4 @@ cdef Recalls make_recalls(Policy policy, Watchlist watchlist, Location location,
     recalls.subscriptions = make_subscriptions(watchlist.wheel)
     recalls.of = {}
     recalls.engaged = {}
-    recalls.claimed = []
     return recalls

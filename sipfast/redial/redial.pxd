@@ -15,6 +15,7 @@ from .notice cimport Notices, Post
 from .observer cimport Observer
 from .owner cimport Owner
 from .ownership cimport Ownership
+from .pending cimport Pending
 from .policy cimport Policy
 from .suspended cimport Suspended
 from .talks cimport Talks
@@ -31,6 +32,7 @@ cdef class Redial:
     cdef readonly Talks talks
     cdef Notices notices
     cdef Suspended suspended
+    cdef Pending pending                 # of the batch that is being decided
     cdef dict counts                     # name -> int
     cdef bint resumed                    # this worker is in the place of one that died, while the others went on
     # What hears of calls, and of bindings.
@@ -39,11 +41,12 @@ cdef class Redial:
 
     # Take up what the store holds: run timers on, drop what ran out, resume recalls that were in flight.
     cdef int start(self, int64_t now) except -1
-    # The store has committed: notices leave, and the attempts of the claims in it begin. True: there is more to commit.
-    cdef bint committed(self, int64_t now) except -1
-    # The writes since the last commit are lost: undo what was only promised, write again what has happened. May raise
-    # StoreError; then that is tried again a little later, and until then remembered here.
-    cdef int rolled_back(self, int64_t now) except -1
+    # The store has committed a batch: notices leave, and the attempts of the claims in it begin. True: there is more to commit.
+    cdef bint committed(self, Pending batch, int64_t now) except -1
+    # A batch is lost, or `units` of it: undo what was only promised, write again what has happened. `later`: what waits of the
+    # batches after it, in their order. May raise StoreError; then that is tried again a little later, and until then
+    # remembered here.
+    cdef int batch_lost(self, Pending batch, list later, object units, int64_t now) except -1
     # The process is about to end: what lost batches had written is written once more, for nobody remembers it afterwards.
     cdef int ending(self, int64_t now) except -1
     # A notice of another worker has come.

@@ -15,15 +15,16 @@ from ..trust.credit cimport credit_of
 from .._parser cimport Message
 from .._wheel cimport Wheel
 from .availability cimport Unbound, make_unbound
+from .call_names cimport make_call_names
+from .ladder cimport make_ladder
 from .methods.refer cimport make_refer_method
 from .notice cimport Notices, OtherOwners, Post
 from .observer cimport Observer
-from .call_names cimport make_call_names
-from .ladder cimport make_ladder
 from .owner cimport Owner
 from .ownership cimport Ownership
+from .pending cimport Pending
 from .policy cimport Policy
-from .recall cimport Recall, make_recalls
+from .recall cimport make_recalls
 from .suspended cimport Suspended
 from .talks cimport Talks
 from .watchlist cimport Watchlist
@@ -51,18 +52,19 @@ cdef class Redial:
             self.calls.tell_again(now)
         self.notices.tell_all(HELLO, NOBODY, b"")
 
-    cdef bint committed(self, int64_t now) except -1:
-        self.notices.leave()
-        self.watchlist.committed()
-        self.owner.recalls.begin_claimed(now)
-        return bool(self.watchlist.touched) or bool(self.notices.waiting)
+    cdef bint committed(self, Pending batch, int64_t now) except -1:
+        self.notices.leave(batch)
+        self.watchlist.committed(batch)
+        self.owner.recalls.begin_claimed(batch, now)
+        return bool(self.pending.touched) or bool(self.pending.notices)
 
-    cdef int rolled_back(self, int64_t now) except -1:
-        undone = self.watchlist.promised | {(<Recall>each).pair for each in self.owner.recalls.claimed}
-        self.notices.drop_promised(undone)
-        self.watchlist.leave_to_others(undone)
-        self.watchlist.batch_lost(undone)
-        self.owner.recalls.claimed.clear()
+    cdef int batch_lost(self, Pending batch, list later, object units, int64_t now) except -1:
+        cdef set undone = self.owner.recalls.claims_lost(batch, units)
+        undone.update([pair for pair, unit in batch.promised.items() if units is None or unit in units])
+        self.notices.batch_lost(batch, undone, units)
+        self.watchlist.leave_to_others(batch, undone)
+        self.watchlist.batch_lost(batch, undone, later, units)
+        self.owner.recalls.drop_claims(batch, undone)
         for pair in undone:
             if not self.ownership.is_mine(pair[0]):
                 continue
@@ -148,9 +150,10 @@ cdef Redial make_redial(settings, Store store, Wheel wheel, Events events, Locat
     redial.resumed = resumed
     redial.counts = dict.fromkeys(COUNTS, 0)
     redial.ownership = Ownership(worker, workers)
-    redial.notices = Notices(redial.ownership, post)
-    redial.suspended = Suspended(redial.ownership, redial.notices)
     redial.watchlist = Watchlist(redial.policy, store, wheel, events, redial.ownership, redial.counts)
+    redial.pending = redial.watchlist.pending
+    redial.notices = Notices(redial.ownership, post, redial.pending)
+    redial.suspended = Suspended(redial.ownership, redial.notices)
     redial.bindings = unbound = make_unbound(location, redial.watchlist, redial.suspended, redial.ownership, transactions)
     redial.ladder = make_ladder(settings, (make_refer_method(transactions, listeners),))
     redial.owner = Owner(redial.policy, redial.watchlist, location, unbound, make_recalls(

@@ -113,7 +113,7 @@ cdef class Talks(Timed):
             if self.is_stored(callee, call_id):
                 self.watchlist.put_talk(callee, None)
         except StoreError:  # it is written once there is room
-            self.watchlist.talked[callee] = None
+            self.watchlist.pending.note_talk(callee, None)
             raise
 
     cdef bint is_stored(self, bytes callee, bytes call_id) except -1:

@@ -9,6 +9,7 @@ from ..store.repository cimport Store
 from ..trust.credit cimport Credit
 from .._wheel cimport Timed, Wheel
 from .ownership cimport Ownership
+from .pending cimport Pending
 from .policy cimport Policy
 from .waiting cimport Waiting
 
@@ -35,10 +36,7 @@ cdef class Watchlist(Timed):
     cdef Waiting waiting                 # pairs with the timers of their watches: of the callees that are this worker's own
     cdef dict credits                    # callee -> Credit of the REGISTER that brought it back, for REFERs to the unproven
     cdef dict counts                     # name -> int
-    # Written since the last commit: None is a removal
-    cdef dict touched                    # pair -> its watch, or None where it has none any more
-    cdef dict talked                     # callee -> talk
-    cdef set promised                    # pairs armed or renewed, and promised by an answer that has not left
+    cdef Pending pending                 # what is written now, and waits for its commit
     # What was written in batches that were lost: to be written again, unless something newer is
     cdef dict lost
     cdef dict lost_talks
@@ -68,10 +66,11 @@ cdef class Watchlist(Timed):
     cdef int note_write(self, tuple pair, StoredWatch watch) except -1
     cdef int put_talk(self, bytes callee, talk) except -1
 
-    # The batch is committed, or lost; `undone`: pairs of which it holds nothing that has happened.
-    cdef int committed(self) except -1
-    cdef int leave_to_others(self, set undone) except -1
-    cdef int batch_lost(self, set undone) except -1
+    # A batch is committed, or lost; `undone`: pairs of which it holds nothing that has happened. `later`: what was written
+    # since, in their order; `units`: those of the batch that are lost, None: all.
+    cdef int committed(self, Pending batch) except -1
+    cdef int leave_to_others(self, Pending batch, set undone) except -1
+    cdef int batch_lost(self, Pending batch, set undone, list later, object units) except -1
     cdef int write_again(self, int64_t now) except -1
     # What was written again holds up other workers until it is committed.
     cdef int commit_soon(self, int64_t now) except -1

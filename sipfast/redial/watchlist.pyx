@@ -16,6 +16,7 @@ from ..store.repository cimport Store
 from ..trust.credit cimport Credit, make_credit
 from .._wheel cimport Timed, Wheel
 from .ownership cimport Ownership
+from .pending cimport Pending
 from .policy cimport Policy
 from .waiting cimport Waiting
 
@@ -71,9 +72,7 @@ cdef class Watchlist(Timed):
         self.counts = counts
         self.waiting = Waiting(wheel, self, EXPIRE)
         self.credits = {}
-        self.touched = {}
-        self.talked = {}
-        self.promised = set()
+        self.pending = Pending()
         self.lost = {}
         self.lost_talks = {}
 
@@ -204,12 +203,12 @@ cdef class Watchlist(Timed):
         """Before it is tried: with its batch it is lost, or replaces what was lost before."""
         if self.lost:
             self.lost.pop(pair, None)
-        self.touched[pair] = watch
+        self.pending.touch(pair, watch)
 
     cdef int put_talk(self, bytes callee, talk) except -1:
         """Store a talk; None removes the callee's."""
         self.lost_talks.pop(callee, None)
-        self.talked[callee] = talk
+        self.pending.note_talk(callee, talk)
         if talk is not None:
             self.store.put_talk(talk)
         else:
@@ -217,32 +216,40 @@ cdef class Watchlist(Timed):
 
     # ---- the end of a batch
 
-    cdef int committed(self) except -1:
-        if self.touched:
-            self.touched.clear()
-            self.promised.clear()
-        if self.talked:
-            self.talked.clear()
+    cdef int committed(self, Pending batch) except -1:
+        if batch.touched:
+            batch.touched.clear()
+            batch.promised.clear()
+        if batch.talked:
+            batch.talked.clear()
         if self.rewrite and not self.lost and not self.lost_talks:
             self.wheel.cancel(self.rewrite)
             self.rewrite = 0
 
-    cdef int leave_to_others(self, set undone) except -1:
+    cdef int leave_to_others(self, Pending batch, set undone) except -1:
         """Of what the lost batch has written, forget what another worker has ended meanwhile."""
         if self.ownership.alone:
             return 0
-        for pair, watch in [*self.touched.items()]:
+        for pair, watch in [*batch.touched.items()]:
             if watch is not None and pair not in undone and self.ended_elsewhere(pair):
-                del self.touched[pair]
+                del batch.touched[pair]
 
-    cdef int batch_lost(self, set undone) except -1:
-        touched, self.touched = self.touched, {}
-        talked, self.talked = self.talked, {}
-        self.promised = set()
+    cdef int batch_lost(self, Pending batch, set undone, list later, object units) except -1:
+        cdef Pending newer
+        touched, batch.touched = batch.touched, {}
+        talked, batch.talked = batch.talked, {}
+        batch.promised = {}
+        for newer in later:                   # what was written since says more, and has an answer of its own
+            for key in newer.touched:
+                touched.pop(key, None)
+            for key in newer.talked:
+                talked.pop(key, None)
         for pair, watch in touched.items():
-            if pair not in undone:
-                self.lost[pair] = watch
-        self.lost_talks.update(talked)
+            if pair not in undone and batch.is_lost(pair, units):
+                self.lost.setdefault(pair, watch)
+        for callee, talk in talked.items():
+            if batch.is_lost(callee, units):
+                self.lost_talks.setdefault(callee, talk)
 
     cdef int write_again(self, int64_t now) except -1:
         """Write what has happened, and was lost with a batch."""

@@ -31,4 +31,6 @@ cdef class Store:
     cpdef put_talk(self, object talk)
     cpdef bint delete_talk(self, bytes callee) except -1
     cpdef commit(self)
+    cpdef bint fetch(self, set aors, object group) except -1
+    cpdef bint apply(self, object batch) except -1
     cpdef abort(self)

@@ -140,6 +140,12 @@ class Store:
         Raises StoreUnavailable; then none of them is there, and the store goes on from the commit before.
         """
 
+    def fetch(self, aors: set[bytes], group: object) -> bool:
+        """Have what is kept of some AORs brought near (Tables.fetch). True: it is at hand."""
+
+    def apply(self, batch: object) -> bool:
+        """The same for a back end that answers later (Tables.apply). True: it is done already."""
+
     def abort(self) -> None:
         """Forget all writes since the last commit."""
 

@@ -280,6 +280,12 @@ cdef class Store:
     cpdef commit(self):
         self.tables.commit()
 
+    cpdef bint fetch(self, set aors, object group) except -1:
+        return self.tables.fetch(aors, group)
+
+    cpdef bint apply(self, object batch) except -1:
+        return self.tables.apply(batch)
+
     cpdef abort(self):
         self.tables.abort()
 

@@ -11,6 +11,11 @@ class Tables:
     writes: int
     """counts what has changed a row; never goes back"""
 
+    at_once: bool
+    """whether a batch is kept when `commit` returns; else it is given to `apply`, and the answer comes later"""
+    unit: int
+    """for who answers later: what reads and writes belong to from now on, one message say. 0: to nothing in particular"""
+
     def for_update(self) -> None:
         """From here to the end of the batch no other process writes: what is read stays true until it is written."""
 
@@ -50,8 +55,20 @@ class Tables:
         Raises StoreUnavailable; then none of it is there, and all goes on from the commit before.
         """
 
+    def fetch(self, aors: set[bytes], group: object) -> bool:
+        """Begin to bring near what is kept of some AORs, as callee or caller, too. True: it is at hand.
+
+        Else whoever feeds the engine is told later that it is at hand, with `group`.
+        """
+
+    def apply(self, batch: object) -> bool:
+        """Begin to make the batch durable, and begin the next one. True: it is done already.
+
+        Else whoever feeds the engine is told later what has become of `batch`: committed, or lost with a StoreError.
+        """
+
     def abort(self) -> None:
-        """Forget the batch."""
+        """Forget the batch. Those that were given to `apply` stay as they are."""
 
     def flush(self) -> None:
         """Push what is committed to the disk, where commit does not do so itself. May be called from another thread."""

@@ -27,6 +27,15 @@ A batch is what happens between two calls of `commit` or `abort`.
 - So each batch ends in `commit` (or `abort`), even where nothing was written.
 - A write that fails spoils its batch: everything but `abort` and `close` raises until `commit` has raised, too.
 
+Where a batch takes a round trip (`at_once` is False), several are under way at a time. `apply` takes the place of `commit`.
+
+- Before messages are handled, `fetch` is asked for the rows of those whom they are about, so that reading them waits for nothing.
+- Reads see what the batches under way have written.
+- A batch is made of units, a message each or a timer: the engine says by `unit` whose reads and writes follow. A unit is kept
+  as a whole or not at all, and one that has read what another unit wrote is not kept where that one is not, whichever
+  batch it is in. From then on reads show nothing of either. Writing a row counts as having read it.
+- Each batch has one answer: it was committed; lost, all of it (StoreUnavailable); or but for some units (StoreConflict).
+
 A new back end is a subclass, and one more entry in tests/store/test_tables.py and test_store.py.
 """
 
@@ -37,6 +46,7 @@ cdef class Tables:
 
     def __cinit__(self, *_, **__):
         self.where = ""
+        self.at_once = True
 
     cpdef for_update(self):
         raise NotImplementedError
@@ -73,6 +83,13 @@ cdef class Tables:
 
     cpdef commit(self):
         raise NotImplementedError
+
+    cpdef bint fetch(self, set aors, object group) except -1:
+        return True
+
+    cpdef bint apply(self, object batch) except -1:
+        self.commit()
+        return True
 
     cpdef abort(self):
         raise NotImplementedError

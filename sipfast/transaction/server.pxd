@@ -33,7 +33,8 @@ cdef class ServerTransaction(Transaction):
     # Send a response on. `status` is its code; the bytes are kept for retransmission where the state machine wants it.
     # 1 where it was sent, 0 where the state machine or the budget does not allow it. One that no datagram holds becomes a 513.
     cpdef int respond(self, bytes response, int status, int64_t now) except -1
-    # The last response was not committed and never left: forget it, and give this one instead.
+    # The last response was not committed and never left: forget it; or forget it, and give this one instead.
+    cdef int unanswer(self) except -1
     cpdef int retract(self, bytes response, int status, int64_t now) except -1
     cdef int handle(self, int event, bytes response, int64_t now) except -1
     cdef bytes tag(self)                 # the To tag of responses of our own, the same each time; Python sees `to_tag`

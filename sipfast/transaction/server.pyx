@@ -67,12 +67,17 @@ cdef class ServerTransaction(Transaction):
     cdef bint is_answer(self) noexcept:
         return True
 
-    cpdef int retract(self, bytes response, int status, int64_t now) except -1:
+    cdef int unanswer(self) except -1:
         if self.state == ACCEPTED or self.state == COMPLETED:
             self.stop_timers()
             self.state = PROCEEDING
         if self.credit is not None and self.data is not None:
             self.credit.give_back(PyBytes_GET_SIZE(self.data))
+        self.data = None
+        return 0
+
+    cpdef int retract(self, bytes response, int status, int64_t now) except -1:
+        self.unanswer()
         return self.respond(response, status, now)
 
     cdef int handle_timer(self, int event, int64_t now) except -1:
