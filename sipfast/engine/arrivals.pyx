@@ -8,6 +8,8 @@ import cython
 from .._flow cimport Flow
 from .._parser cimport Message, SCHEME_SIP, SCHEME_SIPS, Uri, canonical_aor, parse_message
 
+from ..errors import StoreError
+
 
 @cython.final
 cdef class Arrival:
@@ -43,7 +45,10 @@ cdef class Arrivals:
         if group.messages:
             self.group = Group()
             self.groups.append(group)
-            group.ready = self.store.fetch(subjects_of(group), group)
+            try:
+                group.ready = self.store.fetch(subjects_of(group), group)
+            except StoreError:                # whoever reads it is told so
+                group.ready = True
         while self.groups and (<Group>self.groups[0]).ready:
             found += (<Group>self.groups.pop(0)).messages
         return found

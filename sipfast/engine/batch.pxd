@@ -7,6 +7,17 @@ from .._parser cimport Message
 from ..redial.pending cimport Pending
 from ..transaction.server cimport ServerTransaction
 
+# A message that has promised something; or what was learned from an upstream's 200 to a REGISTER, which promises nothing.
+cdef class Promise:
+    cdef Py_ssize_t place                # in its batch; -1: nowhere
+    cdef Message request
+    cdef Flow flow                       # by which that came
+    cdef Message response                # that was learned from, else None
+    cdef Flow first                      # by which that request came before it was repeated by `flow`; None where it was not
+    cdef ServerTransaction server        # None: it was answered without
+    cdef int64_t unit
+    cdef int tries
+
 cdef class Batch(Sink):
     cdef list data                       # what leaves, in order; None: it was taken back
     cdef list flows                      # and by which flow
@@ -25,7 +36,10 @@ cdef class Batch(Sink):
     cdef Py_ssize_t place(self) noexcept
     # That message promises something that the store has to keep: where it does not, its request is answered with 503.
     cdef int promise(self, Py_ssize_t place, Message request, Flow flow, ServerTransaction server) except -1
+    # Where somebody else has changed what that was decided upon, it is learned from again.
+    cdef int learn_from(self, Message request, Message response, Flow flow, Flow first) except -1
     cdef bint has_promised(self, Message request) except -1
+    cdef Promise noted(self, Py_ssize_t place, Message request, Flow flow)
     # The store has kept all of it.
     cdef int kept(self) except -1
     # The store has lost all of it (None), or `units` of it: no message that promised anything leaves, nor a copy of it with a
@@ -35,12 +49,3 @@ cdef class Batch(Sink):
     cdef Batch seal(self)
     # What is sent here from now on leaves with that one; called again, it is as it was.
     cdef int exchange(self, Batch other) except -1
-
-# A message that has promised something.
-cdef class Promise:
-    cdef Py_ssize_t place                # in its batch
-    cdef Message request
-    cdef Flow flow                       # by which that came
-    cdef ServerTransaction server        # None: it was answered without
-    cdef int64_t unit
-    cdef int tries

@@ -37,20 +37,30 @@ cdef class Batch(Sink):
         return len(self.data)
 
     cdef int promise(self, Py_ssize_t place, Message request, Flow flow, ServerTransaction server) except -1:
+        cdef Promise made = self.noted(place, request, flow)
+        made.server = server
+        return 0
+
+    cdef int learn_from(self, Message request, Message response, Flow flow, Flow first) except -1:
+        cdef Promise made = self.noted(-1, request, flow)
+        made.response = response
+        made.first = first
+        return 0
+
+    cdef Promise noted(self, Py_ssize_t place, Message request, Flow flow):
         cdef Promise made = Promise.__new__(Promise)
         made.place = place
         made.request = request
         made.flow = flow
-        made.server = server
         made.unit = self.unit
         made.tries = self.tries
         self.promises.append(made)
-        return 0
+        return made
 
     cdef bint has_promised(self, Message request) except -1:
         cdef Promise promise
         for promise in self.promises:
-            if promise.request is request:
+            if promise.request is request and promise.response is None:
                 return True
         return False
 
@@ -63,7 +73,7 @@ cdef class Batch(Sink):
         cdef Batch batch
         cdef list lost = [promise for promise in self.promises if units is None or promise.unit in units]
         # By identity: a retransmission was answered with the same bytes.
-        cdef dict taken = {id(self.data[promise.place]): self.data[promise.place] for promise in lost}
+        cdef dict taken = {id(self.data[promise.place]): self.data[promise.place] for promise in lost if promise.place >= 0}
         self.promises = [] if units is None else [promise for promise in self.promises if promise.unit not in units]
         for batch in [self, *later]:
             batch.data[:] = [None if id(data) in taken else data for data in batch.data]

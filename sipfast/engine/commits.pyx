@@ -226,7 +226,7 @@ cdef class Commits:
                 if promise.server is not None:
                     promise.server.unanswer()
                 self.again.append(promise)
-            else:
+            elif promise.response is None:
                 self.refuse(promise, now)
         self.batch.exchange(batch)
         self.begin_unit()

@@ -22,7 +22,7 @@ from ..trust.peers cimport Peers
 from ..trust.proven cimport Proven
 from .answers cimport Answers
 from .arrivals cimport Arrivals
-from .batch cimport Batch
+from .batch cimport Batch, Promise
 from .calls cimport Calls
 from .commits cimport Commits
 from .dispatch cimport Dispatch
@@ -80,6 +80,8 @@ cdef class Engine(Receiver):
     cdef int take_arrivals(self, int64_t now) except -1
     cdef int hear(self, Batch batch, object reason, int64_t now) except -1
     cdef int dispatch_again(self, int64_t now) except -1
+    cdef int decide_again(self, Promise promise, int64_t now) except -1
+    cdef int learn_again(self, Promise promise, int64_t now) except -1
     cdef int undelivered(self, Flow flow, bytes data, int64_t now) except -1
     cdef int open(self, bytes frame, int64_t now) except -1
     cdef int told_of_upstream(self, bytes body, int64_t now) except -1

@@ -14,7 +14,7 @@ from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint64_t
 
 from .._flow cimport Flow, Receiver, Sink
-from .._parser cimport M_ACK, Message, parse_message
+from .._parser cimport M_ACK, Message, canonical_aor, parse_message
 from .._wheel cimport Wheel
 from ..observe.events cimport Events
 from ..redial.redial cimport make_redial
@@ -401,19 +401,37 @@ cdef class Engine(Receiver):
         self.commits.again = []
         for promise in again:
             self.batch.tries = promise.tries + 1
-            if promise.server is None:
+            if promise.response is not None:
+                self.learn_again(promise, now)
+            elif promise.server is None:
                 self.mail.hops = 0            # it has come to where it belongs
                 self.take(promise.request.data, promise.flow, now)
-                continue
-            self.commits.begin_unit()
-            try:
-                self.transactions.begin(promise.request, now)
-                self.dispatch.again(promise.server, promise.request, promise.flow, now)
-            except Exception as error:
-                self.lose(promise.request, promise.flow, error, now)
+            else:
+                self.decide_again(promise, now)
         self.batch.tries = 0
         self.transactions.rest()
         self.dispatch.current = None
+        return 0
+
+    cdef int decide_again(self, Promise promise, int64_t now) except -1:
+        self.commits.begin_unit()
+        try:
+            self.transactions.begin(promise.request, now)
+            self.dispatch.again(promise.server, promise.request, promise.flow, now)
+        except Exception as error:
+            self.lose(promise.request, promise.flow, error, now)
+        return 0
+
+    cdef int learn_again(self, Promise promise, int64_t now) except -1:
+        cdef Message request = promise.request
+        self.commits.begin_unit()
+        self.transactions.rest()
+        self.batch.learn_from(request, promise.response, promise.flow, promise.first)
+        try:
+            self.registrations.learn(request, promise.response, promise.flow, promise.first,
+                                     canonical_aor(request.p, &request.target.uri), now)
+        except Exception as error:
+            self.commits.stumble("learning-failed", error, now)
         return 0
 
     # ---- other workers

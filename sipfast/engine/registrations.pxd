@@ -48,12 +48,14 @@ cdef class Registrations:
     # The very same REGISTER has come again, by another flow.
     cdef int come_elsewhere(self, ServerTransaction server, Message request, Flow flow, int64_t now) except -1
     # The upstream has let it register. The response that its sender gets.
+    # What the upstream's 200 to a REGISTER says. `first`: see Promise.
+    cdef int learn(self, Message request, Message response, Flow flow, Flow first, bytes aor, int64_t now) except -1
     cdef Message accepted(self, ResponseContext context, Message response, int64_t now)
     # Our lines for a REGISTER that goes on: Path, and Supported where it is missing.
     cdef bytes path_lines(self, Message request, Flow flow)
     # Take up the moves that the store has, in the order that they were made.
     cdef int load_moves(self) except -1
     cdef int moved(self, list moves, int64_t now) except -1
-    cdef int moved_meanwhile(self, ResponseContext context, Message request, bytes aor, int64_t now) except -1
+    cdef int moved_meanwhile(self, Message request, Flow flow, Flow first, bytes aor, int64_t now) except -1
     cdef Flow way_of(self, Message request, Flow flow)
     cdef int registered(self, bytes aor, Flow flow, int64_t now) except -1

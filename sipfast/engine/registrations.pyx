@@ -97,22 +97,28 @@ cdef class Registrations:
                 self.mid_registrar.remember(aor)
             if not self.router.is_served(request.p, &request.target.uri):
                 return response
-            self.learning.learn(request, response, context.flow, aor, now)
-            self.moved(self.learning.moves, now)
-            if self.learning.unproven:
-                self.probe.ask(aor, self.transactions.payer(), now)
-            if self.learning.newly_unbound:
-                self.events.gone(aor, "its phone has logged out")
-            if context.first_flow is not None:
-                self.moved_meanwhile(context, request, aor, now)
-            if self.learning.newly_bound:
-                self.registered(aor, context.flow, now)
-                self.observer.bound(aor, now)
-            else:
-                self.observer.refreshed(aor, now)
+            if self.commits.later:
+                self.batch.learn_from(request, response, context.flow, context.first_flow)
+            self.learn(request, response, context.flow, context.first_flow, aor, now)
         except Exception as error:
             self.commits.stumble("learning-failed", error, now)
         return response
+
+    cdef int learn(self, Message request, Message response, Flow flow, Flow first, bytes aor, int64_t now) except -1:
+        self.learning.learn(request, response, flow, aor, now)
+        self.moved(self.learning.moves, now)
+        if self.learning.unproven:
+            self.probe.ask(aor, self.transactions.payer(), now)
+        if self.learning.newly_unbound:
+            self.events.gone(aor, "its phone has logged out")
+        if first is not None:
+            self.moved_meanwhile(request, flow, first, aor, now)
+        if self.learning.newly_bound:
+            self.registered(aor, flow, now)
+            self.observer.bound(aor, now)
+        else:
+            self.observer.refreshed(aor, now)
+        return 0
 
     # ---- phones whose flow has changed
 
@@ -130,10 +136,10 @@ cdef class Registrations:
                 self.mail.post_to_all(b"V" + encode_move(move))
         return 0
 
-    cdef int moved_meanwhile(self, ResponseContext context, Message request, bytes aor, int64_t now) except -1:
+    cdef int moved_meanwhile(self, Message request, Flow flow, Flow first, bytes aor, int64_t now) except -1:
         # The upstream has our token for the flow that the REGISTER came by at first.
-        cdef Flow old = self.way_of(request, context.first_flow)
-        move = Move(old.pack(), self.way_of(request, context.flow).pack(), aor, contact_of(request), now + self.longest_call)
+        cdef Flow old = self.way_of(request, first)
+        move = Move(old.pack(), self.way_of(request, flow).pack(), aor, contact_of(request), now + self.longest_call)
         self.store.put_move(move)
         return self.moved([move], now)
 

@@ -13,6 +13,7 @@ import uvloop
 from sipfast._flow import Flow, Receiver
 from sipfast.driver.clock import Clock
 from sipfast.driver.driver import Driver, Tap
+from sipfast.errors import StoreUnavailable
 from sipfast.transport.udp import UdpTransport
 
 
@@ -46,6 +47,20 @@ class Core(Receiver):  # type: ignore[misc]
         for data, flow in self.waiting:
             self.driver.send(data, flow)
         self.waiting.clear()
+        return 0
+
+    def committed(self, batch: object, now: int) -> int:
+        self.calls.append(("committed", bytes(str(batch), "ascii")))
+        return 0
+
+    def lost(self, batch: object, reason: Exception, now: int) -> int:
+        self.calls.append(("lost", bytes(f"{batch}: {reason}", "ascii")))
+        if batch == "bad":
+            raise ValueError("bad")
+        return 0
+
+    def fetched(self, group: object, now: int) -> int:
+        self.calls.append(("fetched", bytes(str(group), "ascii")))
         return 0
 
 
@@ -124,6 +139,16 @@ def test_what_the_bus_brings_is_a_batch_of_its_own(bench: Bench) -> None:
     ]  # fmt: skip
     assert bench.reports == [("told-failed", "bad")]
     assert bench.driver.counters()["driver_failures"] == 1
+
+
+def test_each_answer_of_a_store_is_a_batch_of_its_own(bench: Bench) -> None:
+    bench.driver.committed("one")
+    bench.driver.lost("two", StoreUnavailable("full"))
+    bench.driver.fetched("three")
+    bench.driver.lost("bad", StoreUnavailable("full"))
+    told = [("committed", b"one"), ("lost", b"two: full"), ("fetched", b"three"), ("lost", b"bad: full")]
+    assert bench.core.calls == [call for each in told for call in (each, ("commit", b""))]
+    assert bench.reports == [("lost-failed", "bad")]
 
 
 def test_a_message_to_a_transport_that_there_is_none_of_is_counted(bench: Bench) -> None:
