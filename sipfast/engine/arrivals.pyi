@@ -2,12 +2,14 @@
 
 from typing import final
 
+from ..store.repository import Store
+
 @final
 class Arrival: ...
-
 @final
 class Group:
     """Messages of one batch. A store that was asked for what they are about gives it back."""
 
 @final
-class Arrivals: ...
+class Arrivals:
+    def __init__(self, store: Store) -> None: ...

@@ -6,8 +6,6 @@ sealed with all that belongs to it, and waits for the store's word; several may.
 
 import cython
 
-from libc.stdint cimport int64_t
-
 from .._flow cimport Flow, Sink
 from .._parser cimport Message
 from ..transaction.server cimport ServerTransaction

@@ -1,7 +1,8 @@
 """The engine: its inputs and its outputs. Bytes in, bytes out, no socket, no clock.
 
 `receive`, `failed`, `told` and `advance` only collect; `commit` commits once for all of them and then gives everything to the
-sink, in order; where the store answers later, that waits for `committed` or `lost` (commits.pyx). What is done with a request is in dispatch.pyx, with a response in responses.pyx.
+sink, in order. Where the store answers later, that waits for `committed` or `lost` (commits.pyx). What is done with a request
+is in dispatch.pyx, with a response in responses.pyx.
 
 This is the one place where registrar, proxy and redial are put together, and where an error becomes a response.
 """

@@ -6,8 +6,6 @@ where the store commits at once. Where it answers later, each batch that was han
 
 import cython
 
-from libc.stdint cimport int64_t
-
 
 @cython.final
 cdef class Pending:

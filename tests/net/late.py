@@ -6,6 +6,7 @@ written meanwhile (sipfast/store/tables.pyx has what such a back end promises).
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -40,7 +41,7 @@ class Unit:
 class LateTables(MemoryTables):
     """In memory, with what is under way on top of it: `under_way` has the batches that wait for their answer."""
 
-    def __init__(self, randomness: Callable[[int], bytes] = random.Random(0).randbytes) -> None:
+    def __init__(self, randomness: Callable[[int], bytes] = os.urandom) -> None:
         super().__init__(randomness)
         self.at_once = False
         self.units: list[Unit] = []  # of the batch that is being filled
@@ -250,7 +251,8 @@ class LateServer(Server):
         due = super().deadline()
         if self.engine is None or self.held:
             return due
-        return min([each for each in (due, *(at[0] for at in self.due[:1] + self.due_fetches[:1])) if each is not None], default=None)
+        answers = [when for when, *_ in (*self.due[:1], *self.due_fetches[:1])]
+        return min([*answers, *([] if due is None else [due])], default=None)
 
     def _commit(self, now: int) -> None:
         super()._commit(now)

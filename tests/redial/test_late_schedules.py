@@ -1,6 +1,6 @@
 """Random schedules with a store that answers later: the redial completes exactly once, with several batches under way.
 
-What that means is in test_schedules.py. Here batches are lost and in conflict as well, and so are those that built upon them.
+What that means is in test_schedules.py. Here batches are lost and in conflict as well, and so are those that built on them.
 """
 
 from __future__ import annotations
