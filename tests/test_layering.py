@@ -199,7 +199,7 @@ ARROWS: dict[str, set[str]] = {
         "transaction.server",
     },
     # redial. The watch list and the recalls: what sees an event tells the owner of the callee, who has a method recall.
-    "redial.answers": {"_wheel"},
+    "redial.answers": {"_parser", "_wheel"},
     "redial.availability": {
         "redial.ownership", "redial.suspended", "redial.watchlist", "routing.binding_observer", "routing.location",
         "transaction.layer",

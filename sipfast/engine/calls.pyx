@@ -46,9 +46,9 @@ cdef class Calls(CallObserver):
         except Exception as error:
             self.commits.stumble("redial-failed", error, now)
 
-    cdef int answered(self, bytes caller, bytes callee, bytes call_id, int64_t now) except -1:
+    cdef int answered(self, bytes caller, bytes callee, Message response, int64_t now) except -1:
         try:
-            self.redial.call_answered(caller, callee, call_id, now)
+            self.redial.call_answered(caller, callee, response, now)
         except Exception as error:
             self.commits.stumble("redial-failed", error, now)
 
@@ -84,8 +84,8 @@ cdef class Calls(CallObserver):
         try:
             self.unwatched(context, status)
         finally:                              # it is over for redial, whatever people can be told of it
-            self.redial.call_failed(context.caller, context.callee, context.request.text(context.request.call_id),
-                                    status, now - context.rang_at if context.rang_at else -1, now)
+            self.redial.call_failed(context.caller, context.callee, context.request, status,
+                                    now - context.rang_at if context.rang_at else -1, now)
         return False
 
     cdef bint forget_absent(self, bytes callee, int status, int64_t now) except -1:
@@ -141,7 +141,7 @@ cdef class Calls(CallObserver):
         # The upstream is down. RFC 3261 §21.5.4; whether the callee is absent nobody knows, so that this arms nothing.
         if caller is not None:
             self.started(request, caller, callee, False, now)
-            self.redial.call_failed(caller, callee, request.text(request.call_id), 503, -1, now)
+            self.redial.call_failed(caller, callee, request, 503, -1, now)
             self.events.not_watched(caller, callee, "the upstream is down")
         return self.answers.respond(server, request, flow, 503, self.destination.dead.retry_after(), now)
 

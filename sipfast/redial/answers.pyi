@@ -11,9 +11,9 @@ class Answers:
 
 @final
 class Recent:
-    """The last Call-IDs that were added, between `least` and twice as many."""
+    """The last calls that were added, between `least` and twice as many."""
 
     def __init__(self, least: int) -> None: ...
     def __len__(self) -> int: ...
-    def add(self, call_id: bytes) -> None:
+    def add(self, call: bytes) -> None:
         """Note one."""

@@ -7,7 +7,22 @@ call then (RFC 3261 §13.3.1.4, §15). So do we.
 
 from libc.stdint cimport int64_t
 
+from .._parser cimport Message
 from .._wheel cimport Timed, Wheel
+
+
+cdef bytes call_of(Message message):
+    # No tag has a line's end in it (RFC 3261 §25.1, token).
+    return b"%b\n%b\n%b" % (message.text(message.call_id), message.text(message.sender.tag), message.text(message.target.tag))
+
+
+cdef tuple parts_of(bytes call):
+    return tuple(call.rsplit(b"\n", 2))
+
+
+cdef bytes turned(bytes call):
+    call_id, tag, other = call.rsplit(b"\n", 2)
+    return b"%b\n%b\n%b" % (call_id, other, tag)
 
 
 cdef class Answers:
@@ -19,21 +34,24 @@ cdef class Answers:
         self.patience = patience
         self.calls = {}
 
-    cdef add(self, bytes call_id, tuple pair, int64_t now):
-        if call_id not in self.calls:
-            self.calls[call_id] = (pair, now + self.patience)
+    cdef add(self, bytes call, tuple pair, int64_t now):
+        if call not in self.calls:
+            self.calls[call] = (pair, now + self.patience)
             self.watch_first()
 
-    cdef tuple pop(self, bytes call_id):
-        call = self.calls.pop(call_id, None)
-        return None if call is None else call[0]
+    cdef tuple pop(self, bytes call):
+        found = self.calls.pop(call, None)
+        return None if found is None else found[0]
+
+    cdef set pairs(self):
+        return {pair for pair, _ in self.calls.values()}
 
     cdef tuple pop_due(self, int64_t now):
         cdef tuple found = None
         self.timed = False
-        for call_id, (pair, due) in self.calls.items():
+        for call, (pair, due) in self.calls.items():
             if due <= now:
-                found = (call_id, pair)
+                found = (call, pair)
             break                             # all are waited for as long, so the first is due first
         if found is not None:
             del self.calls[found[0]]
@@ -54,13 +72,13 @@ cdef class Recent:
         self.latest = set()
         self.before = set()
 
-    cpdef add(self, bytes call_id):
-        self.latest.add(call_id)
+    cpdef add(self, bytes call):
+        self.latest.add(call)
         if len(self.latest) >= self.least:
             self.latest, self.before = set(), self.latest
 
-    cdef bint has(self, bytes call_id) except -1:
-        return call_id in self.latest or call_id in self.before
+    cdef bint has(self, bytes call) except -1:
+        return call in self.latest or call in self.before
 
     def __len__(self):
         return len(self.latest) + len(self.before)

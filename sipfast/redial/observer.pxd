@@ -38,7 +38,7 @@ cdef class Observer(Timed):
     cdef Answers answers
     cdef int64_t former_until            # ms: until then there may be ACKs of recalled calls that were answered before the start
     # Of several workers
-    cdef dict proxied                    # Call-ID -> pair of another's, of recalled calls that go through here
+    cdef set proxied                     # recalled calls of others' callees that go through here: Call-ID, caller's tag, pair
     cdef Recent acknowledged             # calls whose ACK was not awaited as far as known
 
     # An INVITE found the callee unbound. Returns the reason phrase and header lines of its 480, None for a plain one.
@@ -52,17 +52,17 @@ cdef class Observer(Timed):
     cdef bint is_recalled(self, bytes caller, bytes callee) except -1
     # An INVITE from caller to callee is being proxied; it got a 2xx; another final response.
     cdef int call_started(self, bytes caller, bytes callee, Message request, int64_t now) except -1
-    cdef int call_answered(self, bytes caller, bytes callee, bytes call_id, int64_t now) except -1
-    cdef int call_failed(self, bytes caller, bytes callee, bytes call_id, int status, int64_t rang, int64_t now) except -1
+    cdef int call_answered(self, bytes caller, bytes callee, Message response, int64_t now) except -1
+    cdef int call_failed(self, bytes caller, bytes callee, Message request, int status, int64_t rang, int64_t now) except -1
     # An ACK for a 2xx passes: the two talk.
     cdef int call_acknowledged(self, Message ack, int64_t now) except -1
     # A BYE was answered, or never will be: its call is over.
     cdef int call_hung_up(self, Message bye, int64_t now) except -1
 
     # What other workers have told of calls.
-    cdef int answered_elsewhere(self, tuple pair, bytes call_id, int worker, int64_t now) except -1
-    cdef int unconfirmed_elsewhere(self, tuple pair, bytes call_id, int64_t now) except -1
-    cdef int acknowledged_elsewhere(self, tuple pair, bytes call_id, int64_t now) except -1
+    cdef int answered_elsewhere(self, tuple pair, bytes call, int worker, int64_t now) except -1
+    cdef int unconfirmed_elsewhere(self, tuple pair, bytes call, int64_t now) except -1
+    cdef int acknowledged_elsewhere(self, tuple pair, bytes call, int64_t now) except -1
     cdef int worker_restarted(self, int worker) except -1
     # This worker is in the place of one that died, and tells again what that may have committed without telling.
     cdef int tell_again(self, int64_t now) except -1
@@ -73,9 +73,12 @@ cdef class Observer(Timed):
                                int64_t now)
     cdef tuple not_armed(self, bytes caller, bytes callee, str why)
     cdef bint is_known(self, tuple pair) except -1
-    cdef int await_ack(self, tuple pair, bytes call_id, int worker, int64_t now) except -1
+    # No longer one of `proxied`; whether it was.
+    cdef bint unproxied(self, tuple pair, Message message) except -1
+    cdef int await_ack(self, tuple pair, bytes call, int worker, int64_t now) except -1
     cdef tuple pair_from_before(self, Message message, bint acknowledged, int64_t now)
-    cdef int connected(self, tuple pair, bytes call_id, tuple tags, int64_t now) except -1
-    cdef int complete(self, tuple pair, bytes call_id, tuple tags, int64_t now) except -1
-    cdef int completed_elsewhere(self, tuple pair, bytes call_id, int64_t now) except -1
-    cdef int unconfirmed(self, tuple pair, bytes call_id, int64_t now) except -1
+    cdef int hung_up_early(self, Message bye, bytes call, int64_t now) except -1
+    cdef int connected(self, tuple pair, bytes call, int64_t now) except -1
+    cdef int complete(self, tuple pair, bytes call, int64_t now) except -1
+    cdef int completed_elsewhere(self, tuple pair, bytes call, int64_t now) except -1
+    cdef int unconfirmed(self, tuple pair, bytes call, int64_t now) except -1

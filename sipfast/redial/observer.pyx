@@ -15,7 +15,7 @@ from ..routing.location cimport Location
 from ..store.codec cimport Entry, StoredWatch, WatchEntry, bytes_of, piece_in, piece_of, written_watch
 from .._flow cimport MOST_PACKED, Flow
 from .._parser cimport Message, canonical_aor
-from .answers cimport Answers, Recent
+from .answers cimport Answers, Recent, call_of, parts_of, turned
 from .device cimport device_of
 from .invite cimport agent_of, contact_of, expires_of, offer, warning
 from .notice cimport Notices
@@ -23,7 +23,7 @@ from .owner cimport Owner
 from .ownership cimport CalleeOwner
 from .recall cimport Recall
 from .suspended cimport Suspended
-from .talks cimport Talks
+from .talks cimport Talks, call_of_talk
 from .watchlist cimport is_armed, is_recalling
 
 from ..errors import StoreUnreadable
@@ -36,7 +36,6 @@ cdef enum:
     AFTER_CALL = 1_000          # ms from the end of a call until its parties can take a recall
     EARLY_ACKS = 1024           # calls, at the least, whose ACK may be seen here before the notice that it matters comes
 
-cdef tuple NO_TAGS = (b"", b"")
 cdef bytes armed = ARMED.encode(), calling = CALLING.encode(), caller_calls = b"caller is calling"
 
 
@@ -57,7 +56,7 @@ cdef class Observer(Timed):
         self.suspended = suspended
         self.location = location
         self.answers = Answers(owner.wheel, self, NO_ACK, patience)
-        self.proxied = {}
+        self.proxied = set()
         self.acknowledged = Recent(EARLY_ACKS)
 
     # ---- arm and cancel
@@ -98,7 +97,7 @@ cdef class Observer(Timed):
         if self.ownership.is_mine(pair[0]):
             return pair in self.owner.recalls.of
         watch = self.watchlist.find_readable(pair)
-        if self.proxied.pop(request.text(request.call_id), None) is not None and watch is None:
+        if self.unproxied(pair, request) and watch is None:
             self.ownership.elsewhere.callee_gone(pair, now)
         return watch is not None and not is_armed(watch)
 
@@ -191,7 +190,7 @@ cdef class Observer(Timed):
             watch = self.watchlist.find(pair)
             if (watch is None or is_armed(watch)) and not self.policy.ends_on_refer:
                 return 0
-            self.proxied[request.text(request.call_id)] = pair
+            self.proxied.add((request.text(request.call_id), request.text(request.sender.tag), pair))
         owner.call_started(pair, request.text(request.call_id), self.ownership.worker, now)
         if not mine and (watch is None or not is_recalling(watch)):
             return 0                          # known, or nothing to be known
@@ -210,45 +209,58 @@ cdef class Observer(Timed):
         watch = self.watchlist.find((callee, caller))
         return watch is not None and not is_armed(watch)
 
-    cdef int call_failed(self, bytes caller, bytes callee, bytes call_id, int status, int64_t rang, int64_t now) except -1:
+    cdef bint unproxied(self, tuple pair, Message message) except -1:
+        cdef tuple call
+        if not self.proxied:
+            return False
+        call = message.text(message.call_id), message.text(message.sender.tag), pair
+        if call not in self.proxied:
+            return False
+        self.proxied.remove(call)
+        return True
+
+    cdef int call_failed(self, bytes caller, bytes callee, Message request, int status, int64_t rang, int64_t now) except -1:
         cdef CalleeOwner owner = self.ownership.owner_of(callee)
-        if owner is self.owner or self.proxied.pop(call_id, None) is not None:
-            owner.call_failed((callee, caller), call_id, status, rang, now)
+        cdef tuple pair = (callee, caller)
+        if owner is self.owner or self.unproxied(pair, request):
+            owner.call_failed(pair, request.text(request.call_id), status, rang, now)
         if self.suspended.callees:
             self.suspended.caller_back(caller, AFTER_CALL, now)
             self.suspended.caller_back(callee, AFTER_CALL, now)
 
-    cdef int call_answered(self, bytes caller, bytes callee, bytes call_id, int64_t now) except -1:
+    cdef int call_answered(self, bytes caller, bytes callee, Message response, int64_t now) except -1:
+        cdef bytes call
         cdef tuple pair
         if not self.policy.enabled or self.ownership.alone and not self.watchlist.waiting.timers and not self.owner.recalls.of:
             return 0
         pair = (callee, caller)
-        if self.proxied and self.proxied.pop(call_id, None) == pair or self.is_known(pair) or self.is_known((caller, callee)):
-            self.await_ack(pair, call_id, self.ownership.worker, now)
-            self.notices.tell_all(AWAITED, pair, call_id)
+        if self.unproxied(pair, response) or self.is_known(pair) or self.is_known((caller, callee)):
+            call = call_of(response)
+            self.await_ack(pair, call, self.ownership.worker, now)
+            self.notices.tell_all(AWAITED, pair, call)
 
     cdef bint is_known(self, tuple pair) except -1:
         """Whether somebody waits for a call of the pair."""
         return pair in self.owner.recalls.of or self.watchlist.has(pair)
 
-    cdef int await_ack(self, tuple pair, bytes call_id, int worker, int64_t now) except -1:
-        self.owner.call_answered(pair, call_id, worker, now)
-        self.answers.add(call_id, pair, now)
+    cdef int await_ack(self, tuple pair, bytes call, int worker, int64_t now) except -1:
+        self.owner.call_answered(pair, parts_of(call)[0], worker, now)
+        self.answers.add(call, pair, now)
 
     cdef int call_acknowledged(self, Message ack, int64_t now) except -1:
-        cdef bytes call_id
+        cdef bytes call
         cdef tuple pair
         if not self.policy.enabled or self.ownership.alone and not self.answers.calls and (
                 now >= self.former_until or not (self.watchlist.waiting.timers or self.owner.recalls.of)):
             return 0
-        call_id = ack.text(ack.call_id)
-        pair = self.answers.pop(call_id)
+        call = call_of(ack)
+        pair = self.answers.pop(call)
         if pair is None:
             pair = self.pair_from_before(ack, True, now)
         if pair is not None:
-            self.connected(pair, call_id, (ack.from_tag, ack.to_tag), now)
+            self.connected(pair, call, now)
         elif not self.ownership.alone:
-            self.acknowledged.add(call_id)
+            self.acknowledged.add(call)
 
     cdef tuple pair_from_before(self, Message message, bint acknowledged, int64_t now):
         """The pair of a call from before a restart: of a recalled one, or, with its ACK, of any that somebody waits for."""
@@ -262,18 +274,17 @@ cdef class Observer(Timed):
             return callee, caller
         return None
 
-    cdef int connected(self, tuple pair, bytes call_id, tuple tags, int64_t now) except -1:
-        """The pair talk: nobody of them waits for the other any more. `tags`: of the dialog, the caller's first."""
-        cdef tuple turned = (pair[1], pair[0])
-        self.notices.tell_all(ANSWERED, pair, call_id)      # first: the owner is to know of it whatever can be read here
-        for each, its_tags in ((pair, tags), (turned, (tags[1], tags[0]))):
+    cdef int connected(self, tuple pair, bytes call, int64_t now) except -1:
+        """The pair talk: nobody of them waits for the other any more."""
+        self.notices.tell_all(ANSWERED, pair, call)         # first: the owner is to know of it whatever can be read here
+        for each, its_call in ((pair, call), ((pair[1], pair[0]), turned(call))):
             try:
                 if self.is_known(each):
-                    self.complete(each, call_id, its_tags, now)
+                    self.complete(each, its_call, now)
             except StoreUnreadable as error:  # it concerns its own pair
                 tell_unreadable(error)
 
-    cdef int complete(self, tuple pair, bytes call_id, tuple tags, int64_t now) except -1:
+    cdef int complete(self, tuple pair, bytes call, int64_t now) except -1:
         """The watch ends with the batch that lets the ACK through."""
         cdef Recall recall = self.owner.recalls.pop(pair)
         cdef StoredWatch watch
@@ -288,82 +299,86 @@ cdef class Observer(Timed):
         if self.watchlist.remove(pair, "answered", recall.answer if recall is not None else ""):
             self.counts["completed"] += 1
         if recalled and self.watchlist.keeps_others_waiting(pair):
-            self.talks.begin(pair, call_id, tags, now)
+            self.talks.begin(pair, call, now)
 
     cdef int call_hung_up(self, Message bye, int64_t now) except -1:
-        cdef bytes call_id
-        cdef tuple pair
-        if not self.policy.enabled:
+        cdef bytes call
+        if not self.policy.enabled or self.ownership.alone and not (
+                self.talks.callees or self.answers.calls or self.suspended.callees or now < self.former_until):
             return 0
-        call_id = bye.text(bye.call_id)
+        call = call_of(bye)
         if self.answers.calls or now < self.former_until:
-            pair = self.answers.pop(call_id)
-            if pair is None:
-                pair = self.pair_from_before(bye, False, now)  # as its caller hangs up: there has been a 2xx
-                if pair is not None:
-                    self.connected(pair, call_id, NO_TAGS, now)
-            elif canonical_aor(bye.p, &bye.sender.uri) == pair[1]:
-                self.connected(pair, call_id, NO_TAGS, now)  # who hangs up has its 2xx, and what is lost is the ACK
-            else:
-                self.unconfirmed(pair, call_id, now)  # RFC 3261 §15: the callee has waited for it in vain
-        self.talks.end(call_id, now)
+            self.hung_up_early(bye, call, now)
+        self.talks.hung_up(call, now)
         if self.suspended.callees:
             self.suspended.caller_back(canonical_aor(bye.p, &bye.sender.uri), AFTER_CALL, now)
             self.suspended.caller_back(canonical_aor(bye.p, &bye.target.uri), AFTER_CALL, now)
 
-    cdef int unconfirmed(self, tuple pair, bytes call_id, int64_t now) except -1:
+    cdef int hung_up_early(self, Message bye, bytes call, int64_t now) except -1:
+        """A BYE of a call whose ACK has not been seen, perhaps; `call` is that of its sender."""
+        cdef tuple pair = self.answers.pop(call)
+        if pair is None:
+            pair = self.answers.pop(turned(call))
+            if pair is not None:
+                return self.unconfirmed(pair, turned(call), now)   # RFC 3261 §15: the callee has waited for it in vain
+            pair = self.pair_from_before(bye, False, now)  # as its caller hangs up: there has been a 2xx
+        if pair is not None:
+            self.connected(pair, call, now)   # who hangs up has its 2xx, and what is lost is the ACK
+        return 0
+
+    cdef int unconfirmed(self, tuple pair, bytes call, int64_t now) except -1:
         """No ACK came."""
-        self.owner.call_unconfirmed(pair, call_id, now)
-        self.notices.tell_all(UNCONFIRMED, pair, call_id)
+        self.owner.call_unconfirmed(pair, parts_of(call)[0], now)
+        self.notices.tell_all(UNCONFIRMED, pair, call)
 
     cpdef int expired(self, int kind, object payload, int64_t now) except -1:
         """A call has waited too long for its ACK."""
-        call = self.answers.pop_due(now)
-        if call is not None:
-            self.unconfirmed(call[1], call[0], now)
+        found = self.answers.pop_due(now)
+        if found is not None:
+            self.unconfirmed(found[1], found[0], now)
         return 0
 
     # ---- what other workers have told
 
-    cdef int answered_elsewhere(self, tuple pair, bytes call_id, int worker, int64_t now) except -1:
-        self.await_ack(pair, call_id, worker, now)
-        if self.acknowledged.has(call_id):    # it was faster than the notice
-            self.answers.pop(call_id)
-            self.connected(pair, call_id, NO_TAGS, now)
+    cdef int answered_elsewhere(self, tuple pair, bytes call, int worker, int64_t now) except -1:
+        self.await_ack(pair, call, worker, now)
+        if self.acknowledged.has(call):       # it was faster than the notice
+            self.answers.pop(call)
+            self.connected(pair, call, now)
 
-    cdef int unconfirmed_elsewhere(self, tuple pair, bytes call_id, int64_t now) except -1:
-        self.answers.pop(call_id)
-        self.owner.call_unconfirmed(pair, call_id, now)
+    cdef int unconfirmed_elsewhere(self, tuple pair, bytes call, int64_t now) except -1:
+        self.answers.pop(call)
+        self.owner.call_unconfirmed(pair, parts_of(call)[0], now)
 
-    cdef int acknowledged_elsewhere(self, tuple pair, bytes call_id, int64_t now) except -1:
-        self.answers.pop(call_id)
-        for each in (pair, (pair[1], pair[0])):
+    cdef int acknowledged_elsewhere(self, tuple pair, bytes call, int64_t now) except -1:
+        self.answers.pop(call)
+        for each, its_call in ((pair, call), ((pair[1], pair[0]), turned(call))):
             try:
                 if self.ownership.is_mine(each[0]):
-                    self.completed_elsewhere(each, call_id, now)
+                    self.completed_elsewhere(each, its_call, now)
             except StoreUnreadable as error:
                 tell_unreadable(error)
 
-    cdef int completed_elsewhere(self, tuple pair, bytes call_id, int64_t now) except -1:
+    cdef int completed_elsewhere(self, tuple pair, bytes call, int64_t now) except -1:
         cdef Recall recall = self.owner.recalls.pop(pair)
         self.watchlist.forget(pair)
         if recall is not None:
             self.owner.recalls.complete(recall, now)
-        if self.talks.ended.has(call_id):
+        if self.talks.has_ended(call):
             self.owner.next_turn(pair[0], now)
             return 0
         talk = self.store.talk(pair[0])
-        if talk is not None and talk.call_id == call_id:
+        if talk is not None and call_of_talk(talk) == call:
             self.talks.remember(talk, now)
         elif recall is not None and self.watchlist.keeps_others_waiting(pair):
-            self.talks.begin(pair, call_id, NO_TAGS, now)
+            self.talks.begin(pair, call, now)
 
     cdef int worker_restarted(self, int worker) except -1:
-        for call_id, pair in self.proxied.items():
+        for call_id, _, pair in self.proxied:
             if self.ownership.worker_of(pair[0]) == worker:
                 self.notices.tell(worker, STARTED, pair, call_id)
-        for call_id, (pair, _) in self.answers.calls.items():
-            self.notices.tell(worker, AWAITED, pair, call_id)
+        for call, (pair, _) in self.answers.calls.items():
+            self.notices.tell(worker, AWAITED, pair, call)
 
     cdef int tell_again(self, int64_t now) except -1:
         cdef dict back = {}

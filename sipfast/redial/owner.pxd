@@ -34,7 +34,7 @@ cdef class Owner(CalleeOwner):
     cdef Availability availability
     cdef Recalls recalls
     cdef dict counts                     # name -> int
-    cdef dict engaged                    # callee -> pair being recalled, or Call-ID of the talk (serial); that of `recalls`
+    cdef dict engaged                    # callee -> pair being recalled, or call of the talk (serial); that of `recalls`
     cdef dict pauses                     # callee -> GUARD or RETRY timer
 
     # Take up the watches that the store holds. Whether there was a recall going on, of whichever callee.

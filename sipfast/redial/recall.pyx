@@ -427,10 +427,10 @@ cdef class Recalls(Timed):
             del self.engaged[recall.pair[0]]
         self.subscriptions.finished(recall.refer_call_id)
 
-    cdef int worker_restarted(self, int worker, dict answered, int64_t now) except -1:
+    cdef int worker_restarted(self, int worker, set answered, int64_t now) except -1:
         cdef Recall recall
         for recall in self.of.values():
-            if recall.worker == worker and recall.call_id not in answered:
+            if recall.worker == worker and recall.pair not in answered:
                 recall.extended = True
                 self.set_deadline(recall, now + max(self.policy.recall_timeout, <int64_t>SAID_AGAIN))
 

@@ -14,6 +14,7 @@ from ..transaction.layer cimport TransactionLayer
 from ..trust.credit cimport credit_of
 from .._parser cimport Message
 from .._wheel cimport Wheel
+from .answers cimport parts_of
 from .availability cimport Unbound, make_unbound
 from .call_names cimport make_call_names
 from .ladder cimport make_ladder
@@ -107,7 +108,8 @@ cdef class Redial:
         elif kind == ANSWERED:
             self.calls.acknowledged_elsewhere(pair, call_id, now)
         elif kind == TALK:
-            self.talks.begun_elsewhere(Talk(pair[0], pair[1], call_id, notice.since), now)
+            call_id, tag, other = parts_of(call_id)
+            self.talks.begun_elsewhere(Talk(pair[0], pair[1], call_id, notice.since, tag, other), now)
         elif kind == ENDED:
             self.talks.ended_elsewhere(notice.callee, call_id, now)
         elif kind == CALLER_BACK:
@@ -120,7 +122,7 @@ cdef class Redial:
     cdef int worker_restarted(self, int worker, int64_t now) except -1:
         """A worker has started, perhaps in the place of one that died."""
         self.calls.worker_restarted(worker)
-        self.owner.recalls.worker_restarted(worker, self.calls.answers.calls, now)
+        self.owner.recalls.worker_restarted(worker, self.calls.answers.pairs(), now)
         self.talks.worker_restarted(now)
 
     cdef int worker_of_recall(self, bytes call_id) except -2:

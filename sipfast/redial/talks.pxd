@@ -20,7 +20,7 @@ from .watchlist cimport Watchlist
 @cython.final
 cdef class Question(Handler):
     cdef Talks talks
-    cdef bytes call_id
+    cdef bytes call
     cdef Py_ssize_t left                 # phones that have not said that they know nothing of it
 
 
@@ -36,23 +36,31 @@ cdef class Talks(Timed):
     cdef Location location
     cdef TransactionLayer transactions
     cdef tuple listeners
-    cdef dict callees                    # Call-ID -> callee
+    cdef dict callees                    # call -> callee
+    cdef bint untagged                   # there is one of an earlier version, whose tags are not known
     cdef readonly Recent ended           # of several workers: calls that have ended, and were no talks as far as known
 
     # Take up those that the store holds.
     cdef int start(self, int64_t now) except -1
-    # The pair talk, and the next caller waits until that ends. `tags`: of the dialog, the caller's first.
-    cdef int begin(self, tuple pair, bytes call_id, tuple tags, int64_t now) except -1
-    # A call is over. If a recall brought it about, the callee's next watch is due.
-    cpdef int end(self, bytes call_id, int64_t now) except -1
+    # The pair talk, and the next caller waits until that ends.
+    cdef int begin(self, tuple pair, bytes call, int64_t now) except -1
+    # One of a call's two has hung up, whichever: `call` as it is for that one.
+    cdef int hung_up(self, bytes call, int64_t now) except -1
+    # A talk is over: the callee's next watch is due.
+    cpdef int end(self, bytes call, int64_t now) except -1
+    # Whether a call has ended that was no talk as far as known.
+    cdef bint has_ended(self, bytes call) except -1
     # What other workers have told.
     cdef int begun_elsewhere(self, talk, int64_t now) except -1
-    cdef int ended_elsewhere(self, bytes callee, bytes call_id, int64_t now) except -1
+    cdef int ended_elsewhere(self, bytes callee, bytes call, int64_t now) except -1
     cdef int worker_restarted(self, int64_t now) except -1
 
     cdef int remember(self, talk, int64_t now) except -1
-    cdef int remove(self, bytes callee, bytes call_id) except -1
-    cdef bint is_stored(self, bytes callee, bytes call_id) except -1
-    cdef int doubt(self, bytes call_id, int64_t when) except -1
-    cdef int ask(self, bytes call_id, int64_t now) except -1
+    cdef int remove(self, bytes callee, bytes call) except -1
+    cdef bint is_stored(self, bytes callee, bytes call) except -1
+    cdef int doubt(self, bytes call, int64_t when) except -1
+    cdef int ask(self, bytes call, int64_t now) except -1
     cdef int send_question(self, talk, binding, Question question, int64_t now) except -1
+
+# The call of a records.Talk, as `answers` has calls.
+cdef bytes call_of_talk(talk)

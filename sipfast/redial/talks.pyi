@@ -31,7 +31,7 @@ class Talks(Timed):
         transactions: TransactionLayer,
         listeners: tuple[Listener, ...],
     ) -> None: ...
-    def end(self, call_id: bytes, now: int) -> int:
+    def end(self, call: bytes, now: int) -> int:
         """A call is over. If a recall brought it about, the callee's next watch is due."""
     def expired(self, kind: int, payload: object, now: int) -> int:
         """A timer of ours ran out."""

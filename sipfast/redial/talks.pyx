@@ -16,7 +16,7 @@ from .._flow cimport Flow
 from .._listener cimport listener_at
 from .._parser cimport Message, as_request_uri
 from .._wheel cimport LONGEST
-from .answers cimport Recent
+from .answers cimport Recent, parts_of, turned
 from .notice cimport Notices
 from .owner cimport Owner
 
@@ -27,7 +27,7 @@ from .notice import TALK as TALK_BEGUN
 EARLY_ENDS = 1024  # calls, at the least, whose ACK or end may be seen here before the notice that they matter comes
 
 cdef enum:
-    # Timers, each with a Call-ID as payload
+    # Timers, each with a call as payload
     LONGEST_TALK = 1
     DOUBT = 2
     ASK_EVERY = 1           # ms between talks in doubt at a start: a thousand a second
@@ -50,7 +50,7 @@ cdef class Question(Handler):
             if response.status == 481:
                 self.left -= 1
                 if not self.left:
-                    self.talks.end(self.call_id, now)
+                    self.talks.end(self.call, now)
         return 0
 
 
@@ -77,80 +77,102 @@ cdef class Talks(Timed):
             self.remember(talk, now)
             if self.ownership.is_mine(talk.callee):
                 talks += 1
-                self.doubt(talk.call_id, now + talks * ASK_EVERY)
+                self.doubt(call_of_talk(talk), now + talks * ASK_EVERY)
 
-    cdef int begin(self, tuple pair, bytes call_id, tuple tags, int64_t now) except -1:
-        talk = Talk(pair[0], pair[1], call_id, now, *tags)
+    cdef int begin(self, tuple pair, bytes call, int64_t now) except -1:
+        call_id, tag, other = parts_of(call)
+        talk = Talk(pair[0], pair[1], call_id, now, tag, other)
         self.watchlist.put_talk(talk.callee, talk)
         self.remember(talk, now)
-        self.notices.tell_all(TALK_BEGUN, pair, call_id, now)
+        self.notices.tell_all(TALK_BEGUN, pair, call, now)
 
     cdef int remember(self, talk, int64_t now) except -1:
+        cdef bytes call = call_of_talk(talk)
         if self.ownership.is_mine(talk.callee):
-            self.owner.engaged[talk.callee] = talk.call_id
-        if talk.call_id not in self.callees:
-            self.callees[talk.call_id] = talk.callee
+            self.owner.engaged[talk.callee] = call
+        if call not in self.callees:
+            self.callees[call] = talk.callee
+            self.untagged |= not talk.caller_tag
             # No talk has begun in the future, whatever a clock has said.
             self.wheel.schedule(max(min(<int64_t>talk.since, now) + min(self.policy.max_talk, <int64_t>LONGEST), now),
-                                self, LONGEST_TALK, talk.call_id)
+                                self, LONGEST_TALK, call)
 
-    cpdef int end(self, bytes call_id, int64_t now) except -1:
+    cdef int hung_up(self, bytes call, int64_t now) except -1:
+        cdef bytes other
+        if not self.callees:
+            if not self.ownership.alone:
+                self.ended.add(call)
+            return 0
+        other = turned(call)
+        self.end(call, now)
+        if other in self.callees:
+            self.end(other, now)
+        if self.untagged:
+            other = call_in(parts_of(call)[0], b"", b"")
+            if other in self.callees:
+                self.end(other, now)
+
+    cdef bint has_ended(self, bytes call) except -1:
+        return self.ended.has(call) or self.ended.has(turned(call))
+
+    cpdef int end(self, bytes call, int64_t now) except -1:
         """A call is over. If a recall brought it about, the callee's next watch is due."""
-        callee = self.callees.pop(call_id, None)
+        callee = self.callees.pop(call, None)
         if callee is None:
             if not self.ownership.alone:
-                self.ended.add(call_id)
+                self.ended.add(call)
             return 0
         try:
-            self.remove(callee, call_id)
+            self.remove(callee, call)
         finally:  # it is over, whether that can be written or not
-            self.ownership.owner_of(callee).talk_ended(callee, call_id, now)
+            self.ownership.owner_of(callee).talk_ended(callee, call, now)
         return 0
 
-    cdef int remove(self, bytes callee, bytes call_id) except -1:
+    cdef int remove(self, bytes callee, bytes call) except -1:
         """Remove a talk from the store, unless that has another one of the callee."""
         try:
-            if self.is_stored(callee, call_id):
+            if self.is_stored(callee, call):
                 self.watchlist.put_talk(callee, None)
         except StoreError:  # it is written once there is room
             self.watchlist.pending.note_talk(callee, None)
             raise
 
-    cdef bint is_stored(self, bytes callee, bytes call_id) except -1:
+    cdef bint is_stored(self, bytes callee, bytes call) except -1:
         if self.ownership.alone:
-            return self.owner.engaged.get(callee) == call_id
+            return self.owner.engaged.get(callee) == call
         self.store.for_update()
         talk = self.store.talk(callee)
-        return talk is not None and talk.call_id == call_id
+        return talk is not None and call_of_talk(talk) == call
 
     # ---- what other workers have told
 
     cdef int begun_elsewhere(self, talk, int64_t now) except -1:
+        cdef bytes call = call_of_talk(talk)
         self.remember(talk, now)
-        if self.ended.has(talk.call_id):
-            self.end(talk.call_id, now)
+        if self.has_ended(call):
+            self.end(call, now)
 
-    cdef int ended_elsewhere(self, bytes callee, bytes call_id, int64_t now) except -1:
-        if self.callees.pop(call_id, None) is None:
-            self.ended.add(call_id)
-            self.owner.talk_ended(callee, call_id, now)
+    cdef int ended_elsewhere(self, bytes callee, bytes call, int64_t now) except -1:
+        if self.callees.pop(call, None) is None:
+            self.ended.add(call)
+            self.owner.talk_ended(callee, call, now)
             return 0
         try:
-            self.remove(callee, call_id)  # it may have been stored after the sender had removed it
+            self.remove(callee, call)  # it may have been stored after the sender had removed it
         finally:
-            self.owner.talk_ended(callee, call_id, now)
+            self.owner.talk_ended(callee, call, now)
         return 0
 
     cdef int worker_restarted(self, int64_t now) except -1:
-        talks = {talk.call_id: talk for talk in self.store.each_talk()}
-        for talk in talks.values():
+        talks = {call_of_talk(talk): talk for talk in self.store.each_talk()}
+        for call, talk in talks.items():
             self.begun_elsewhere(talk, now)
             if self.ownership.is_mine(talk.callee):  # the dead one may have seen its end, and not written it
-                self.doubt(talk.call_id, now)
-        for call_id, callee in [*self.callees.items()]:
-            if call_id not in talks:
-                del self.callees[call_id]
-                self.owner.talk_ended(callee, call_id, now)
+                self.doubt(call, now)
+        for call, callee in [*self.callees.items()]:
+            if call not in talks:
+                del self.callees[call]
+                self.owner.talk_ended(callee, call, now)
 
     # ---- talks of which the end may not have been seen
 
@@ -162,22 +184,22 @@ cdef class Talks(Timed):
             self.ask(payload, now)
         return 0
 
-    cdef int doubt(self, bytes call_id, int64_t when) except -1:
+    cdef int doubt(self, bytes call, int64_t when) except -1:
         """Ask whether a talk goes on: its BYE may have passed while nobody served, or nothing could be written."""
-        self.wheel.schedule(when, self, DOUBT, call_id)
+        self.wheel.schedule(when, self, DOUBT, call)
 
-    cdef int ask(self, bytes call_id, int64_t now) except -1:
+    cdef int ask(self, bytes call, int64_t now) except -1:
         # The caller's phone, since the dialog is its own: an upstream may have made another one with the callee's.
         cdef Question question
         cdef list bindings
-        callee = self.callees.get(call_id)
+        callee = self.callees.get(call)
         talk = self.store.talk(callee) if callee is not None else None
-        if talk is None or talk.call_id != call_id or not talk.caller_tag:
+        if talk is None or call_of_talk(talk) != call or not talk.caller_tag:
             return 0
         bindings = self.location.lookup(talk.caller, now)
         question = Question.__new__(Question)
         question.talks = self
-        question.call_id = call_id
+        question.call = call
         question.left = len(bindings)
         for binding in bindings:
             self.send_question(talk, binding, question, now)
@@ -199,3 +221,11 @@ cdef class Talks(Timed):
 cdef inline bint has_line_break(bytes text) noexcept:
     return (memchr(PyBytes_AS_STRING(text), c'\n', PyBytes_GET_SIZE(text)) != NULL
             or memchr(PyBytes_AS_STRING(text), c'\r', PyBytes_GET_SIZE(text)) != NULL)
+
+
+cdef bytes call_in(bytes call_id, bytes tag, bytes other):
+    return b"%b\n%b\n%b" % (call_id, tag, other)
+
+
+cdef bytes call_of_talk(talk):
+    return call_in(talk.call_id, talk.caller_tag, talk.callee_tag)

@@ -96,7 +96,7 @@ cdef class CallObserver:
     # An INVITE with known AORs that was `awaited` is so no more; `vouched` says whether an upstream has accepted it.
     cdef int accepted(self, ResponseContext context, int64_t now) except -1
     # An INVITE with known AORs got its first 2xx.
-    cdef int answered(self, bytes caller, bytes callee, bytes call_id, int64_t now) except -1
+    cdef int answered(self, bytes caller, bytes callee, Message response, int64_t now) except -1
     # It will get this final response other than 2xx. True: it was answered otherwise.
     cdef bint failed(self, ResponseContext context, int status, int64_t now) except -1
     # A BYE was answered, or never will be.

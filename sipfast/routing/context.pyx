@@ -238,7 +238,7 @@ cdef class ResponseContext(Waiter):
         if request.method == M_REGISTER:
             response = self.proxy.observer.registered(self, response, now)
         if self.caller is not None:
-            self.proxy.observer.answered(self.caller, self.callee, request.text(request.call_id), now)
+            self.proxy.observer.answered(self.caller, self.callee, response, now)
         self.server.respond(upward(self.proxy.edits, response), response.status, now)
         if request.method == M_BYE:
             self.proxy.observer.ended(request, now)
@@ -475,7 +475,7 @@ cdef class CallObserver:
     cdef int accepted(self, ResponseContext context, int64_t now) except -1:
         return 0
 
-    cdef int answered(self, bytes caller, bytes callee, bytes call_id, int64_t now) except -1:
+    cdef int answered(self, bytes caller, bytes callee, Message response, int64_t now) except -1:
         return 0
 
     cdef bint failed(self, ResponseContext context, int status, int64_t now) except -1:

@@ -88,6 +88,7 @@ class Phone(Transactions):
         self.expires: int | None = None  # Expires of every INVITE
         self.contact_user = self.contact_host = ""  # what to put into Contact instead of the user and the own address
         self.contact_params = ""
+        self.call_id = ""  # of each of its calls; empty: each has one of its own
         self.password = ""  # answers a 401 or 407 with it, once
         self.keepalive: int | None = None  # ms between datagrams that keep a NAT's mapping, once it is registered
         self.reliable = False  # calls and rings with 100rel (RFC 3262)
@@ -197,7 +198,7 @@ class Phone(Transactions):
         """INVITE a user name (of the own domain) or URI; `to` is another URI for the To field."""
         uri = whom if ":" in whom else f"sip:{whom}@{self.domain}"
         tag = self.token("t")
-        call = Call(True, self.token("call"), f"<{self.aor}>;tag={tag}", f"<{to or uri}>", self.now, tag)
+        call = Call(True, self.call_id or self.token("call"), f"<{self.aor}>;tag={tag}", f"<{to or uri}>", self.now, tag)
         call.target = uri
         self.calls.append(call)
         expires = self.expires if expires is None else expires
