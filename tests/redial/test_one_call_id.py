@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from net import scene as scenes
 from net.cluster import Cluster
@@ -54,7 +56,7 @@ def test_each_call_ends_for_itself(who: str, restart: bool, workers: int, monkey
             phones["alice"].hang_up(calls[callee])
         else:
             phones[callee].hang_up(phones[callee].calls[-1])
-        scene.network.wait(lambda: recalled(phones[waiting]), 10_000, f"{waiting} to be called back")
+        scene.network.wait(partial(recalled, phones[waiting]), 10_000, f"{waiting} to be called back")
         assert not other or not recalled(phones[other])
         scene.run(1_000)
 
