@@ -16,6 +16,7 @@ NAMES = {
     "sipfast-power": "sipfast, durability power",
     "sipfast-presence": "presence on sipfast's core",
     "kamailio": "Kamailio",
+    "kamailio-redial": "Kamailio with htable and uac",
     **{f"sipfast-{count}-workers": f"sipfast, workers: {count}" for count in (1, 2, 4)},
     "echo": "C echo (limit)",
     "echo-one-by-one": "C echo, one by one",
@@ -26,6 +27,7 @@ COLOURS = {
     "sipfast-power": "#6baed6",
     "sipfast-presence": "#3a9e6e",
     "kamailio": "#d97b29",
+    "kamailio-redial": "#b3541e",
     "echo": "#7f7f7f",
     "uvloop": "#b8b8b8",
 }

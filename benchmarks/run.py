@@ -20,7 +20,7 @@ from .recall import MODES, commit_us
 
 SERVER_CORE, GENERATOR_CORE = 0, 1
 T = TypeVar("T")
-OURS, THEIRS, AGENT = "sipfast", "kamailio", "sipfast-presence"
+OURS, THEIRS, AGENT, RECIPE = "sipfast", "kamailio", "sipfast-presence", "kamailio-redial"
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,10 @@ ROWS = (
         "redial",
         "redial cycles, against presence cycles",
         "cycles/s",
-        (OURS, THEIRS, AGENT),
+        (OURS, THEIRS, AGENT, RECIPE),
         (8.0, 12.0),
         plays={THEIRS: "presence", AGENT: "presence"},
-        further={AGENT: (2.0,)},
+        further={AGENT: (2.0,), RECIPE: ()},
     ),
     Row("redial-notify", "redial cycles, NOTIFYs included", "cycles/s", (OURS,)),
 )

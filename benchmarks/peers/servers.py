@@ -160,7 +160,10 @@ KAMAILIO = {
     "register": ["REGISTER"],
     "call": ["REGISTER", "CALL"],
     "presence": ["REGISTER", "CALL", "PRESENCE"],
+    "redial": ["REGISTER", "CALL", "RECIPE"],
 }
+MODULES = {"presence": "presence.so", "redial": "uac.so"}
+"""what Debian has in packages of their own, or who builds Kamailio may have left out"""
 
 
 def kamailio(port: int, folder: Path, mode: str) -> list[str]:
@@ -179,6 +182,7 @@ KINDS = {
     "sipfast-power": sipfast_power,
     "sipfast-presence": sipfast_presence,
     "kamailio": kamailio,
+    "kamailio-redial": kamailio,
     # Each worker says at its end what it has counted, which is of level info.
     **{f"sipfast-{count}-workers": functools.partial(sipfast, workers=count, level="info") for count in (1, 2, 4)},
 }
@@ -244,9 +248,11 @@ def available(kind: str, mode: str = "") -> bool:
     """Whether the server is installed here, with what the mode needs of it."""
     if kind == "sipfast-presence":
         return (HERE.parent / "presence" / "__main__.py").exists()
-    if kind != "kamailio":
+    if not kind.startswith("kamailio"):
         return True
-    return find(kind) is not None and (mode != "presence" or any(LIBRARIES.glob("*/kamailio/modules/presence.so")))
+    return find("kamailio") is not None and (
+        mode not in MODULES or any(LIBRARIES.glob(f"*/kamailio/modules/{MODULES[mode]}"))
+    )
 
 
 def find(program: str) -> str | None:

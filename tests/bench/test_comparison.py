@@ -93,8 +93,9 @@ def test_who_plays_the_same_needs_no_table_of_ways() -> None:
 def test_redial_is_compared_with_presence() -> None:
     row = next(row for row in run.ROWS if row.mode == "redial")
     modes = {kind: row.mode_of(kind) for kind in row.contenders}
-    assert modes == {"sipfast": "redial", "kamailio": "presence", "sipfast-presence": "presence"}
-    assert (row.goals, row.further) == ((8, 12), {"sipfast-presence": (2,)})
+    ours = {"sipfast": "redial", "kamailio-redial": "redial"}
+    assert modes == {**ours, "kamailio": "presence", "sipfast-presence": "presence"}
+    assert (row.goals, row.further) == ((8, 12), {"sipfast-presence": (2,), "kamailio-redial": ()})
 
 
 def test_a_row_asks_for_and_plays_each_contenders_mode(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,8 +115,9 @@ def test_a_row_asks_for_and_plays_each_contenders_mode(monkeypatch: pytest.Monke
     row = next(row for row in run.ROWS if row.mode == "redial")
     run.compare_row(row, run.Plan(rounds=1, latency_rounds=1), False, lambda line: None)
     ours, theirs = ("sipfast", "redial"), ("kamailio", "presence")
-    assert asked == [ours, theirs, ("sipfast-presence", "presence")]
-    assert played == [ours, theirs, ours, theirs]
+    recipe = ("kamailio-redial", "redial")
+    assert asked == [ours, theirs, ("sipfast-presence", "presence"), recipe]
+    assert played == [ours, theirs, recipe, ours, theirs]
 
 
 @pytest.mark.parametrize("there", [True, False])

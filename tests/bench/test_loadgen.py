@@ -74,6 +74,16 @@ def test_presence_runs_clean_against_kamailio(refreshes: int, peers: int) -> Non
     assert counters["bytes_received"] > 100 * counters["received"]
 
 
+@pytest.mark.skipif(not available("kamailio-redial", "redial"), reason="no Kamailio with htable and uac here")
+@pytest.mark.parametrize("peers", [1, 70])
+def test_redial_by_kamailio_runs_clean(peers: int) -> None:
+    """The same messages as by sipfast."""
+    counters = play("redial", kind="kamailio-redial", size=200, peers=peers).counters
+    if not counters["retransmitted"] and not counters["duplicates"] and not counters["late"]:
+        assert counters["sent"] == 11 * counters["completed"]
+        assert counters["received"] - counters["provisional"] == 10 * counters["completed"]
+
+
 def test_register_refreshes_the_same_users_and_fetches_what_is_stored() -> None:
     with running("sipfast", "register", core=None) as peer:
         load = generator("register", peer.address, size=100)
