@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from . import __version__
-from .config import Config, Source, load, settings
+from .config import Config, Source, is_secret, load, settings
 from .console import as_json, duration, iso, local, person, print_json, print_table, until
 from .errors import ConfigError, ParseError, SipFastError, StoreCorrupt, StoreError, TransportError
 from .observe.printable import printable, text_of
@@ -391,10 +391,7 @@ def list_bindings(arguments: argparse.Namespace) -> int:
     with opened(config) as store:
         now, ahead = now_and_ahead(store)
         rows = [
-            (owner, binding)
-            for owner, bindings in store.each_bindings()
-            for binding in bindings
-            if binding.expires > now
+            (owner, binding) for owner, bindings in store.each_bindings() for binding in bindings if binding.expires > now
         ]
     if arguments.json:
         return print_json(
@@ -501,7 +498,8 @@ def check_config(arguments: argparse.Namespace) -> int:
     defaults = dict(settings(Config()))
     rows = []
     for key, value in settings(config):
-        rows.append((key, as_json(value), "" if defaults.get(key) == value else "set"))
+        shown = '"..."' if is_secret(key) and value else as_json(value)
+        rows.append((key, shown, "" if defaults.get(key) == value else "set"))
     print(f"{arguments.file}: good")
     return print_table(("key", "value", ""), rows, "")
 

@@ -14,10 +14,11 @@ import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec.structs import replace
 
 from .errors import ConfigError
 
@@ -25,6 +26,9 @@ Seconds = Annotated[float, msgspec.Meta(ge=0)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 MOST_WORKERS = 64
+Method = Literal["refer", "refer-nosub", "callback", "b2bua", "message"]
+METHODS: tuple[Method, ...] = ("refer", "refer-nosub", "callback", "b2bua", "message")
+"""The recall methods, in the order that reaches the phones that nobody knows anything of."""
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -57,6 +61,39 @@ class Registrar(Section, frozen=True):
     """An OPTIONS to a phone that registers and has proven nothing: who answers it, is there."""
 
 
+class Credentials(Section, frozen=True):
+    """What a phone is told that asks the server who it is (401 or 407, RFC 3261 §22)."""
+
+    user: str
+    password: str
+    realm: str = ""
+    """Empty: whichever asks."""
+
+
+class Phone(Section, frozen=True):
+    """What a make of phone is known to do when it is recalled: a profile. What it leaves open, the next that fits says."""
+
+    agent: str
+    """The User-Agent begins so; with * or ? the whole of it looks so; "": the phone sends none."""
+    methods: tuple[Method, ...] = ()
+    """Their order with such phones; empty: redial.methods."""
+    obeys: tuple[Method, ...] = ()
+    refuses: tuple[Method, ...] = ()
+    start: Literal["", "dial", "ring"] = ""
+    """"ring": it refuses a REFER before it has been answered; "dial": it obeys one."""
+    norefersub: Literal["", "supported", "require", "none"] = ""
+    """Where the option tag of RFC 4488 stands in the REFER of "refer-nosub"; "": supported."""
+    headers: tuple[str, ...] = ()
+    """Header lines that the INVITE of "callback" has for it."""
+    refer_after: Annotated[float, msgspec.Meta(ge=0, le=30)] | None = None
+    """From the ACK of the answered INVITE to the REFER."""
+    hangs_up: bool | None = None
+    """It ends the call that it was asked in by itself."""
+    credentials: tuple[Credentials, ...] = ()
+    source: str = ""
+    """How that is known."""
+
+
 class RedialUser(Section, frozen=True):
     """What applies to one caller."""
 
@@ -66,6 +103,10 @@ class RedialUser(Section, frozen=True):
     """Whether its calls that find nobody arm a watch; none: as its domain's or everybody's do."""
     period: Count | None = None
     """With "always": the monitoring period; none: redial.default_period."""
+    methods: tuple[Method, ...] = ()
+    """How the user is recalled, whatever the phone: in this order, and no others."""
+    start: Literal["", "dial", "ring"] = ""
+    credentials: tuple[Credentials, ...] = ()
 
 
 class RedialDomain(Section, frozen=True):
@@ -96,10 +137,6 @@ class Redial(Section, frozen=True):
     """Pause between the callee's REGISTER and the recall."""
     order: Literal["serial", "all"] = "serial"
     end_on: Literal["answer", "refer"] = "answer"
-    methods: Annotated[
-        tuple[Literal["refer", "refer-nosub", "callback", "b2bua", "message"], ...], msgspec.Meta(min_length=1)
-    ] = ("refer",)
-    """How the caller's phone is made to ring: what is tried first comes first."""
     refer_timeout: Annotated[float, msgspec.Meta(gt=0, le=32)] = 5.0
     recall_timeout: Annotated[float, msgspec.Meta(gt=0, le=600)] = 20.0
     """From the REFER to the caller's INVITE."""
@@ -117,6 +154,17 @@ class Redial(Section, frozen=True):
     callers: Literal["local", "any"] = "local"
     max_talk: Positive = 7200.0
     """How long a recalled call whose BYE was never seen may keep the next caller waiting."""
+    methods: tuple[Method, ...] = ("refer",)
+    """How a caller's phone is made to ring: the next where one is refused. What is not named is never done."""
+    start: Literal["dial", "ring"] = "dial"
+    """"dial": a phone that is called back is asked to place its call while it still rings; "ring": once it was answered."""
+    phones: str = ""
+    """A TOML file with more [[phone]] tables; a relative one starts where the configuration file is."""
+    phone: tuple[Phone, ...] = ()
+    """Those of that file come after them; the shipped ones (redial/phones.toml) after all."""
+    credentials: tuple[Credentials, ...] = ()
+    remember_phones: Annotated[float, msgspec.Meta(ge=0, le=31_536_000)] = 2_592_000.0
+    """How long it is remembered what a phone has obeyed and refused; 0: it is not."""
 
 
 class Storage(Section, frozen=True):
@@ -181,6 +229,12 @@ class Peer(Section, frozen=True):
     "refer": its REFERs out of a dialog reach phones. "identity": it says who a request is from."""
 
 
+class Phones(Section, frozen=True):
+    """A file of phone profiles."""
+
+    phone: tuple[Phone, ...] = ()
+
+
 class Config(Section, frozen=True):
     """All of it."""
 
@@ -216,10 +270,17 @@ FLAGS = {
     "redial.default_period": "--default-period",
 }
 DEFAULT_PORT = 5060  # RFC 3261 §19.1.2
+Whole = TypeVar("Whole", bound=Section)
 
 # RFC 3261 §25.1, hostname; the underscore is there because internal DNS zones are full of it.
 _NAME = re.compile(r"(?i:(?:[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?\.)*[a-z](?:[a-z0-9_-]*[a-z0-9_])?\.?)")
 _USER = re.compile(r"[^\s\x00-\x1f\x7f@<>\"\\]+")
+_HEADER = re.compile(r"(?P<name>[A-Za-z0-9.!%*_+`'~-]+)[ \t]*:[ \t]*[^\x00-\x1f\x7f]*")
+# Of the INVITE of "callback": what it lives by.
+_OWN_HEADERS = frozenset((
+    "via", "v", "from", "f", "to", "t", "call-id", "i", "cseq", "contact", "m", "max-forwards", "route", "record-route",
+    "content-length", "l", "content-type", "c", "authorization", "proxy-authorization", "require", "expires",
+))  # fmt: skip
 _MSGSPEC_PATH = re.compile(r"(?P<what>.*) - at `\$\.?(?P<path>[^`]*)`", re.S)
 _MSGSPEC_FIELD = re.compile(r"Object (?P<what>contains unknown|missing required) field `(?P<name>.*)`", re.S)
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
@@ -240,13 +301,28 @@ def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Confi
     if isinstance(tree.get("log_level"), str):
         tree["log_level"] = tree["log_level"].lower()
     source = Source(path, overrides or ())
-    try:
-        config = msgspec.convert(tree, Config)
-    except msgspec.ValidationError as error:
-        raise ConfigError(_explain(str(error), tree, source)) from None
+    config = _convert(tree, Config, source)
     for key, reason in _mistakes(config):
         raise ConfigError(source.blame(key, reason))
-    return config
+    redial = config.redial
+    if not redial.phones:
+        return config
+    file = (path.parent if path is not None else Path()) / redial.phones
+    phones = load_phones(file, f"{path}: redial.phones")
+    return replace(config, redial=replace(redial, phone=redial.phone + phones))
+
+
+def load_phones(path: Path, named_by: str = "") -> tuple[Phone, ...]:
+    """The phone profiles of a TOML file. Raises ConfigError; `named_by`: what names the file, where it cannot be read."""
+    try:
+        tree = _read(path)
+    except ConfigError as error:
+        raise ConfigError(f"{named_by}: {error}" if named_by else str(error)) from None
+    source = Source(path, ())
+    phones = _convert(tree, Phones, source).phone
+    for key, reason in _phone_mistakes("phone", phones):
+        raise ConfigError(source.blame(key, reason))
+    return phones
 
 
 def parse_listen(text: str) -> tuple[str, str, int]:
@@ -321,6 +397,11 @@ def settings(config: Config) -> Iterator[tuple[str, Any]]:
     return _settings("", config)
 
 
+def is_secret(key: str) -> bool:
+    """Whether the value of a dotted key is shown to nobody."""
+    return key.rpartition(".")[2] == "password"
+
+
 class Source:
     """Where the keys come from, to put the blame: a file, and the keys that flags have overridden."""
 
@@ -347,27 +428,35 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: not TOML: {error}") from None
 
 
-def _explain(message: str, tree: dict[str, Any], source: Source) -> str:
+def _convert(tree: dict[str, Any], kind: type[Whole], source: Source) -> Whole:
+    try:
+        return msgspec.convert(tree, kind)
+    except msgspec.ValidationError as error:
+        raise ConfigError(_explain(str(error), tree, kind, source)) from None
+
+
+def _explain(message: str, tree: dict[str, Any], whole: type[Section], source: Source) -> str:
     """A line for people out of msgspec's message, the value found, and the type that the key has."""
     match = _MSGSPEC_PATH.fullmatch(message)
     what, path = (match["what"], match["path"]) if match else (message, "")
     field = _MSGSPEC_FIELD.fullmatch(what)
     if field is None:
-        value, kind = _follow(path, tree)
-        return source.blame(path, f"{_show(value)} is not {_describe(kind)}")
+        value, kind = _follow(path, tree, whole)
+        shown = "its value" if is_secret(path) else _show(value)
+        return source.blame(path, f"{shown} is not {_describe(kind)}")
     key = f"{path}.{field['name']}" if path else field["name"]
     if field["what"] == "missing required":
         return source.blame(path, f"the key {field['name']} is missing")
-    _, kind = _follow(path, tree)
+    _, kind = _follow(path, tree, whole)
     names = [each.name for each in kind.fields] if isinstance(kind, msgspec.inspect.StructType) else []
     near = difflib.get_close_matches(field["name"], names, n=1)
     hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(names)}"
     return source.blame(key, f"unknown key; {hint}")
 
 
-def _follow(path: str, tree: Any) -> tuple[Any, msgspec.inspect.Type]:
-    """The value at a path like upstream[0].uri, and its type in Config."""
-    kind = msgspec.inspect.type_info(Config)
+def _follow(path: str, tree: Any, whole: type[Section]) -> tuple[Any, msgspec.inspect.Type]:
+    """The value at a path like upstream[0].uri, and its type there."""
+    kind = msgspec.inspect.type_info(whole)
     for name, index in _STEP.findall(path):
         if index:
             tree = tree[int(index)]
@@ -424,6 +513,12 @@ def _mistakes(config: Config) -> Iterator[tuple[str, str]]:
     yield from _upstream_mistakes(config.upstream)
     yield from _peer_mistakes(config.peer)
     yield from _events_mistakes(config.events)
+    yield from _method_mistakes("redial.methods", config.redial.methods)
+    if not config.redial.methods:
+        yield "redial.methods", "no method, so nobody would be called: name some, or set redial.enabled = false"
+    yield from _phone_mistakes("redial.phone", config.redial.phone)
+    yield from _user_mistakes(config.redial.user)
+    yield from _credential_mistakes("redial", config.redial.credentials)
     if not config.store.data.strip() or "\0" in config.store.data:
         yield "store.data", f"{_show(config.store.data)} is not a directory"
 
@@ -536,6 +631,47 @@ def _events_mistakes(events: Events) -> Iterator[tuple[str, str]]:
         yield "events.path", f"{_show(events.path)} is not a file; events.to asks for one"
     if events.to == "webhook" and not is_http(events.url):
         yield "events.url", f"{_show(events.url)} is not http://HOST or https://HOST with a port and a path perhaps"
+
+
+def _method_mistakes(key: str, methods: tuple[Method, ...]) -> Iterator[tuple[str, str]]:
+    for place, method in enumerate(methods):
+        if method in methods[:place]:
+            yield f"{key}[{place}]", f'"{method}" is there twice'
+
+
+def _phone_mistakes(prefix: str, phones: tuple[Phone, ...]) -> Iterator[tuple[str, str]]:
+    for index, phone in enumerate(phones):
+        key = f"{prefix}[{index}]"
+        yield from _method_mistakes(f"{key}.methods", phone.methods)
+        for place, method in enumerate(phone.refuses):
+            if method in phone.obeys:
+                yield f"{key}.refuses[{place}]", f'"{method}" is in obeys, too; leave it in one of them'
+        for place, line in enumerate(phone.headers):
+            match = _HEADER.fullmatch(line)
+            if match is None:
+                yield f"{key}.headers[{place}]", f"{_show(line)} is not one line such as 'Alert-Info: <...>'"
+            elif match["name"].lower() in _OWN_HEADERS:
+                yield f"{key}.headers[{place}]", f"{match['name']} is written by the server itself; leave it out"
+        yield from _credential_mistakes(key, phone.credentials)
+
+
+def _user_mistakes(users: tuple[RedialUser, ...]) -> Iterator[tuple[str, str]]:
+    for index, user in enumerate(users):
+        key = f"redial.user[{index}]"
+        yield from _method_mistakes(f"{key}.methods", user.methods)
+        yield from _credential_mistakes(key, user.credentials)
+
+
+def _credential_mistakes(prefix: str, credentials: tuple[Credentials, ...]) -> Iterator[tuple[str, str]]:
+    for index, each in enumerate(credentials):
+        key = f"{prefix}.credentials[{index}]"
+        if not each.user:
+            yield f"{key}.user", "an empty name, by which no phone knows anybody"
+        for name in ("user", "realm"):
+            if not getattr(each, name).isprintable():
+                yield f"{key}.{name}", f"{_show(getattr(each, name))} has characters that no header line may have"
+        if any(each.realm == other.realm for other in credentials[:index]):
+            yield f"{key}.realm", f"{_show(each.realm)} is there twice; one user and password for each"
 
 
 def _uri_mistakes(key: str, upstream: Upstream) -> Iterator[tuple[str, str]]:

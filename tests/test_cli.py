@@ -128,6 +128,23 @@ def test_check_config_shows_what_the_file_comes_to(tmp_path):
     assert rows["redial.min_period"] == ["redial.min_period", "300"]
 
 
+def test_check_config_shows_no_password(tmp_path):
+    path = tmp_path / "good.toml"
+    path.write_text('[[redial.credentials]]\nuser = "sipfast"\npassword = "secret4711"')
+    done = sipfast_command("check-config", path)
+    assert done.returncode == 0
+    assert "redial.credentials[0].user" in done.stdout
+    assert "secret4711" not in done.stdout
+
+
+def test_check_config_says_what_is_wrong_in_a_file_of_phones(tmp_path):
+    path, phones = tmp_path / "a.toml", tmp_path / "phones.toml"
+    path.write_text('[redial]\nphones = "phones.toml"')
+    phones.write_text('[[phone]]\nagent = "A"\nstart = "rings"')
+    line = one_line(sipfast_command("check-config", path), 2)
+    assert line.startswith(f'sipfast: {phones}: phone[0].start: "rings" is not one of ')
+
+
 def test_check_config_says_what_is_wrong_in_one_line(tmp_path):
     path = tmp_path / "sipfast.toml"
     path.write_text("[redial]\nmin_perod = 300\n")

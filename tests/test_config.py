@@ -35,6 +35,19 @@ GOOD = {
         '[events]\nto = "webhook"\nurl = "https://u:p@hooks.example:8443/x?y"\nbatch = 50',
         {"events.url": "https://u:p@hooks.example:8443/x?y", "events.queue": 10_000},
     ),
+    "recall methods": ('[redial]\nmethods = ["callback", "refer"]', {"redial.methods": ("callback", "refer")}),
+    "a phone": (
+        '[[redial.phone]]\nagent = "Yealink"\nobeys = ["refer"]\nheaders = ["Alert-Info: <x>;info=recall"]',
+        {"redial.phone[0].agent": "Yealink", "redial.phone[0].obeys": ("refer",)},
+    ),
+    "users": (
+        '[[redial.user]]\naor = "sip:bob@example.com"\nmethods = ["b2bua"]\n[[redial.user]]\naor = "sip:bob@[2001:db8::1]"',
+        {"redial.user[0].methods": ("b2bua",)},
+    ),
+    "credentials": (
+        '[[redial.credentials]]\nrealm = "a"\nuser = "x"\npassword = ""\n[[redial.credentials]]\nuser = "x"\npassword = "y"',
+        {"redial.credentials[1].realm": ""},
+    ),
     "domains": ('domains = ["example.com", "192.0.2.1", "[2001:db8::1]", "pbx_1.local"]', {}),
 }
 
@@ -58,6 +71,38 @@ BAD = {
     "not above its limit": ("[store]\nflush_interval = 0", "store.flush_interval: 0 is not a number above 0"),
     "infinite": ("[store]\nflush_interval = inf", "store.flush_interval: inf is not a number of seconds"),
     "not a number": ("[redial]\nmax_talk = nan", "redial.max_talk: nan is not a number"),
+    "a method unknown": ('[redial]\nmethods = ["refer", "fax"]', 'redial.methods[1]: "fax" is not one of "'),
+    "a method twice": ('[redial]\nmethods = ["refer", "refer"]', 'redial.methods[1]: "refer" is there twice'),
+    "no method": ("[redial]\nmethods = []", "redial.methods: no method, so nobody would be called: name some, or set"),
+    "a phone without an agent": ("[[redial.phone]]\nobeys = []", "redial.phone[0]: the key agent is missing"),
+    "obeys what it refuses": (
+        '[[redial.phone]]\nagent = "A"\nobeys = ["refer"]\nrefuses = ["b2bua", "refer"]',
+        'redial.phone[0].refuses[1]: "refer" is in obeys, too; leave it in one of them',
+    ),
+    "two header lines in one": (
+        '[[redial.phone]]\nagent = "A"\nheaders = ["Alert-Info: <x>\\r\\nVia: y"]',
+        'redial.phone[0].headers[0]: "Alert-Info: <x>\\r\\nVia: y" is not one line',
+    ),
+    "a header of ours": (
+        '[[redial.phone]]\nagent = "A"\nheaders = ["call-id: x"]',
+        "redial.phone[0].headers[0]: call-id is written by the server itself; leave it out",
+    ),
+    "a user with a port": (
+        '[[redial.user]]\naor = "sip:a@b.example:5060"',
+        'redial.user[0].aor: "sip:a@b.example:5060" is not',
+    ),
+    "credentials of nobody": (
+        '[[redial.credentials]]\nuser = ""\npassword = "x"',
+        "redial.credentials[0].user: an empty name",
+    ),
+    "a password that is no text is not shown": (
+        '[[redial.credentials]]\nuser = "a"\npassword = 4711',
+        "redial.credentials[0].password: its value is not a text in quotes",
+    ),
+    "two for one realm": (
+        '[[redial.credentials]]\nuser = "a"\npassword = "x"\n[[redial.credentials]]\nuser = "b"\npassword = "x"',
+        'redial.credentials[1].realm: "" is there twice',
+    ),
     "nothing to listen on": ("listen = []", "listen: nothing to listen on"),
     "listen twice": ('listen = ["udp:127.0.0.1:5060", "udp:127.0.0.1:5060"]', "listen[1]: "),
     "transport unknown": ('listen = ["sctp:127.0.0.1:5060"]', "listen[0]: 'sctp:127.0.0.1:5060' is not udp:"),
@@ -141,9 +186,13 @@ BAD = {
     "no callee": ('[redial]\nnever_callees = [" "]', "redial.never_callees[0]: empty; name a user, or a pattern"),
     "no data directory": ('[store]\ndata = ""', 'store.data: "" is not a directory'),
     "events to no file": ('[events]\nto = "file"', 'events.path: "" is not a file; events.to asks for one'),
-    "events to nowhere": ('[events]\nto = "webhook"\nurl = "hooks.example/x"', 'events.url: "hooks.example/x" is not http://'),
+    "events to nowhere": (
+        '[events]\nto = "webhook"\nurl = "hooks.example/x"',
+        'events.url: "hooks.example/x" is not http://',
+    ),
     "events to a port that is none": (
-        '[events]\nto = "webhook"\nurl = "http://h:99999/"', 'events.url: "http://h:99999/" is not http://'
+        '[events]\nto = "webhook"\nurl = "http://h:99999/"',
+        'events.url: "http://h:99999/" is not http://',
     ),
     "not TOML": ("listen = [", "not TOML: "),
 }
@@ -302,3 +351,40 @@ def test_the_configuration_cannot_be_changed_after_it_is_loaded():
     with pytest.raises(AttributeError):
         config.load(None).redial.order = "all"
     assert msgspec.structs.asdict(config.Timers()) == {"t1": 0.5, "t2": 4.0, "t4": 5.0, "c": 181.0}
+
+
+def written(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_phones_of_a_file_beside_the_configuration_come_after_its_own(tmp_path):
+    written(tmp_path / "phones.toml", '[[phone]]\nagent = "B"\nobeys = ["refer"]')
+    path = written(tmp_path / "a.toml", '[redial]\nphones = "phones.toml"\n[[redial.phone]]\nagent = "A"')
+    assert [phone.agent for phone in config.load(path).redial.phone] == ["A", "B"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('[[phone]]\nagent = "B"\nobey = ["refer"]', "phones.toml: phone[0].obey: unknown key; did you mean obeys?"),
+        ('[[phone]]\nagent = "B"\nobeys = ["fax"]', 'phones.toml: phone[0].obeys[0]: "fax" is not one of "b2bua",'),
+        ('[[phone]]\nagent = "B"\nheaders = ["x"]', 'phones.toml: phone[0].headers[0]: "x" is not one line'),
+        ('[[phones]]\nagent = "B"', "phones.toml: phones: unknown key; did you mean phone?"),
+        ("[[phone]", "a.toml: redial.phones: "),
+    ],
+)
+def test_a_mistake_in_a_file_of_phones_names_that_file(tmp_path, text, says):
+    written(tmp_path / "phones.toml", text)
+    with pytest.raises(ConfigError) as raised:
+        config.load(written(tmp_path / "a.toml", '[redial]\nphones = "phones.toml"'))
+    assert str(raised.value).removeprefix(f"{tmp_path}/").startswith(says)
+
+
+def test_a_file_of_phones_that_is_not_there_is_named_with_the_key_that_names_it(tmp_path):
+    path = written(tmp_path / "a.toml", '[redial]\nphones = "none.toml"')
+    with pytest.raises(ConfigError) as raised:
+        config.load(path)
+    assert str(raised.value) == (
+        f"{path}: redial.phones: {tmp_path / 'none.toml'}: cannot read the configuration: No such file or directory"
+    )

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from sipfast.config import Config, Peer, RedialDomain, RedialUser, Upstream, settings
+from sipfast.config import Config, Credentials, Peer, Phone, RedialDomain, RedialUser, Upstream, settings
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -30,7 +30,14 @@ def documented() -> dict[str, str]:
 
 def test_every_key_is_documented_with_its_default():
     page = documented()
-    tables = {"upstream": Upstream, "peer": Peer, "redial.user": RedialUser, "redial.domain": RedialDomain}
+    tables = {
+        "upstream": Upstream,
+        "peer": Peer,
+        "redial.phone": Phone,
+        "redial.user": RedialUser,
+        "redial.domain": RedialDomain,
+        "redial.credentials": Credentials,
+    }
     real = {key: value for key, value in settings(Config()) if key not in tables}
     for table, kind in tables.items():
         for field in msgspec.structs.fields(kind):
@@ -44,7 +51,7 @@ def test_every_key_is_documented_with_its_default():
 EXAMPLES = re.findall(r"```toml\n(.*?)```", CONFIGURATION, re.DOTALL)
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=["one", "upstreams", "peers"])
+@pytest.mark.parametrize("example", EXAMPLES, ids=["one", "upstreams", "phones", "credentials", "peers"])
 def test_examples_of_the_configuration_are_right(example: str):
     msgspec.convert(tomllib.loads(example), Config)
 

@@ -73,9 +73,7 @@ STILL: dict[str, tuple[Callable[[Store, int], object], str]] = {
 
 
 @pytest.mark.parametrize(("do", "says"), STILL.values(), ids=STILL)
-def test_why_there_was_no_call_yet(
-    store: Store, tmp_path: Path, do: Callable[[Store, int], object], says: str
-) -> None:
+def test_why_there_was_no_call_yet(store: Store, tmp_path: Path, do: Callable[[Store, int], object], says: str) -> None:
     do(store, clock.now_and_ahead(store)[0])
     lines = show(tmp_path)
     assert lines[0] == "alice@example.com waits for bob@example.com, not logged in (NL)"

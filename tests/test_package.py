@@ -48,7 +48,7 @@ def test_the_sdist_has_the_sources_and_nothing_generated(built: Path):
     (archive,) = built.glob("*.tar.gz")
     with tarfile.open(archive) as tar:
         names = {name.partition("/")[2] for name in tar.getnames()}
-    assert ours((".py", ".pyx", ".pxd", ".pyi", ".typed")) <= names
+    assert ours((".py", ".pyx", ".pxd", ".pyi", ".typed", ".toml")) <= names
     assert {"LICENSE", "README.md", "Makefile", "setup.py", "pyproject.toml", "ci/install-peers.sh"} <= names
     assert {name for name in tracked() if name.startswith("tests/")} <= names
     assert not [name for name in names if name.endswith((".so", ".c", ".pyc"))]

@@ -33,9 +33,7 @@ class Driver(Sink):
 
     clock: Clock
     tap: Tap | None
-    def __new__(
-        cls, loop: AbstractEventLoop, clock: Clock, report: Callable[[str, Exception], object]
-    ) -> Driver: ...
+    def __new__(cls, loop: AbstractEventLoop, clock: Clock, report: Callable[[str, Exception], object]) -> Driver: ...
     def start(self, engine: Receiver) -> None:
         """Have all transports read from now on, and `advance` once."""
     def stop(self) -> None:

@@ -6,6 +6,7 @@ from ..store.repository import Store
 
 @final
 class Arrival: ...
+
 @final
 class Group:
     """Messages of one batch. A store that was asked for what they are about gives it back."""

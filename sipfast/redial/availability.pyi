@@ -3,5 +3,6 @@
 from typing import final
 
 class Availability: ...
+
 @final
 class Unbound: ...

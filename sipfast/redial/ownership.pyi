@@ -3,5 +3,6 @@
 from typing import final
 
 class CalleeOwner: ...
+
 @final
 class Ownership: ...

@@ -3,9 +3,7 @@ from typing import final, overload
 
 from .records import Binding, Watch
 
-def changed_contacts(
-    aor: bytes, former: bytes | None, record: bytes | None
-) -> tuple[Sequence[bytes], Sequence[bytes]]:
+def changed_contacts(aor: bytes, former: bytes | None, record: bytes | None) -> tuple[Sequence[bytes], Sequence[bytes]]:
     """Which keys of the index of Contacts an AOR leaves, and which it comes to, when one record takes another's place."""
 
 @final

@@ -30,8 +30,11 @@ def play(folder: Path, *, seed: int, seconds: float, callers: int, kills: int, w
             began, number = time.monotonic(), number + 1
             epoch(town, die, kills)
             if show:
-                print(f"  {workers} worker{'s' * (workers > 1)}, epoch {number} "
-                      f"({time.monotonic() - began:.0f} s): {figures(town.counts)}", flush=True)
+                print(
+                    f"  {workers} worker{'s' * (workers > 1)}, epoch {number} "
+                    f"({time.monotonic() - began:.0f} s): {figures(town.counts)}",
+                    flush=True,
+                )
             if town.wrong:
                 break
         if not town.wrong:

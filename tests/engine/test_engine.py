@@ -201,7 +201,14 @@ def test_a_register_is_answered_with_every_binding() -> None:
         (text("REGISTER", to=f"<x-alice:alice@{DOMAIN}>", contact="<name:John_Smith>"), 400),
     ],
     ids=[
-        "too-brief", "star", "star-with-expires", "foreign-user", "require", "foreign-domain", "unknown-scheme", "tel",
+        "too-brief",
+        "star",
+        "star-with-expires",
+        "foreign-user",
+        "require",
+        "foreign-domain",
+        "unknown-scheme",
+        "tel",
         "unknown-scheme-of-contact-too",
     ],
 )

@@ -156,7 +156,7 @@ def test_numbers_without_end(digits: str) -> None:
         {"headers": [("RAck", f"{digits} {digits} INVITE"), ("RSeq", digits)]},
         {"via": f"SIP/2.0/UDP 10.0.1.1;branch=z9hG4bK1;rport={digits};ttl={digits};maddr={digits}"},
         {"route": [f"<sip:10.0.0.1;lr;ttl={digits}>"]},
-        {"contact": f"<sip:alice@10.0.1.1>;expires={digits};reg-id={digits};q=0.{digits};+sip.instance=\"<x>\""},
+        {"contact": f'<sip:alice@10.0.1.1>;expires={digits};reg-id={digits};q=0.{digits};+sip.instance="<x>"'},
         {"contact": f"<sip:alice@10.0.1.1:{digits}>"},
         {"forwards": int(digits[:20])},
         {"body": f"SIP/2.0 {digits} OK".encode()},

@@ -215,13 +215,9 @@ def test_what_expired_schedules_after_a_long_jump_counts_from_the_new_present():
 def test_expired_may_cancel_what_is_due_in_the_same_advance():
     wheel = Wheel(NOW)
     answers = []
-    owner = Recorder(
-        lambda kind, payload, now: answers.extend(wheel.cancel(handles[k]) for k in cancels[kind])
-    )
+    owner = Recorder(lambda kind, payload, now: answers.extend(wheel.cancel(handles[k]) for k in cancels[kind]))
     cancels = {0: [1, 4], 2: [0, 2, 3]}
-    handles = [
-        wheel.schedule(NOW + when, owner, kind) for kind, when in enumerate([5, 5, 6, 7 * SECOND, DAY])
-    ]
+    handles = [wheel.schedule(NOW + when, owner, kind) for kind, when in enumerate([5, 5, 6, 7 * SECOND, DAY])]
     assert wheel.advance(NOW + DAY) == 2
     assert owner.kinds == [0, 2]
     assert answers == [True, True, False, False, True]

@@ -15,9 +15,7 @@ ALICE, BOB = b"sip:alice@example.com", b"sip:bob@example.com"
 CALL_INFO = "<sip:bob@example.com>;purpose=call-completion;m=NL"
 
 
-def stage(
-    redial: dict[str, Any] | None = None, *, peer: tuple[Peer, ...] = (), **more: Any
-) -> tuple[Scene, Phone, Phone]:
+def stage(redial: dict[str, Any] | None = None, *, peer: tuple[Peer, ...] = (), **more: Any) -> tuple[Scene, Phone, Phone]:
     """Alice is registered, bob is not."""
     scene = Scene(Config(redial=Redial(**(redial or {})), peer=peer), **more)
     return scene, scene.phone("alice"), scene.phone("bob", register=False)

@@ -371,6 +371,7 @@ def test_all_are_called_back_once_while_workers_die(seed: int, count: int, worke
     assert {cluster.home(each.address) for each in callers} == set(range(count))
     for i, caller in enumerate(callers):
         arm(scene, caller, callee="popular" if i % 2 else f"b{i // 2}")
+
     def kill() -> None:
         cluster.kill(die.randrange(count), scene.now, 300, losing=die.random() < 0.7)
 

@@ -139,15 +139,19 @@ NOTHING_ARMED: dict[str, tuple[dict[str, Any], int | None, str]] = {
     "none is wanted": ({}, 0, "its Expires is 0: it asks for none"),
     "never": ({"policy": "never"}, 3600, 'the policy for its caller is "never" (redial.policy)'),
     "never for this user": (
-        {"user": (RedialUser(aor="sip:alice@example.com", policy="never"),)}, 3600,
+        {"user": (RedialUser(aor="sip:alice@example.com", policy="never"),)},
+        3600,
         'the policy for its caller is "never" (redial.user.policy)',
     ),
     "only when asked": (
-        {"default_period": 600, "domain": (RedialDomain(domain="example.com", policy="ask"),)}, 180,
+        {"default_period": 600, "domain": (RedialDomain(domain="example.com", policy="ask"),)},
+        180,
         'its Expires is 180, less than redial.min_period, and the policy for its caller is "ask" (redial.domain.policy)',
     ),
     "an emergency number": (
-        {"never_callees": ("112", "b?b")}, 3600, "its callee is never watched for (redial.never_callees)"
+        {"never_callees": ("112", "b?b")},
+        3600,
+        "its callee is never watched for (redial.never_callees)",
     ),
     "redial is off": ({"enabled": False}, 3600, "redial is off (redial.enabled)"),
 }
@@ -254,9 +258,7 @@ def test_a_period_that_is_over_is_told(lines: Lines) -> None:
 
 @pytest.mark.parametrize("caller", [0, 1])
 @pytest.mark.parametrize("callee", [0, 1])
-def test_of_several_workers_one_tells_each(
-    lines: Lines, monkeypatch: pytest.MonkeyPatch, caller: int, callee: int
-) -> None:
+def test_of_several_workers_one_tells_each(lines: Lines, monkeypatch: pytest.MonkeyPatch, caller: int, callee: int) -> None:
     monkeypatch.setattr(scenes, "Server", Cluster)
     scene = Scene()
     alice = standing(scene, caller, "alice")
@@ -367,4 +369,3 @@ def test_nobody_is_told_of_what_was_not_stored(lines: Lines) -> None:
     scene.peer("carol").bind()
     scene.run()
     assert [line["aor"] for line in lines.of("registered")] == [b"sip:carol@example.com"]
-

@@ -154,9 +154,7 @@ def test_in_a_storm_all_are_told() -> None:
     scene = Scene(Config(redial=Redial(per_callee=1_000)), kind=partial(Engine, outlet=steps.extend))
     peer = scene.peer("callers")
     for number in range(400):
-        peer.ask(
-            "INVITE", "sip:bob@example.com", sender=f"<sip:u{number}@example.com>;tag=1", headers=[("Expires", "300")]
-        )
+        peer.ask("INVITE", "sip:bob@example.com", sender=f"<sip:u{number}@example.com>;tag=1", headers=[("Expires", "300")])
         scene.run(1)
     scene.run(301_000)
     assert names(steps) == ["armed"] * 400 + ["expired"] * 400

@@ -53,7 +53,7 @@ class Baresip(Process):
             )
         )
         (home / "accounts").write_text(
-            f"<sip:{user}@{domain}>;auth_pass={user};outbound=\"sip:{at.servers}:{server}\";regint={refresh};"
+            f'<sip:{user}@{domain}>;auth_pass={user};outbound="sip:{at.servers}:{server}";regint={refresh};'
             "answermode=auto;audio_codecs=PCMU\n"
         )
         (home / "contacts").write_text("")

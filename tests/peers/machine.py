@@ -38,13 +38,17 @@ class Machine(Place):
 
     def env(self) -> dict[str, str]:
         """What has the dynamic linker load libfaketime; nothing where that is not installed."""
-        return {} if not faketime() else {
-            "LD_PRELOAD": faketime(),
-            "FAKETIME_TIMESTAMP_FILE": str(self.folder / "clock"),
-            "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            "FAKETIME_DISABLE_SHM": "1",
-        }
+        return (
+            {}
+            if not faketime()
+            else {
+                "LD_PRELOAD": faketime(),
+                "FAKETIME_TIMESTAMP_FILE": str(self.folder / "clock"),
+                "FAKETIME_NO_CACHE": "1",
+                "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+                "FAKETIME_DISABLE_SHM": "1",
+            }
+        )
 
     def command(self, argv: Sequence[str]) -> list[str]:
         plain = ["env", *(f"{key}={value}" for key, value in self.env().items()), *argv]

@@ -473,7 +473,7 @@ def test_a_call_is_cancelled_after_a_restart() -> None:
     alice.cancel(sent)
     scene.run()
     assert alice.got() == ["200", "487"]
-    assert bob.take("CANCEL").branch == first.branch        # §9.2: of the INVITE that he rings for
+    assert bob.take("CANCEL").branch == first.branch  # §9.2: of the INVITE that he rings for
     bob.answer(first, 487)
     scene.run()
     assert bob.take("ACK").branch == first.branch

@@ -67,11 +67,19 @@ WAYS: dict[str, tuple[str, Flow | None, str, Flow | None]] = {
     "IPv6": ("sip:b@[2001:db8:0::1]:5070", CAME6, "", CAME6),
     "behind a NAT": ("sip:b@10.0.0.7:5060", CAME, "", CAME),
     "a name": ("sip:b@phone.local:5060", CAME, "", CAME),
-    "a connection": ("sip:b@192.0.2.1:5060", Flow("192.0.2.1", 40000, transport="TCP"), "",
-                     Flow("192.0.2.1", 40000, transport="TCP")),
+    "a connection": (
+        "sip:b@192.0.2.1:5060",
+        Flow("192.0.2.1", 40000, transport="TCP"),
+        "",
+        Flow("192.0.2.1", 40000, transport="TCP"),
+    ),
     "sips over UDP": ("sips:b@192.0.2.1", CAME, "", None),
-    "sips over TLS": ("sips:b@192.0.2.1", Flow("192.0.2.1", 40000, transport="TLS"), "",
-                      Flow("192.0.2.1", 40000, transport="TLS")),
+    "sips over TLS": (
+        "sips:b@192.0.2.1",
+        Flow("192.0.2.1", 40000, transport="TLS"),
+        "",
+        Flow("192.0.2.1", 40000, transport="TLS"),
+    ),
     "tel": ("tel:+12015550123", CAME, "", None),
     "mailto": ("mailto:b@example.org", CAME, "", None),
     "not a URI": ("b", CAME, "", None),
@@ -86,8 +94,12 @@ WAYS: dict[str, tuple[str, Flow | None, str, Flow | None]] = {
     "Path to a peer without the right": ("sip:b@10.0.0.7", CAME, "<sip:198.51.101.5:5080;lr>", CAME),
     "Path to a stranger": ("sip:b@192.0.2.1", CAME, "<sip:203.0.113.5:5080;lr>", CAME),
     "the first of two": ("sip:b@10.0.0.7", CAME, "<sip:198.51.100.5;lr>, <sip:203.0.113.6;lr>", Flow("198.51.100.5", 5060)),
-    "Path, a known name of the upstream": ("sip:b@10.0.0.7", CAME, "<sip:six.example.net;lr>",
-                                           Flow("2001:db8::9", 5060, local=2)),
+    "Path, a known name of the upstream": (
+        "sip:b@10.0.0.7",
+        CAME,
+        "<sip:six.example.net;lr>",
+        Flow("2001:db8::9", 5060, local=2),
+    ),
     "Path, an unknown name": ("sip:b@10.0.0.7", CAME, "<sip:edge.example.com;lr>", CAME),
     "Path, an unknown name, nothing else": ("sip:b@192.0.2.1", None, "<sip:edge.example.com;lr>", None),
     "Path with a display name": ("sip:b@10.0.0.7", CAME, r'"\"<sip:1>" <sip:198.51.100.5>', Flow("198.51.100.5", 5060)),
@@ -122,8 +134,7 @@ def test_the_flow_that_a_register_stores(contact: str, rport: bool, wanted: Flow
     register = parse(
         b"REGISTER sip:example.org SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1:6123;branch=z9hG4bK1%b\r\n"
         b"From: <sip:b@example.org>;tag=1\r\nTo: <sip:b@example.org>\r\nCall-ID: c\r\nCSeq: 1 REGISTER\r\n"
-        b"Contact: <%b>\r\n\r\n"
-        % (b";rport" * rport, contact.encode())
+        b"Contact: <%b>\r\n\r\n" % (b";rport" * rport, contact.encode())
     )
     assert looks().way(location(), register, CAME, contact.encode()) == wanted
 

@@ -455,6 +455,7 @@ def test_a_store_that_fails_makes_no_binding(bench: Bench) -> None:
 
 # ---------------------------------------------------------------- Path (RFC 3327 §5.3)
 
+
 def test_path_is_stored_in_order_and_comes_back_to_those_who_know_it(bench: Bench) -> None:
     response = bench.register(PHONE, headers=PATH + "Supported: outbound, Path\r\n")
     assert response.header("Path") == PATHS

@@ -212,9 +212,9 @@ def test_keys_out_of_order_are_found(path: Path, sound: bytes) -> None:
     results = set()
     for number in pages_of(sound, 2):
         data = bytearray(sound)
-        data[number * SIZE + 16 : number * SIZE + 20] = sound[number * SIZE + 18 : number * SIZE + 20] + sound[
-            number * SIZE + 16 : number * SIZE + 18
-        ]
+        data[number * SIZE + 16 : number * SIZE + 20] = (
+            sound[number * SIZE + 18 : number * SIZE + 20] + sound[number * SIZE + 16 : number * SIZE + 18]
+        )
         results.add(kind_of(found(path, bytes(data))).partition(" has ")[2])
     assert "keys that are not in order" in results
     assert results <= {"keys that are not in order", "", "nodes that overlap, or a gap", "wrong bounds", "a node outside"}

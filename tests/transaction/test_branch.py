@@ -65,14 +65,14 @@ def test_a_restart_never_makes_a_branch_again():
 
 
 def test_a_response_to_an_earlier_user_of_the_slot_is_stray():
-    world = World(flow=TCP)                   # timer K is 0: the slot is free at once
+    world = World(flow=TCP)  # timer K is 0: the slot is free at once
     _, first = world.start("OPTIONS")
     late = answer_to(world.line.sent[0][1], 200)
     assert world.answer(late)
     world.run_to(0)
     _, second = world.start("OPTIONS")
     branches = [parse(data).branch for _, data, _ in world.line.sent]
-    assert branches[0][9:17] == branches[1][9:17]      # worker and slot
+    assert branches[0][9:17] == branches[1][9:17]  # worker and slot
     assert branches[0] != branches[1]
     assert not world.answer(late)
     assert (first.told, second.told) == (["200"], [])

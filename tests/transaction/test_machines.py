@@ -107,8 +107,18 @@ MACHINES = {"INVITE_CLIENT": INVITE_CLIENT, "CLIENT": CLIENT, "INVITE_SERVER": I
 
 # Since its state was entered (RFC 3261 §17 table 4, RFC 6026 §8.11; T1 = 500 ms, T2 = 4 s, T4 = 5 s).
 DEFAULT_MS = {
-    "timer A": 500, "timer B": 32_000, "timer D": 32_000, "timer E": 500, "timer F": 32_000, "timer G": 500,
-    "timer H": 32_000, "timer I": 5_000, "timer J": 32_000, "timer K": 5_000, "timer L": 32_000, "timer M": 32_000,
+    "timer A": 500,
+    "timer B": 32_000,
+    "timer D": 32_000,
+    "timer E": 500,
+    "timer F": 32_000,
+    "timer G": 500,
+    "timer H": 32_000,
+    "timer I": 5_000,
+    "timer J": 32_000,
+    "timer K": 5_000,
+    "timer L": 32_000,
+    "timer M": 32_000,
     "64*T1 after CANCEL": 32_000,
 }
 LEADS_TO = {"Proceeding": 183, "Accepted": 202, "Completed": 404, "Confirmed": 404}
@@ -170,10 +180,10 @@ class Play:
             self.world.line.broken = True
             if state == "Completed":
                 self.status(404)
-            elif self.method == "INVITE":     # nothing is sent in this state: the copy that failed is an earlier one
+            elif self.method == "INVITE":  # nothing is sent in this state: the copy that failed is an earlier one
                 looks().undelivered(self.world.layer, self.data, self.world.flow, self.world.now)
                 return
-        assert self.user.told == []           # it never hears of it before the caller returns
+        assert self.user.told == []  # it never hears of it before the caller returns
         self.world.run_to(500 if state == "Proceeding" else 0)
 
     def fire(self, state: str, event: str) -> None:

@@ -19,7 +19,7 @@ def test_responses_go_to_the_flow_given():
     ("other", "verdict"),
     [
         pytest.param({}, ABSORBED, id="same"),
-        pytest.param({"branch": "z9hG4bKAbC"}, ABSORBED, id="branch-case"),   # §7.3.1: tokens have no case
+        pytest.param({"branch": "z9hG4bKAbC"}, ABSORBED, id="branch-case"),  # §7.3.1: tokens have no case
         pytest.param({"sent_by": "HOST.example:5062"}, ABSORBED, id="sent-by-case"),
         pytest.param({"branch": "z9hG4bKabcd", "call_id": "c2"}, NEW, id="branch-longer"),
         pytest.param({"branch": "z9hG4bKabd", "call_id": "c2"}, NEW, id="branch"),
@@ -93,7 +93,7 @@ def test_rfc_2543_ack_needs_the_to_tag_of_the_response():
     assert transaction.state_name == "Completed"
     assert world.take(request("ACK", None, to_tag="mine"))[0] == ABSORBED
     assert transaction.state_name == "Confirmed"
-    assert world.take(request("ACK", None, to_tag="mine"))[0] == ABSORBED      # "a retransmission of that previous ACK"
+    assert world.take(request("ACK", None, to_tag="mine"))[0] == ABSORBED  # "a retransmission of that previous ACK"
     assert world.take(request("ACK", None, to_tag="another"))[0] == UNMATCHED
 
 
@@ -119,6 +119,7 @@ def test_ack_without_transaction():
 
 
 # ---- merged requests (§8.2.2.2)
+
 
 def test_merged_request_is_answered_482():
     world = World()

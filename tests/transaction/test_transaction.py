@@ -43,7 +43,7 @@ def test_an_invite_before_any_response_is_absorbed_silently():
 
 # ---- timers
 
-SEVEN = [0, 500, 1_500, 3_500, 7_500, 15_500, 31_500]   # §17.1.1.2: "the time required to send seven requests"
+SEVEN = [0, 500, 1_500, 3_500, 7_500, 15_500, 31_500]  # §17.1.1.2: "the time required to send seven requests"
 CAPPED = [0, 500, 1_500, 3_500, 7_500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500]
 
 
@@ -180,6 +180,7 @@ def test_ack_goes_where_the_invite_went_and_is_built_of_it():
 
 # ---- CANCEL at the server side (§9.2)
 
+
 def test_cancel_is_answered_with_the_to_tag_of_the_invite():
     world = World()
     transaction, user = world.serve()
@@ -189,7 +190,7 @@ def test_cancel_is_answered_with_the_to_tag_of_the_invite():
     assert (answer.status, answer.cseq) == (200, (7, "CANCEL"))
     assert answer.to_tag == transaction.to_tag
     assert user.told == ["cancel CANCEL"]
-    assert transaction.state_name == "Proceeding"   # the 487 is the user's
+    assert transaction.state_name == "Proceeding"  # the 487 is the user's
     # A retransmitted CANCEL gets its answer again, and the user hears of it once.
     assert world.take(request("CANCEL"))[0] == ABSORBED
     assert world.sent() == ["200", "200"]
@@ -229,6 +230,7 @@ def test_cancel_without_transaction():
 
 # ---- CANCEL at the client side (§9.1)
 
+
 def test_cancel_waits_for_a_provisional_response():
     world = World()
     transaction, _ = world.start()
@@ -243,7 +245,7 @@ def test_cancel_waits_for_a_provisional_response():
     assert cancel.cseq == (7, "CANCEL")
     world.answer(answer_to(invite, 180))
     transaction.cancel(world.now)
-    assert world.sent() == ["CANCEL"]         # once
+    assert world.sent() == ["CANCEL"]  # once
 
 
 def test_a_cancel_is_a_transaction_of_its_own():
@@ -275,7 +277,7 @@ def test_a_cancel_may_outlive_its_invite():
     world.answer(answer_to(invite, 487))
     world.run_to(1)
     assert transaction.state_name == "Terminated"
-    world.start("OPTIONS")                    # must not take the slot that the CANCEL still needs
+    world.start("OPTIONS")  # must not take the slot that the CANCEL still needs
     assert world.answer(answer_to(invite, 200, "CANCEL"))
     world.run_to(40_000)
     assert world.layer.counters()["client_transactions"] == 0
@@ -313,7 +315,7 @@ def test_a_2xx_that_crosses_the_cancel_is_passed_on():
     transaction.cancel(world.now)
     world.run_to(20_000)
     world.answer(answer_to(invite, 200))
-    world.run_to(51_999)                      # timer M runs from the 2xx, nothing is left of the CANCEL's 64*T1
+    world.run_to(51_999)  # timer M runs from the 2xx, nothing is left of the CANCEL's 64*T1
     assert transaction.state_name == "Accepted"
     world.run_to(52_000)
     assert user.told == ["180", "200"]
@@ -321,17 +323,18 @@ def test_a_2xx_that_crosses_the_cancel_is_passed_on():
 
 # ---- retract, shrink
 
+
 @pytest.mark.parametrize(("method", "status"), [("INVITE", 480), ("INVITE", 200), ("MESSAGE", 200)])
 def test_retract_gives_another_answer(method: str, status: int):
     world = World()
     transaction, user = world.serve(method)
     reply(transaction, status, world.now, request(method))
-    world.run_to(1_000)                       # timer G has doubled meanwhile
+    world.run_to(1_000)  # timer G has doubled meanwhile
     world.line.sent.clear()
     transaction.retract(response(parse(request(method)), 503, UDP, to_tag=b"x"), 503, world.now)
     assert transaction.state_name == "Completed"
     world.run_to(32_999)
-    assert user.told == []                    # nothing is left of the first answer's timers
+    assert user.told == []  # nothing is left of the first answer's timers
     world.run_to(60_000)
     expected = [1_000 + ms for ms in CAPPED] if method == "INVITE" else [1_000]
     assert world.schedule() == [(ms, "503") for ms in expected]
@@ -352,7 +355,7 @@ def test_settle_drops_the_request():
     world = World()
     transaction, _ = world.serve()
     reply(transaction, 200, world.now, request("INVITE"))
-    assert transaction.request is not None    # it may still be taken back
+    assert transaction.request is not None  # it may still be taken back
     world.layer.shrink_finished()
     assert transaction.request is None
 
@@ -387,6 +390,7 @@ def test_a_client_transaction_drops_its_request_after_the_final_response():
 
 # ---- nothing is left
 
+
 def live() -> int:
     gc.collect()
     return live_objects()
@@ -404,7 +408,7 @@ def test_ten_thousand_come_and_go():
         assert verdict == NEW
         assert server is not None
         client, user = world.start(method)
-        server.handler = user                 # the usual cycle: user and transactions know each other
+        server.handler = user  # the usual cycle: user and transactions know each other
         user.transactions = (server, client)  # type: ignore[attr-defined]
         ours = world.line.sent[-1][1]
         kind = number % 7
@@ -480,7 +484,7 @@ def test_whatever_happens_nothing_is_left(seed: int):
 
     for _ in range(400):
         chance.choice([step, step, answer, answer, ask, hear, hear, cancel, wait, release, world.layer.shrink_finished])()
-    for _ in range(2):                        # the users give what is still owed, then everything runs out
+    for _ in range(2):  # the users give what is still owed, then everything runs out
         for given in servers:
             reply(given[0], 500, world.now, given[1])
         for asked in clients:

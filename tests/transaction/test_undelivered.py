@@ -73,8 +73,12 @@ def test_a_copy_that_is_sent_again_is_as_good_as_the_first():
 
 def forged(request: bytes) -> dict[str, bytes]:
     branch = request.index(b"branch=") + 7
-    out = {f"digit {at}": request[: branch + at] + (b"1" if request[branch + at : branch + at + 1] == b"0" else b"0")
-           + request[branch + at + 1 :] for at in range(47)}
+    out = {
+        f"digit {at}": request[: branch + at]
+        + (b"1" if request[branch + at : branch + at + 1] == b"0" else b"0")
+        + request[branch + at + 1 :]
+        for at in range(47)
+    }
     via = request.index(b"\r\nVia")
     out |= {
         "another branch": request.replace(b"z9hG4bKsf", b"z9hG4bKxx"),

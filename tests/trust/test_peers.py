@@ -57,7 +57,8 @@ WRONG = {
     "everybody": ('addresses = ["0.0.0.0/0"]', "peer[0].addresses[0]: '0.0.0.0/0' is everybody"),
     "nobody": ("addresses = []", "peer[0].addresses: no address"),
     "no such right": (
-        'addresses = ["192.0.2.1"]\nrights = ["all"]', 'peer[0].rights[0]: "all" is not one of "identity", "path"',
+        'addresses = ["192.0.2.1"]\nrights = ["all"]',
+        'peer[0].rights[0]: "all" is not one of "identity", "path"',
     ),
 }
 

@@ -172,9 +172,7 @@ class _Walk:
                 raise _Damage(f"page {number} has keys that are not in order")
             before = key
 
-    def _leaf_node(
-        self, number: int, place: int, key: bytes, size: int, kind: int, counts: list[int], name: str
-    ) -> None:
+    def _leaf_node(self, number: int, place: int, key: bytes, size: int, kind: int, counts: list[int], name: str) -> None:
         value = number * self._size + place + 8 + len(key)
         if kind & _TREE_INSIDE and not kind & _DUPLICATES:
             if size != _TREE.size:
