@@ -84,6 +84,9 @@ ARROWS: dict[str, set[str]] = {
         "trust.credit",
         "trust.proven",
     },
+    # dialog. What the server itself takes part in.
+    "dialog": set(),
+    "dialog.digest": {"_parser"},
     # store. What is kept, and where it lies.
     "store.backends": set(),
     "store.backends.directory": {"store.backends.pages", "store.backends.upgrade"},
