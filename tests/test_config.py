@@ -87,10 +87,6 @@ BAD = {
         '[[redial.phone]]\nagent = "A"\nheaders = ["call-id: x"]',
         "redial.phone[0].headers[0]: call-id is written by the server itself; leave it out",
     ),
-    "a user with a port": (
-        '[[redial.user]]\naor = "sip:a@b.example:5060"',
-        'redial.user[0].aor: "sip:a@b.example:5060" is not',
-    ),
     "credentials of nobody": (
         '[[redial.credentials]]\nuser = ""\npassword = "x"',
         "redial.credentials[0].user: an empty name",

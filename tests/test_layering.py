@@ -215,6 +215,7 @@ ARROWS: dict[str, set[str]] = {
     "redial.device": {"routing.location", "store.codec"},
     "redial.invite": {"_flow", "_parser", "_writer", "store.codec"},
     "redial.ladder": {"redial.methods.method", "store.codec"},
+    "redial.memory": {"_wheel", "store.repository"},
     "redial.methods": set(),
     "redial.methods.method": {"_flow", "_wheel", "store.codec", "transaction.server", "trust.credit"},
     "redial.methods.progress": {"_parser"},

@@ -31,10 +31,11 @@ Stored = TypeVar("Stored", bound=_Version)
 MOST_TOLD = 1_000  # records, of which each is told of once
 SHOWN = 80  # bytes of such a record: its version and its AOR
 
-VERSION = 1  # of watches, talks, moves and the anchor
+VERSION = 1  # of watches, talks, moves, phones and the anchor
 BINDINGS_VERSION = 2  # 1: Binding.flow was the REGISTER's own, and a Contact at its address was followed instead
 
 MOST_ENDED = 1000  # watches that are over and still kept
+MOST_PHONES = 10_000  # devices and User-Agents of which is remembered what they did
 MOST_ATTEMPTS = 16  # recalls of one watch whose outcomes are kept
 
 ARMED = "armed"  # waiting for the callee
@@ -42,6 +43,8 @@ RECALLING = "recalling"  # REFER sent, or about to be: marked before it leaves
 CALLING = "calling"  # the caller's new INVITE has been seen
 SUSPENDED = "suspended"  # the caller cannot take a recall now
 WAITING = (ARMED, SUSPENDED)
+DEVICE = "device"  # whom a Phone is about
+AGENT = "agent"
 NOT_LOGGED_IN = "NL"  # RFC 6910 m=NL
 
 
@@ -127,6 +130,24 @@ class Ended(msgspec.Struct, array_like=True, frozen=True, gc=False):
     attempts: tuple[tuple[int, str], ...] = ()  # each recall: when the REFER left, and what came of it
 
 
+class Note(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What came of one recall method."""
+
+    method: str
+    worked: bool  # or it was refused
+    at: Number
+    until: Number  # then it is forgotten
+
+
+class Phone(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What one device, or phones of one User-Agent, did when they were recalled."""
+
+    kind: str  # DEVICE or AGENT
+    name: bytes  # its +sip.instance, else its Contact URI; or the User-Agent
+    agent: bytes  # the User-Agent
+    notes: tuple[Note, ...]  # one for a method
+
+
 class _Versioned(msgspec.Struct, array_like=True, frozen=True, gc=False):
     version: int
 
@@ -162,6 +183,11 @@ class _Ended(msgspec.Struct, array_like=True, frozen=True, gc=False):
     ended: Ended
 
 
+class _Phone(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    version: int
+    phone: Phone
+
+
 class _Attempts(msgspec.Struct, array_like=True, frozen=True, gc=False):
     version: int
     attempts: tuple[tuple[int, str], ...]
@@ -175,6 +201,7 @@ _talk = msgspec.msgpack.Decoder(_Talk)
 _move = msgspec.msgpack.Decoder(_Move)
 _ended = msgspec.msgpack.Decoder(_Ended)
 _attempts = msgspec.msgpack.Decoder(_Attempts)
+_phone = msgspec.msgpack.Decoder(_Phone)
 _anchor = msgspec.msgpack.Decoder(_Anchor)
 
 
@@ -253,6 +280,16 @@ def encode_attempts(attempts: tuple[tuple[int, str], ...]) -> bytes:
 def decode_attempts(stored: bytes) -> tuple[tuple[int, str], ...]:
     """Raises StoreUnreadable."""
     return _read(_attempts, stored, "attempts").attempts
+
+
+def encode_phone(phone: Phone) -> bytes:
+    """The stored form of what a phone did."""
+    return _encode(_Phone(VERSION, phone))
+
+
+def decode_phone(stored: bytes) -> Phone:
+    """Raises StoreUnreadable."""
+    return _read(_phone, stored, "phone").phone
 
 
 def readable(decode: Callable[[bytes], Record], stored: Iterable[bytes]) -> Iterator[Record]:

@@ -9,6 +9,7 @@ cdef class Store:
     cdef bytes swept                # the key that the last sweep looked at last
     cdef object read(self, object decode, bytes stored)
     cdef int raise_at(self, object error) except -1
+    cdef int make_room(self, bytes key) except -1
     cpdef for_update(self)
     cpdef hold_snapshot(self)
     cpdef let_go(self)

@@ -1,7 +1,7 @@
 from collections.abc import Iterator, Sequence
 
 from .codec import StoredBindings, StoredWatch
-from .records import Anchor, Binding, Ended, Move, Talk, Watch
+from .records import Anchor, Binding, Ended, Move, Phone, Talk, Watch
 from .tables import Tables
 
 class Store:
@@ -120,6 +120,22 @@ class Store:
 
     def delete_move(self, move: Move) -> bool:
         """Whether there was one of its AOR away from its flow."""
+
+    # What phones did when they were recalled
+    def phone(self, kind: str, name: bytes) -> Phone | None:
+        """What is remembered of a device (records.DEVICE) or a User-Agent (records.AGENT), expired notes included."""
+
+    def put_phone(self, phone: Phone) -> None:
+        """Add or replace it. Of more than records.MOST_PHONES some other goes."""
+
+    def delete_phone(self, kind: str, name: bytes) -> bool:
+        """Whether there was one."""
+
+    def phones_after(self, key: bytes, limit: int) -> tuple[list[Phone], bytes]:
+        """Those of up to `limit` rows after a key (b"": from the first), and the key to go on from, b"" at the end."""
+
+    def each_phone(self) -> Iterator[Phone]:
+        """Every one."""
 
     # The whole
     def upgraded_at(self) -> int:

@@ -11,13 +11,15 @@ from .codec cimport (
     Piece, StoredBindings, StoredWatch, bindings_of, bytes_of, same_piece, stored_bindings, stored_watch, watch_of,
 )
 from .keys cimport key_of, pair_at, pair_of
-from .tables cimport ATTEMPTS, BINDINGS, CALLERS, CONTACTS, ENDED, KNOWN, META, MOVES, TALKS, WATCHES, Tables
+from .tables cimport (
+    ATTEMPTS, BINDINGS, CALLERS, CONTACTS, ENDED, KNOWN, META, MOVES, PHONES, TALKS, WATCHES, Tables,
+)
 
 from ..errors import StoreCorrupt, StoreUnreadable
 from .codec import changed_contacts, stored_watch as read_watch
 from .records import (
-    MOST_ENDED, decode_anchor, decode_attempts, decode_bindings, decode_ended, decode_move, decode_talk, encode_anchor,
-    encode_attempts, encode_ended, encode_move, encode_talk, readable,
+    MOST_ENDED, MOST_PHONES, decode_anchor, decode_attempts, decode_bindings, decode_ended, decode_move, decode_phone,
+    decode_talk, encode_anchor, encode_attempts, encode_ended, encode_move, encode_phone, encode_talk, readable,
 )
 from .sweep import Round
 
@@ -40,6 +42,10 @@ cdef list values_of(list rows):
 # What stands beside a key that ends in an AOR, to tell it in full.
 cdef inline bytes rest_of(bytes aor, bytes key):
     return b"" if key == aor else aor
+
+
+cdef bytes phone_key(kind, bytes name):
+    return kind[:1].encode() + key_of(name)
 
 
 cdef class Store:
@@ -247,6 +253,43 @@ cdef class Store:
 
     def delete_move(self, move):
         return self.tables.delete(MOVES, move.old + key_of(move.aor))
+
+    # ---- what phones did
+
+    def phone(self, kind, bytes name not None):
+        cdef bytes record = self.tables.get(PHONES, phone_key(kind, name))
+        if record is None:
+            return None
+        phone = self.read(decode_phone, record)
+        return phone if phone.name == name else None
+
+    def put_phone(self, phone):
+        cdef bytes key = phone_key(phone.kind, phone.name)
+        self.tables.for_update()
+        if self.tables.get(PHONES, key) is None and self.tables.count(PHONES, b"") >= MOST_PHONES:
+            self.make_room(key)
+        self.tables.put(PHONES, key, encode_phone(phone))
+
+    # The one of its kind that is next by its key goes, as good as any.
+    cdef int make_room(self, bytes key) except -1:
+        cdef bytes kind = key[:1]
+        for former in (key, kind, b""):
+            for next_one, _ in self.tables.rows_after(PHONES, former, 1):
+                if former == b"" or next_one.startswith(kind):
+                    self.tables.delete(PHONES, next_one)
+                    return 0
+        return 0
+
+    def delete_phone(self, kind, bytes name not None):
+        return self.tables.delete(PHONES, phone_key(kind, name))
+
+    def phones_after(self, bytes key not None, limit):
+        cdef list rows = self.tables.rows_after(PHONES, key, limit)
+        last = rows[len(rows) - 1][0] if len(rows) == limit else b""
+        return list(readable(decode_phone, values_of(rows))), last
+
+    def each_phone(self):
+        return readable(decode_phone, self.tables.each(PHONES))
 
     # ---- about the store
 

@@ -13,6 +13,7 @@ cdef enum:
     META
     ATTEMPTS
     ENDED
+    PHONES
 
 cdef class Tables:
     cdef public str where

@@ -13,6 +13,8 @@
               "upgraded"         when it was brought up from an earlier format, ms since the epoch; absent where never
     attempts  callee NUL caller  record of the watch's recalls that came to nothing
     ended     number             record of a watch that is over: a ring of the last records.MOST_ENDED
+    phones    "d" device         record of what a device did when it was recalled
+              "a" agent          record of what phones of a User-Agent did; a name in these keys is as an AOR
 
 What is in them is the repository's business alone (repository.pyx); an AOR in a key is as keys.pyx has it.
 
@@ -39,7 +41,7 @@ Where a batch takes a round trip (`at_once` is False), several are under way at 
 A new back end is a subclass, and one more entry in tests/store/test_tables.py and test_store.py.
 """
 
-NAMES = ("bindings", "watches", "callers", "known", "talks", "moves", "contacts", "meta", "attempts", "ended")
+NAMES = ("bindings", "watches", "callers", "known", "talks", "moves", "contacts", "meta", "attempts", "ended", "phones")
 
 
 cdef class Tables:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sipfast.errors import StoreCorrupt
 from sipfast.store import codec, records
-from sipfast.store.records import Binding, Move, Talk, Watch
+from sipfast.store.records import Binding, Move, Note, Phone, Talk, Watch
 
 
 @pytest.fixture(scope="module")
@@ -175,13 +175,15 @@ BINDING = Binding(b"sip:b@192.0.2.1", 1, b"c", 1)
 WATCH = Watch(b"sip:b@example.org", b"sip:a@example.org", 1, 2, b"c", b"sip:a@192.0.2.1")
 TALK = Talk(b"sip:b@example.org", b"sip:a@example.org", b"c", 1)
 MOVE = Move(b"old", b"new", b"sip:b@example.org", b"sip:b@192.0.2.1", 1)
+PHONE = Phone("device", b"<urn:uuid:1>", b"Acme", (Note("refer", False, 1, 2),))
 KINDS = {
     "bindings": (records.decode_bindings, records.encode_bindings(b"sip:b@example.org", (BINDING,))),
     "watch": (records.decode_watch, records.encode_watch(WATCH)),
     "talk": (records.decode_talk, records.encode_talk(TALK)),
     "move": (records.decode_move, records.encode_move(MOVE)),
+    "phone": (records.decode_phone, records.encode_phone(PHONE)),
 }
-VERSIONS = {"bindings": 2, "watch": 1, "talk": 1, "move": 1}
+VERSIONS = {"bindings": 2, "watch": 1, "talk": 1, "move": 1, "phone": 1}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -221,9 +223,10 @@ def test_what_stored_records_look_like() -> None:
         [1, [b"sip:b@example.org", b"sip:a@example.org", 1, 2, b"c", b"sip:a@192.0.2.1"]],
         [1, [b"sip:b@example.org", b"sip:a@example.org", b"c", 1]],
         [1, [b"old", b"new", b"sip:b@example.org", b"sip:b@192.0.2.1", 1]],
+        [1, ["device", b"<urn:uuid:1>", b"Acme", [["refer", False, 1, 2]]]],
     ]
     read = [decode(msgspec.msgpack.encode(each)) for (decode, _), each in zip(KINDS.values(), stored, strict=True)]
-    assert read == [(b"sip:b@example.org", (BINDING,)), WATCH, TALK, MOVE]
+    assert read == [(b"sip:b@example.org", (BINDING,)), WATCH, TALK, MOVE, PHONE]
     rest = [b"path", b"flow", b"instance", "NL", "armed", 3, "408", b"call", b"tag", 9]
     assert records.decode_watch(msgspec.msgpack.encode([1, [*stored[1][1], *rest]])) == msgspec.structs.replace(
         WATCH,

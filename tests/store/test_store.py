@@ -18,10 +18,24 @@ from net.stores import MemoryStore, count_watches, row
 
 from sipfast.store.backends.lmdb import LmdbTables
 from sipfast.store.codec import changed_contacts, stored_bindings, stored_watch
-from sipfast.store.records import RECALLING, Anchor, Binding, Move, Talk, Watch, encode_bindings, encode_watch
+from sipfast.store.records import (
+    AGENT,
+    DEVICE,
+    RECALLING,
+    Anchor,
+    Binding,
+    Move,
+    Note,
+    Phone,
+    Talk,
+    Watch,
+    encode_bindings,
+    encode_watch,
+)
 from sipfast.store.repository import Store
 
 NOW = 1_700_000_000_000
+NOTES = (Note("refer", False, NOW, NOW + 60_000), Note("callback", True, NOW, NOW + 60_000))
 A, B, C = b"sip:a@example.org", b"sip:b@example.org", b"sip:c@example.org"
 
 
@@ -63,6 +77,10 @@ def talk(callee: bytes = B, caller: bytes = A) -> Talk:
     return Talk(callee, caller, b"call-3", NOW)
 
 
+def phone(kind: str = DEVICE, name: bytes = b"<urn:uuid:1>", notes: tuple[Note, ...] = NOTES) -> Phone:
+    return Phone(kind, name, b"Acme", notes)
+
+
 def content(store: Store) -> tuple[object, ...]:
     """All that can be read."""
     watches = list(store.each_watch())
@@ -71,6 +89,7 @@ def content(store: Store) -> tuple[object, ...]:
         watches,
         list(store.each_talk()),
         count_watches(store),
+        list(store.each_phone()),
         [(store.count_by_callee(w.callee), store.count_by_caller(w.caller)) for w in watches],
         [store.is_known(aor) for aor in (A, B, C)],
     )
@@ -181,7 +200,7 @@ def test_a_record_is_the_bindings_as_bytes(store: Store) -> None:
 
 
 def test_a_new_store_is_empty(store: Store) -> None:
-    assert content(store) == ([], [], [], 0, [], [False, False, False])
+    assert content(store) == ([], [], [], 0, [], [], [False, False, False])
     assert store.bindings(A) == ()
     assert store.watch(B, A) is None
     assert store.watches(B) == []
@@ -461,6 +480,39 @@ def test_talks(store: Store) -> None:
     assert store.talk(B) is None
 
 
+# ---------------------------------------------------------------- phones
+
+
+def test_phones_are_kept_by_kind_and_name(store: Store) -> None:
+    long = b"sip:" + b"x" * 2000
+    kept = [phone(AGENT), phone(), phone(name=long)]
+    for each in kept:
+        store.put_phone(each)
+    store.commit()
+    assert [store.phone(each.kind, each.name) for each in kept] == kept
+    assert store.phone(AGENT, long) is store.phone(DEVICE, long + b"x") is None
+    assert sorted(store.each_phone(), key=repr) == sorted(kept, key=repr)
+    store.put_phone(phone(notes=()))
+    assert store.phone(DEVICE, b"<urn:uuid:1>") == phone(notes=())
+    assert store.delete_phone(DEVICE, b"<urn:uuid:1>")
+    assert not store.delete_phone(DEVICE, b"<urn:uuid:1>")
+
+
+def test_phones_are_gone_through_from_where_the_last_look_ended(store: Store) -> None:
+    names = [b"<%d>" % number for number in range(7)]
+    for name in names:
+        store.put_phone(phone(name=name))
+    found, key = [], b""
+    while True:
+        more, key = store.phones_after(key, 3)
+        found += [each.name for each in more]
+        if not key:
+            break
+    assert found == names
+    assert store.phones_after(b"", 7)[1] != b""  # there may be more
+    assert store.phones_after(b"", 8)[1] == b""
+
+
 # ---------------------------------------------------------------- keys of any length
 
 LONG = b"sip:" + b"x" * 2000
@@ -532,6 +584,9 @@ CHANGES: dict[str, Callable[[Store], object]] = {
     "add talk": lambda store: store.put_talk(talk(C)),
     "replace talk": lambda store: store.put_talk(talk(B, C)),
     "delete talk": lambda store: store.delete_talk(B),
+    "add phone": lambda store: store.put_phone(phone(AGENT, b"Acme")),
+    "replace phone": lambda store: store.put_phone(phone(notes=())),
+    "delete phone": lambda store: store.delete_phone(DEVICE, b"<urn:uuid:1>"),
 }
 
 
@@ -540,6 +595,7 @@ def filled(store: Store) -> Store:
     store.put_known(B)
     store.put_watch(watch())
     store.put_talk(talk())
+    store.put_phone(phone())
     store.commit()
     return store
 

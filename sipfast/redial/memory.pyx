@@ -1,0 +1,164 @@
+"""What phones have obeyed and refused: remembered of each device, and of the make by its User-Agent.
+
+The store has it, all workers write it, and each has it in memory, so that a recall asks the store for nothing: it is loaded at
+the start, and gone through again and again, a little at a time. So what another worker has learned is known within minutes, what
+was forgotten by hand is forgotten, and what has expired is removed.
+
+A refusal is noted of the device, whatever its make does. A success is noted of the make, and of the device only where the make
+is not known for it. One phone that refuses is no reason to think ill of a make that was seen to obey: some have a switch.
+"""
+
+from libc.stdint cimport int64_t
+
+import cython
+
+from .._wheel cimport Timed, Wheel
+from ..store.repository cimport Store
+
+from ..errors import StoreUnreadable
+from ..store.records import AGENT, DEVICE, MOST_PHONES, Note, Phone, tell_unreadable
+
+cdef enum:
+    GO_ON = 1               # timer
+    EVERY = 10_000          # ms
+    ROWS = 200              # half a millisecond, for which all others wait
+
+
+@cython.final
+cdef class Known:
+    """What is remembered of one device or make."""
+
+    cdef tuple notes        # of records.Note
+    cdef dict verdicts      # method -> whether it worked
+    cdef int64_t until      # then the first of them has expired
+    cdef int64_t turn       # in which it was last seen in the store
+
+
+cdef Known known_of(tuple notes, int64_t now, int64_t turn):
+    cdef Known known = Known.__new__(Known)
+    known.notes = tuple([note for note in notes if note.until > now])
+    known.verdicts = {note.method: note.worked for note in known.notes}
+    known.until = min([note.until for note in known.notes], default=now)
+    known.turn = turn
+    return known
+
+
+# What still holds of it; None where nothing does.
+cdef dict verdicts_of(dict all_known, bytes name, int64_t now):
+    cdef Known known = all_known.get(name)
+    if known is None:
+        return None
+    if known.until <= now:
+        known = all_known[name] = known_of(known.notes, now, known.turn)
+    return known.verdicts or None
+
+
+cdef class PhoneMemory(Timed):
+
+    def __init__(self, settings, Store store not None, Wheel wheel not None):
+        self.store = store
+        self.wheel = wheel
+        self.devices = {}
+        self.agents = {}
+        self.reached = b""
+        self.configure(settings)
+
+    def configure(self, settings):
+        self.lifetime = round(settings.remember_phones * 1000)
+        if not self.lifetime:
+            self.devices.clear()
+            self.agents.clear()
+
+    def begin(self, now):
+        self.start(now)
+
+    cdef int start(self, int64_t now) except -1:
+        if self.lifetime:
+            for phone in self.store.each_phone():
+                self.take(phone, now)
+        self.wheel.schedule(now + EVERY, self, GO_ON)
+
+    # ---- asked
+
+    cpdef object of_device(self, bytes contact, bytes instance, int64_t now):
+        return verdicts_of(self.devices, instance or contact, now) if self.devices else None
+
+    cpdef object of_agent(self, bytes agent, int64_t now):
+        return verdicts_of(self.agents, agent, now) if self.agents else None
+
+    # ---- told
+
+    cpdef int note(self, bytes contact, bytes instance, bytes agent, str method, bint worked, int64_t now) except -1:
+        if not self.lifetime:
+            return 0
+        if agent:
+            self.note_agent(agent, method, worked, now)
+        if instance or contact:
+            self.note_device(instance or contact, agent, method, worked, now)
+        return 0
+
+    cdef int note_agent(self, bytes agent, str method, bint worked, int64_t now) except -1:
+        cdef dict verdicts = verdicts_of(self.agents, agent, now)
+        known = None if verdicts is None else verdicts.get(method)
+        if known is None or (worked and not known):
+            self.write(AGENT, agent, agent, method, worked, now)
+        elif worked and False not in verdicts.values() and self.is_old(self.agents[agent], method, now):
+            # It was the first choice all the time, and keeps its good name. Where others were left out because of what is
+            # remembered, that runs out with them: the phones may have learned meanwhile.
+            self.write(AGENT, agent, agent, method, worked, now)
+
+    cdef int note_device(self, bytes device, bytes agent, str method, bint worked, int64_t now) except -1:
+        cdef dict verdicts = verdicts_of(self.devices, device, now)
+        known = None if verdicts is None else verdicts.get(method)
+        if known is None and worked and agent:
+            return 0                        # as its make
+        if known is None or known != worked:
+            self.write(DEVICE, device, agent, method, worked, now)
+
+    def is_old(self, Known known, str method, int64_t now):
+        return any([note.method == method and note.until - now < self.lifetime // 2 for note in known.notes])
+
+    cdef int write(self, str kind, bytes name, bytes agent, str method, bint worked, int64_t now) except -1:
+        cdef tuple notes = ()
+        self.store.for_update()
+        try:
+            phone = self.store.phone(kind, name)
+            if phone is not None:
+                notes = tuple([note for note in phone.notes if note.method != method and note.until > now])
+        except StoreUnreadable as error:
+            tell_unreadable(error)
+        phone = Phone(kind, name, agent, (*notes, Note(method, worked, now, now + self.lifetime)))
+        self.store.put_phone(phone)
+        self.take(phone, now)
+
+    # ---- going through what is stored
+
+    # Whether anything of it still holds.
+    cdef bint take(self, object phone, int64_t now) except -1:
+        cdef dict all_known = self.agents if phone.kind == AGENT else self.devices
+        cdef Known known = known_of(phone.notes, now, self.turn)
+        if not known.notes or (len(all_known) >= MOST_PHONES and phone.name not in all_known):
+            return bool(known.notes)
+        all_known[phone.name] = known
+        return True
+
+    cpdef int expired(self, int kind, object payload, int64_t now) except -1:
+        self.wheel.schedule(now + EVERY, self, GO_ON)
+        if self.lifetime:
+            self.go_on(now)
+        return 0
+
+    cdef int go_on(self, int64_t now) except -1:
+        phones, self.reached = self.store.phones_after(self.reached, ROWS)
+        for phone in phones:
+            if not self.take(phone, now):
+                self.store.delete_phone(phone.kind, phone.name)
+        if not self.reached:
+            self.agents = seen_in(self.agents, self.turn)
+            self.devices = seen_in(self.devices, self.turn)
+            self.turn += 1
+
+
+# Those that were there when it was gone through; the others have been forgotten.
+cdef dict seen_in(dict all_known, int64_t turn):
+    return {name: known for name, known in all_known.items() if (<Known>known).turn >= turn}
