@@ -31,7 +31,7 @@ Stored = TypeVar("Stored", bound=_Version)
 MOST_TOLD = 1_000  # records, of which each is told of once
 SHOWN = 80  # bytes of such a record: its version and its AOR
 
-VERSION = 1  # of watches, talks, moves, phones and the anchor
+VERSION = 1  # of watches, talks, moves, legs, phones and the anchor
 BINDINGS_VERSION = 2  # 1: Binding.flow was the REGISTER's own, and a Contact at its address was followed instead
 
 MOST_ENDED = 1000  # watches that are over and still kept
@@ -46,6 +46,10 @@ WAITING = (ARMED, SUSPENDED)
 DEVICE = "device"  # whom a Phone is about
 AGENT = "agent"
 NOT_LOGGED_IN = "NL"  # RFC 6910 m=NL
+
+INVITED = "invited"  # a leg's INVITE has no final response yet
+ANSWERED = "answered"  # it got a 2xx
+ENDING = "ending"  # CANCEL or BYE is on its way
 
 
 class Binding(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -113,6 +117,31 @@ class Move(msgspec.Struct, array_like=True, frozen=True, gc=False):
     expires: int  # ms since the epoch: no call lasts longer
 
 
+class Leg(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A dialog that the server itself has with a phone that it has called (RFC 3261 §12), from its INVITE on."""
+
+    call_id: bytes
+    recall: bytes  # Call-ID of the recall that it is for (Watch.refer_call_id)
+    callee: bytes  # AORs of the watch
+    caller: bytes
+    since: int  # when its INVITE was sent
+    local: bytes  # From of what the server sends in it, with its tag
+    remote: bytes  # To, with a tag once there is one
+    target: bytes  # remote target: the URI
+    flow: bytes  # Flow.pack() of the way to it
+    state: str = INVITED
+    routes: tuple[bytes, ...] = ()  # route set, in the order of Route values
+    seq: int = 0  # CSeq of the last request that was sent in it
+    remote_seq: int = -1  # and of the last that came; -1: none has
+    pending: tuple[bytes, ...] = ()  # requests without a final response, as they were sent
+    step: str = ""  # how far whoever uses it has come with it
+    stepped: int = 0  # since when
+    peer: bytes = b""  # Call-ID of the leg that it is joined with
+    offered: bytes = b""  # the last session description that it was sent
+    heard: bytes = b""  # and the last that came from there
+    version: int = 0  # of the descriptions that it was sent (RFC 3264 §8)
+
+
 class Anchor(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """What ties all other times of the store to the machine's time since its boot (node/clock.py)."""
 
@@ -173,6 +202,11 @@ class _Move(msgspec.Struct, array_like=True, frozen=True, gc=False):
     move: Move
 
 
+class _Leg(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    version: int
+    leg: Leg
+
+
 class _Anchor(msgspec.Struct, array_like=True, frozen=True, gc=False):
     version: int
     anchor: Anchor
@@ -199,6 +233,7 @@ _bindings = msgspec.msgpack.Decoder(_Bindings)
 _watch = msgspec.msgpack.Decoder(_Watch)
 _talk = msgspec.msgpack.Decoder(_Talk)
 _move = msgspec.msgpack.Decoder(_Move)
+_leg = msgspec.msgpack.Decoder(_Leg)
 _ended = msgspec.msgpack.Decoder(_Ended)
 _attempts = msgspec.msgpack.Decoder(_Attempts)
 _phone = msgspec.msgpack.Decoder(_Phone)
@@ -250,6 +285,16 @@ def encode_move(move: Move) -> bytes:
 def decode_move(stored: bytes) -> Move:
     """Raises StoreUnreadable."""
     return _read(_move, stored, "move").move
+
+
+def encode_leg(leg: Leg) -> bytes:
+    """The stored form of one leg."""
+    return _encode(_Leg(VERSION, leg))
+
+
+def decode_leg(stored: bytes) -> Leg:
+    """Raises StoreUnreadable."""
+    return _read(_leg, stored, "leg").leg
 
 
 def encode_anchor(anchor: Anchor) -> bytes:

@@ -1,7 +1,7 @@
 from collections.abc import Iterator, Sequence
 
 from .codec import StoredBindings, StoredWatch
-from .records import Anchor, Binding, Ended, Move, Phone, Talk, Watch
+from .records import Anchor, Binding, Ended, Leg, Move, Phone, Talk, Watch
 from .tables import Tables
 
 class Store:
@@ -136,6 +136,17 @@ class Store:
 
     def each_phone(self) -> Iterator[Phone]:
         """Every one."""
+
+
+    # Dialogs of the server's own
+    def legs(self) -> list[Leg]:
+        """All of them."""
+
+    def put_leg(self, leg: Leg) -> None:
+        """Add or replace the one with its Call-ID."""
+
+    def delete_leg(self, call_id: bytes) -> bool:
+        """Whether there was one."""
 
     # The whole
     def upgraded_at(self) -> int:

@@ -12,14 +12,15 @@ from .codec cimport (
 )
 from .keys cimport key_of, pair_at, pair_of
 from .tables cimport (
-    ATTEMPTS, BINDINGS, CALLERS, CONTACTS, ENDED, KNOWN, META, MOVES, PHONES, TALKS, WATCHES, Tables,
+    ATTEMPTS, BINDINGS, CALLERS, CONTACTS, ENDED, KNOWN, LEGS, META, MOVES, PHONES, TALKS, WATCHES, Tables,
 )
 
 from ..errors import StoreCorrupt, StoreUnreadable
 from .codec import changed_contacts, stored_watch as read_watch
 from .records import (
-    MOST_ENDED, MOST_PHONES, decode_anchor, decode_attempts, decode_bindings, decode_ended, decode_move, decode_phone,
-    decode_talk, encode_anchor, encode_attempts, encode_ended, encode_move, encode_phone, encode_talk, readable,
+    MOST_ENDED, MOST_PHONES, decode_anchor, decode_attempts, decode_bindings, decode_ended, decode_leg, decode_move,
+    decode_phone, decode_talk, encode_anchor, encode_attempts, encode_ended, encode_leg, encode_move, encode_phone, encode_talk,
+    readable,
 )
 from .sweep import Round
 
@@ -290,6 +291,17 @@ cdef class Store:
 
     def each_phone(self):
         return readable(decode_phone, self.tables.each(PHONES))
+
+    # ---- legs
+
+    def legs(self):
+        return list(readable(decode_leg, values_of(self.tables.rows(LEGS, b""))))
+
+    def put_leg(self, leg):
+        self.tables.put(LEGS, key_of(leg.call_id), encode_leg(leg))
+
+    def delete_leg(self, bytes call_id not None):
+        return self.tables.delete(LEGS, key_of(call_id))
 
     # ---- about the store
 

@@ -14,6 +14,7 @@ cdef enum:
     ATTEMPTS
     ENDED
     PHONES
+    LEGS
 
 cdef class Tables:
     cdef public str where

@@ -15,6 +15,7 @@
     ended     number             record of a watch that is over: a ring of the last records.MOST_ENDED
     phones    "d" device         record of what a device did when it was recalled
               "a" agent          record of what phones of a User-Agent did; a name in these keys is as an AOR
+    legs      Call-ID            record of a dialog that the server itself has with a phone
 
 What is in them is the repository's business alone (repository.pyx); an AOR in a key is as keys.pyx has it.
 
@@ -41,7 +42,9 @@ Where a batch takes a round trip (`at_once` is False), several are under way at 
 A new back end is a subclass, and one more entry in tests/store/test_tables.py and test_store.py.
 """
 
-NAMES = ("bindings", "watches", "callers", "known", "talks", "moves", "contacts", "meta", "attempts", "ended", "phones")
+NAMES = (
+    "bindings", "watches", "callers", "known", "talks", "moves", "contacts", "meta", "attempts", "ended", "phones", "legs",
+)
 
 
 cdef class Tables:

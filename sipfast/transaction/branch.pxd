@@ -59,6 +59,8 @@ cdef class Slots:
     cdef uint64_t serial
     cdef Slot *slots        # moves when it grows: keep the index, not the pointer
     cdef bytes reserve(self, uint32_t loop)
+    # The slot of a branch that an earlier process has made; False where it is another's, or taken.
+    cdef bint reserve_again(self, bytes branch) except -1
     cdef Slot *locate(self, const unsigned char *p, Py_ssize_t size) noexcept      # NULL where the branch has no slot
     cdef Slot *reserved(self, bytes branch) noexcept       # the same, and nothing is in it yet
     cdef void release(self, Slot *slot) noexcept

@@ -127,6 +127,27 @@ cdef class Slots:
         slot.loop = loop
         return branch
 
+    cdef bint reserve_again(self, bytes branch) except -1:
+        cdef Locator at
+        cdef uint32_t *free = &self.first_free
+        cdef Slot *slot
+        if not decode_branch(&self.secret, <const unsigned char *>PyBytes_AS_STRING(branch), PyBytes_GET_SIZE(branch), &at) or (
+                at.worker != self.worker or at.slot >= NO_TRANSACTION):
+            return False
+        while self.count <= at.slot:
+            self.add_slot()
+        while free[0] != at.slot and free[0] != NO_SLOT:
+            free = &self.slots[free[0]].loop
+        if free[0] == NO_SLOT:
+            return False
+        slot = &self.slots[at.slot]
+        free[0] = slot.loop
+        slot.serial = at.serial
+        slot.check = at.check
+        slot.loop = at.loop
+        self.used += 1
+        return True
+
     cdef Slot *locate(self, const unsigned char *p, Py_ssize_t size) noexcept:
         # The check that is remembered need not be computed again: equal in all its parts, the branch is the same.
         cdef Locator at
@@ -153,7 +174,7 @@ cdef class Slots:
     cdef uint32_t index_of(self, Slot *slot) noexcept:
         return <uint32_t>(slot - self.slots)
 
-    # Before: none is free. After: one is.
+    # One more that is free, which the next one takes.
     cdef int add_slot(self) except -1:
         cdef uint32_t more
         cdef Slot *larger
@@ -166,7 +187,7 @@ cdef class Slots:
                 raise MemoryError()
             self.slots = larger
             self.capacity = more
-        self.slots[self.count] = Slot(NULL, NULL, 0, 0, <uint32_t>NO_SLOT)
+        self.slots[self.count] = Slot(NULL, NULL, 0, 0, self.first_free)
         self.first_free = self.count
         self.count += 1
         return 0

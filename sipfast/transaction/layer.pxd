@@ -69,6 +69,10 @@ cdef class TransactionLayer(Surroundings):
     # Starts it: `request` carries that branch in its topmost Via. Sends at once, calls the handler only later. ValueError
     # for a branch that is not reserved.
     cdef ClientTransaction start(self, bytes request, bytes branch, Flow flow, ResponseHandler handler, int64_t now)
+    # For a request that an earlier process has sent, and that goes on: its branch is reserved again. False where that cannot be.
+    cdef bint reserve_again(self, bytes branch) except -1
+    # `start` without sending: an INVITE that rings, of which responses and the CANCEL are what is to come.
+    cdef ClientTransaction take_up(self, bytes request, bytes branch, Flow flow, ResponseHandler handler)
     # Whether a branch was made with our secret, by this process or an earlier one with the same secret; loop gets its
     # 8 hex digits as a number.
     cdef bint is_own_branch(self, const unsigned char *p, int size, uint32_t *loop) noexcept

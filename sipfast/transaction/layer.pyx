@@ -395,7 +395,19 @@ cdef class TransactionLayer(Surroundings):
         transaction.begin(now)
         return transaction
 
-        return 0
+    cdef bint reserve_again(self, bytes branch) except -1:
+        return self.slots.reserve_again(branch)
+
+    cdef ClientTransaction take_up(self, bytes request, bytes branch, Flow flow, ResponseHandler handler):
+        cdef Slot *slot = self.slots.reserved(branch)
+        cdef ClientTransaction transaction
+        if slot == NULL:
+            raise ValueError("not a branch that was reserved and is still unused")
+        transaction = make_client(self, request, self.slots.index_of(slot), flow, handler)
+        transaction.state = PROCEEDING
+        transaction.marks |= PROVISIONAL
+        transaction.credit = self.own
+        return transaction
 
     cdef bint is_own_branch(self, const unsigned char *p, int size, uint32_t *loop) noexcept:
         cdef Locator locator

@@ -98,7 +98,8 @@ def writing(name: str) -> Any:
 
 
 for name in (
-    "put_bindings", "put_watch", "delete_watch", "claim", "put_talk", "delete_talk", "put_known",
+    "put_bindings", "put_watch", "delete_watch", "claim", "put_talk", "delete_talk", "put_known", "put_leg",
+    "delete_leg",
 ):  # fmt: skip
     setattr(FullStore, name, writing(name))
 

@@ -1,0 +1,193 @@
+"""The server's own dialogs: found by Call-ID, written with the batch, and taken up again by a new process.
+
+With several workers each has those whose Call-IDs bear its number (redial/ownership), and the others hand over to it what comes
+for them. What is left of a recall that nobody goes on with ends a moment after the start: a phone that rings gets a CANCEL, one
+that was picked up a BYE.
+"""
+
+import cython
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.stdint cimport int64_t
+from libc.string cimport memcpy
+
+from .._flow cimport Flow
+from .._listener cimport Listener
+from .._parser cimport Message
+from .._wheel cimport Wheel
+from ..routing.location cimport Location
+from ..store.repository cimport Store
+from ..transaction.layer cimport TransactionLayer
+from ..transaction.server cimport ServerTransaction
+from .leg cimport Ground, Leg, leg_of, make_leg
+
+from .._parser import uri_parts
+from ..config import is_ip
+from ..store.records import ENDING
+
+cdef enum:
+    # Timers, each with a Call-ID as payload, but the last
+    ORPHANED = 1
+    FORGET = 2
+    REWRITE = 3
+    ORPHANED_AFTER = 3_000       # ms from the start, in which whoever has begun it may take it up again
+    RESUME_EVERY = 1             # ms between those that are taken up
+    FORGET_AFTER = 300_000       # ms that NOTIFYs of one that is over are still answered
+    REWRITE_AFTER = 1_000        # ms from the loss of a batch
+    MARK_SIZE = 2                # hex digits of a worker's number, in front of a Call-ID
+    CALL_ID_SIZE = 24
+
+
+cdef class Dialogs(Ground):
+    """All legs of one worker. All times are ms."""
+
+    def __init__(self, Store store, TransactionLayer transactions, Wheel wheel, tuple listeners, Location location, bytes seed,
+                 int worker, int workers):
+        """`seed`: at least 16 random bytes."""
+        if PyBytes_GET_SIZE(seed) < 16:
+            raise ValueError("a seed of 16 random bytes")
+        self.store = store
+        self.transactions = transactions
+        self.wheel = wheel
+        self.listeners = listeners
+        self.hosts = [media_host(listener) for listener in listeners]
+        self.location = location
+        self.worker = worker
+        self.workers = workers
+        self.legs = {}
+        self.former = {}
+        self.written = set()
+        self.lost = set()
+        memcpy(&self.secret.low, PyBytes_AS_STRING(seed), 8)
+        memcpy(&self.secret.high, PyBytes_AS_STRING(seed) + 8, 8)
+
+    cdef int start(self, int64_t now) except -1:
+        cdef Leg leg
+        cdef int64_t when = now
+        for record in self.store.legs():
+            if self.workers > 1 and self.home_of(record.call_id) != self.worker:
+                continue
+            leg = leg_of(self, record)
+            self.legs[leg.call_id] = leg
+            if leg.state == ENDING:
+                when += RESUME_EVERY
+                self.wheel.schedule(when, self, ORPHANED, leg.call_id)
+            else:
+                self.wheel.schedule(now + ORPHANED_AFTER, self, ORPHANED, leg.call_id)
+        return 0
+
+    cdef Leg make(self, bytes call_id, bytes tag):
+        cdef Leg leg = make_leg(self, call_id, tag)
+        self.former.pop(call_id, None)
+        self.legs[call_id] = leg
+        return leg
+
+    cdef Leg of_recall(self, bytes recall, str step):
+        cdef Leg leg
+        for leg in self.legs.values():
+            if leg.recall == recall and leg.step.startswith(step):
+                return leg
+        return None
+
+    # ---- what the store has of them
+
+    cdef int keep(self, Leg leg) except -1:
+        if not leg.over:
+            self.written.add(leg.call_id)
+            self.store.put_leg(leg.record())
+        return 0
+
+    cdef int drop(self, Leg leg, int64_t now) except -1:
+        if self.legs.get(leg.call_id) is not leg:
+            return 0
+        del self.legs[leg.call_id]
+        self.former[leg.call_id] = leg
+        self.wheel.schedule(now + FORGET_AFTER, self, FORGET, leg.call_id)
+        self.written.add(leg.call_id)
+        self.store.delete_leg(leg.call_id)
+        return 0
+
+    cdef int committed(self) except -1:
+        self.written.clear()
+        return 0
+
+    cdef int rolled_back(self, int64_t now) except -1:
+        # Whatever was to be sent is sent all the same: what is stored has to follow.
+        if not self.lost and self.written:
+            self.wheel.schedule(now + REWRITE_AFTER, self, REWRITE)
+        self.lost |= self.written
+        self.written.clear()
+        return 0
+
+    cdef int write_again(self) except -1:
+        lost, self.lost = self.lost, set()
+        self.written |= lost                  # first: if this fails, they are lost again
+        for call_id in lost:
+            leg = self.legs.get(call_id)
+            if leg is not None:
+                self.keep(<Leg>leg)
+            else:
+                self.store.delete_leg(call_id)
+        return 0
+
+    # ---- what comes for them
+
+    cdef bint receive(self, ServerTransaction server, Message request, Flow flow, int64_t now) except -1:
+        cdef bytes call_id = request.text(request.call_id)
+        leg = self.legs.get(call_id)
+        if leg is None:
+            leg = self.former.get(call_id)
+        return leg is not None and (<Leg>leg).receive(server, request, flow, now)
+
+    cdef bint acknowledged(self, Message ack, int64_t now) except -1:
+        leg = self.legs.get(ack.text(ack.call_id))
+        return leg is not None and (<Leg>leg).acknowledged(ack, now)
+
+    cdef bint stray(self, Message response, int64_t now) except -1:
+        cdef bytes call_id = response.text(response.call_id)
+        leg = self.legs.get(call_id)
+        if leg is None:
+            leg = self.former.get(call_id)
+        return leg is not None and (<Leg>leg).stray(response, now)
+
+    cdef int home_of(self, bytes call_id) except -2:
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(call_id)
+        if size == CALL_ID_SIZE:
+            return 0                          # made when there was one worker
+        if size != MARK_SIZE + CALL_ID_SIZE:
+            return -1
+        try:
+            return int(call_id[:MARK_SIZE], 16) % self.workers
+        except ValueError:
+            return -1
+
+    # ---- timers
+
+    cpdef int expired(self, int kind, object payload, int64_t now) except -1:
+        """A timer of ours ran out."""
+        if kind == REWRITE:
+            return self.write_again()
+        if kind == FORGET:
+            self.former.pop(payload, None)
+            return 0
+        leg = self.legs.get(payload)
+        if leg is not None:
+            self.resume(<Leg>leg, now)
+        return 0
+
+    cdef int resume(self, Leg leg, int64_t now) except -1:
+        if leg.user is None:
+            leg.end(now)
+        return 0
+
+    def counters(self):
+        """What there is."""
+        return {"legs": len(self.legs)}
+
+
+cdef bytes media_host(Listener listener):
+    """The address of ours that a description of media names."""
+    cdef bytes host = uri_parts(b"sip:" + listener.sent_by)[2].strip(b"[]")
+    if is_ip(host.decode()):
+        return host
+    return listener.host.encode()             # 0.0.0.0 is none, and that is what it says (RFC 3264 §5.1)
