@@ -30,11 +30,15 @@ cdef class Dialogs(Ground):
     cdef bint acknowledged(self, Message ack, int64_t now) except -1
     # A response without a transaction. True: there is one now.
     cdef bint stray(self, Message response, int64_t now) except -1
+    # A final response to an INVITE of ours that nothing is known of any more: it is acknowledged, and a call ended.
+    cdef int unknown(self, Message response, Flow flow, int64_t now) except -1
     # The worker that has the dialog with this Call-ID, -1 where that is nobody's here.
     cdef int home_of(self, bytes call_id) except -2
-    # The store has kept what was written, or has lost it.
+    # The store has kept what was written.
     cdef int committed(self) except -1
-    cdef int rolled_back(self, int64_t now) except -1
+    # What was written until now is a batch of its own, of which the store has not decided yet; it has lost it.
+    cdef set take(self)
+    cdef int batch_lost(self, set written, int64_t now) except -1
 
     cdef int resume(self, Leg leg, int64_t now) except -1
     cdef int write_again(self) except -1

@@ -15,6 +15,7 @@ from .._flow cimport Flow
 from .._listener cimport Listener
 from .._parser cimport Message
 from .._wheel cimport Wheel
+from .._writer cimport make_ack_alone
 from ..routing.location cimport Location
 from ..store.repository cimport Store
 from ..transaction.layer cimport TransactionLayer
@@ -111,12 +112,16 @@ cdef class Dialogs(Ground):
         self.written.clear()
         return 0
 
-    cdef int rolled_back(self, int64_t now) except -1:
+    cdef set take(self):
+        cdef set written = self.written
+        self.written = set()
+        return written
+
+    cdef int batch_lost(self, set written, int64_t now) except -1:
         # Whatever was to be sent is sent all the same: what is stored has to follow.
-        if not self.lost and self.written:
+        if not self.lost and written:
             self.wheel.schedule(now + REWRITE_AFTER, self, REWRITE)
-        self.lost |= self.written
-        self.written.clear()
+        self.lost |= written
         return 0
 
     cdef int write_again(self) except -1:
@@ -149,6 +154,17 @@ cdef class Dialogs(Ground):
         if leg is None:
             leg = self.former.get(call_id)
         return leg is not None and (<Leg>leg).stray(response, now)
+
+    cdef int unknown(self, Message response, Flow flow, int64_t now) except -1:
+        cdef Leg leg
+        if response.status >= 300:
+            self.transactions.pass_on(make_ack_alone(response), flow, True)
+            return 0
+        leg = make_leg(self, response.text(response.call_id), response.text(response.sender.tag))
+        leg.local = response.text(response.sender.all)
+        leg.remote.target = response.text(response.target.uri.all)
+        leg.flow = flow
+        return leg.refuse_fork(response, now)
 
     cdef int home_of(self, bytes call_id) except -2:
         cdef Py_ssize_t size = PyBytes_GET_SIZE(call_id)

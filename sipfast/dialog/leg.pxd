@@ -13,9 +13,6 @@ from ..transaction.layer cimport TransactionLayer
 from ..transaction.server cimport Handler, ServerTransaction
 from ..trust.credit cimport Credit
 
-cdef enum:
-    OWN_CALL = 0x6f776e     # loop value in branches of requests that the server sends to itself: they are no loop
-
 cdef class Leg
 
 

@@ -23,6 +23,7 @@ from .._parser cimport (
 from .._wheel cimport Timed
 from .._writer cimport make_response
 from ..routing.outbound cimport answer_flow
+from ..routing.proxy cimport OWN_CALL
 from ..transaction.client cimport ClientTransaction
 from ..transaction.layer cimport TransactionLayer
 from ..transaction.server cimport Handler, ServerTransaction

@@ -28,6 +28,7 @@ cdef class Batch(Sink):
     # Of one that the store has been given
     cdef list lines                      # what people are told of it
     cdef list marks                      # (unit, where its lines begin)
+    cdef set legs                        # Call-IDs of the server's own dialogs that were written
     cdef list probes                     # (request, flow)
     cdef list finished                   # server transactions
     cdef bint decided                    # the store has answered: for good, or else `reason`

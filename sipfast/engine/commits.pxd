@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t
 
 from .._flow cimport Flow, Sink
 from .._parser cimport Message
+from ..dialog.dialogs cimport Dialogs
 from ..observe.events cimport Events
 from ..redial.redial cimport Redial
 from ..routing.probe cimport Probe
@@ -20,6 +21,7 @@ cdef class Commits:
     cdef Events events
     cdef Probe probe
     cdef Redial redial
+    cdef Dialogs dialogs
     cdef int64_t complain_at             # the next failure of the store may be logged again
     cdef int64_t fault_at                # the last one
     cdef long commits, failed_commits, conflicts, faults, unpromised
@@ -30,6 +32,7 @@ cdef class Commits:
     cdef int64_t unit                    # the last one that was begun
     cdef object written                  # Store.writes when the last batch was sealed
     cdef int commit(self, int64_t now) except -1
+    cdef int kept(self) except -1
     # Where the store answers later: what is handled from now on is kept as a whole or not at all.
     cdef int begin_unit(self) except -1
     # The store has answered about a batch; `reason`: None where it has kept it.

@@ -58,11 +58,12 @@ cdef class Commits:
             return self.hand_in(now)
         try:
             self.store.commit()
-            self.batch.kept()
+            self.kept()
             if self.events.waiting:           # of this commit: whatever becomes of the next one
                 self.events.tell(self.events.take())
             while self.has_more(now):
                 self.store.commit()
+                self.kept()
             self.transactions.shrink_finished()
             if self.events.waiting:
                 self.events.tell(self.events.take())
@@ -77,6 +78,12 @@ cdef class Commits:
         if self.mail.waiting:
             self.post(now)
         return self.leave(self.batch, now)
+
+    cdef int kept(self) except -1:
+        self.batch.kept()
+        if self.dialogs.written:
+            self.dialogs.committed()
+        return 0
 
     cdef int leave(self, Batch batch, int64_t now) except -1:
         """Give everything to the sink, in order."""
@@ -106,7 +113,7 @@ cdef class Commits:
     # Whether redial has written something upon the commit.
     cdef bint has_more(self, int64_t now) except -1:
         try:
-            return self.redial.committed(self.batch.pending, now)
+            return self.redial.committed(self.batch.pending, now) or len(self.dialogs.written) > 0
         except Exception as error:
             self.transactions.forget_branch()
             if is_of_batch(error):
@@ -148,12 +155,13 @@ cdef class Commits:
     cdef bint is_idle(self) except -1:
         cdef Pending pending = self.batch.pending
         return not (self.batch.data or self.store.writes != self.written or self.events.waiting or self.probe.waiting
-                    or pending.claims or pending.notices or pending.touched or pending.talked
+                    or self.dialogs.written or pending.claims or pending.notices or pending.touched or pending.talked
                     or self.transactions.finished)
 
     cdef Batch seal(self):
         cdef Batch sealed = self.batch.seal()
         sealed.lines = self.events.take()
+        sealed.legs = self.dialogs.take()
         sealed.probes, self.probe.waiting = self.probe.waiting, []
         sealed.finished, self.transactions.finished = self.transactions.finished, []
         self.written = self.store.writes
@@ -230,6 +238,8 @@ cdef class Commits:
                 self.refuse(promise, now)
         self.batch.exchange(batch)
         self.begin_unit()
+        if units is None:                     # a leg is written by its own worker alone: nobody else changes it
+            self.dialogs.batch_lost(batch.legs, now)
         return self.undo(batch, later, units, now)
 
     # ---- what is lost
@@ -240,6 +250,7 @@ cdef class Commits:
         self.events.drop()
         self.probe.drop()
         self.store.abort()
+        self.dialogs.batch_lost(self.dialogs.take(), now)
         for promise in self.batch.take_back(None, NOTHING_LATER):
             if promise.server is None or promise.server.layer is not None:      # else it is over: nobody waits any more
                 self.refuse(promise, now)

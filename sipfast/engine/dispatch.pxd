@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t
 
 from .._flow cimport Flow
 from .._parser cimport Message, Uri
+from ..dialog.dialogs cimport Dialogs
 from ..redial.redial cimport Redial
 from ..routing.destination cimport Destination
 from ..routing.outbound cimport Outbound
@@ -42,6 +43,7 @@ cdef class Dispatch:
     cdef Proven proven
     cdef Proxy proxy
     cdef Redial redial
+    cdef Dialogs dialogs
     cdef ServerTransaction current       # of the request being handled
     cdef int receive(self, Message request, Flow flow, int64_t now) except -1
     # Its answer was taken back, since the store has not kept what it was decided upon: decide anew.
@@ -50,6 +52,8 @@ cdef class Dispatch:
     cdef int read_route_set(self, Message request, Flow flow, Course *course, int64_t now) except -1
     cdef int serve_itself(self, Message request, Flow flow, Course *course, int64_t now) except -1
     cdef int hop_by_hop(self, Message request, Flow flow, Course *course, int64_t now) except -1
+    # An ACK in a dialog of the server's own.
+    cdef bint acknowledge(self, Message request, Flow flow, int64_t now) except -1
     cdef int validate(self, Message request, Flow flow, Course *course, int64_t now) except -1
     cdef int admit(self, Message request, Flow flow, Course *course, int64_t now) except -1
     cdef int begin_transaction(self, Message request, Flow flow, int64_t now) except -1

@@ -117,6 +117,9 @@ cdef class Dispatch:
         cdef list targets
         if self.transactions.receive_request(request, answer_flow(request, flow), now) != VERDICT_UNMATCHED:
             return 0
+        if (request.method == M_ACK and in_dialog and plan.left == 0 and plan.token.kind == TOKEN_NONE
+                and self.router.is_self(request.p, uri) and self.acknowledge(request, flow, now)):
+            return 0
         if self.mail.hops and (request.method == M_CANCEL or not routed_by_us(plan)) and not span_is_stateless_tag(
                 request, self.answers.secret):
             # From another port than its INVITE it may have come to another worker than that. An ACK that follows our
@@ -144,6 +147,13 @@ cdef class Dispatch:
             self.calls.acknowledged(request, now)
         return self.proxy.forward_ack(request, flow, <Target>targets[0], plan)
 
+    cdef bint acknowledge(self, Message request, Flow flow, int64_t now) except -1:
+        cdef int home = self.dialogs.home_of(request.text(request.call_id)) if self.mail.hops else -1
+        if home >= 0 and home != self.mail.worker:
+            self.mail.hand_over(home, request, flow, 0)
+            return True
+        return self.dialogs.acknowledged(request, now)
+
     cdef int validate(self, Message request, Flow flow, Course *course, int64_t now) except -1:
         cdef int problem = self.problem_of(request, &course.uri)
         if problem == 0:
@@ -160,9 +170,9 @@ cdef class Dispatch:
                 self.answers.remark(request, &course.uri, now)
             self.answers.reject(request, flow, problem, self.destination.why)
             return ANSWERED
-        if request.method == M_NOTIFY and self.mail.hops and course.plan.left == 0 and self.router.is_self(
-                request.p, &course.uri):
-            home = self.redial.worker_of_recall(request.text(request.call_id))
+        if self.mail.hops and (course.in_dialog or request.method == M_NOTIFY) and course.plan.left == 0 and (
+                self.router.is_self(request.p, &course.uri)):
+            home = self.dialogs.home_of(request.text(request.call_id))
             if home >= 0 and home != self.mail.worker:
                 self.mail.hand_over(home, request, flow, 0)
                 return HANDED_OVER
@@ -258,7 +268,10 @@ cdef class Dispatch:
     cdef int to_self(self, ServerTransaction server, Message request, Flow flow, int64_t now) except -1:
         # Nobody lives at the server's own address.
         cdef int status
-        cdef bytes extra = unsupported_line(request, H_REQUIRE)
+        cdef bytes extra
+        if self.dialogs.receive(server, request, flow, now):
+            return 0
+        extra = unsupported_line(request, H_REQUIRE)
         if request.method == M_OTHER:
             status, extra = 501, SELF_ALLOW   # §21.5.2
         elif request.method != M_NOTIFY and request.target.tag.end > request.target.tag.start:

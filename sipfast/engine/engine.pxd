@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t
 
 from .._flow cimport Flow, Receiver
 from .._wheel cimport Wheel
+from ..dialog.dialogs cimport Dialogs
 from ..observe.events cimport Events
 from ..redial.redial cimport Redial
 from ..routing.connections cimport Connections
@@ -55,6 +56,7 @@ cdef class Engine(Receiver):
     cdef Learning learning
     cdef Probe probe
     cdef Proxy proxy
+    cdef readonly Dialogs dialogs
     cdef readonly Redial redial
     # The engine's own
     cdef Batch batch

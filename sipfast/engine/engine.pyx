@@ -17,6 +17,7 @@ from libc.stdint cimport int64_t, uint64_t
 from .._flow cimport Flow, Receiver, Sink
 from .._parser cimport M_ACK, Message, canonical_aor, parse_message
 from .._wheel cimport Wheel
+from ..dialog.dialogs cimport Dialogs
 from ..observe.events cimport Events
 from ..redial.redial cimport make_redial
 from ..routing.connections cimport Connections
@@ -98,6 +99,8 @@ cdef class Engine(Receiver):
         self.events = Events(self.wheel, self.outlet)
         self.events.configure(self.config)
         self.make_parts(self.store.secret(), self.listeners, now)
+        self.dialogs = Dialogs(self.store, self.transactions, self.wheel, self.listeners, self.location, self.randomness(16),
+                               self.mail.worker, self.mail.workers)
         self.redial = make_redial(self.config.redial, self.store, self.wheel, self.events, self.location, self.transactions,
                                   self.listeners, self.randomness(16), self.mail.worker, self.mail.workers, self.mail,
                                   self.resumed)
@@ -109,6 +112,7 @@ cdef class Engine(Receiver):
             self.mail.post_upstream(b"%d" % self.mail.worker, -1)
         if self.mail.worker == 0:             # one sweeps for all
             Sweeper(self.store, self.outbound, self.wheel, self.events, self.longest_call).begin(now)
+        self.dialogs.start(now)
         self.redial.start(now)
 
     cdef int make_parts(self, bytes key, tuple listeners, int64_t now) except -1:
@@ -171,6 +175,7 @@ cdef class Engine(Receiver):
         self.batch.pending = self.redial.pending
         if self.commits.later:
             self.commits.begin_unit()
+        self.commits.dialogs = self.dialogs
         return 0
 
     cdef int connect_registrations(self) except -1:
@@ -196,7 +201,7 @@ cdef class Engine(Receiver):
         cdef Responses it = self.responses
         it.sent_by = [listener.sent_by for listener in self.listeners]
         it.mail, it.transactions, it.location, it.router = self.mail, self.transactions, self.location, self.router
-        it.probe, it.proxy, it.calls = self.probe, self.proxy, self.calls
+        it.probe, it.proxy, it.calls, it.dialogs = self.probe, self.proxy, self.calls, self.dialogs
         return 0
 
     cdef int connect_dispatch(self) except -1:
@@ -204,6 +209,7 @@ cdef class Engine(Receiver):
         it.answers, it.calls, it.registrations, it.mail = self.answers, self.calls, self.registrations, self.mail
         it.transactions, it.router, it.destination = self.transactions, self.router, self.destination
         it.outbound, it.proven, it.proxy, it.redial = self.outbound, self.proven, self.proxy, self.redial
+        it.dialogs = self.dialogs
         return 0
 
     def ending(self, int64_t now):
@@ -501,6 +507,7 @@ cdef class Engine(Receiver):
         }
         out.update(self.transactions.counters())
         out.update(self.redial.counters())
+        out.update(self.dialogs.counters())
         return out
 
 

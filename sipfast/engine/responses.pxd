@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t
 
 from .._flow cimport Flow
 from .._parser cimport Message, Via
+from ..dialog.dialogs cimport Dialogs
 from ..routing.location cimport Location
 from ..routing.probe cimport Probe
 from ..routing.proxy cimport Proxy
@@ -21,8 +22,9 @@ cdef class Responses:
     cdef Probe probe
     cdef Proxy proxy
     cdef Calls calls
+    cdef Dialogs dialogs
     cdef long foreign
     cdef int receive(self, Message response, Flow flow, int64_t now) except -1
     cdef bint is_sent_by_us(self, Message response) except -1
-    cdef int stray(self, Message response, int64_t now) except -1
+    cdef int stray(self, Message response, Flow flow, int64_t now) except -1
     cdef Flow via_flow(self, Message response, Via *via)

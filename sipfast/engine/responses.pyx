@@ -28,7 +28,10 @@ cdef class Responses:
                 return self.mail.hand_over(home, response, flow, 0)
         if self.transactions.receive_response(response, flow, now):
             return 0
-        return self.stray(response, now)
+        if self.dialogs.legs and self.dialogs.stray(response, now):
+            self.transactions.receive_response(response, flow, now)
+            return 0
+        return self.stray(response, flow, now)
 
     cdef bint is_sent_by_us(self, Message response) except -1:
         cdef Span host = response.via.host
@@ -44,7 +47,7 @@ cdef class Responses:
                 return True
         return False
 
-    cdef int stray(self, Message response, int64_t now) except -1:
+    cdef int stray(self, Message response, Flow flow, int64_t now) except -1:
         """A response that matches no transaction.
 
         RFC 6026 §8 has a proxy drop it, for fear of forwarding what it never asked for. One case is known to be ours: the
@@ -64,7 +67,12 @@ cdef class Responses:
             return 0
         response.cursor(H_VIA, &cursor)
         response.next_value(&cursor, &value)
-        if not response.next_value(&cursor, &value) or response.parse_via(value, &via) != 1:
+        if not response.next_value(&cursor, &value):
+            if response.status >= 200 and response.cseq.method == M_INVITE and not self.dialogs.legs.get(
+                    response.text(response.call_id)):
+                self.dialogs.unknown(response, flow, now)
+            return 0
+        if response.parse_via(value, &via) != 1:
             return 0
         back = self.via_flow(response, &via)
         way = self.proxy.ringing.way(response, &via, back, now) if back is not None else None

@@ -10,6 +10,9 @@ from .outbound cimport Outbound
 from .router cimport RoutePlan
 from .upstream cimport Group, Upstreams
 
+cdef enum:
+    OWN_CALL = 0x6f776e     # loop value in the branches of requests that the server sends to itself: those are no loop
+
 cdef class Proxy(Forwarder):
     cdef tuple listeners
     cdef Outbound outbound

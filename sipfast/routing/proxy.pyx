@@ -111,9 +111,12 @@ cdef class Proxy(Forwarder):
         cdef bint alone = request.fields[<int>request.first[<int>H_VIA]].next == -1 and request.via.all.end == request.fields[
             <int>request.first[<int>H_VIA]].value.end
         if alone:
-            # One Via only: from the sender itself. Where that is us, it is a request that we made, and it came back at once.
+            # One Via only: from the sender itself. Where that is us, it is a request that we made, and it came back at once:
+            # but for a call of our own, which is to be routed as any other.
             if not self.transactions.is_own_branch(request.p + request.via.branch.start,
                                                    request.via.branch.end - request.via.branch.start, &loop):
+                return False
+            if loop == OWN_CALL:
                 return False
             self.looped += 1
             return True
