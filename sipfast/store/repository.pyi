@@ -137,7 +137,6 @@ class Store:
     def each_phone(self) -> Iterator[Phone]:
         """Every one."""
 
-
     # Dialogs of the server's own
     def legs(self) -> list[Leg]:
         """All of them."""

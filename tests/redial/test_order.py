@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sipfast.config import METHODS, Credentials, Phone, Redial, User
+from sipfast.config import METHODS, Credentials, Phone, Redial, RedialUser
 from sipfast.errors import ConfigError
 from sipfast.redial.order import Order
 from sipfast.redial.profiles import GENERIC, How
@@ -74,7 +74,7 @@ def test_what_is_remembered_of_the_device_is_weightier_than_the_operators_profil
 
 
 def test_the_users_own_order_is_weightier_than_all():
-    settings = all_with(user=(User(aor="alice@EXAMPLE.com", methods=("b2bua", "refer")),))
+    settings = all_with(user=(RedialUser(aor="alice@EXAMPLE.com", methods=("b2bua", "refer")),))
     remembered = {"refer": True, "b2bua": False}
     assert rungs(settings, TWINKLE, remembered) == ("b2bua", "refer")
     assert rungs(settings, TWINKLE, aor=b"sip:bob@example.com") == ("callback", "b2bua", "message")
@@ -103,7 +103,7 @@ def test_the_start_is_ring_where_anybody_says_that_the_phone_or_its_user_wants_t
     # Nobody is to call unasked, whatever the make could do.
     assert how(all_with(start="ring"), b"baresip v1.1.0").start == "ring"
     assert how(all_with(phone=(Phone(agent="Twinkle", start="dial"),)), TWINKLE).start == "dial"
-    alone = (User(aor="alice@example.com", start="dial"),)
+    alone = (RedialUser(aor="alice@example.com", start="dial"),)
     assert how(all_with(start="ring", user=alone), b"baresip v1.1.0").start == "dial"
     assert how(all_with(start="ring", user=alone), aor=b"sip:bob@example.com").start == "ring"
 
@@ -113,7 +113,7 @@ def test_the_credentials_that_are_meant_for_fewer_come_first():
         return (Credentials(user=user, password=""),)
 
     settings = all_with(
-        user=(User(aor="alice@example.com", credentials=secret("alice")),),
+        user=(RedialUser(aor="alice@example.com", credentials=secret("alice")),),
         phone=(Phone(agent="Unheard", credentials=secret("make")),),
         credentials=secret("all"),
     )
@@ -123,7 +123,7 @@ def test_the_credentials_that_are_meant_for_fewer_come_first():
 
 def test_a_user_who_is_none_is_refused_with_the_key():
     with pytest.raises(ConfigError) as raised:
-        Order(all_with(user=(User(aor="bob"),)))
+        Order(all_with(user=(RedialUser(aor="bob"),)))
     assert raised.value.key == "redial.user[0].aor"
 
 
