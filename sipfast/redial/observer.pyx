@@ -288,7 +288,7 @@ cdef class Observer(Timed):
         """The watch ends with the batch that lets the ACK through."""
         cdef Recall recall = self.owner.recalls.pop(pair)
         cdef StoredWatch watch
-        cdef bint recalled = recall is not None
+        cdef bint recalled = recall is not None, others = self.policy.serial
         if recall is not None:
             self.owner.recalls.complete(recall, now)        # first: it is over whatever the store says
         if not self.ownership.is_mine(pair[0]):
@@ -296,10 +296,13 @@ cdef class Observer(Timed):
             self.store.for_update()
             watch = self.watchlist.find(pair)
             recalled = watch is not None and not is_armed(watch)
-        if self.watchlist.remove(pair, "answered", recall.answer if recall is not None else ""):
-            self.counts["completed"] += 1
-        if recalled and self.watchlist.keeps_others_waiting(pair):
-            self.talks.begin(pair, call, now)
+        try:
+            if self.watchlist.remove(pair, "answered", recall.answer if recall is not None else ""):
+                self.counts["completed"] += 1
+            others = recalled and self.watchlist.keeps_others_waiting(pair)
+        finally:                              # its end is what the next caller waits for, whatever can be written
+            if recalled and others:
+                self.talks.begin(pair, call, now)
 
     cdef int call_hung_up(self, Message bye, int64_t now) except -1:
         cdef bytes call

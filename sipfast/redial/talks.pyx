@@ -82,9 +82,9 @@ cdef class Talks(Timed):
     cdef int begin(self, tuple pair, bytes call, int64_t now) except -1:
         call_id, tag, other = parts_of(call)
         talk = Talk(pair[0], pair[1], call_id, now, tag, other)
-        self.watchlist.put_talk(talk.callee, talk)
         self.remember(talk, now)
         self.notices.tell_all(TALK_BEGUN, pair, call, now)
+        self.watchlist.put_talk(talk.callee, talk)  # last: the two talk, whether that can be written or not
 
     cdef int remember(self, talk, int64_t now) except -1:
         cdef bytes call = call_of_talk(talk)
@@ -140,8 +140,10 @@ cdef class Talks(Timed):
     cdef bint is_stored(self, bytes callee, bytes call) except -1:
         if self.ownership.alone:
             return self.owner.engaged.get(callee) == call
-        self.store.for_update()
-        talk = self.store.talk(callee)
+        talk = self.watchlist.lost_talks.get(callee)        # it is stored as soon as there is room
+        if talk is None:
+            self.store.for_update()
+            talk = self.store.talk(callee)
         return talk is not None and call_of_talk(talk) == call
 
     # ---- what other workers have told
