@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from net import scene as scenes
 from net.cluster import Cluster
-from net.redialing import ALICE, arm, armed, come_back, refers, stage, watch_of
+from net.redialing import ALICE, arm, armed, come_back, refer_names, refers, stage, watch_of
 from net.stores import FailingStore, FullStore, count_watches
 
 from sipfast._flow import Flow
@@ -38,27 +38,30 @@ def test_a_call_that_is_answered_while_the_disk_is_full_is_a_call_and_ends_its_w
     assert len(refers(scene)) == 1 and len(alice.calls) == 2
 
 
-@pytest.mark.parametrize("full_for", [100, 30_000])
+@pytest.mark.parametrize("kind", [FullStore, FailingStore])
+@pytest.mark.parametrize("full_for", [0, 100, 500, 30_000])
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_a_server_that_ends_once_there_is_room_again_writes_first_what_has_happened(
-    workers: int, full_for: int, monkeypatch: pytest.MonkeyPatch
+    workers: int, full_for: int, kind: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Or its successor would have the caller called again, who has talked."""
+    """Or its successor would have the caller called again, who has talked, or wait for the end of that call."""
     if workers > 1:
         monkeypatch.setattr(scenes, "Server", Cluster)
         monkeypatch.setattr(Cluster, "workers", workers)
-    scene, alice, bob = armed(store=FullStore())
-    alice.talk_time = 5_000
+    scene, alice, bob = armed(store=kind())
+    carol = scene.phone("carol")
+    arm(scene, carol)
+    alice.talk_time = carol.talk_time = 5_000
     come_back(scene, bob)
     scene.network.wait(lambda: bool(refers(scene)))
-    scene.store.full = True
+    scene.store.full = scene.store.broken = True
     scene.network.wait(lambda: alice.calls[-1].was_answered and alice.calls[-1].over, 60_000)
     scene.run(full_for)
-    scene.store.full = False
+    scene.store.full = scene.store.broken = False
     scene.server.end(scene.now)
     scene.run(300_000)
-    assert watch_of(scene) is None and len(refers(scene)) == 1
-    assert len(alice.calls) == 2 and len(bob.calls) == 1
+    assert count_watches(scene.store) == 0 and list(scene.store.each_talk()) == []
+    assert len(alice.calls) == len(carol.calls) == len(bob.calls) == 2 and refer_names(scene) == ["alice", "carol"]
 
 
 def test_while_the_disk_is_full_everything_is_answered_and_nothing_promised() -> None:
@@ -137,29 +140,60 @@ def test_a_recall_is_taken_up_again_once_however_often_it_is_made_anew_from_the_
     assert len(refers(scene)) == 2 and scene.server.counters["faults"] == 0
 
 
+@pytest.mark.parametrize("kind", [FullStore, FailingStore])
+@pytest.mark.parametrize("since", ["it rings", "it is answered"])
 @pytest.mark.parametrize("full_for", [100, 30_000])
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_a_call_that_ends_while_the_disk_is_full_keeps_nobody_waiting(
-    workers: int, full_for: int, monkeypatch: pytest.MonkeyPatch
+    workers: int, full_for: int, since: str, kind: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its end cannot be written, and is known all the same."""
     if workers > 1:
         monkeypatch.setattr(scenes, "Server", Cluster)
         monkeypatch.setattr(Cluster, "workers", workers)
-    scene, alice, bob = stage(store=FullStore())
+    scene, alice, bob = stage(store=kind())
     carol = scene.phone("carol")
     alice.talk_time = 5_000
     for caller in (alice, carol):
         arm(scene, caller)
         scene.run(1_000)
     come_back(scene, bob)
-    scene.network.wait(lambda: alice.calls[-1].was_answered)
-    scene.run(1_000)
-    scene.store.full = True
+    if since == "it rings":
+        scene.network.wait(lambda: bool(bob.calls))
+    else:
+        scene.network.wait(lambda: alice.calls[-1].was_answered)
+        scene.run(1_000)
+    scene.store.full = scene.store.broken = True
     scene.network.wait(lambda: alice.calls[-1].over and bob.calls[0].over)
     scene.run(full_for)
-    scene.store.full = False
+    scene.store.full = scene.store.broken = False
     scene.network.wait(lambda: carol.calls[-1].recalled and carol.calls[-1].was_answered, 60_000)
     carol.hang_up(carol.calls[-1])
     scene.run(10_000)
     assert list(scene.store.each_talk()) == []
+
+
+@pytest.mark.parametrize("kind", [FullStore, FailingStore])
+@pytest.mark.parametrize("full_for", [0, 100, 500, 3_000])
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_a_call_that_began_on_a_full_disk_and_ended_while_nobody_served_keeps_nobody_waiting(
+    workers: int, full_for: int, kind: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its caller's phone is asked whether it goes on."""
+    if workers > 1:
+        monkeypatch.setattr(scenes, "Server", Cluster)
+        monkeypatch.setattr(Cluster, "workers", workers)
+    scene, alice, bob = armed(store=kind())
+    carol = scene.phone("carol")
+    arm(scene, carol)
+    alice.talk_time, bob.lines = 5_000, 2  # his phone has not heard of its end
+    come_back(scene, bob)
+    scene.network.wait(lambda: bool(bob.calls))
+    scene.store.full = scene.store.broken = True
+    scene.network.wait(lambda: alice.calls[-1].was_answered)
+    scene.run(full_for)
+    scene.store.full = scene.store.broken = False
+    scene.run(100)
+    scene.server.end(scene.now, down=60_000)
+    scene.run(120_000)
+    assert refer_names(scene) == ["alice", "carol"] and carol.calls[-1].was_answered
