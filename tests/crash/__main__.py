@@ -19,6 +19,8 @@ from peers.machine import Machine
 from .epochs import damage, epoch
 from .town import Failed, Town
 
+MOST_DONE = 40  # of what was done to the server, what is shown where something is wrong
+
 
 def play(folder: Path, *, seed: int, seconds: float, callers: int, kills: int, workers: int, show: bool = True) -> Town:
     """Epochs in one town for about so long, one at the least; then damage."""
@@ -44,7 +46,7 @@ def play(folder: Path, *, seed: int, seconds: float, callers: int, kills: int, w
     finally:
         town.close()
     if show and town.wrong:
-        print("\n".join(town.wrong), flush=True)
+        print("\n".join([*town.done[-MOST_DONE:], *town.wrong]), flush=True)
     return town
 
 

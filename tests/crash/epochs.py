@@ -9,6 +9,7 @@ import sys
 import time
 
 from command import environment
+from peers.phones import now
 
 from .faults import all_of_them
 from .town import Failed, Town
@@ -19,8 +20,8 @@ PAGE = 4096
 
 def epoch(town: Town, die: random.Random, kills: int) -> None:
     """One whole round. Raises Failed where it cannot go on; else what is wrong is in the town."""
-    _register(town)
-    _arm(town, die, kills // 2)
+    register(town)
+    arm(town, die, kills // 2)
     _check_armed(town)
     _recall(town, die, kills - kills // 2)
     _check_recalled(town)
@@ -39,7 +40,9 @@ def _torment(town: Town, die: random.Random, kills: int, done: object, tick: obj
             return time.monotonic() >= until
 
         town.live(pause, 10, "a pause")
-        die.choice(faults)(town, die)
+        fault, began = die.choice(faults), now()
+        fault(town, die)
+        town.done.append(f"{fault.__name__} from {began / 1000:.3f} to {now() / 1000:.3f}")
 
     def settled() -> bool:
         tick()  # type: ignore[operator]
@@ -48,14 +51,14 @@ def _torment(town: Town, die: random.Random, kills: int, done: object, tick: obj
     town.live(settled, SHOULD, "")
 
 
-def _register(town: Town) -> None:
+def register(town: Town) -> None:
     for phone in town.calling:
         phone.register()
     town.live(lambda: all(phone.registered for phone in town.calling), SHOULD, "all callers are registered")
     town.counts["acknowledged"] += len(town.callers)
 
 
-def _arm(town: Town, die: random.Random, kills: int) -> None:
+def arm(town: Town, die: random.Random, kills: int) -> None:
     for caller in town.callers:
         caller.begin(gives_up=die.random() < 0.2)
     town.seen.clear()

@@ -16,6 +16,7 @@ from .town import Town
 
 DAY = 86_400_000
 WRITTEN_AGAIN = 3_000  # ms after there is room again, by which all is written
+TAKEN_LATE = 1_000  # ms: for so long what a phone has sent may wait in a socket of a busy machine
 STEPS = (-400 * DAY, -13 * DAY, -3 * 3_600_000, -60_000, 60_000, 3 * 3_600_000, 400 * DAY)
 
 
@@ -74,26 +75,47 @@ def end(town: Town, die: random.Random) -> None:
 def full_disk(town: Town, die: random.Random) -> None:
     """No file can be written to for a while (RLIMIT_FSIZE); half of the times the server is killed then."""
     began = now()
-    for process in town.family():
-        with suppress(ProcessLookupError, PermissionError):
-            resource.prlimit(process, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+    fill(town)
     town.live(lambda: False, die.uniform(0.1, 0.5), "")
     town.counts["full disks"] += 1
     if die.random() < 0.5:
-        town.full = (began, now())
+        _was_full(town, began)
         kill_all(town, die)
         return
-    for process in town.family():
-        with suppress(ProcessLookupError, PermissionError):
-            resource.prlimit(process, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    town.full = (began, now())
+    make_room(town)
+    _was_full(town, began)
+
+
+def _was_full(town: Town, began: int) -> None:
+    if town.full and began > town.full[-1][1] + WRITTEN_AGAIN:
+        town.full.clear()
+    town.full.append((began - TAKEN_LATE, now()))
+
+
+def fill(town: Town) -> None:
+    """From now on no file can be written to."""
+    _limit(town, 4096)
+
+
+def make_room(town: Town) -> None:
+    """It can be again."""
+    _limit(town, resource.RLIM_INFINITY)
+
+
+def _limit(town: Town, most: int) -> None:
+    # Twice: a worker that was started meanwhile has the former limit of the supervisor.
+    for _ in range(2):
+        for process in town.family():
+            with suppress(ProcessLookupError, PermissionError):
+                resource.prlimit(process, resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
 
 
 def _killed(town: Town) -> None:
     """Count it. Of a call that was answered while the disk was full it may not be written yet that it ended its watch."""
     town.counts["kills"] += 1
-    if now() < town.full[1] + WRITTEN_AGAIN:
-        town.unwritten.append(town.full)
+    if town.full and now() < town.full[-1][1] + WRITTEN_AGAIN:
+        town.unwritten += town.full  # each was followed by the next before what it kept was written
+    town.full.clear()
 
 
 def step(town: Town, die: random.Random) -> None:

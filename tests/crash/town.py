@@ -108,7 +108,8 @@ class Caller:
                 wrong.append(f"{self.phone.user}: another REFER {after - before} ms after {one.call_id}")
         kept = [call for call in self.answered if not any(a <= call.answered_at <= b for a, b in unwritten)]
         if len(kept) > 1:
-            wrong.append(f"{self.phone.user}: called back {len(kept)} times")
+            when = ", ".join(f"{call.answered_at / 1000:.3f}" for call in self.answered)
+            wrong.append(f"{self.phone.user}: called back {len(kept)} times (at {when})")
         if self.gives_up and order:
             wrong.append(f"{self.phone.user}: asked to call after redial was off")
         return wrong
@@ -132,8 +133,9 @@ class Town:
         self.port = HERE.free_port()
         self.counts: Counter[str] = Counter()
         self.wrong: list[str] = []
-        self.full = (0, 0)  # when the disk was full last
+        self.full: list[tuple[int, int]] = []  # when the disk was full, as far as not all may be written
         self.unwritten: list[tuple[int, int]] = []
+        self.done: list[str] = []  # what was done to it, and when
         self._started = 0
         self.server = self._serve()
         self.server.ready()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
 from crash.__main__ import figures, play
-from crash.town import Caller
+from crash.epochs import arm, register
+from crash.faults import fill, make_room
+from crash.town import Caller, Town
 from net.phone import Phone, Refer
 from net.sipwire import Sip
+from peers.machine import Machine
 
 pytestmark = pytest.mark.slow
 
@@ -18,6 +22,29 @@ def test_nothing_that_was_acknowledged_is_lost_or_done_twice(tmp_path: Path, wor
     town = play(tmp_path, seed=workers, seconds=0, callers=12, kills=8, workers=workers, show=False)
     assert town.wrong == [], figures(town.counts)
     assert town.counts["kills"] >= 9 and town.counts["acknowledged"] >= 12 + 10 + 6 + 6
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_an_end_right_after_a_full_disk_has_nobody_called_twice(tmp_path: Path, workers: int) -> None:
+    """What calls did while nothing could be written is written by the server that ends, not by its successor."""
+    town = Town(tmp_path, Machine(tmp_path), workers, 8)
+    try:
+        register(town)
+        arm(town, random.Random(1), kills=0)
+        for phone in town.called:
+            phone.register()
+        town.live(lambda: len(town.seen) == 4, 10, "a REFER to one caller of each callee")
+        fill(town)
+        first = [caller for caller in town.callers if caller.refers or caller.phone.user in town.seen]
+        town.live(lambda: all(any(call.over for call in caller.answered) for caller in first), 10, "their calls are over")
+        town.live(lambda: False, 0.5, "")  # until what was tried at once is given up for a second
+        make_room(town)
+        assert town.server.stop(15) == 0
+        town.restart()
+        town.live(lambda: not town.lists()[0], 60, "all watches end")
+        assert [fault for caller in town.callers for fault in caller.faults(town.seen)] == []
+    finally:
+        town.close()
 
 
 def refer(call_id: str, tag: str = "t", cseq: int = 1) -> Sip:
