@@ -74,7 +74,7 @@ cdef class Redial:
             except StoreUnreadable as error:
                 tell_unreadable(error)
         if (self.watchlist.lost or self.watchlist.lost_talks) and not self.watchlist.rewrite:
-            self.watchlist.write_again(now)
+            self.watchlist.write_soon(now)
         if not self.ownership.alone:
             self.watchlist.commit_soon(now)
 

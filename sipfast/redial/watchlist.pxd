@@ -71,8 +71,10 @@ cdef class Watchlist(Timed):
     cdef int committed(self, Pending batch) except -1
     cdef int leave_to_others(self, Pending batch, set undone) except -1
     cdef int batch_lost(self, Pending batch, set undone, list later, object units) except -1
+    # Not at once: a batch that nobody commits would hold up other workers, and go with whatever else is written.
+    cdef int write_soon(self, int64_t now) except -1
     cdef int write_again(self, int64_t now) except -1
-    # What was written again holds up other workers until it is committed.
+    # What waits for a commit leaves with one.
     cdef int commit_soon(self, int64_t now) except -1
     cdef bint ended_elsewhere(self, tuple pair) except -1
 

@@ -251,15 +251,19 @@ cdef class Watchlist(Timed):
             if batch.is_lost(callee, units):
                 self.lost_talks.setdefault(callee, talk)
 
+    cdef int write_soon(self, int64_t now) except -1:
+        self.rewrite = self.wheel.schedule(now + COMMIT_AGAIN, self, REWRITE)
+
     cdef int write_again(self, int64_t now) except -1:
         """Write what has happened, and was lost with a batch."""
+        # Tried again later, unless all of it is committed before: the store may fail for long.
+        self.rewrite = self.wheel.schedule(now + REWRITE_AFTER, self, REWRITE)
         if not self.ownership.alone:
+            self.store.for_update()           # or another worker ends one between the look and the write
             for pair, watch in [*self.lost.items()]:
                 # Another worker may have changed or ended it meanwhile: what is the owner's to write is left to the owner.
                 if watch is not None and (not self.ownership.is_mine(pair[0]) or self.ended_elsewhere(pair)):
                     del self.lost[pair]
-        # Tried again later, unless all of it is committed before: the store may fail for long.
-        self.rewrite = self.wheel.schedule(now + REWRITE_AFTER, self, REWRITE)
         for pair, watch in list(self.lost.items()):
             if watch is not None:
                 self.put(pair, watch, True)
