@@ -197,3 +197,24 @@ def test_a_call_that_began_on_a_full_disk_and_ended_while_nobody_served_keeps_no
     scene.server.end(scene.now, down=60_000)
     scene.run(120_000)
     assert refer_names(scene) == ["alice", "carol"] and carol.calls[-1].was_answered
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_a_lost_batch_leaves_none_open(workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others could not write until its commit, and what this process writes besides would take it along when that fails."""
+    if workers > 1:
+        monkeypatch.setattr(scenes, "Server", Cluster)
+        monkeypatch.setattr(Cluster, "workers", workers)
+    scene, alice, _ = armed(store=FailingStore())
+    bob = scene.phone("bob", register=False)
+    alice.talk_time = 1_000
+    come_back(scene, bob)
+    scene.network.wait(lambda: bool(refers(scene)))
+    scene.store.broken = True
+    for _ in range(200):
+        scene.run(50)
+        assert not scene.store.has_written()
+    assert alice.calls[-1].over and watch_of(scene) is not None
+    scene.store.broken = False
+    scene.run(1_100)
+    assert watch_of(scene) is None
