@@ -2,8 +2,6 @@
 
 from typing import final
 
-from ..store.repository import Store
-
 @final
 class Arrival: ...
 
@@ -13,4 +11,4 @@ class Group:
 
 @final
 class Arrivals:
-    def __init__(self, store: Store) -> None: ...
+    def __init__(self, store: object) -> None: ...
