@@ -388,7 +388,7 @@ ARROWS: dict[str, set[str]] = {
         "transaction.server",
         "transaction.transaction",
     },
-    "engine.arrivals": {"_flow", "_parser", "store.repository"},
+    "engine.arrivals": {"_flow", "_parser"},
     "engine.batch": {"_flow", "_parser", "redial.pending", "transaction.server"},
     "engine.calls": {
         "_flow",
