@@ -238,8 +238,8 @@ cdef class Commits:
                 self.refuse(promise, now)
         self.batch.exchange(batch)
         self.begin_unit()
-        if units is None:                     # a leg is written by its own worker alone: nobody else changes it
-            self.dialogs.batch_lost(batch.legs, now)
+        # In a conflict, too: who wrote a leg may have read what others changed, and to write one again does no harm.
+        self.dialogs.batch_lost(batch.legs, now)
         return self.undo(batch, later, units, now)
 
     # ---- what is lost

@@ -68,12 +68,12 @@ cdef class ServerTransaction(Transaction):
         return True
 
     cdef int unanswer(self) except -1:
+        if self.credit is not None and self.data is not None:
+            self.credit.give_back(PyBytes_GET_SIZE(self.data))
         if self.state == ACCEPTED or self.state == COMPLETED:
             self.stop_timers()
             self.state = PROCEEDING
-        if self.credit is not None and self.data is not None:
-            self.credit.give_back(PyBytes_GET_SIZE(self.data))
-        self.data = None
+            self.data = None
         return 0
 
     cpdef int retract(self, bytes response, int status, int64_t now) except -1:
