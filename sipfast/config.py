@@ -156,6 +156,10 @@ class Redial(Section, frozen=True):
     """How long a recalled call whose BYE was never seen may keep the next caller waiting."""
     methods: tuple[Method, ...] = ("refer",)
     """How a caller's phone is made to ring: the next where one is refused. What is not named is never done."""
+    message: str = "{callee} can be reached now."
+    """What the method `message` says; {callee} is who can be reached."""
+    webhook: str = ""
+    """http:// or https://, to which it is POSTed, too; empty: nowhere."""
     start: Literal["dial", "ring"] = "dial"
     """"dial": a phone that is called back is asked to place its call while it still rings; "ring": once it was answered."""
     phones: str = ""
@@ -269,6 +273,7 @@ FLAGS = {
     "log_level": "--log-level",
     "redial.default_period": "--default-period",
 }
+NO_URL = "is not http://HOST or https://HOST with a port and a path perhaps"
 DEFAULT_PORT = 5060  # RFC 3261 §19.1.2
 Whole = TypeVar("Whole", bound=Section)
 
@@ -513,6 +518,8 @@ def _mistakes(config: Config) -> Iterator[tuple[str, str]]:
     yield from _upstream_mistakes(config.upstream)
     yield from _peer_mistakes(config.peer)
     yield from _events_mistakes(config.events)
+    if config.redial.webhook and not is_http(config.redial.webhook):
+        yield "redial.webhook", f"{_show(config.redial.webhook)} {NO_URL}"
     yield from _method_mistakes("redial.methods", config.redial.methods)
     if not config.redial.methods:
         yield "redial.methods", "no method, so nobody would be called: name some, or set redial.enabled = false"
@@ -630,7 +637,7 @@ def _events_mistakes(events: Events) -> Iterator[tuple[str, str]]:
     if events.to == "file" and (not events.path.strip() or "\0" in events.path):
         yield "events.path", f"{_show(events.path)} is not a file; events.to asks for one"
     if events.to == "webhook" and not is_http(events.url):
-        yield "events.url", f"{_show(events.url)} is not http://HOST or https://HOST with a port and a path perhaps"
+        yield "events.url", f"{_show(events.url)} {NO_URL}"
 
 
 def _method_mistakes(key: str, methods: tuple[Method, ...]) -> Iterator[tuple[str, str]]:

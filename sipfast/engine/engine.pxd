@@ -32,7 +32,7 @@ from .registrations cimport Registrations
 from .responses cimport Responses
 
 cdef class Engine(Receiver):
-    cdef object config, memory, proofs, randomness, outlet
+    cdef object config, memory, proofs, randomness, outlet, webhook
     cdef tuple listeners, domains
     cdef dict hosts
     cdef bint resumed

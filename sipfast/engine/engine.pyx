@@ -67,12 +67,13 @@ cdef class Engine(Receiver):
     `ringing`, `proofs`: memory that outlives the engine, for what rings (ringing.pyx) and for who is proven (proven.pyx);
     bytearrays or mapped files.
     Of several workers on one store and one set of addresses, each has an engine: `bus(worker, frames)` takes what
-    others are to get in `told`. `outlet(steps)` takes what happens to watches (observe/steps.py), after its commit.
+    others are to get in `told`. `outlet(steps)` takes what happens to watches (observe/steps.py), after its commit;
+    `webhook(steps)` the last word of redial.
     """
 
     def __init__(self, config, store, Sink sink, listeners, *, domains, hosts=None, int worker=0, int workers=1,
                  bus=None, bint resumed=False, ringing=None, proofs=None, randomness=os.urandom,
-                 outlet=None):
+                 outlet=None, webhook=None):
         self.config = config
         self.store = store
         self.listeners = tuple(listeners)
@@ -91,12 +92,13 @@ cdef class Engine(Receiver):
         self.proofs = proofs
         self.randomness = randomness
         self.outlet = outlet
+        self.webhook = webhook
 
     def start(self, int64_t now):
         """Load what the store holds; recalls that were in flight go on. Call `commit` afterwards."""
         self.longest_call = round(self.config.redial.max_talk * 1000)
         self.wheel = Wheel(now)
-        self.events = Events(self.wheel, self.outlet)
+        self.events = Events(self.wheel, self.outlet, self.webhook)
         self.events.configure(self.config)
         self.make_parts(self.store.secret(), self.listeners, now)
         self.dialogs = Dialogs(self.store, self.transactions, self.wheel, self.listeners, self.location, self.randomness(16),

@@ -305,6 +305,15 @@ def events_outlet(config: Config, clock: Clock, worker: int) -> Outlet[Step] | N
     return Outlet(receiver, lambda step: event_line(step, clock, node, worker), config.events.queue)
 
 
+def webhook_outlet(config: Config, clock: Clock, worker: int) -> Outlet[Step] | None:
+    """The outlet to the webhook of redial; None where there is none."""
+    if not config.redial.webhook:
+        return None
+    node = socket.gethostname()
+    receiver = Webhook(config.redial.webhook, config.events.timeout)
+    return Outlet(receiver, lambda step: event_line(step, clock, node, worker), config.events.queue)
+
+
 def tell_once(config: Config, step: Step, clock: Clock) -> None:
     """Tell of a step from outside of the server, whose stdout nobody else has. Raises OSError where it is not taken."""
     receiver = receiver_of(config) if config.events.to != "stdout" else None
@@ -322,6 +331,15 @@ def event_line(step: Step, clock: Clock, node: str, worker: int | None) -> bytes
     """A step as JSON, in the machine's time."""
     at = step.at + ahead(clock)
     return steps.line(step, rfc3339(at), at, node, worker)
+
+
+def counted(*outlets: Outlet[Step] | None) -> dict[str, int]:
+    """What those that there are have counted, all together."""
+    total: dict[str, int] = {}
+    for each in outlets:
+        for name, count in each.counters().items() if each is not None else ():
+            total[name] = total.get(name, 0) + count
+    return total
 
 
 def rfc3339(at: int) -> str:

@@ -106,7 +106,8 @@ async def _serve(config: Config, announce: Callable[[str], object]) -> None:
         admin.sweep(config.store.data)
         driver = Driver(asyncio.get_running_loop(), clock.begin(store), Complaints(log, time.monotonic))
         stack.callback(driver.close)
-        told = begin_telling(config, driver, 0, stack)
+        told = begin(outlet.events_outlet(config, driver.clock, 0), stack)
+        knocks = begin(outlet.webhook_outlet(config, driver.clock, 0), stack)
         transport = UdpTransport(driver)
         for opened in sockets:
             transport.add(opened)
@@ -120,11 +121,11 @@ async def _serve(config: Config, announce: Callable[[str], object]) -> None:
             ringing=open_ringing(config),
             proofs=open_proofs(config),
             outlet=told.put if told else None,
+            webhook=knocks.put if knocks else None,
         )
 
         def counters() -> dict[str, int]:
-            counts = driver.counters() | transport.counters() | engine.counters()
-            return counts | told.counters() if told else counts
+            return driver.counters() | transport.counters() | engine.counters() | outlet.counted(told, knocks)
 
         asked = admin.Admin(asyncio.get_running_loop(), config.store.data, 0, counters)
 
@@ -144,7 +145,8 @@ async def _serve_with_others(config: Config, place: Place, ready: Callable[[], o
     with ExitStack() as stack:
         driver = Driver(loop, Clock(place.zero), Complaints(log, time.monotonic))
         stack.callback(driver.close)
-        told = begin_telling(config, driver, place.number, stack)
+        told = begin(outlet.events_outlet(config, driver.clock, place.number), stack)
+        knocks = begin(outlet.webhook_outlet(config, driver.clock, place.number), stack)
         transport = UdpTransport(driver)
         for opened in place.sockets:
             transport.add(opened)
@@ -165,11 +167,12 @@ async def _serve_with_others(config: Config, place: Place, ready: Callable[[], o
             ringing=open_ringing(config),
             proofs=open_proofs(config),
             outlet=told.put if told else None,
+            webhook=knocks.put if knocks else None,
         )
 
         def counters() -> dict[str, int]:
             counts = driver.counters() | transport.counters() | engine.counters() | bus.counters()
-            return counts | told.counters() if told else counts
+            return counts | outlet.counted(told, knocks)
 
         asked = admin.Admin(loop, config.store.data, place.number, counters)
 
@@ -225,9 +228,8 @@ async def run(
     return asked[0]
 
 
-def begin_telling(config: Config, driver: Driver, number: int, stack: ExitStack) -> outlet.Outlet[Step] | None:
-    """The outlet of a worker's events, begun; with `stack` it ends, once nobody has anything to tell any more."""
-    told = outlet.events_outlet(config, driver.clock, number)
+def begin(told: outlet.Outlet[Step] | None, stack: ExitStack) -> outlet.Outlet[Step] | None:
+    """Begin with an outlet, if there is one; with `stack` it ends, once nobody has anything to tell any more."""
     if told is not None:
         told.start()
         stack.callback(told.stop)

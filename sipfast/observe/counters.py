@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from ..config import METHODS
+
 Kind = Literal["counter", "gauge"]
 """A counter only grows, and begins anew with its process; a gauge is how much there is now."""
 
@@ -15,6 +17,25 @@ class Counter(NamedTuple):
     kind: Kind
     unit: str
     help: str
+
+
+OUTCOMES = {
+    "begun": "the caller's device was asked that way",
+    "accepted": "it said that it would call",
+    "cannot": "it cannot that way",
+    "absent": "it is not there",
+    "busy": "its user is in a call",
+    "declined": "its user does not want to",
+    "told": "it has told its user",
+    "silent": "it said nothing in time",
+    "answered": "the call that came of it was answered",
+}
+"""What may come of one try; some of them both, as accepted and answered."""
+
+
+def of_method(method: str, outcome: str) -> str:
+    """The counter of a method and an outcome."""
+    return f"redial_{method.replace('-', '_')}_{outcome}"
 
 
 COUNTERS = (
@@ -73,6 +94,8 @@ COUNTERS = (
     Counter("redial_recall_failures", "counter", "recall", "that came to nothing"),
     Counter("redial_completed", "counter", "watch", "its call was answered"),
     Counter("redial_given_up", "counter", "watch", "its recalls came to nothing too often"),
+    *(Counter(of_method(method, name), "counter", "try", f"{method}: {says}")
+      for method in METHODS for name, says in OUTCOMES.items()),
     # Events (docs/events.md)
     Counter("events_written", "counter", "event", "that their receiver took"),
     Counter("events_lost", "counter", "event", "that it did not take in time, or will never take"),

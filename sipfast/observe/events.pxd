@@ -35,13 +35,15 @@ cdef class Events(Timed):
     cdef Wheel wheel
     cdef int64_t now                     # of the batch at hand: an idle wheel stands still
     cdef object log
-    cdef readonly list waiting           # (event, values) that are told with the commit of their batch; (None, steps.Step)
+    cdef readonly list waiting           # (event, values) that are told with the commit of their batch; (None, steps.Step); ("", a knock)
     cdef bint registrations              # are told, too
     cdef int64_t room[KINDS]             # thousandths of a line
     cdef int64_t filled[KINDS]           # when, ms
     cdef long left_out[KINDS]
     cdef object outlet                   # takes lists of steps.Step; None: nobody wants them
     cdef readonly bint telling           # somebody does
+    cdef object webhook                  # takes lists of steps.Step as well: who can be reached by now; None: nobody wants them
+    cdef readonly bint knocking          # somebody does
     cdef dict refusals                   # (status, method as a number) -> [when it may be told again, how many were not]
     cdef uint64_t timer
 
@@ -55,9 +57,11 @@ cdef class Events(Timed):
     cdef int gone(self, bytes aor, str why) except -1
     cdef int not_watched(self, bytes caller, bytes callee, str why) except -1
     cdef int add(self, str event, dict values) except -1
-    # A step of a watch's life, if anybody wants them. `watch`: as it is by then, or was last. `method`: the recall method's name;
-    # `result`: what came back; `reason`: why. None: nothing to say.
+    # A step of a watch's life, if anybody wants them. `watch`: as it is by then, or was last. `method`: the recall method's name,
+    # None: that of the watch; `result`: what came back; `reason`: why, None: nothing to say.
     cdef int step(self, Step step, StoredWatch watch, str method=*, str result=*, str reason=*) except -1
+    # The callee of a watch can be reached: for the webhook of redial. Only where it is `knocking`.
+    cdef int knock(self, StoredWatch watch) except -1
     # A request was refused: told at the first of its status and method, and then once in a while.
     cdef int refused(self, int status, int method, bytes name, bytes peer, str why) except -1
     # What waits for its commit, and waits no more. Committed, it is told; lost, it is not true.

@@ -12,6 +12,12 @@ class Events(Timed):
 
     waiting: list[tuple[str, dict[str, object]]]
     telling: bool
-    def __init__(self, wheel: Wheel, outlet: Callable[[list[Step]], object] | None = None) -> None: ...
+    knocking: bool
+    def __init__(
+        self,
+        wheel: Wheel,
+        outlet: Callable[[list[Step]], object] | None = None,
+        webhook: Callable[[list[Step]], object] | None = None,
+    ) -> None: ...
     def expired(self, kind: int, payload: object, now: int) -> int:
         """Say how many lines were left out."""

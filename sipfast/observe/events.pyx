@@ -8,6 +8,7 @@ kind were left out. Where nobody listens at `info` a change costs a question, an
 
 Each step of a watch's life is told as well, all of them and without a bound, to an outlet: whoever it is that wants them
 (`[events]`). It gets a list of them after their commit, and must neither wait nor raise.
+So must the webhook of redial.
 """
 
 import logging
@@ -17,8 +18,9 @@ import cython
 from libc.stdint cimport int64_t
 
 from .._wheel cimport Timed, Wheel
-from ..store.codec cimport StoredWatch, bytes_of
+from ..store.codec cimport StoredWatch, bytes_of, same_piece
 
+from ..store.records import ARMED as STATE_ARMED
 from .steps import Step as Told
 
 cdef enum:
@@ -29,6 +31,7 @@ cdef enum:
     SUM_UP = 1                  # timer
 
 cdef tuple NAMES = ("registered", "gone", "watch-armed", "call-not-watched", "recall", "recall-failed", "watch-ended", "", "")
+cdef bytes armed = STATE_ARMED.encode()
 # In the order of Step.
 cdef tuple STEPS = (
     "armed", "renewed", "suspended", "resumed", "claimed", "begun", "outcome", "climbed", "called", "failed", "ended",
@@ -39,10 +42,12 @@ cdef tuple STEPS = (
 cdef class Events(Timed):
     """Tells `sipfast.observe.events`, the logger, of what happens; the engine keeps `now`."""
 
-    def __init__(self, Wheel wheel not None, outlet=None):
+    def __init__(self, Wheel wheel not None, outlet=None, webhook=None):
         cdef int kind
         self.outlet = outlet
         self.telling = outlet is not None
+        self.webhook = webhook
+        self.knocking = webhook is not None
         self.wheel = wheel
         self.registrations = True
         self.log = logging.getLogger("sipfast.observe.events")
@@ -91,11 +96,12 @@ cdef class Events(Timed):
         return 0
 
     cdef int step(self, Step step, StoredWatch watch, str method=None, str result=None, str reason=None) except -1:
-        if not self.telling or watch is None:
-            return 0
-        self.waiting.append((None, Told(STEPS[<int>step], self.time(), bytes_of(watch.at.callee), bytes_of(watch.at.caller),
-                                       watch.at.armed_at, watch.at.expires_at, bytes_of(watch.at.mode), watch.at.attempts,
-                                       method or "", result or "", reason or "")))
+        if self.telling and watch is not None:
+            self.waiting.append((None, step_of(STEPS[<int>step], self.time(), watch, method, result or "", reason or "")))
+        return 0
+
+    cdef int knock(self, StoredWatch watch) except -1:
+        self.waiting.append(("", step_of("reachable", self.time(), watch, None, "", "")))
         return 0
 
     cdef int refused(self, int status, int method, bytes name, bytes peer, str why) except -1:
@@ -122,14 +128,18 @@ cdef class Events(Timed):
         return waiting
 
     cdef int tell(self, list lines) except -1:
-        cdef list steps = []
+        cdef list steps = [], knocks = []
         for event, values in lines:
             if event is None:
                 steps.append(values)
-            else:
+            elif event:
                 self.log.info(event, extra={"sip": values})
+            else:
+                knocks.append(values)
         if steps and self.outlet is not None:
             self.outlet(steps)
+        if knocks and self.webhook is not None:
+            self.webhook(knocks)
         return 0
 
     cdef int drop(self) except -1:
@@ -146,3 +156,10 @@ cdef class Events(Timed):
                     self.add("lines-left-out", {"of": NAMES[each], "count": self.left_out[each]})
                 self.left_out[each] = 0
         return 0
+
+
+cdef object step_of(str event, int64_t now, StoredWatch watch, str method, str result, str reason):
+    if method is None and not same_piece(watch.at.state, armed):               # else that of an attempt that is over
+        method = bytes_of(watch.at.method).decode()
+    return Told(event, now, bytes_of(watch.at.callee), bytes_of(watch.at.caller), watch.at.armed_at, watch.at.expires_at,
+                bytes_of(watch.at.mode), watch.at.attempts, method or "", result, reason)

@@ -19,6 +19,7 @@ ENDS = {
     "answered": ("answered", None),
     "monitoring period over": ("expired", None),
     "attempts used up": ("given-up", None),
+    "told": ("told", None),
     "cancelled by the caller": ("cancelled", "caller"),
     "cancelled by hand": ("cancelled", "operator"),
 }

@@ -289,6 +289,7 @@ cdef class Observer(Timed):
         cdef Recall recall = self.owner.recalls.pop(pair)
         cdef StoredWatch watch
         cdef bint recalled = recall is not None, others = self.policy.serial
+        cdef str method = None
         if recall is not None:
             self.owner.recalls.complete(recall, now)        # first: it is over whatever the store says
         if not self.ownership.is_mine(pair[0]):
@@ -296,9 +297,15 @@ cdef class Observer(Timed):
             self.store.for_update()
             watch = self.watchlist.find(pair)
             recalled = watch is not None and not is_armed(watch)
+            if recalled:
+                method = bytes_of(watch.at.method).decode()
+        if recall is not None:
+            method = recall.rung().method.name
         try:
             if self.watchlist.remove(pair, "answered", recall.answer if recall is not None else ""):
                 self.counts["completed"] += 1
+                if method is not None:
+                    self.owner.recalls.count_of(method, "answered")
             others = recalled and self.watchlist.keeps_others_waiting(pair)
         finally:                              # its end is what the next caller waits for, whatever can be written
             if recalled and others:

@@ -79,6 +79,7 @@ cdef class Recalls(Timed):
     cdef Subscriptions subscriptions
     cdef dict counts                     # name -> int
     cdef dict of                         # pair -> Recall
+    cdef dict outcomes                   # (method, outcome) -> int: see observe/counters
     cdef dict engaged                    # callee -> pair being recalled, or Call-ID of the talk (serial)
 
     # Fill in the fields of a watch that is claimed: a new attempt by a method, under new names.
@@ -118,13 +119,17 @@ cdef class Recalls(Timed):
     cdef int attempt_ended(self, Recall recall, Outcome outcome, str answer, str result, int64_t now) except -1
     # The phone that was asked by this Call-ID tells of the call that it has placed.
     cdef int told_of_call(self, tuple pair, bytes call_id, int status, str text, int64_t now) except -1
+    cdef int told(self, Recall recall, int64_t now) except -1
     # The phone does not obey this method: the next one, or the end of the attempt.
     cdef int climb(self, Recall recall, str result, int64_t now) except -1
     cdef int ask_another(self, Recall recall, str result, int64_t now) except -1
     cdef int try_next(self, Recall recall, int at, str result, int64_t now) except -1
     cdef bint may_ask_others(self, StoredWatch watch) noexcept
     cdef int64_t pause_after(self, int64_t pauses, bytes call_id) except -1
-    cdef int tell_answer(self, Recall recall, str answer) except -1
+    # `outcome`: for events and counters.
+    cdef int tell_answer(self, Recall recall, str answer, str outcome) except -1
+    cdef int count(self, Recall recall, str outcome) except -1
+    cdef int count_of(self, str method, str outcome) except -1
     cdef int keep_outcome(self, StoredWatch watch, Recall recall, str result) except -1
     cdef int put_back(self, StoredWatch watch, Recall recall, str result, Consequence consequence, int64_t now) except -1
     cdef int give_up(self, StoredWatch watch, Recall recall, str reason, str result) except -1

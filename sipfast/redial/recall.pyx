@@ -20,7 +20,7 @@ from .._parser cimport Message
 from .call_names cimport CallNames
 from .device cimport phone_of
 from .ladder cimport Ladder, Rung
-from .methods.method cimport ABSENT, BUSY, CANNOT, DECLINED, Attempt, Outcome, WantedCall
+from .methods.method cimport ABSENT, BUSY, CANNOT, DECLINED, TOLD, Attempt, Outcome, WantedCall
 from .methods.progress cimport progress_in
 from .pending cimport Pending
 from .policy cimport OTHERS_ALWAYS, OTHERS_OF_THE_KNOWN, Policy
@@ -42,6 +42,8 @@ cdef enum:
     LEAST_PAUSE = 5_000     # ms
     MOST_PAUSE = 900_000
 
+# In the order of Outcome.
+cdef tuple OUTCOMES = ("cannot", "absent", "busy", "declined", "told")
 cdef str UNPROVEN = "caller's address has proven nothing"
 # As stored: pieces point into these.
 cdef bytes armed = ARMED.encode(), recalling = RECALLING.encode(), suspended = SUSPENDED.encode()
@@ -169,7 +171,10 @@ cdef class Recalls(Timed):
         else:
             recall.waits = True
             recall.watch = watch
+            self.count(recall, "begun")
             self.events.step(STEP_BEGUN, watch, rung.method.name)
+            if self.events.knocking and rung.method.name == "message":
+                self.events.knock(watch)
 
     cdef bint may_ask_others(self, StoredWatch watch) noexcept:
         return self.policy.other_devices == OTHERS_ALWAYS or (
@@ -190,7 +195,7 @@ cdef class Recalls(Timed):
         if recall.over:
             return 0
         recall.waits = False
-        self.tell_answer(recall, answer)
+        self.tell_answer(recall, answer, "accepted")
         if not recall.call_id:
             self.set_deadline(recall, now + (max(self.policy.recall_timeout, <int64_t>CALLED_AGAIN) if before
                                              else self.policy.recall_timeout))
@@ -203,15 +208,25 @@ cdef class Recalls(Timed):
         if recall.over:
             return 0
         recall.waits = False
-        self.tell_answer(recall, answer)
+        self.tell_answer(recall, answer, <str>OUTCOMES[<int>outcome])
         if recall.call_id:                    # it has, whatever it says
             return 0
         if outcome == CANNOT:
             self.climb(recall, result, now)
         elif outcome == ABSENT:
             self.ask_another(recall, result, now)
+        elif outcome == TOLD:
+            self.told(recall, now)
         else:
             self.come_to_nothing(recall, result, SUSPEND if outcome == BUSY else NO if outcome == DECLINED else COUNTED, now)
+
+    cdef int told(self, Recall recall, int64_t now) except -1:
+        """Its user knows, and that is all that can be done."""
+        self.of.pop(recall.pair, None)
+        self.complete(recall, now)
+        if self.watchlist.remove(recall.pair, "told", recall.answer):
+            self.counts["completed"] += 1
+        self.turns.next_turn(recall.pair[0], now)
 
     cdef int climb(self, Recall recall, str result, int64_t now) except -1:
         if recall.at + 1 >= <int>len(recall.rungs):
@@ -242,7 +257,7 @@ cdef class Recalls(Timed):
         if watch is None:
             return self.fail(recall, result, now)
         if recall.waits:                      # it has not said a word
-            self.tell_answer(recall, "none")
+            self.tell_answer(recall, "none", "silent")
         self.keep_outcome(watch, recall, result)
         self.events.step(STEP_CLIMBED, watch, (<Rung>recall.rungs[at]).method.name, None, result)
         recall.at = at
@@ -350,7 +365,7 @@ cdef class Recalls(Timed):
         attempt.give_up(now)
         if recall.waits:
             recall.waits = False
-            self.tell_answer(recall, "none")
+            self.tell_answer(recall, "none", "silent")
 
     cdef int give_up(self, StoredWatch watch, Recall recall, str reason, str result) except -1:
         self.watchlist.remove(recall.pair, reason, recall.answer, result)
@@ -391,13 +406,20 @@ cdef class Recalls(Timed):
         pause = min(pause, max(<int64_t>MOST_PAUSE, self.policy.retry_pause))
         return pause + pause // 4 * int(call_id[-4:], 16) // 0x10000
 
-    cdef int tell_answer(self, Recall recall, str answer) except -1:
+    cdef int tell_answer(self, Recall recall, str answer, str outcome) except -1:
         recall.answer = answer
-        if recall.watch is not None:
-            self.events.step(STEP_OUTCOME, recall.watch, recall.rung().method.name, answer)
+        self.count(recall, outcome)
+        self.events.step(STEP_OUTCOME, recall.watch, recall.rung().method.name, answer, outcome)
         if self.events.wants(EVENT_RECALL):
             self.events.add("recall", {"callee": recall.pair[0], "caller": recall.pair[1], "attempt": recall.number,
                                        "method": recall.rung().method.name, "answer": answer})
+
+    cdef int count(self, Recall recall, str outcome) except -1:
+        self.count_of(recall.rung().method.name, outcome)
+
+    cdef int count_of(self, str method, str outcome) except -1:
+        cdef tuple of = (method, outcome)
+        self.outcomes[of] = <long>self.outcomes.get(of, 0) + 1
 
     cdef int keep_outcome(self, StoredWatch watch, Recall recall, str result) except -1:
         if self.events.has_room(ATTEMPT):
@@ -494,4 +516,5 @@ cdef Recalls make_recalls(Policy policy, Watchlist watchlist, Location location,
     recalls.subscriptions = make_subscriptions(watchlist.wheel)
     recalls.of = {}
     recalls.engaged = {}
+    recalls.outcomes = {}
     return recalls

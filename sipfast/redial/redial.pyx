@@ -18,6 +18,7 @@ from .answers cimport parts_of
 from .availability cimport Unbound, make_unbound
 from .call_names cimport make_call_names
 from .ladder cimport make_ladder
+from .methods.message cimport make_message_method
 from .methods.refer cimport make_refer_method
 from .notice cimport Notices, OtherOwners, Post
 from .observer cimport Observer
@@ -30,12 +31,17 @@ from .suspended cimport Suspended
 from .talks cimport Talks
 from .watchlist cimport Watchlist
 
+from itertools import product
+
+from ..config import METHODS
 from ..errors import StoreUnreadable
+from ..observe.counters import OUTCOMES, of_method
 from ..store.records import Talk, tell_unreadable
 from .notice import (
     ANSWERED, AWAITED, BOUND, CALLER_BACK, ENDED, FAILED, GONE, HELLO, LOOK, STARTED, SUSPENDED, TALK, UNCONFIRMED, decode,
 )
 
+TRIES = [*product(METHODS, OUTCOMES)]
 COUNTS = ("armed", "renewed", "cancelled", "expired", "recalls", "recall_failures", "completed", "given_up")
 NOBODY = (b"", b"")
 
@@ -141,7 +147,8 @@ cdef class Redial:
         counts = {f"redial_{name}": count for name, count in self.counts.items()}
         counts["redial_watches"] = len(self.watchlist.waiting.timers)
         counts["redial_recalling"] = len(self.owner.recalls.of)
-        return counts
+        return counts | {of_method(*each): 0 for each in TRIES} | {
+            of_method(*each): count for each, count in self.owner.recalls.outcomes.items()}
 
 
 cdef Redial make_redial(settings, Store store, Wheel wheel, Events events, Location location, TransactionLayer transactions,
@@ -157,7 +164,8 @@ cdef Redial make_redial(settings, Store store, Wheel wheel, Events events, Locat
     redial.notices = Notices(redial.ownership, post, redial.pending)
     redial.suspended = Suspended(redial.ownership, redial.notices)
     redial.bindings = unbound = make_unbound(location, redial.watchlist, redial.suspended, redial.ownership, transactions)
-    redial.ladder = make_ladder(settings, (make_refer_method(transactions, listeners),))
+    redial.ladder = make_ladder(settings, (
+        make_refer_method(transactions, listeners), make_message_method(transactions, listeners)))
     redial.owner = Owner(redial.policy, redial.watchlist, location, unbound, make_recalls(
         redial.policy, redial.watchlist, location, redial.suspended, redial.ladder, make_call_names(seed)))
     redial.ownership.here = redial.owner

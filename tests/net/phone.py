@@ -84,6 +84,7 @@ class Phone(Transactions):
         self.lines = 1  # more calls at once are answered 486, and so is a REFER for one more
         self.patience = 90_000  # an unanswered call is given up
         self.on_refer = "accept"  # "accept", "ignore", "idle" (202 and no call), or a final status
+        self.on_message = "501"  # to a MESSAGE out of a dialog: a final status, or "ignore"
         self.dial_delay = 300  # from the REFER to the INVITE
         self.expires: int | None = None  # Expires of every INVITE
         self.contact_user = self.contact_host = ""  # what to put into Contact instead of the user and the own address
@@ -96,6 +97,7 @@ class Phone(Transactions):
         # What happened
         self.calls: list[Call] = []
         self.refers: list[Refer] = []
+        self.messages: list[Sip] = []  # each MESSAGE that it got, copies once
         self.registered = False
         self.register_statuses: list[int] = []
         self.last_register: Sip | None = None
@@ -364,6 +366,10 @@ class Phone(Transactions):
             self._ring(transaction)
         elif method == "REFER" and not transaction.request.to_tag:
             self._referred(transaction)
+        elif method == "MESSAGE" and not transaction.request.to_tag:
+            self.messages.append(transaction.request)
+            if self.on_message != "ignore":
+                transaction.answer(int(self.on_message), self.token("m"))
         elif method == "OPTIONS":
             transaction.answer(200, self.token("o"), headers=[ALLOW, ("Accept", "application/sdp")])
         elif call is not None:

@@ -430,6 +430,32 @@ def test_no_call_waits_for_a_webhook(play: Callable[..., tuple[Server, Fleet]], 
     assert ("event=events-lost" in log) == (trouble != "none")
 
 
+@pytest.mark.parametrize("trouble", ["none", "slow", "dead"])
+def test_the_webhook_of_redial_is_told_beside_the_message(
+    play: Callable[..., tuple[Server, Fleet]], hook: Hook, trouble: str
+) -> None:
+    url = hook.url
+    hook.delay = 5.0 if trouble == "slow" else 0.0
+    if trouble == "dead":
+        hook.stop()
+    server, phones = play(f'[redial]\nmethods = ["refer", "message"]\nwebhook = "{url}"\n')
+    alice, bob = phones
+    alice.on_refer, alice.on_message = "603", "200"
+    alice.register()
+    run([phones], lambda: alice.registered, 20, "alice is registered")
+    call = alice.call(bob.user, 3600)
+    run([phones], lambda: call.over, 20, "the call finds nobody")
+    bob.register()
+    began = time.monotonic()
+    run([phones], lambda: alice.messages, 20, "alice is told")
+    assert time.monotonic() - began < 1.5
+    if trouble == "none":
+        until(lambda: hook.got, "the webhook is told")
+        (told,) = [json.loads(body) for _, _, body in hook.got]
+        assert (told["event"], told["callee"], told["caller"]) == ("reachable", f"sip:{bob.user}@x", f"sip:{alice.user}@x")
+    server.stop()
+
+
 def test_a_cancelled_watch_is_told_by_the_command_line(play: Callable[..., tuple[Server, Fleet]], tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     server, phones = play(f'[events]\nto = "file"\npath = "{path}"\n[store]\ndata = "{tmp_path / "data"}"\n')

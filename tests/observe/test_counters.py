@@ -45,7 +45,7 @@ def test_what_is_counted_is_declared_once() -> None:
 
 @pytest.mark.parametrize("counter", COUNTERS, ids=lambda counter: counter.name)
 def test_a_declaration_says_something(counter) -> None:
-    assert re.fullmatch(r"[a-z][a-z_]*", counter.name)
+    assert re.fullmatch(r"[a-z][a-z0-9_]*", counter.name)
     assert counter.kind in ("counter", "gauge")
     assert counter.unit and counter.help and not counter.help.endswith(".")
 

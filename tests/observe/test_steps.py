@@ -40,7 +40,7 @@ def test_a_redial_from_its_arming_to_its_end() -> None:
     assert names(steps) == ["armed", "claimed", "begun", "outcome", "called", "answered"]
     assert {(step.callee, step.caller, step.armed_at, step.mode) for step in steps} == {(BOB, ALICE, steps[0].at, b"NL")}
     assert [step.attempt for step in steps] == [0, 1, 1, 1, 1, 1]
-    assert [step.method for step in steps[2:4]] == ["REFER", "REFER"] and steps[3].result == "202 Accepted"
+    assert [step.method for step in steps[1:]] == ["refer"] * 5 and steps[3].result == "202 Accepted"
     assert [step.at for step in steps] == sorted(step.at for step in steps)
     assert steps[-1].at == scene.store.ended()[0].ended_at
 

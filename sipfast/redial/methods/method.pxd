@@ -22,6 +22,7 @@ cdef enum Outcome:
     ABSENT              # the device is not there
     BUSY                # its user is in a call
     DECLINED            # its user does not want to
+    TOLD                # it has told its user, who may call: the last word
 
 # What the final answer of a phone to a REFER means.
 cdef Outcome outcome_of_refer(int status) noexcept
