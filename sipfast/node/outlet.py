@@ -37,6 +37,7 @@ AT_A_TIME = 64  # lines of one write: the thread keeps the others of its process
 AT_ONCE = 4096  # bytes of one write to a pipe that come in one piece (PIPE_BUF, pipe(7))
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds before what was not taken is tried again; doubles
 COMPLAIN_EVERY = 60.0  # seconds
+GATHER = 0.02  # seconds in which more may come before the thread looks: waking it costs whoever tells
 GRACE = 2.0  # seconds at the end for what is still in the queue
 MOST_ANSWER = 1 << 16  # bytes of an answer that are read to keep the connection
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -89,9 +90,11 @@ class Outlet(Generic[Item]):
         """Take items to tell. Never waits, never raises."""
         self._queue.extend(items)
         while len(self._queue) > self._room:
-            with suppress(IndexError):  # the thread may have taken it meanwhile
+            try:
                 self._queue.popleft()
-                self.lost += 1
+            except IndexError:  # the thread has taken them meanwhile
+                break
+            self.lost += 1
         if not self._awake.is_set():
             self._awake.set()
 
@@ -127,6 +130,7 @@ class Outlet(Generic[Item]):
             if batch or self._ending.is_set():
                 return batch
             self._awake.wait()
+            self._ending.wait(GATHER)
 
     def _tell(self, batch: list[bytes]) -> bool:
         """Have lines taken, however long that lasts. False: the end came first."""
@@ -296,22 +300,35 @@ class Webhook(Receiver):
         return response.status
 
 
+class Lines:
+    """Steps as JSON, in the machine's time. `worker`: None for the command line."""
+
+    def __init__(self, clock: Clock, worker: int | None) -> None:
+        self._clock, self._worker = clock, worker
+        self._node = socket.gethostname()
+        self._at, self._ms, self._time = -1, 0, ""
+
+    def __call__(self, step: Step) -> bytes:
+        """One line, without its end."""
+        if step.at != self._at:  # those of a batch have the same
+            self._at = step.at
+            self._ms = step.at + ahead(self._clock)
+            self._time = rfc3339(self._ms)
+        return steps.line(step, self._time, self._ms, self._node, self._worker)
+
+
 def events_outlet(config: Config, clock: Clock, worker: int) -> Outlet[Step] | None:
     """The outlet of one worker's events; None where nobody is told."""
     receiver = receiver_of(config)
-    node = socket.gethostname()
-    if receiver is None:
-        return None
-    return Outlet(receiver, lambda step: event_line(step, clock, node, worker), config.events.queue)
+    return None if receiver is None else Outlet(receiver, Lines(clock, worker), config.events.queue)
 
 
 def webhook_outlet(config: Config, clock: Clock, worker: int) -> Outlet[Step] | None:
     """The outlet to the webhook of redial; None where there is none."""
     if not config.redial.webhook:
         return None
-    node = socket.gethostname()
     receiver = Webhook(config.redial.webhook, config.events.timeout)
-    return Outlet(receiver, lambda step: event_line(step, clock, node, worker), config.events.queue)
+    return Outlet(receiver, Lines(clock, worker), config.events.queue)
 
 
 def tell_once(config: Config, step: Step, clock: Clock) -> None:
@@ -320,17 +337,11 @@ def tell_once(config: Config, step: Step, clock: Clock) -> None:
     if receiver is None:
         return
     try:
-        receiver.take([event_line(step, clock, socket.gethostname(), None)])
+        receiver.take([Lines(clock, None)(step)])
     except Refused as error:
         raise OSError(str(error)) from None
     finally:
         receiver.close()
-
-
-def event_line(step: Step, clock: Clock, node: str, worker: int | None) -> bytes:
-    """A step as JSON, in the machine's time."""
-    at = step.at + ahead(clock)
-    return steps.line(step, rfc3339(at), at, node, worker)
 
 
 def counted(*outlets: Outlet[Step] | None) -> dict[str, int]:
@@ -345,7 +356,7 @@ def counted(*outlets: Outlet[Step] | None) -> dict[str, int]:
 def rfc3339(at: int) -> str:
     """Milliseconds since the epoch as RFC 3339 has them, in UTC."""
     seconds, ms = divmod(at, 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{ms:03}Z"
+    return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}.{ms:03}Z"
 
 
 def receiver_of(config: Config) -> Receiver | None:

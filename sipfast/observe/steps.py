@@ -5,6 +5,7 @@ All lines have all fields, so that they load into one table; what does not apply
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -41,6 +42,7 @@ class Step(NamedTuple):
     reason: str = ""
 
 
+@lru_cache(4096)
 def life_of(callee: bytes, caller: bytes, armed_at: int) -> str:
     """The id of a watch's life: the same from its first arming to its end, whoever tells of it."""
     return blake2b(b"%b\0%b\0%d" % (callee, caller, armed_at), digest_size=8).hexdigest()
