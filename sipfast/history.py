@@ -10,7 +10,7 @@ from .console import duration, iso, local, person, until
 from .errors import StoreCorrupt
 from .observe.printable import printable, text_of
 from .observe.steps import life_of
-from .store.records import ARMED, MOST_ENDED, Ended, Watch
+from .store.records import ARMED, MOST_ENDED, SUSPENDED, Ended, Watch
 
 WAITS = "not logged in"  # RFC 6910 m=NL, for people
 
@@ -40,7 +40,7 @@ def lives(store: Any, callee: bytes, caller: bytes, now: int) -> list[Life]:
             recalls = store.attempts(callee, caller)
         except StoreCorrupt:
             recalls = ()
-        if watch.state != ARMED:
+        if watch.state not in (ARMED, SUSPENDED):
             recalls = (*recalls, (watch.recalled_at, watch.last_result))
         found.append(Life(watch, recalls, 0, why_not_yet(store, watch, now)))
     return found
@@ -56,8 +56,10 @@ def why_not_yet(store: Any, watch: Watch, now: int) -> str:
     callee = person(watch.callee)
     if watch.expires_at <= now:
         return "its monitoring period is over"
+    if watch.state == SUSPENDED:
+        return f"{person(watch.caller)} cannot take a recall now" + (f": {watch.last_result}" if watch.last_result else "")
     if watch.state != ARMED:
-        return "the recall goes on"
+        return f"the recall goes on, by {watch.method or 'refer'}: {watch.last_result}"
     try:
         bound = any(binding.expires > now for binding in store.bindings(watch.callee))
     except StoreCorrupt:
@@ -79,6 +81,8 @@ def as_text(life: Life, now: int, ahead: int) -> str:
         f"id          {life.id}",
         f"armed at    {local(watch.armed_at + ahead)}, by {text_of(watch.contact)}",
     ]
+    if watch.agent:
+        lines.append(f"phone       {text_of(watch.agent)}")
     lines += [f"recalled at {local(at + ahead)}: {result}" for at, result in life.recalls]
     if life.ended_at:
         lines.append(f"ended at    {local(end + ahead)}, after {duration((end - watch.armed_at) // 1000)}: {life.why}")
@@ -101,9 +105,11 @@ def as_fields(life: Life, ahead: int) -> dict[str, Any]:
         "expires_at": iso(watch.expires_at + ahead),
         "ended_at": iso(life.ended_at + ahead) if life.ended_at else None,
         "why": life.why,
+        "method": watch.method or None,
         "attempts": watch.attempts,
         "recalls": [{"at": iso(at + ahead), "result": result} for at, result in life.recalls],
         "contact": text_of(watch.contact),
+        "agent": text_of(watch.agent),
         "call_id": text_of(watch.call_id),
     }
 

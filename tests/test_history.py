@@ -65,8 +65,14 @@ STILL: dict[str, tuple[Callable[[Store, int], object], str]] = {
     ),
     "its turn": (lambda store, now: (bind(store), waiting(store)), r"armed: bob@example.com is registered, and .*"),
     "recalling": (
-        lambda store, now: waiting(store, state="recalling", recalled_at=now, last_result="REFER sent", attempts=1),
-        "recalling: the recall goes on",
+        lambda store, now: waiting(
+            store, state="recalling", recalled_at=now, last_result="REFER sent", attempts=1, method="refer"
+        ),
+        "recalling: the recall goes on, by refer: REFER sent",
+    ),
+    "suspended": (
+        lambda store, now: waiting(store, state="suspended", last_result="REFER got 486 Busy Here", agent=b"Desk 1.0"),
+        "suspended: alice@example.com cannot take a recall now: REFER got 486 Busy Here",
     ),
     "over": (lambda store, now: waiting(store, ago=2 * HOUR), "armed: its monitoring period is over"),
 }
@@ -79,6 +85,7 @@ def test_why_there_was_no_call_yet(store: Store, tmp_path: Path, do: Callable[[S
     assert lines[0] == "alice@example.com waits for bob@example.com, not logged in (NL)"
     assert re.fullmatch(r"state       " + says, lines[-1])
     assert sum(line.startswith("recalled at ") for line in lines) == (says.startswith("recalling"))
+    assert lines.count("phone       Desk 1.0") == says.startswith("suspended")
     (row,) = json.loads("\n".join(show(tmp_path, "--json")))
     assert re.fullmatch(says, f"{row['state']}: {row['why']}")
 
