@@ -141,6 +141,10 @@ def serve_options(port: int, folder: Path, mode: str, workers: int = 1, level: s
     options = ["--workers", str(workers), "--listen", f"udp:{HOST}:{port}"]
     domains = (DOMAIN, OTHER_DOMAIN) if mode == "storm" else (DOMAIN,)
     options += [part for domain in domains for part in ("--domain", domain)]
+    if mode in SETTINGS:
+        settings = folder / f"{mode}.toml"
+        settings.write_text(SETTINGS[mode])
+        options += ["--config", str(settings)]
     return [*options, "--data", str(folder / "data"), "--log-level", level]
 
 
@@ -173,6 +177,9 @@ def kamailio(port: int, folder: Path, mode: str) -> list[str]:
     command += ["-l", f"udp:{HOST}:{port}", "-Y", str(folder), "-P", str(folder / "kamailio.pid")]
     return [*command, *(part for name in defines for part in ("-A", name))]
 
+
+SETTINGS = {"callback": '[redial]\nmethods = ["callback"]\n'}
+"""what a mode asks of sipfast's configuration; else it runs with its defaults"""
 
 KINDS = {
     "echo": echo,
