@@ -56,6 +56,7 @@ ROWS = (
         further={AGENT: (2.0,), RECIPE: ()},
     ),
     Row("redial-notify", "redial cycles, NOTIFYs included", "cycles/s", (OURS,)),
+    Row("callback", "callback cycles, by an early REFER", "cycles/s", (OURS,)),
 )
 
 

@@ -40,6 +40,7 @@ def play(mode: str, seconds: float = 0.3, rate: float = 0, kind: str = "sipfast"
 # What each mode is made of: datagrams to and from the server for one cycle. 100 Trying, which a busy server need not
 # send within 200 ms (RFC 3261 §17.2.1), is counted apart.
 CYCLES = {"options": (1, 1), "register": (1, 1), "call": (6, 6), "redial": (11, 10), "redial-notify": (13, 12)}
+CYCLES |= {"callback": (14, 13)}
 
 
 @pytest.mark.parametrize("mode", CYCLES)
