@@ -265,6 +265,44 @@ def test_a_redial_without_the_promise_is_noticed() -> None:
     assert complaints[0][0] == "no 480 with Call-Info m=NL"
 
 
+def called_back(then: bytes) -> Server:
+    """A server that watches, calls the caller's phone at once, and upon its 180 sends a request within that call."""
+    call: list[bytes] = []
+
+    def of_call(method: bytes, more: bytes = b"") -> bytes:
+        return b"\r\n".join([
+            method + b" " + call[0] + b" SIP/2.0", b"Via: SIP/2.0/UDP 127.0.0.1:9;branch=z9hG4bKc",
+            b"From: <sip:b0@example.test>;tag=s", b"To: <sip:a0@example.test>" + more,
+            b"Call-ID: server", b"CSeq: 1 " + method,
+            b"Contact: <sip:127.0.0.1:9>", b"Refer-To: <sip:carol@example.test>", b"Content-Length: 0", b"", b"",
+        ])  # fmt: skip
+
+    def answer(data: bytes) -> list[bytes]:
+        if data.startswith(b"INVITE"):
+            call[:] = re.findall(rb"Contact: <([^>]*)>", data)
+            promise = b"\r\nCall-Info: <sip:b>;purpose=call-completion;m=NL\r\nContent-Length"
+            return [reply(data, b"480 Not Here").replace(b"\r\nContent-Length", promise)]
+        if data.startswith(b"ACK"):
+            return [of_call(b"INVITE")]
+        return [of_call(then, b";tag=c")] if data.startswith(b"SIP/2.0 180") else []
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("then", "reason"),
+    [
+        (b"CANCEL", "a CANCEL before the call that it is to make room for"),
+        (b"REFER", "a REFER that is out of place, or to somebody else"),
+        (b"BYE", "a request to the caller that is none of a callback"),
+    ],
+)
+def test_a_wrong_request_within_a_callback_is_noticed(then: bytes, reason: str) -> None:
+    counters, complaints = against(called_back(then), "callback")
+    assert (counters["completed"], counters["wrong"]) == (0, 1)
+    assert complaints[0][0] == reason
+
+
 def watched(request: bytes) -> list[bytes]:
     """The first steps of a presence cycle: 480, and a subscription that is answered but for its NOTIFY."""
     if request.startswith(b"INVITE"):
