@@ -137,6 +137,8 @@ class Redial(Section, frozen=True):
     """Pause between the callee's REGISTER and the recall."""
     order: Literal["serial", "all"] = "serial"
     end_on: Literal["answer", "refer"] = "answer"
+    recall_ring: Annotated[float, msgspec.Meta(ge=1, le=300)] = 20.0
+    """How long a phone that is called rings for somebody to pick up."""
     refer_timeout: Annotated[float, msgspec.Meta(gt=0, le=32)] = 5.0
     recall_timeout: Annotated[float, msgspec.Meta(gt=0, le=600)] = 20.0
     """From the REFER to the caller's INVITE."""

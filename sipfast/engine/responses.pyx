@@ -28,7 +28,7 @@ cdef class Responses:
                 return self.mail.hand_over(home, response, flow, 0)
         if self.transactions.receive_response(response, flow, now):
             return 0
-        if self.dialogs.legs and self.dialogs.stray(response, now):
+        if (self.dialogs.legs or self.dialogs.former) and self.dialogs.stray(response, now):
             self.transactions.receive_response(response, flow, now)
             return 0
         return self.stray(response, flow, now)

@@ -34,7 +34,5 @@ cdef class Ownership:
     cdef int worker_of(self, bytes callee) except -1
     cdef bint is_mine(self, bytes callee) except -1
     cdef CalleeOwner owner_of(self, bytes callee)
-    # The Call-ID of a recall's request, so that what is said about it finds the worker that has sent it; and that worker, -1
-    # where none has.
+    # The Call-ID of a recall's request: with this worker's number, so that what comes for it finds its way here.
     cdef bytes marked(self, bytes call_id)
-    cdef int marked_by(self, bytes call_id) except -2

@@ -5,16 +5,11 @@ one caller is called at a time, whichever workers the phones' datagrams come to.
 telling it something is a call.
 """
 
-from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint32_t
 
 from ..trust.credit cimport Credit
-from .call_names cimport CALL_ID_SIZE
 
 from zlib import crc32
-
-cdef enum:
-    MARK_SIZE = 2           # hex digits of a worker's number
 
 
 cdef class CalleeOwner(Timed):
@@ -64,12 +59,3 @@ cdef class Ownership:
 
     cdef bytes marked(self, bytes call_id):
         return call_id if self.alone else b"%02x" % self.worker + call_id
-
-    cdef int marked_by(self, bytes call_id) except -2:
-        if PyBytes_GET_SIZE(call_id) != MARK_SIZE + CALL_ID_SIZE:
-            return -1
-        try:
-            worker = int(call_id[:MARK_SIZE], 16)
-        except ValueError:
-            return -1
-        return worker if 0 <= worker < self.workers else -1

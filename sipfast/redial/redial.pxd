@@ -3,6 +3,7 @@
 cimport cython
 from libc.stdint cimport int64_t
 
+from ..dialog.dialogs cimport Dialogs
 from ..observe.events cimport Events
 from ..routing.binding_observer cimport BindingObserver
 from ..routing.location cimport Location
@@ -51,8 +52,6 @@ cdef class Redial:
     cdef int ending(self, int64_t now) except -1
     # A notice of another worker has come.
     cdef int told(self, bytes data, int64_t now) except -1
-    # The worker that has sent the request of a recall with this Call-ID; -1 where none has.
-    cdef int worker_of_recall(self, bytes call_id) except -2
     # A NOTIFY for the server itself: the status to answer with. It belongs to a recall of ours or to nothing.
     cdef int notify(self, Message request, int64_t now) except -1
 
@@ -60,4 +59,4 @@ cdef class Redial:
 
 # `post` takes notices to the other ones of several `workers`; `seed`: at least 16 random bytes.
 cdef Redial make_redial(settings, Store store, Wheel wheel, Events events, Location location, TransactionLayer transactions,
-                        tuple listeners, bytes seed, int worker, int workers, Post post, bint resumed)
+                        tuple listeners, Dialogs dialogs, bytes seed, int worker, int workers, Post post, bint resumed)

@@ -7,6 +7,7 @@ workers the owner may be in another one, which is told by a notice (`notice`); n
 
 from libc.stdint cimport int64_t
 
+from ..dialog.dialogs cimport Dialogs
 from ..observe.events cimport Events
 from ..routing.location cimport Location
 from ..store.repository cimport Store
@@ -18,6 +19,7 @@ from .answers cimport parts_of
 from .availability cimport Unbound, make_unbound
 from .call_names cimport make_call_names
 from .ladder cimport make_ladder
+from .methods.callback cimport make_callback_method
 from .methods.message cimport make_message_method
 from .methods.refer cimport make_refer_method
 from .notice cimport Notices, OtherOwners, Post
@@ -131,9 +133,6 @@ cdef class Redial:
         self.owner.recalls.worker_restarted(worker, self.calls.answers.pairs(), now)
         self.talks.worker_restarted(now)
 
-    cdef int worker_of_recall(self, bytes call_id) except -2:
-        return self.ownership.marked_by(call_id)
-
     cdef int notify(self, Message request, int64_t now) except -1:
         return self.owner.recalls.notified(request, now)
 
@@ -152,7 +151,7 @@ cdef class Redial:
 
 
 cdef Redial make_redial(settings, Store store, Wheel wheel, Events events, Location location, TransactionLayer transactions,
-                        tuple listeners, bytes seed, int worker, int workers, Post post, bint resumed):
+                        tuple listeners, Dialogs dialogs, bytes seed, int worker, int workers, Post post, bint resumed):
     cdef Redial redial = Redial.__new__(Redial)
     cdef Unbound unbound
     redial.policy = Policy(settings)
@@ -165,7 +164,7 @@ cdef Redial make_redial(settings, Store store, Wheel wheel, Events events, Locat
     redial.suspended = Suspended(redial.ownership, redial.notices)
     redial.bindings = unbound = make_unbound(location, redial.watchlist, redial.suspended, redial.ownership, transactions)
     redial.ladder = make_ladder(settings, (
-        make_refer_method(transactions, listeners), make_message_method(transactions, listeners)))
+        make_refer_method(transactions, listeners), make_callback_method(dialogs), make_message_method(transactions, listeners)))
     redial.owner = Owner(redial.policy, redial.watchlist, location, unbound, make_recalls(
         redial.policy, redial.watchlist, location, redial.suspended, redial.ladder, make_call_names(seed)))
     redial.ownership.here = redial.owner

@@ -1,0 +1,280 @@
+"""The recall method `callback`: the caller's phone is called, and asked within that call. With phones as they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from net.network import Crash, Line, replay, seeds
+from net.phone import Phone
+from net.redialing import ALICE, arm, come_back, watch_of
+from net.scene import SERVER, Scene, Speaker
+from net.sipwire import Sip, literal, uri_of
+from net.stores import FlakyStore, count_watches
+from net.stubborn import OBEDIENT, PHONES, Stubborn
+
+from sipfast.config import Config, Redial
+
+
+def set_up(phone: dict[str, Any] | None = None, redial: dict[str, Any] | None = None, **more: Any) -> Scene:
+    settings = {"methods": ("callback",), "retry_pause": 10.0, "attempts": 24, **(redial or {})}
+    scene = Scene(Config(redial=Redial(**settings)), **more)
+    scene.alice = stubborn(scene, "alice", phone or {})  # type: ignore[attr-defined]
+    scene.bob = stubborn(scene, "bob", {"ring_time": 1_000, "register": False, "lines": 5})  # type: ignore[attr-defined]
+    return scene
+
+
+def stubborn(scene: Scene, name: str, how: dict[str, Any]) -> Stubborn:
+    attributes = {**how}
+    register = attributes.pop("register", True)
+    phone = scene.network.add(Stubborn(name, scene.place(), SERVER))
+    for key, value in attributes.items():
+        assert hasattr(phone, key), key
+        setattr(phone, key, value)
+    if register:
+        phone.register()
+        scene.network.wait(lambda: phone.registered, 300_000, f"{name} to register")
+    return phone
+
+
+def recalled(scene: Scene, alice: Phone, bob: Phone) -> list[Any]:
+    """Confirmed calls between the two that came of a recall."""
+    placed = {call.call_id for call in alice.calls if call.recalled and call.was_answered}
+    return [call for call in bob.calls if call.was_answered and call.call_id in placed]
+
+
+def settle(scene: Scene, alice: Phone, bob: Phone) -> None:
+    """Until nothing is left of the recall: the new call goes on, the old one is over."""
+    scene.network.wait(lambda: count_watches(scene.store) == 0, 300_000, "the watch to end")
+    scene.network.wait(
+        lambda: all(call.over for call in alice.calls if not call.outgoing), 60_000, "the server's call to end"
+    )
+    scene.run(1_000)
+    assert not scene.store.legs()
+
+
+def play(phone: dict[str, Any], redial: dict[str, Any] | None = None, **more: Any) -> Scene:
+    scene = set_up(phone, redial, **more)
+    arm_surely(scene)
+    scene.bob.register()  # type: ignore[attr-defined]
+    settle(scene, scene.alice, scene.bob)  # type: ignore[attr-defined]
+    return scene
+
+
+def arm_surely(scene: Scene) -> None:
+    for _ in range(20):
+        call = scene.alice.call("bob", 3600)  # type: ignore[attr-defined]
+        scene.network.wait(lambda call=call: call.over, 300_000)
+        if call.final is not None and call.final.lines("call-info"):
+            return
+    raise AssertionError("never told that redial is on")
+
+
+def checked(scene: Scene, most: int = 1) -> None:
+    calls = recalled(scene, scene.alice, scene.bob)  # type: ignore[attr-defined]
+    assert 1 <= len(calls) <= most, f"{len(calls)} confirmed calls\n{scene.network.ladder()}"
+    (talk, *_) = [call for call in scene.bob.calls if call.was_answered]  # type: ignore[attr-defined]
+    assert not talk.over or most > 1
+
+
+# Every phone, in both ways
+
+
+@pytest.mark.parametrize("start", ["dial", "ring"])
+@pytest.mark.parametrize("name", OBEDIENT)
+def test_every_phone_calls(name: str, start: str) -> None:
+    scene = play(PHONES[name], {"start": start})
+    checked(scene)
+    alice = scene.alice  # type: ignore[attr-defined]
+    rang = [call for call in alice.calls if not call.outgoing]
+    assert len(rang) == 1
+    if start == "dial" and PHONES[name].get("early", "accept") == "accept" and not PHONES[name].get("asks_user"):
+        assert rang[0].status == 487 and len(alice.refers) == 1  # nobody had to pick up
+
+
+@pytest.mark.parametrize("name", OBEDIENT)
+def test_every_phone_calls_over_rough_lines(name: str) -> None:
+    line = Line(latency=(1, 40), loss=0.1, reorder=0.1, late=400, duplicate=0.1)
+    for seed in seeds(0, 15):
+        scene = set_up(PHONES[name], seed=seed, line=line)
+        try:
+            arm_surely(scene)
+            scene.bob.register()  # type: ignore[attr-defined]
+            settle(scene, scene.alice, scene.bob)  # type: ignore[attr-defined]
+            checked(scene)
+        except AssertionError as error:
+            raise AssertionError(replay(seed, scene.network, error)) from error
+
+
+# The form of what is sent
+
+
+def quiet(redial: dict[str, Any] | None = None) -> tuple[Scene, Speaker, Phone]:
+    """Alice has armed a watch, bob is back, and the server calls her, who says nothing by herself."""
+    settings = {"methods": ("callback",), "retry_pause": 3600.0, **(redial or {})}
+    scene = Scene(Config(redial=Redial(**settings)))
+    alice, bob = scene.peer("alice"), scene.phone("bob", register=False)
+    alice.bind()
+    invite = alice.ask("INVITE", "sip:bob@example.com", headers=[("Expires", "3600")])
+    scene.run()
+    alice.ack(invite, alice.take("INVITE", 480))
+    alice.inbox.clear()
+    come_back(scene, bob)
+    scene.run()
+    return scene, alice, bob
+
+
+def test_the_form_of_the_invite() -> None:
+    """The callee calls, by name and number (RFC 7462 §5: and the phone may know that it is a callback)."""
+    _, alice, _ = quiet()
+    invite = alice.take("INVITE")
+    assert invite.first("from").startswith('"bob" <sip:bob@example.com>;tag=') and not invite.to_tag
+    assert uri_of(invite.first("to")) == "sip:alice@example.com" and invite.uri == f"sip:alice@{literal(alice.address)}"
+    assert invite.lines("alert-info") == ["<urn:alert:service:recall:callback>"]
+    assert b"a=sendrecv" in invite.body and not invite.lines("expires")
+
+
+def test_the_form_of_the_refer() -> None:
+    """RFC 3515 §2.1, RFC 3892 §2.1. What is more in the URI, some phones copy into their INVITE."""
+    scene, alice, _ = quiet()
+    alice.answer(alice.take("INVITE"), 180)
+    scene.run()
+    refer = alice.take("REFER")
+    assert refer.first("refer-to") == refer.first("referred-by") == "<sip:bob@example.com>" and refer.to_tag == "tag-alice"
+
+
+def test_only_a_180_is_followed_by_a_refer_and_with_ring_nothing_is() -> None:
+    scene, alice, _ = quiet()
+    alice.answer(alice.take("INVITE"), 100, tag="")
+    scene.run()
+    assert not alice.count("REFER")
+    scene, alice, _ = quiet({"start": "ring"})
+    alice.answer(alice.take("INVITE"), 180)
+    scene.run()
+    assert not alice.count("REFER")
+
+
+def test_the_refer_follows_the_ack_by_a_moment() -> None:
+    scene, alice, _ = quiet({"start": "ring"})
+    alice.answer(alice.take("INVITE"), 200, headers=[("Contact", f"<sip:alice@{literal(alice.address)}>")])
+    scene.run(40)
+    assert alice.count("ACK") == 1 and not alice.count("REFER")
+    scene.run(30)
+    assert alice.count("REFER") == 1
+
+
+# What comes back
+
+
+@pytest.mark.parametrize(
+    ("status", "result"),
+    [(404, "INVITE got 404 Not Found"), (486, "INVITE got 486 Busy Here"), (603, "INVITE got 603 Decline")],
+)
+def test_a_refused_invite(status: int, result: str) -> None:
+    scene, alice, _ = quiet()
+    alice.answer(alice.take("INVITE"), status)
+    scene.run()
+    watch = watch_of(scene)
+    assert watch is not None and watch.last_result == result and not scene.store.legs()
+
+
+def test_nobody_picks_up() -> None:
+    scene = set_up({"early": "500", "ring_time": 60_000}, {"retry_pause": 3600.0})
+    arm_surely(scene)
+    come_back(scene, scene.bob)  # type: ignore[attr-defined]
+    scene.run(19_000)
+    (rang,) = [call for call in scene.alice.calls if not call.outgoing]  # type: ignore[attr-defined]
+    assert rang.state == "ringing"
+    scene.run(2_000)
+    watch = watch_of(scene)
+    assert rang.status == 487 and watch is not None and watch.last_result == "nobody picked up"
+
+
+def test_who_picks_up_and_hangs_up_wants_no_call() -> None:
+    scene, alice, _ = quiet({"start": "ring"})
+    invite = alice.take("INVITE")
+    alice.answer(invite, 200, headers=[("Contact", f"<sip:alice@{literal(alice.address)}>")])
+    scene.run(20)
+    alice.ask(
+        "BYE", f"sip:{literal(SERVER)}", sender=invite.first("to") + ";tag=tag-alice", to=invite.first("from"),
+        call_id=invite.call_id,
+    )  # fmt: skip
+    scene.run(100)
+    watch = watch_of(scene)
+    assert watch is not None and watch.last_result == "the caller has picked up, and hung up" and not alice.count("REFER")
+
+
+def test_the_invite_is_not_cancelled_before_the_call_has_come() -> None:
+    """A phone was seen that places no call then."""
+    scene = set_up({"dial_delay": 3_000, "ring_time": 60_000})
+    arm_surely(scene)
+    come_back(scene, scene.bob)  # type: ignore[attr-defined]
+    scene.run(2_900)
+    assert not scene.network.sent(scene.server, "CANCEL")
+    settle(scene, scene.alice, scene.bob)  # type: ignore[attr-defined]
+    checked(scene)
+    (cancel,) = {message.raw: message for message in scene.network.sent(scene.server, "CANCEL")}.values()
+    assert cancel.first("reason") == 'SIP;cause=200;text="Call completed elsewhere"'
+
+
+def test_a_phone_that_takes_every_refer_and_never_calls_is_hung_up_in_the_end() -> None:
+    scene = set_up(PHONES["baresip-python asking its user"], {"retry_pause": 3600.0, "recall_timeout": 5.0})
+    arm_surely(scene)
+    come_back(scene, scene.bob)  # type: ignore[attr-defined]
+    scene.run(15_000)
+    watch = watch_of(scene)
+    assert watch is not None and watch.last_result == "no call after callback"
+    assert all(call.over for call in scene.alice.calls) and not scene.store.legs()  # type: ignore[attr-defined]
+
+
+def test_refer_first_then_callback() -> None:
+    scene = play({}, {"methods": ("refer", "callback")})
+    checked(scene)
+    assert len({message.raw for message in scene.network.sent(scene.server, "REFER")}) == 2
+
+
+# Restarts
+
+
+def steps(how: dict[str, Any], redial: dict[str, Any]) -> list[Crash]:
+    scene = play(how, redial)
+    taken = [Crash(kind, count) for count in range(1, scene.server.taken + 1) for kind in ("before", "uncommitted")]
+    return taken + [Crash("output", count) for count in range(1, scene.server.given + 1)]
+
+
+WAYS = {
+    "dial": ({}, {}),
+    "ring": ({}, {"start": "ring"}),
+    "refused early": ({"early": "500", "hangs_up": True}, {}),
+    "refer first": ({}, {"methods": ("refer", "callback")}),
+}
+
+
+@pytest.mark.parametrize("down", [100, 3_000, 20_000])
+@pytest.mark.parametrize("way", WAYS)
+def test_a_restart_at_any_message(way: str, down: int) -> None:
+    how, redial = WAYS[way]
+    found = steps(how, redial)
+    assert len(found) > 40
+    for crash in found:
+        scene = set_up(how, redial, crashes=[Crash(crash.kind, crash.count, down)])
+        try:
+            arm_surely(scene)
+            scene.bob.register()  # type: ignore[attr-defined]
+            settle(scene, scene.alice, scene.bob)  # type: ignore[attr-defined]
+            checked(scene, 2)
+        except AssertionError as error:
+            raise AssertionError(f"{crash}: {error}\n{scene.network.ladder(300)}") from error
+
+
+def test_a_store_that_fails_now_and_then() -> None:
+    for seed in seeds(500, 40):
+        store = FlakyStore(seed, 4)
+        scene = set_up({}, seed=seed, store=store)
+        try:
+            arm_surely(scene)
+            scene.bob.register(120)  # type: ignore[attr-defined]
+            settle(scene, scene.alice, scene.bob)  # type: ignore[attr-defined]
+            checked(scene, 2)
+        except AssertionError as error:
+            raise AssertionError(replay(seed, scene.network, error)) from error
