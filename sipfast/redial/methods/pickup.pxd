@@ -1,0 +1,52 @@
+# A call to the caller's phone, until somebody picks up. See pickup.pyx.
+
+from libc.stdint cimport int64_t, uint64_t
+
+from ...dialog.dialogs cimport Dialogs
+from ...dialog.leg cimport Leg, LegUser, Remote
+from ...transaction.layer cimport TransactionLayer
+from ..._flow cimport Flow
+from .method cimport Attempt, Outcome, RecallMethod, WantedCall
+
+cdef enum:
+    # Timers; those from FURTHER on are of who inherits
+    NO_RING = 1             # not even a 180 has come
+    NO_PICK_UP = 2
+    FURTHER = 3
+
+# A method that calls the phone itself.
+cdef class PickupMethod(RecallMethod):
+    cdef Dialogs dialogs
+    cdef TransactionLayer transactions
+    cdef int64_t ring                    # ms that it rings, for somebody to pick up
+    # The leg to the phone, at a step of whoever uses it; `Leg.invite` is next.
+    cdef Leg leg_to(self, const WantedCall *wanted, bytes uri, bytes route, Flow flow, str step)
+
+# What is done with the leg of an attempt.
+cdef class Pickup(LegUser):
+    cdef PickupMethod method
+    cdef Attempt attempt
+    cdef Leg leg
+    cdef bint rung                       # a provisional response other than 100 has come
+    cdef bint over                       # nothing more is told
+    cdef uint64_t timer
+
+    # Of who inherits: the phone rings, by an early dialog or none; somebody has picked up; another timer is due.
+    cdef int rings(self, Remote remote, int64_t now) except -1
+    cdef int picked_up(self, int64_t now) except -1
+    cdef int due(self, int kind, int64_t now) except -1
+
+    cdef int wait(self, int kind, int64_t when) except -1
+    cdef int stop(self) except -1
+    # The attempt ends so.
+    cdef int tell(self, Outcome outcome, str answer, str result, int64_t now) except -1
+    # The leg ends, unless it is another's by now; nobody is told.
+    cdef int leave(self, int64_t now) except -1
+    # The leg goes on as another's.
+    cdef Leg let_go(self)
+
+# What stands in the INVITE besides.
+cdef bytes ALERT
+
+# What the final answer of a phone to an INVITE means; `rung`: it has rung before.
+cdef Outcome outcome_of_invite(int status, bint rung) noexcept
