@@ -238,14 +238,14 @@ def test_a_reinvite_gets_an_answer_until_it_is_acknowledged(user: Any) -> None:
     scene, alice, _, invite = answered(user)
     alice.inbox.clear()
     headers = [("Content-Type", "application/sdp"), ("Session-Expires", "1800"), ("Supported", "timer")]
-    again = within(alice, invite, "INVITE", headers=headers, body=SDP)
+    within(alice, invite, "INVITE", headers=headers, body=SDP)
     scene.run(700)
     ok, second = alice.take("INVITE", 200), alice.take("INVITE", 200)
     assert ok.raw == second.raw and [uri_of(value) for value in ok.lines("contact")] == [CONTACT]
     lines = ok.body.decode().split("\r\n")
     assert "m=audio 9 RTP/AVP 0" in lines and "a=recvonly" in lines
     assert ok.first("session-expires") == "1800;refresher=uac" and ok.first("require") == "timer"
-    within(alice, again, "ACK")
+    within(alice, invite, "ACK")
     scene.run(10_000)
     assert not alice.count("INVITE", 200) and not alice.count("BYE")
 

@@ -49,8 +49,8 @@ def settle(scene: Scene, alice: Phone, bob: Phone) -> None:
     scene.network.wait(
         lambda: all(call.over for call in alice.calls if not call.outgoing), 60_000, "the server's call to end"
     )
-    scene.run(1_000)
-    assert not scene.store.legs()
+    scene.network.wait(lambda: not scene.store.legs(), 60_000, "the server's dialog to end")
+    scene.run(40_000)  # the last ACKs
 
 
 def play(phone: dict[str, Any], redial: dict[str, Any] | None = None, **more: Any) -> Scene:
@@ -92,7 +92,7 @@ def test_every_phone_calls(name: str, start: str) -> None:
         assert rang[0].status == 487 and len(alice.refers) == 1  # nobody had to pick up
 
 
-@pytest.mark.parametrize("name", OBEDIENT)
+@pytest.mark.parametrize("name", [name for name in OBEDIENT if not PHONES[name].get("asks_user")])
 def test_every_phone_calls_over_rough_lines(name: str) -> None:
     line = Line(latency=(1, 40), loss=0.1, reorder=0.1, late=400, duplicate=0.1)
     for seed in seeds(0, 15):

@@ -44,6 +44,7 @@ cdef enum:
     SAY = FURTHER + 1       # what is known from before a restart is told
     PAUSE = 50              # ms from the ACK to the REFER
     OBEYS = 2_000           # ms in which a phone that has taken the early REFER may call, though somebody has picked up meanwhile
+    WILL_CALL = 1_000       # ms from the ACK, where picking up is what it has waited for
     AGAIN = 1_500           # ms until a phone is asked again that was not ready for it
 
 # Steps of a leg
@@ -181,7 +182,7 @@ cdef class Callback(Pickup):
         if self.leg.step == EARLY:
             when = now + OBEYS                # its answer is still to come
         elif self.leg.step == OBEYED:
-            when = max(when, self.leg.stepped + OBEYS)
+            when = max(now + WILL_CALL, self.leg.stepped + OBEYS)
         return self.wait(ASK, when)
 
     cdef int replied(self, Leg leg, LegRequest request, int status, Message response, int64_t now) except -1:
