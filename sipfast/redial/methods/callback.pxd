@@ -12,7 +12,7 @@ from .pickup cimport Pickup, PickupMethod
 
 @cython.final
 cdef class CallbackMethod(PickupMethod):
-    cdef bint dials                      # the phone is asked while it rings
+    cdef bint dials                      # the phone is asked while it rings, where its profile does not say otherwise
 
 
 @cython.final
@@ -22,7 +22,8 @@ cdef class CallbackAttempt(Attempt):
 
 @cython.final
 cdef class Callback(Pickup):
-    cdef bint dials
+    cdef bint dials, hangs_up
+    cdef int64_t pause                   # ms from the ACK to the REFER
     cdef str answer                      # to the early REFER
 
     cdef int resume(self, int64_t now) except -1
@@ -32,5 +33,6 @@ cdef class Callback(Pickup):
     cdef int refer_answered(self, int status, Message response, int64_t now) except -1
     cdef int told(self, Message notify, int64_t now) except -1
     cdef int called(self, int64_t now) except -1
+    cdef int settled(self, int64_t now) except -1
 
 cdef CallbackMethod make_callback_method(Dialogs dialogs)

@@ -42,7 +42,9 @@ cdef enum:
     # Timers
     ASK = FURTHER           # time to send the REFER in the dialog
     SAY = FURTHER + 1       # what is known from before a restart is told
+    LEAVE = FURTHER + 2     # it has not hung up by itself
     PAUSE = 50              # ms from the ACK to the REFER
+    LEAVES = 2_000          # ms in which a phone hangs up that does so by itself
     OBEYS = 2_000           # ms in which a phone that has taken the early REFER may call, though somebody has picked up meanwhile
     WILL_CALL = 1_000       # ms from the ACK, where picking up is what it has waited for
     AGAIN = 1_500           # ms until a phone is asked again that was not ready for it
@@ -79,7 +81,9 @@ cdef class CallbackMethod(PickupMethod):
         callback.method = self
         callback.attempt = attempt
         callback.answer = ""
-        callback.dials = self.dials
+        callback.dials = self.dials if how is None else how.start == "dial"
+        callback.pause = PAUSE if how is None else how.refer_after
+        callback.hangs_up = how is not None and how.hangs_up
         if leg is not None and leg.state == INVITED and leg.waiting(b"INVITE") is None:
             leg.close(now)                    # no branch was to be had for it again: nothing can be known of it
             leg = None
@@ -90,7 +94,7 @@ cdef class CallbackMethod(PickupMethod):
             return attempt
         leg = callback.leg = self.leg_to(wanted, uri, route, flow, STEP)
         leg.user = callback
-        if not leg.invite(ALERT, leg.own_offer(), credit, now):
+        if not leg.invite(ALERT if how is None else ALERT + <bytes>how.headers, leg.own_offer(), credit, now):
             leg.close(now)
             return None
         callback.wait(NO_RING, now + 64 * self.transactions.t1)
@@ -104,7 +108,7 @@ cdef class CallbackAttempt(Attempt):
         return self.callback.called(now)
 
     cdef int settled(self, int64_t now) except -1:
-        return self.callback.leave(now)
+        return self.callback.settled(now)
 
     cdef int give_up(self, int64_t now) except -1:
         return self.callback.leave(now)
@@ -132,6 +136,8 @@ cdef class Callback(Pickup):
 
     cdef int due(self, int kind, int64_t now) except -1:
         cdef Leg leg = self.leg
+        if kind == LEAVE:
+            return self.leave(now)
         if kind == ASK:
             return self.refer(ASKED_AGAIN if leg.step == ACCEPTED else ASKED, leg.remote, now)
         if leg.over or leg.state == ENDING:
@@ -153,6 +159,13 @@ cdef class Callback(Pickup):
         if leg.state == INVITED:
             return leg.end(now, ELSEWHERE)
         return leg.ground.keep(leg)
+
+    cdef int settled(self, int64_t now) except -1:
+        """The two talk."""
+        if not self.hangs_up or not self.leg.is_answered():
+            return self.leave(now)
+        self.attempt.observer = None          # two BYEs that cross are none's fault, and yet some phones complain
+        return self.wait(LEAVE, now + LEAVES)
 
     cdef int hung_up(self, Leg leg, int64_t now) except -1:
         if leg.step == ACCEPTED or leg.step == ACCEPTED_AGAIN or leg.step == CALLED:
@@ -178,7 +191,7 @@ cdef class Callback(Pickup):
         return 0
 
     cdef int refer_soon(self, int64_t now) except -1:
-        cdef int64_t when = now + PAUSE
+        cdef int64_t when = now + self.pause
         if self.leg.step == EARLY:
             when = now + OBEYS                # its answer is still to come
         elif self.leg.step == OBEYED:
