@@ -98,16 +98,29 @@ def _challenge(field: str, params: dict[bytes, bytes]) -> Challenge:
     )
 
 
+class Cnonces:
+    """Makes client nonces: each is new, and nobody who has seen some can tell another. `seed`: at least 16 random bytes."""
+
+    def __init__(self, seed: bytes) -> None:
+        self.seed = seed[:64]
+        self.made = 0
+
+    def __call__(self) -> bytes:
+        """One more."""
+        self.made += 1
+        return hashlib.blake2b(self.made.to_bytes(8, "big"), digest_size=8, key=self.seed).hexdigest().encode()
+
+
 class Answers:
     """What the challenges to one request, sent again and again, are answered with: each realm once, and once more where it
     says that only its nonce was stale.
 
-    `randomness(n)` gives n random bytes.
+    `new_cnonce()` gives a token that nobody can guess.
     """
 
-    def __init__(self, credentials: Sequence[Credentials], randomness: Callable[[int], bytes]) -> None:
+    def __init__(self, credentials: Sequence[Credentials], new_cnonce: Callable[[], bytes]) -> None:
         self.credentials = credentials
-        self.randomness = randomness
+        self.new_cnonce = new_cnonce
         self.rounds = 0
         self.answered: dict[tuple[str, bytes], tuple[Challenge, Credentials, int]] = {}  # with how often its nonce was used
         self.renewed: set[tuple[str, bytes]] = set()
@@ -130,7 +143,7 @@ class Answers:
         lines = []
         for key, (challenge, credentials, used) in self.answered.items():
             self.answered[key] = (challenge, credentials, used + 1)
-            lines.append(_line(challenge, credentials, request, used + 1, self.randomness(8).hex().encode()))
+            lines.append(_line(challenge, credentials, request, used + 1, self.new_cnonce()))
         whole = b"".join(lines)
         return whole if len(whole) <= MOST_BYTES else b""
 

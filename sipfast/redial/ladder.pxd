@@ -1,8 +1,10 @@
 # The ladder of recall methods: which are tried with a phone, and in which order. See ladder.pyx.
 
 cimport cython
+from libc.stdint cimport int64_t
 
 from ..store.codec cimport StoredWatch
+from .memory cimport PhoneMemory
 from .methods.method cimport RecallMethod
 
 
@@ -17,12 +19,21 @@ cdef class Rung:
 @cython.final
 cdef class Ladder:
     cdef dict methods                    # name -> RecallMethod: those that there are
-    cdef tuple generic                   # Rungs for a phone of which nothing is known
-    # Of the phone that has armed a watch, the first to be tried first; never empty.
-    cdef tuple rungs(self, StoredWatch watch)
+    cdef object order                    # order.Order
+    cdef PhoneMemory memory
+    cdef dict by_agent                   # User-Agent -> Rungs of phones of which nothing is remembered
+    # Of the phone that has armed a watch, the first to be tried first; never empty. The method that a recall is at is always
+    # among them.
+    cdef tuple rungs(self, StoredWatch watch, int64_t now)
+    # What came of a method with that phone is remembered, in this batch.
+    cdef int note(self, StoredWatch watch, str method, bint worked, int64_t now) except -1
     # Take other settings while running: a config.Redial.
     cdef int configure(self, settings) except -1
 
+    cdef tuple climb(self, StoredWatch watch, int64_t now)
+    cdef tuple made(self, tuple named)
+    cdef tuple with_method_of(self, StoredWatch watch, tuple rungs)
+
 cdef Rung make_rung(RecallMethod method, object how)
 # `methods`: a tuple of RecallMethods.
-cdef Ladder make_ladder(settings, tuple methods)
+cdef Ladder make_ladder(settings, tuple methods, PhoneMemory memory)

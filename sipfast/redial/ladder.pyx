@@ -1,25 +1,76 @@
-"""The ladder of recall methods: no phone obeys all of them, and nearly every one obeys some."""
+"""The ladder of recall methods: no phone obeys all of them, and nearly every one obeys some.
 
-from ..store.codec cimport StoredWatch
+Which of them for which phone, `order` says, by profiles and by what is remembered (`memory`). Nearly all phones are of makes that
+have been asked for before, and have done nothing unlike their make: those share a ladder that is ready.
+"""
+
+from libc.stdint cimport int64_t
+
+from ..store.codec cimport StoredWatch, bytes_of
+from .memory cimport PhoneMemory
 from .methods.method cimport RecallMethod
+from .watchlist cimport is_armed
+
+from .order import Order
+
+cdef enum:
+    MOST_AGENTS = 1024      # User-Agents whose ladders are kept ready
 
 
 cdef class Ladder:
-    """Which methods are tried with a phone, and in which order."""
+    """Which methods are tried with a phone, and in which order. Asked a few times for a recall."""
 
-    cdef tuple rungs(self, StoredWatch watch):
-        return self.generic
+    cdef tuple rungs(self, StoredWatch watch, int64_t now):
+        cdef tuple rungs = self.climb(watch, now)
+        return rungs if watch.at.method.size == 0 or is_armed(watch) else self.with_method_of(watch, rungs)
+
+    cdef tuple climb(self, StoredWatch watch, int64_t now):
+        cdef bytes agent = bytes_of(watch.at.agent), caller
+        cdef object device = self.memory.of_device(bytes_of(watch.at.contact), bytes_of(watch.at.instance), now)
+        cdef object make = self.memory.of_agent(agent, now)
+        cdef tuple rungs
+        if device is not None or make is not None or self.order.users:
+            caller = bytes_of(watch.at.caller)
+            if device is not None or make is not None or caller in self.order.users:
+                return self.made(self.order.rungs(caller, agent, device, make))
+        rungs = self.by_agent.get(agent)
+        if rungs is None:
+            if len(self.by_agent) >= MOST_AGENTS:
+                self.by_agent.clear()
+            rungs = self.by_agent[agent] = self.made(self.order.rungs(b"", agent, None, None))
+        return rungs
+
+    cdef tuple made(self, tuple named):
+        cdef RecallMethod method
+        cdef list rungs = []
+        for name, how in named:
+            method = self.methods.get(name)
+            if method is not None:
+                rungs.append(make_rung(method, how))
+        return tuple(rungs or [make_rung(method, None) for method in self.methods.values()])
+
+    # What is known of the phone may have changed since the recall was begun, by whatever others of its make did.
+    cdef tuple with_method_of(self, StoredWatch watch, tuple rungs):
+        cdef RecallMethod method = self.methods.get(watch.method)
+        cdef Rung rung
+        if method is None:
+            return rungs
+        for rung in rungs:
+            if rung.method is method:
+                return rungs
+        return (make_rung(method, (<Rung>rungs[0]).how), *rungs)
+
+    cdef int note(self, StoredWatch watch, str method, bint worked, int64_t now) except -1:
+        return self.memory.note(bytes_of(watch.at.contact), bytes_of(watch.at.instance), bytes_of(watch.at.agent), method,
+                                worked, now)
 
     cdef int configure(self, settings) except -1:
         cdef RecallMethod method
-        cdef list rungs = []
         for method in self.methods.values():
             method.configure(settings)
-        for name in settings.methods:
-            method = self.methods.get(name)
-            if method is not None:
-                rungs.append(make_rung(method, None))
-        self.generic = tuple(rungs)
+        self.memory.configure(settings)
+        self.order = Order(settings)
+        self.by_agent = {}
 
 
 cdef Rung make_rung(RecallMethod method, how):
@@ -29,11 +80,12 @@ cdef Rung make_rung(RecallMethod method, how):
     return rung
 
 
-cdef Ladder make_ladder(settings, tuple methods):
+cdef Ladder make_ladder(settings, tuple methods, PhoneMemory memory):
     cdef Ladder ladder = Ladder.__new__(Ladder)
     cdef RecallMethod method
     ladder.methods = {}
     for method in methods:
         ladder.methods[method.name] = method
+    ladder.memory = memory
     ladder.configure(settings)
     return ladder

@@ -274,7 +274,7 @@ cdef class Owner(CalleeOwner):
         if not device.contact.size:
             return False
         flow = self.location.flow_by(device.contact, device.path, device.flow)
-        if flow is None or (<Rung>self.recalls.ladder.rungs(watch)[0]).method.may_begin(flow, credit, now):
+        if flow is None or (<Rung>self.recalls.ladder.rungs(watch, now)[0]).method.may_begin(flow, credit, now):
             return False
         if not same_piece(watch.at.last_result, unproven):
             entry = watch.at
@@ -288,7 +288,7 @@ cdef class Owner(CalleeOwner):
         cdef list kept = []
         entry.attempts += 1
         entry.recalled_at = now
-        self.recalls.name_attempt(&entry, kept, <Rung>self.recalls.ladder.rungs(watch)[0])
+        self.recalls.name_attempt(&entry, kept, <Rung>self.recalls.ladder.rungs(watch, now)[0])
         claimed = written_watch(&entry)
         if not self.store.claim(watch, claimed):
             return False

@@ -48,6 +48,7 @@ cdef class Recall(AttemptObserver):
     cdef set tried                       # Contacts of the devices that are not there; None: no other is to be asked yet
     cdef Attempt attempt                 # the last that was begun
     cdef bint waits                      # for the phone's answer to it
+    cdef list silent                     # names of methods after which the phone said nothing, or placed no call; or None
     cdef int64_t number                  # of the attempt
     cdef str answer                      # of the phone to it, for people
     cdef bytes call_id                   # of the caller's INVITE, once it came
@@ -133,6 +134,9 @@ cdef class Recalls(Timed):
     cdef int keep_outcome(self, StoredWatch watch, Recall recall, str result) except -1
     cdef int put_back(self, StoredWatch watch, Recall recall, str result, Consequence consequence, int64_t now) except -1
     cdef int give_up(self, StoredWatch watch, Recall recall, str reason, str result) except -1
+    cdef int note_silence(self, Recall recall) except -1
+    # The caller has called after all: which methods the phone obeys, and which not.
+    cdef int note_call(self, Recall recall, int64_t now) except -1
     cdef int leave_attempt(self, Recall recall, int64_t now) except -1
     cdef int overdue(self, Recall recall, int64_t now) except -1
     cdef bint started_elsewhere(self, Recall recall, int64_t now) except -1

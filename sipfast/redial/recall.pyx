@@ -93,7 +93,7 @@ cdef class Recalls(Timed):
         cdef Py_ssize_t i
         recall.recalls = self
         recall.pair = pair
-        recall.rungs = self.ladder.rungs(watch)
+        recall.rungs = self.ladder.rungs(watch, now)
         for i in range(len(recall.rungs)):    # a crash does not begin the ladder anew
             if (<Rung>recall.rungs[i]).method.name == watch.method:
                 recall.at = <int>i
@@ -212,6 +212,10 @@ cdef class Recalls(Timed):
         if recall.call_id:                    # it has, whatever it says
             return 0
         if outcome == CANNOT:
+            if answer == "none":
+                self.note_silence(recall)
+            else:
+                self.ladder.note(recall.watch, recall.rung().method.name, False, now)
             self.climb(recall, result, now)
         elif outcome == ABSENT:
             self.ask_another(recall, result, now)
@@ -303,11 +307,28 @@ cdef class Recalls(Timed):
     # ---- the call, and the end
 
     cdef int called(self, Recall recall, bytes call_id, int worker, int64_t now) except -1:
+        cdef bint first = not recall.call_id
         recall.call_id = call_id
         recall.worker = worker
         self.stop_deadline(recall)
         if recall.attempt is not None:
             recall.attempt.called(call_id, now)
+            if first:
+                self.note_call(recall, now)
+
+    cdef int note_silence(self, Recall recall) except -1:
+        """The phone may only have been out of reach: it is remembered once the call has come by a later method."""
+        if recall.silent is None:
+            recall.silent = []
+        recall.silent.append(recall.rung().method.name)
+
+    cdef int note_call(self, Recall recall, int64_t now) except -1:
+        if recall.at or recall.watch.at.agent.size:     # else: what is tried first with a phone that tells nothing of itself
+            self.ladder.note(recall.watch, recall.rung().method.name, True, now)
+        if recall.silent is not None:
+            for name in recall.silent:
+                self.ladder.note(recall.watch, name, False, now)
+            recall.silent = None
 
     cdef int call_ended(self, Recall recall, int status, int64_t rang, int64_t now) except -1:
         cdef str result = f"call got {status}"
@@ -474,6 +495,7 @@ cdef class Recalls(Timed):
         if recall.call_id or recall.extended:
             self.fail(recall, f"no call after {title}", now)
         else:
+            self.note_silence(recall)
             self.climb(recall, f"no answer to {title}" if recall.waits else f"no call after {title}", now)
 
     cdef bint started_elsewhere(self, Recall recall, int64_t now) except -1:

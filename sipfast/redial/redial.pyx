@@ -24,6 +24,7 @@ from .methods.message cimport make_message_method
 from .methods.refer cimport make_refer_method
 from .notice cimport Notices, OtherOwners, Post
 from .observer cimport Observer
+from .memory cimport PhoneMemory
 from .owner cimport Owner
 from .ownership cimport Ownership
 from .pending cimport Pending
@@ -36,6 +37,7 @@ from .watchlist cimport Watchlist
 from itertools import product
 
 from ..config import METHODS
+from ..dialog.digest import Cnonces
 from ..errors import StoreUnreadable
 from ..observe.counters import OUTCOMES, of_method
 from ..store.records import Talk, tell_unreadable
@@ -54,6 +56,7 @@ cdef class Redial:
     cdef int start(self, int64_t now) except -1:
         if not self.policy.enabled:
             return 0
+        self.ladder.memory.start(now)
         self.talks.start(now)
         if self.owner.start(now):
             self.calls.former_until = now + self.calls.answers.patience
@@ -163,8 +166,10 @@ cdef Redial make_redial(settings, Store store, Wheel wheel, Events events, Locat
     redial.notices = Notices(redial.ownership, post, redial.pending)
     redial.suspended = Suspended(redial.ownership, redial.notices)
     redial.bindings = unbound = make_unbound(location, redial.watchlist, redial.suspended, redial.ownership, transactions)
+    cnonces = Cnonces(seed)
     redial.ladder = make_ladder(settings, (
-        make_refer_method(transactions, listeners), make_callback_method(dialogs), make_message_method(transactions, listeners)))
+        make_refer_method(transactions, listeners, cnonces), make_refer_method(transactions, listeners, cnonces, False),
+        make_callback_method(dialogs), make_message_method(transactions, listeners)), PhoneMemory(settings, store, wheel))
     redial.owner = Owner(redial.policy, redial.watchlist, location, unbound, make_recalls(
         redial.policy, redial.watchlist, location, redial.suspended, redial.ladder, make_call_names(seed)))
     redial.ownership.here = redial.owner

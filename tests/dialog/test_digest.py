@@ -9,7 +9,7 @@ import pytest
 
 from sipfast._parser import parse
 from sipfast.config import Credentials
-from sipfast.dialog.digest import MOST_BYTES, MOST_ROUNDS, Answers, Challenge, Request, challenges_of, response_of
+from sipfast.dialog.digest import MOST_BYTES, MOST_ROUNDS, Answers, Challenge, Cnonces, Request, challenges_of, response_of
 
 MUFASA = Credentials(user="Mufasa", password="Circle of Life")
 GET = Request(b"GET", b"/dir/index.html")
@@ -33,8 +33,8 @@ def example(algorithm: str, qops: tuple[str, ...] = ("auth", "auth-int")) -> Cha
     )  # fmt: skip
 
 
-def dice(n: int) -> bytes:
-    return bytes(range(n))
+def dice() -> bytes:
+    return b"0a4f113b"
 
 
 def answers(*credentials: Credentials) -> Answers:
@@ -199,6 +199,11 @@ def test_who_asks_by_ever_other_realms_is_answered_so_often_only():
     state = answers()
     given = [state.answer(refusal(f'Digest realm="{number}", nonce="n"'), REFER) for number in range(MOST_ROUNDS + 2)]
     assert [bool(each) for each in given] == [True] * MOST_ROUNDS + [False] * 2
+
+
+def test_client_nonces_are_new_each_time_and_other_for_each_start():
+    one, other = Cnonces(b"0" * 16), Cnonces(b"1" * 16)
+    assert len({one() for _ in range(100)} | {other() for _ in range(100)}) == 200
 
 
 def test_a_challenge_too_long_to_be_answered_is_not():

@@ -4,7 +4,6 @@ from libc.stdint cimport int64_t
 
 from sipfast._flow cimport Flow
 from sipfast.redial.methods.method cimport CANNOT, Attempt, AttemptObserver, RecallMethod, WantedCall
-from sipfast.redial.ladder cimport make_rung
 from sipfast.redial.redial cimport Redial
 from sipfast.store.codec cimport bytes_of
 from sipfast.trust.credit cimport Credit
@@ -52,5 +51,6 @@ cdef class Bell(RecallMethod):
 def hang(Redial redial):
     """A bell in the place of the method that redial has."""
     cdef Bell bell = Bell()
-    redial.owner.recalls.ladder.generic = (make_rung(bell, None),)
+    redial.ladder.methods = {"bell": bell}
+    redial.ladder.by_agent = {}
     return bell

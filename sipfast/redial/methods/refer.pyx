@@ -1,4 +1,8 @@
-"""Recall by REFER out of any dialog (RFC 3515 §2.4.1): the caller's phone is asked to call, and tells by NOTIFY how that goes."""
+"""Recall by REFER out of any dialog (RFC 3515 §2.4.1): the caller's phone is asked to call, and tells by NOTIFY how that goes.
+
+Or, with `Refer-Sub: false`, tells nothing (RFC 4488): some phones obey only that one. NOTIFYs that come all the same are heard. A
+phone that wants to know who asks (401, 407) is answered by the credentials that are configured for it, under the next CSeq.
+"""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
@@ -14,6 +18,8 @@ from ...trust.credit cimport Credit
 from .method cimport ABSENT, CANNOT, Attempt, AttemptObserver, RecallMethod, WantedCall, outcome_of_refer
 from .progress cimport MOST_RESULT
 
+from ...dialog.digest import Answers, Request
+
 cdef enum:
     MOST_PIECES = 32
 
@@ -28,9 +34,13 @@ cdef bytes TAG = b">;tag="
 cdef bytes TO = b"\r\nTo: <"
 cdef bytes CALL_ID = b">\r\nCall-ID: "
 cdef bytes CSEQ = b"\r\nCSeq: 1 REFER\r\n"
+cdef bytes URI_END = b">"
+cdef bytes REFER_SUB = b">\r\nRefer-Sub: false"             # RFC 4488 §4
+cdef bytes NOREFERSUB = b": norefersub"
 cdef bytes REFER_TO = b"Refer-To: <"
 cdef bytes REFERRED_BY = b">\r\nReferred-By: <"            # RFC 3892 §2.1
-cdef bytes END = b">\r\nSubject: Automatic redial\r\nContent-Length: 0\r\n\r\n"
+cdef bytes SUBJECT = b"\r\nSubject: Automatic redial\r\n"
+cdef bytes END = b"Content-Length: 0\r\n\r\n"
 
 
 cdef class ReferAttempt(Attempt):
@@ -50,14 +60,18 @@ cdef class ReferAttempt(Attempt):
         if status < 200:
             return 0
         transaction.handler = None
-        self.transaction = self.observer = None
+        self.transaction = None
+        if (status == 401 or status == 407) and observer is not None and self.data is not None and (
+                self.answer_challenge(transaction, response, now)):
+            return 0
+        self.observer = None
         if observer is None:
             return 0
         answer = answer_of(response)
         # 482: the phone has this very REFER already (RFC 3261 §8.2.2.2).
         if status < 300 or status == 482:
             return observer.accepted(status == 482, answer, now)
-        return observer.ended(outcome_of_refer(status), answer, f"REFER got {answer}"[:MOST_RESULT], now)
+        return observer.ended(outcome_of_refer(status), answer, f"{self.method.title} got {answer}"[:MOST_RESULT], now)
 
     cpdef int on_failure(self, ClientTransaction transaction, int status, int64_t now) except -1:
         """The REFER was never answered, or could not be delivered."""
@@ -69,8 +83,25 @@ cdef class ReferAttempt(Attempt):
         if status == OUTCOME_UNREACHABLE:
             observer.ended(ABSENT, "cannot be reached", "caller's phone cannot be reached", now)
         else:
-            observer.ended(CANNOT, "none", f"REFER got {status} no answer to REFER", now)
+            observer.ended(CANNOT, "none", f"REFER got {status} no answer to {self.method.title}", now)
         return 0
+
+    cdef bint answer_challenge(self, ClientTransaction transaction, Message response, int64_t now) except -1:
+        """RFC 3261 §22.2: it is sent again with the same Call-ID, the next CSeq and who we are."""
+        cdef TransactionLayer layer = self.method.transactions
+        cdef bytes lines = self.answers.answer(response, Request(b"REFER", self.uri)), branch, data
+        if not lines:
+            return False
+        branch = layer.new_branch(0)
+        self.cseq += 1
+        data = self.data.replace(self.branch, branch, 1).replace(CSEQ, b"\r\nCSeq: %d REFER\r\n" % self.cseq, 1)
+        data = data[:PyBytes_GET_SIZE(data) - PyBytes_GET_SIZE(END)] + lines + END
+        if not layer.may_send(PyBytes_GET_SIZE(data), transaction.flow, False):
+            layer.withheld += 1
+            layer.release_branch(branch)
+            return False
+        self.transaction = layer.start(data, branch, transaction.flow, self, now)
+        return True
 
 
 cdef class ReferMethod(RecallMethod):
@@ -84,11 +115,16 @@ cdef class ReferMethod(RecallMethod):
         if has_line_break(uri) or has_line_break(route):
             layer.release_branch(branch)
             raise ValueError(f"a line break in {uri!r} or {route!r}")
-        data = self.request(wanted, as_request_uri(uri), route, flow, branch)            # RFC 3261 §12.2.1.1
+        uri = as_request_uri(uri)                                                        # RFC 3261 §12.2.1.1
+        data = self.request(wanted, uri, route, flow, branch, how)
         layer.resume(credit, 0, now)
         if layer.may_send(PyBytes_GET_SIZE(data), flow, False):
             attempt = ReferAttempt.__new__(ReferAttempt)
+            attempt.method = self
             attempt.observer = observer
+            if how is not None and how.credentials:
+                attempt.data, attempt.branch, attempt.uri, attempt.cseq = data, branch, uri, 1
+                attempt.answers = Answers(how.credentials, self.cnonces)
             attempt.transaction = layer.start(data, branch, flow, attempt, now)
         else:
             layer.withheld += 1
@@ -97,9 +133,10 @@ cdef class ReferMethod(RecallMethod):
         layer.rest()
         return attempt
 
-    cdef bytes request(self, const WantedCall *wanted, bytes uri, bytes route, Flow flow, bytes branch):
+    cdef bytes request(self, const WantedCall *wanted, bytes uri, bytes route, Flow flow, bytes branch, object how):
         cdef Listener ours = listener_at(self.listeners, flow.local)
         cdef Piece pieces[MOST_PIECES]
+        cdef bytes tag_in = b"Supported" if how is None else how.norefersub
         cdef int n = 0
         for text in (METHOD, uri, END_OF_FIRST_LINE, ours.via, branch, AFTER_VIA):
             pieces[n] = piece_in(<bytes>text)
@@ -122,18 +159,31 @@ cdef class ReferMethod(RecallMethod):
         pieces[n + 11] = wanted.callee
         pieces[n + 12] = piece_in(REFERRED_BY)
         pieces[n + 13] = wanted.callee
-        pieces[n + 14] = piece_in(END)
-        return joined(pieces, n + 15)
+        n += 14
+        if not self.subscribes:
+            pieces[n] = piece_in(REFER_SUB)
+            n += 1
+            if tag_in:
+                for text in (LINE_END, tag_in, NOREFERSUB):
+                    pieces[n] = piece_in(<bytes>text)
+                    n += 1
+        else:
+            pieces[n] = piece_in(URI_END)
+            n += 1
+        pieces[n] = piece_in(SUBJECT)
+        pieces[n + 1] = piece_in(END)
+        return joined(pieces, n + 2)
 
     cdef bint may_begin(self, Flow flow, Credit credit, int64_t now) except -1:
         return credit.left > 0 or credit.unlimited or self.transactions.proven.has(flow, now)
 
 
-cdef ReferMethod make_refer_method(TransactionLayer transactions, tuple listeners):
+cdef ReferMethod make_refer_method(TransactionLayer transactions, tuple listeners, cnonces, bint subscribes=True):
     cdef ReferMethod method = ReferMethod.__new__(ReferMethod)
-    method.name = "refer"
-    method.title = "REFER"
-    method.sent = b"REFER sent"
+    method.name, method.title = ("refer", "REFER") if subscribes else ("refer-nosub", "REFER without subscription")
+    method.sent = method.title.encode() + b" sent"
+    method.subscribes = subscribes
+    method.cnonces = cnonces
     method.transactions = transactions
     method.listeners = listeners
     return method
