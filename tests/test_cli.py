@@ -65,7 +65,9 @@ def test_version_is_the_projects():
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["serve"], ["watches"], ["watches", "cancel"], ["bindings", "remove"], ["check-config"]], ids=str
+    "command",
+    [[], ["serve"], ["watches"], ["watches", "cancel"], ["bindings", "remove"], ["phones"], ["check-config"]],
+    ids=str,
 )
 def test_help_is_there_for_each_command(command):
     done = sipfast_command(*command, "--help")
@@ -238,7 +240,10 @@ def test_an_empty_list_says_so(tmp_path):
         assert json.loads(sipfast_command(name, "--json", "--data", tmp_path / "data").stdout) == []
 
 
-@pytest.mark.parametrize("arguments", [["watches"], ["watches", "cancel", "a@b", "c@d"], ["bindings", "remove", "a@b"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["watches"], ["watches", "cancel", "a@b", "c@d"], ["bindings", "remove", "a@b"], ["phones"], ["phones", "--forget"]],
+)
 def test_a_missing_data_directory_is_not_made(tmp_path, arguments):
     line = one_line(sipfast_command(*arguments, "--data", tmp_path / "none"), 2)
     assert line.startswith(f"sipfast: {tmp_path / 'none'}: ")
