@@ -25,11 +25,16 @@ cdef class Ladder:
         return rungs if watch.at.method.size == 0 or is_armed(watch) else self.with_method_of(watch, rungs)
 
     cdef tuple climb(self, StoredWatch watch, int64_t now):
-        cdef bytes agent = bytes_of(watch.at.agent), caller
-        cdef object device = self.memory.of_device(bytes_of(watch.at.contact), bytes_of(watch.at.instance), now)
-        cdef object make = self.memory.of_agent(agent, now)
+        cdef object device = None, make = None
+        cdef bytes agent, caller
         cdef tuple rungs
-        if device is not None or make is not None or self.order.users:
+        if self.memory.devices:
+            device = self.memory.of_device(bytes_of(watch.at.contact), bytes_of(watch.at.instance), now)
+        if watch.at.agent.size == 0 and device is None and not self.by_user:
+            return self.generic
+        agent = bytes_of(watch.at.agent)
+        make = self.memory.of_agent(agent, now)
+        if device is not None or make is not None or self.by_user:
             caller = bytes_of(watch.at.caller)
             if device is not None or make is not None or caller in self.order.users:
                 return self.made(self.order.rungs(caller, agent, device, make))
@@ -51,13 +56,15 @@ cdef class Ladder:
 
     # What is known of the phone may have changed since the recall was begun, by whatever others of its make did.
     cdef tuple with_method_of(self, StoredWatch watch, tuple rungs):
-        cdef RecallMethod method = self.methods.get(watch.method)
+        cdef str name = watch.method
+        cdef RecallMethod method
         cdef Rung rung
+        for rung in rungs:
+            if rung.method.name == name:
+                return rungs
+        method = self.methods.get(name)
         if method is None:
             return rungs
-        for rung in rungs:
-            if rung.method is method:
-                return rungs
         return (make_rung(method, (<Rung>rungs[0]).how), *rungs)
 
     cdef int note(self, StoredWatch watch, str method, bint worked, int64_t now) except -1:
@@ -70,7 +77,9 @@ cdef class Ladder:
             method.configure(settings)
         self.memory.configure(settings)
         self.order = Order(settings)
+        self.by_user = bool(self.order.users)
         self.by_agent = {}
+        self.generic = self.made(self.order.rungs(b"", b"", None, None))
 
 
 cdef Rung make_rung(RecallMethod method, how):

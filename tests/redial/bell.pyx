@@ -8,6 +8,8 @@ from sipfast.redial.redial cimport Redial
 from sipfast.store.codec cimport bytes_of
 from sipfast.trust.credit cimport Credit
 
+from sipfast.config import Redial as Settings
+
 
 cdef class Ring(Attempt):
     cdef Bell bell
@@ -52,5 +54,5 @@ def hang(Redial redial):
     """A bell in the place of the method that redial has."""
     cdef Bell bell = Bell()
     redial.ladder.methods = {"bell": bell}
-    redial.ladder.by_agent = {}
+    redial.ladder.configure(Settings())
     return bell

@@ -34,13 +34,12 @@ cdef bytes TAG = b">;tag="
 cdef bytes TO = b"\r\nTo: <"
 cdef bytes CALL_ID = b">\r\nCall-ID: "
 cdef bytes CSEQ = b"\r\nCSeq: 1 REFER\r\n"
-cdef bytes URI_END = b">"
-cdef bytes REFER_SUB = b">\r\nRefer-Sub: false"             # RFC 4488 §4
-cdef bytes NOREFERSUB = b": norefersub"
+cdef bytes URI_END = b">\r\n"
+cdef bytes REFER_SUB = b">\r\nRefer-Sub: false\r\n"         # RFC 4488 §4
+cdef bytes NOREFERSUB = b": norefersub\r\n"
 cdef bytes REFER_TO = b"Refer-To: <"
 cdef bytes REFERRED_BY = b">\r\nReferred-By: <"            # RFC 3892 §2.1
-cdef bytes SUBJECT = b"\r\nSubject: Automatic redial\r\n"
-cdef bytes END = b"Content-Length: 0\r\n\r\n"
+cdef bytes END = b"Subject: Automatic redial\r\nContent-Length: 0\r\n\r\n"
 
 
 cdef class ReferAttempt(Attempt):
@@ -136,7 +135,7 @@ cdef class ReferMethod(RecallMethod):
     cdef bytes request(self, const WantedCall *wanted, bytes uri, bytes route, Flow flow, bytes branch, object how):
         cdef Listener ours = listener_at(self.listeners, flow.local)
         cdef Piece pieces[MOST_PIECES]
-        cdef bytes tag_in = b"Supported" if how is None else how.norefersub
+        cdef bytes tag_in = None
         cdef int n = 0
         for text in (METHOD, uri, END_OF_FIRST_LINE, ours.via, branch, AFTER_VIA):
             pieces[n] = piece_in(<bytes>text)
@@ -160,19 +159,19 @@ cdef class ReferMethod(RecallMethod):
         pieces[n + 12] = piece_in(REFERRED_BY)
         pieces[n + 13] = wanted.callee
         n += 14
-        if not self.subscribes:
-            pieces[n] = piece_in(REFER_SUB)
-            n += 1
-            if tag_in:
-                for text in (LINE_END, tag_in, NOREFERSUB):
-                    pieces[n] = piece_in(<bytes>text)
-                    n += 1
-        else:
+        if self.subscribes:
             pieces[n] = piece_in(URI_END)
             n += 1
-        pieces[n] = piece_in(SUBJECT)
-        pieces[n + 1] = piece_in(END)
-        return joined(pieces, n + 2)
+        else:
+            pieces[n] = piece_in(REFER_SUB)
+            n += 1
+            tag_in = b"Supported" if how is None else how.norefersub
+            if tag_in:
+                for text in (tag_in, NOREFERSUB):
+                    pieces[n] = piece_in(<bytes>text)
+                    n += 1
+        pieces[n] = piece_in(END)
+        return joined(pieces, n + 1)
 
     cdef bint may_begin(self, Flow flow, Credit credit, int64_t now) except -1:
         return credit.left > 0 or credit.unlimited or self.transactions.proven.has(flow, now)
