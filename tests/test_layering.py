@@ -423,6 +423,7 @@ ARROWS: dict[str, set[str]] = {
         "transaction.client",
         "transaction.layer",
         "transaction.server",
+        "trust.peers",
     },
     "engine.commits": {
         "_flow",

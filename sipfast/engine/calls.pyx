@@ -16,8 +16,12 @@ from ..routing.context cimport CallObserver, ResponseContext
 from ..routing.router cimport RoutePlan
 from ..transaction.client cimport OUTCOME_UNREACHABLE
 from ..transaction.server cimport ServerTransaction
+from ..trust.peers cimport RIGHT_IDENTITY
 
 from ..errors import StoreError
+
+# Who says who a caller is (records.Watch)
+cdef bytes by_upstream = b"upstream", by_peer = b"peer", nobody = b""
 
 
 @cython.final
@@ -76,7 +80,8 @@ cdef class Calls(CallObserver):
     cdef bint after_failure(self, ResponseContext context, int status, int64_t now) except -1:
         if context.vouched and context.group is not None and self.forget_absent(context.callee, status, now):
             offer = self.redial.is_off(context.callee) if context.called_off else self.redial.unavailable(
-                context.request, context.flow, context.caller, context.callee, self.is_local(context.request), now)
+                context.request, context.flow, context.caller, context.callee, self.is_local(context.request), by_upstream,
+                now)
             if offer is not None:
                 self.not_here(context.server, context.request, context.flow, offer, now)
                 return True
@@ -131,7 +136,9 @@ cdef class Calls(CallObserver):
         # A user of ours without a binding: 480, and perhaps a watch.
         cdef object offer = None
         if caller is not None:
-            offer = self.redial.unavailable(request, flow, caller, callee, self.is_local(request), now)
+            offer = self.redial.unavailable(
+                request, flow, caller, callee, self.is_local(request),
+                by_peer if self.destination.peers.may(flow, RIGHT_IDENTITY) else nobody, now)
         elif callee is not None:
             self.events.not_watched(canonical_aor(request.p, &request.sender.uri), callee, "it comes from the upstream")
         return self.not_here(server, request, flow, offer, now)

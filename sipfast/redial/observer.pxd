@@ -42,8 +42,9 @@ cdef class Observer(Timed):
     cdef Recent acknowledged             # calls whose ACK was not awaited as far as known
 
     # An INVITE found the callee unbound. Returns the reason phrase and header lines of its 480, None for a plain one.
-    # `allowed`: the caller is of a domain whose users may arm.
-    cdef tuple unavailable(self, Message request, Flow flow, bytes caller, bytes callee, bint allowed, int64_t now)
+    # `allowed`: the caller is of a domain whose users may arm. `identity`: by whom it is known, as records.Watch has it.
+    cdef tuple unavailable(self, Message request, Flow flow, bytes caller, bytes callee, bint allowed, bytes identity,
+                           int64_t now)
     # The same of one who no longer wants to be recalled, and was not to be found.
     cdef tuple is_off(self, bytes callee)
     # The caller no longer wants to be recalled. Whether there was a watch.
@@ -68,9 +69,9 @@ cdef class Observer(Timed):
     cdef int tell_again(self, int64_t now) except -1
 
     cdef bint is_recalled_call(self, tuple pair, Message request, int64_t now) except -1
-    cdef StoredWatch arm(self, Message request, Flow flow, tuple pair, int64_t expires_at, int64_t now)
-    cdef StoredWatch put_armed(self, Message request, Flow flow, tuple pair, StoredWatch before, int64_t expires_at,
-                               int64_t now)
+    cdef StoredWatch arm(self, Message request, Flow flow, tuple pair, bytes identity, int64_t expires_at, int64_t now)
+    cdef StoredWatch put_armed(self, Message request, Flow flow, tuple pair, bytes identity, StoredWatch before,
+                               int64_t expires_at, int64_t now)
     cdef tuple not_armed(self, bytes caller, bytes callee, str why)
     cdef bint is_known(self, tuple pair) except -1
     # No longer one of `proxied`; whether it was.

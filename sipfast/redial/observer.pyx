@@ -61,7 +61,8 @@ cdef class Observer(Timed):
 
     # ---- arm and cancel
 
-    cdef tuple unavailable(self, Message request, Flow flow, bytes caller, bytes callee, bint allowed, int64_t now):
+    cdef tuple unavailable(self, Message request, Flow flow, bytes caller, bytes callee, bint allowed, bytes identity,
+                           int64_t now):
         cdef tuple pair = (callee, caller)
         cdef int64_t asked = expires_of(request), period
         cdef StoredWatch watch
@@ -85,7 +86,7 @@ cdef class Observer(Timed):
         period = self.policy.period_for(asked, caller, callee)
         if not period:
             return self.not_armed(caller, callee, self.policy.why_no_period(asked, caller, callee))
-        watch = self.arm(request, flow, pair, now + period * 1000, now)
+        watch = self.arm(request, flow, pair, identity, now + period * 1000, now)
         return offer(watch, now) if watch is not None else None
 
     cdef tuple is_off(self, bytes callee):
@@ -101,7 +102,7 @@ cdef class Observer(Timed):
             self.ownership.elsewhere.callee_gone(pair, now)
         return watch is not None and not is_armed(watch)
 
-    cdef StoredWatch arm(self, Message request, Flow flow, tuple pair, int64_t expires_at, int64_t now):
+    cdef StoredWatch arm(self, Message request, Flow flow, tuple pair, bytes identity, int64_t expires_at, int64_t now):
         cdef bytes callee = <bytes>pair[0], caller = <bytes>pair[1]
         cdef StoredWatch before, watch
         self.store.for_update()
@@ -111,7 +112,7 @@ cdef class Observer(Timed):
             self.not_armed(caller, callee, "its caller has redial.per_caller watches" if full else
                            "its callee has redial.per_callee watches")
             return None
-        watch = self.put_armed(request, flow, pair, before, expires_at, now)
+        watch = self.put_armed(request, flow, pair, identity, before, expires_at, now)
         self.ownership.owner_of(callee).watch_armed(pair, expires_at, now)
         self.counts["armed" if before is None else "renewed"] += 1
         self.events.step(STEP_ARMED if before is None else STEP_RENEWED, watch)
@@ -120,8 +121,8 @@ cdef class Observer(Timed):
                                             "renewed": before is not None})
         return watch
 
-    cdef StoredWatch put_armed(self, Message request, Flow flow, tuple pair, StoredWatch before, int64_t expires_at,
-                               int64_t now):
+    cdef StoredWatch put_armed(self, Message request, Flow flow, tuple pair, bytes identity, StoredWatch before,
+                               int64_t expires_at, int64_t now):
         cdef bytes callee = <bytes>pair[0], caller = <bytes>pair[1], contact, instance, agent, path = b"", nothing = b""
         cdef bytes mode = self.owner.availability.mode
         cdef unsigned char packed[MOST_PACKED]
@@ -150,7 +151,8 @@ cdef class Observer(Timed):
         agent = agent_of(request)
         entry.agent = piece_in(agent)
         entry.registration = device.call_id if kept is not None else piece_in(nothing)
-        entry.method = entry.identity = piece_in(nothing)
+        entry.method = piece_in(nothing)
+        entry.identity = piece_in(identity)
         watch = written_watch(&entry)
         self.watchlist.pending.promise(pair)
         self.watchlist.put(pair, watch, before is None)

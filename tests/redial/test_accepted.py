@@ -11,7 +11,7 @@ from net.scene import Scene
 from net.sipwire import literal
 from net.upstream import Upstream
 
-from sipfast.config import Config, Redial
+from sipfast.config import Config, Peer, Redial
 from sipfast.config import Upstream as Behind
 
 BEHIND = ("10.0.5.1", 5060)
@@ -39,6 +39,18 @@ def armed(**redial: Any) -> tuple[Scene, Upstream, Phone, Phone]:
     assert final_of(call(scene, alice)).lines("call-info")
     assert watch_of(scene) is not None
     return scene, upstream, alice, bob
+
+
+def test_a_watch_knows_who_says_who_its_caller_is() -> None:
+    scene, _, _, _ = armed()
+    watch = watch_of(scene)
+    assert watch is not None and watch.identity == "upstream"
+    scene = Scene(Config(peer=(Peer(addresses=("10.0.1.1",), rights=("identity",)),)))
+    callers = [scene.phone(name) for name in ("alice", "carol")]
+    for caller in callers:
+        call(scene, caller)
+    identities = {watch.caller: watch.identity for watch in scene.store.each_watch()}
+    assert identities == {b"sip:alice@example.com": "peer", b"sip:carol@example.com": ""}
 
 
 def impostor(scene: Scene, upstream: Upstream, how: str) -> Phone:
