@@ -1,4 +1,4 @@
-"""What a callee's phone says itself is its word: it is there, and nobody waits for its login. And a recalled call goes wherever
+"""What a callee's phone says itself is its word: it is there, and nobody waits for its login. And a recalled call goes where
 any other call to the callee goes at that time."""
 
 from __future__ import annotations
