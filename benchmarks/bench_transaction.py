@@ -43,7 +43,7 @@ def request(method: str, branch: str, number: int = 1) -> bytes:
         f"{method} sip:bob@192.0.2.20:5062 SIP/2.0\r\n"
         f"Via: SIP/2.0/UDP 192.0.2.10:5060;branch={branch}\r\n"
         "Max-Forwards: 70\r\n"
-        "From: \"Alice\" <sip:alice@example.com>;tag=9fxced76sl\r\n"
+        'From: "Alice" <sip:alice@example.com>;tag=9fxced76sl\r\n'
         "To: <sip:bob@example.com>\r\n"
         f"Call-ID: 3848276298220188511-{number}@example.com\r\n"
         f"CSeq: 1 {method}\r\n"
@@ -149,6 +149,7 @@ def test_retransmission(benchmark, bench, others):
 
 # ---- memory
 
+
 def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
@@ -184,13 +185,17 @@ def measure(side: str, method: str, status: int) -> int:
 @pytest.mark.parametrize(
     ("side", "method", "status"),
     [
-        ("server", "INVITE", 200), ("server", "INVITE", 480), ("server", "MESSAGE", 200),
-        ("client", "INVITE", 200), ("client", "INVITE", 480), ("client", "MESSAGE", 200),
+        ("server", "INVITE", 200),
+        ("server", "INVITE", 480),
+        ("server", "MESSAGE", 200),
+        ("client", "INVITE", 200),
+        ("client", "INVITE", 480),
+        ("client", "MESSAGE", 200),
     ],
 )
 def test_memory_of_what_lingers(benchmark, side, method, status):
     """Bytes a finished transaction takes, all told: object, flow, key, timer, and what it may have to send again."""
-    with ProcessPoolExecutor(1, get_context("spawn")) as fresh:     # where no freed memory is used again
+    with ProcessPoolExecutor(1, get_context("spawn")) as fresh:  # where no freed memory is used again
         size = benchmark.pedantic(lambda: fresh.submit(measure, side, method, status).result(), rounds=1)
     benchmark.extra_info["bytes"] = size
     print(f"\n{side} {method} {status}: {size} bytes each")

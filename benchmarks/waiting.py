@@ -146,9 +146,7 @@ def remarks(found: dict[str, Any]) -> Iterator[str]:
         "redial: the REFER, the two NOTIFYs of RFC 3515, and their answers; one INVITE arms a watch for up to a day "
         "(`redial.max_period`), and nothing is sent until the callee is back"
     )
-    yield (
-        "a refresh was measured with some 30 subscriptions at a time; with very many of them it is taken to be the same"
-    )
+    yield ("a refresh was measured with some 30 subscriptions at a time; with very many of them it is taken to be the same")
     yield (
         f"{found['began']}; {found['machine']['cpu']}, {found['machine']['kamailio'] or 'no Kamailio'}; "
         f"{found['rounds']} rounds in turns of {found['seconds']:g} s{'' if found['pinned'] else ' (NOT PINNED)'}"

@@ -65,9 +65,7 @@ async def serve(settings: config.Config) -> None:
         transport.add(opened)
         listeners = [listener_for(opened, settings.advertise)]
         storage = settings.store
-        store = PresenceStore(
-            storage.data, durability=storage.durability, map_size_gib=storage.map_size, exclusive=True
-        )
+        store = PresenceStore(storage.data, durability=storage.durability, map_size_gib=storage.map_size, exclusive=True)
         stack.callback(store.close)
         agent: Any = Agent(settings, store, driver, listeners, domains=settings.domains)
         # It has of an engine what the worker uses: the face of a receiver, and `start`.

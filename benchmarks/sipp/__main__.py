@@ -166,8 +166,7 @@ def _table(rows: list[Row]) -> str:
                       f"{count.within_10_ms:.0f} %"))  # fmt: skip
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
     return "\n" + "\n".join(
-        "  ".join(cell.rjust(widths[at]) if at else cell.ljust(widths[at]) for at, cell in enumerate(line))
-        for line in lines
+        "  ".join(cell.rjust(widths[at]) if at else cell.ljust(widths[at]) for at, cell in enumerate(line)) for line in lines
     )
 
 

@@ -1,7 +1,6 @@
-"""Session descriptions (RFC 4566) as a server needs them that takes no media: what it offers and answers by itself, and those of
-two phones, which it passes on from one to the other (RFC 3725).
+"""Session descriptions (RFC 4566) as a server needs them that takes no media.
 
-Bytes in, bytes out; what cannot be read is passed on as it is.
+What it offers and answers by itself, and those of two phones, which it passes on from one to the other (RFC 3725).
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ def answer(body: bytes, host: bytes, session: int, version: int) -> bytes:
             if audio:
                 out.append(direction)
             begun = True
-            media, port, rest = (line[2:].split(b" ", 2) + [b"", b""])[:3]
+            media, port, rest = ([*line[2:].split(b" ", 2), b"", b""])[:3]
             audio = media == b"audio" and port != b"0" and not taken
             taken = taken or audio
             direction = whole

@@ -86,6 +86,7 @@ COUNTERS = (
     # Redial
     Counter("redial_watches", "gauge", "watch", "that this worker looks after"),
     Counter("redial_recalling", "gauge", "recall", "that go on"),
+    Counter("legs", "gauge", "dialog", "of the server itself with phones that it calls"),
     Counter("redial_armed", "counter", "watch", "a caller waits for a callee"),
     Counter("redial_renewed", "counter", "watch", "its caller has called once more"),
     Counter("redial_cancelled", "counter", "watch", "its caller wants it no more"),
@@ -94,8 +95,11 @@ COUNTERS = (
     Counter("redial_recall_failures", "counter", "recall", "that came to nothing"),
     Counter("redial_completed", "counter", "watch", "its call was answered"),
     Counter("redial_given_up", "counter", "watch", "its recalls came to nothing too often"),
-    *(Counter(of_method(method, name), "counter", "try", f"{method}: {says}")
-      for method in METHODS for name, says in OUTCOMES.items()),
+    *(
+        Counter(of_method(method, name), "counter", "try", f"{method}: {says}")
+        for method in METHODS
+        for name, says in OUTCOMES.items()
+    ),
     # Events (docs/events.md)
     Counter("events_written", "counter", "event", "that their receiver took"),
     Counter("events_lost", "counter", "event", "that it did not take in time, or will never take"),

@@ -10,7 +10,7 @@ from compiled import compiled
 from net.network import Crash
 from net.phone import Phone
 from net.scene import SERVER, Scene, Speaker
-from net.sipwire import Sip, literal, param, request, uri_of
+from net.sipwire import Sip, literal, uri_of
 from net.stores import FailingStore
 
 from sipfast._flow import Flow

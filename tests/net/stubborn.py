@@ -1,7 +1,7 @@
 """Phones as they are: none of them obeys a REFER out of a dialog, and each has its own way with one within a call.
 
-What they do is what eight real stacks were seen to do; `PHONES` has them by name. Such a phone answers with a description of its
-audio, knows where that of the other side is, and takes offence where a real one did.
+What they do is what eight real stacks were seen to do; `PHONES` has them by name. Such a phone answers with a description of
+its audio, knows where that of the other side is, and takes offence where a real one did.
 """
 
 from __future__ import annotations
@@ -75,9 +75,7 @@ class Stubborn(Phone):
     def pick_up(self, call: Call) -> None:
         if call.state != "ringing" or call.server is None:
             return
-        call.server.answer(
-            200, call.local_tag, headers=[("Contact", self.contact), SDP_TYPE], body=self.describe()
-        )
+        call.server.answer(200, call.local_tag, headers=[("Contact", self.contact), SDP_TYPE], body=self.describe())
         call.state, call.status = "answered", 200
         call.ok_timer = self.after(500, self._repeat_ok, call)
         self.after(32_000, self._no_ack, call)

@@ -224,9 +224,7 @@ def test_a_recall_and_how_it_ended_are_told(lines: Lines) -> None:
     scene, _, bob = armed()
     come_back(scene, bob)
     scene.run(5_000)
-    assert lines.of("recall") == [
-        {"event": "recall", **PAIR, "attempt": 1, "method": "refer", "answer": "202 Accepted"}
-    ]
+    assert lines.of("recall") == [{"event": "recall", **PAIR, "attempt": 1, "method": "refer", "answer": "202 Accepted"}]
     assert lines.of("watch-ended") == [{"event": "watch-ended", **PAIR, "reason": "answered"}]
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from net.network import Crash, Line, replay, seeds
 from net.phone import Phone
-from net.redialing import ALICE, arm, come_back, watch_of
+from net.redialing import come_back, watch_of
 from net.scene import SERVER, Scene, Speaker
-from net.sipwire import Sip, literal, uri_of
+from net.sipwire import literal, uri_of
 from net.stores import FlakyStore, count_watches
 from net.stubborn import OBEDIENT, PHONES, Stubborn
 

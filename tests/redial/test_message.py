@@ -54,7 +54,7 @@ def test_who_cannot_be_called_is_told_and_that_is_the_end() -> None:
     assert [(step.method, step.result, step.reason) for step in told.steps if step.event == "outcome"] == [
         ("refer", "603 Decline", "cannot"), ("message", "200 OK", "told")
     ]  # fmt: skip
-    assert told.steps[4].method == "message" and told.steps[4].result.startswith("REFER got 603")
+    assert told.steps[4].method == "message" and told.steps[4].reason.startswith("REFER got 603")
     assert {step.attempt for step in told.steps[1:]} == {1}
     (knock,) = told.knocks
     assert (knock.event, knock.callee, knock.caller, knock.method, knock.attempt) == ("reachable", BOB, ALICE, "message", 1)

@@ -4,7 +4,9 @@ from typing import final
 
 @final
 class CallbackMethod: ...
+
 @final
 class CallbackAttempt: ...
+
 @final
 class Callback: ...
