@@ -6,6 +6,7 @@ from .._flow cimport Flow
 from .._parser cimport Message
 from ..observe.events cimport Events
 from ..redial.observer cimport Observer
+from ..routing.doubt cimport Doubts
 from ..routing.destination cimport Destination
 from ..routing.location cimport Location
 from ..routing.context cimport CallObserver, ResponseContext
@@ -30,6 +31,7 @@ cdef class Calls(CallObserver):
     cdef Router router
     cdef Destination destination
     cdef Proxy proxy
+    cdef Doubts doubts
     cdef Observer redial
     cdef bint local_callers              # only callers of our own domains are offered redial
     cdef long rerouted
@@ -45,6 +47,10 @@ cdef class Calls(CallObserver):
     cdef bint is_local(self, Message request) except -1
     cdef int not_here(self, ServerTransaction server, Message request, Flow flow, object offer, int64_t now) except -1
     cdef bint after_failure(self, ResponseContext context, int status, int64_t now) except -1
-    # Whether the upstream's answer means that the callee is not logged in; what was learned of it is given up then.
+    # Whether the final response means that the callee is not logged in: where phones were called, and where an upstream was.
+    # What was learned of it is given up then.
+    cdef bint is_absent(self, ResponseContext context, int status, int64_t now) except -1
     cdef bint forget_absent(self, bytes callee, int status, int64_t now) except -1
+    # By whom the caller is known, as records.Watch has it.
+    cdef bytes identity(self, Flow flow)
     cdef int unwatched(self, ResponseContext context, int status) except -1

@@ -78,10 +78,10 @@ cdef class Calls(CallObserver):
             return False
 
     cdef bint after_failure(self, ResponseContext context, int status, int64_t now) except -1:
-        if context.vouched and context.group is not None and self.forget_absent(context.callee, status, now):
+        if self.is_absent(context, status, now):
             offer = self.redial.is_off(context.callee) if context.called_off else self.redial.unavailable(
-                context.request, context.flow, context.caller, context.callee, self.is_local(context.request), by_upstream,
-                now)
+                context.request, context.flow, context.caller, context.callee, self.is_local(context.request),
+                by_upstream if context.vouched else self.identity(context.flow), now)
             if offer is not None:
                 self.not_here(context.server, context.request, context.flow, offer, now)
                 return True
@@ -93,14 +93,37 @@ cdef class Calls(CallObserver):
                                     now - context.rang_at if context.rang_at else -1, now)
         return False
 
+    cdef bint is_absent(self, ResponseContext context, int status, int64_t now) except -1:
+        if context.group is not None:
+            return context.vouched and self.forget_absent(context.callee, status, now)
+        # Silence, and nobody's word: all phones that were called are in doubt now. Behind an upstream nobody has said who calls.
+        return (context.best is None and (status == 408 or status == 480)
+                and not self.location.is_reachable(context.callee, now)
+                and self.router.upstream_of(context.request.p, &context.request.uri) is None)
+
     cdef bint forget_absent(self, bytes callee, int status, int64_t now) except -1:
         if status == 404 and self.store.is_known(callee):
             if self.location.is_bound(callee, now):
                 self.events.gone(callee, "its upstream says 404")
             self.store.put_bindings(callee, ())   # what we had learned is out of date: the next REGISTER is a return
             return True
-        # With a binding known to us, a 480 is the phone's own word (RFC 3261 §21.4.18): it is there, and declines.
-        return status == 480 and not self.location.is_bound(callee, now)
+        if status != 480 and status != 408 and status != 430 or self.location.is_reachable(callee, now):
+            return False                      # with a binding known to us, a 480 is the phone's own word (RFC 3261 §21.4.18)
+        return status == 480 or self.location.is_bound(callee, now)     # its phones are in doubt
+
+    # ---- phones that do not answer
+
+    cdef int silent(self, ResponseContext context, Flow place, int64_t now) except -1:
+        try:
+            self.doubts.silent(called(context), place, now)
+        except Exception as error:
+            self.commits.stumble("doubt-failed", error, now)
+
+    cdef int heard(self, ResponseContext context, Flow place, int64_t now) except -1:
+        try:
+            self.doubts.heard(called(context), place, now)
+        except Exception as error:
+            self.commits.stumble("doubt-failed", error, now)
 
     cdef Message registered(self, ResponseContext context, Message response, int64_t now):
         return self.registrations.accepted(context, response, now)
@@ -137,8 +160,7 @@ cdef class Calls(CallObserver):
         cdef object offer = None
         if caller is not None:
             offer = self.redial.unavailable(
-                request, flow, caller, callee, self.is_local(request),
-                by_peer if self.destination.peers.may(flow, RIGHT_IDENTITY) else nobody, now)
+                request, flow, caller, callee, self.is_local(request), self.identity(flow), now)
         elif callee is not None:
             self.events.not_watched(canonical_aor(request.p, &request.sender.uri), callee, "it comes from the upstream")
         return self.not_here(server, request, flow, offer, now)
@@ -154,6 +176,9 @@ cdef class Calls(CallObserver):
 
     cdef bint is_local(self, Message request) except -1:
         return not self.local_callers or self.router.is_served(request.p, &request.sender.uri)
+
+    cdef bytes identity(self, Flow flow):
+        return by_peer if self.destination.peers.may(flow, RIGHT_IDENTITY) else nobody
 
     cdef int not_here(self, ServerTransaction server, Message request, Flow flow, object offer, int64_t now) except -1:
         cdef bytes extra = b"", reason = None
@@ -186,3 +211,9 @@ cdef class Calls(CallObserver):
         if why is not None and self.events.wants(NOT_ARMED) and not self.redial.is_recalled(context.caller, context.callee):
             self.events.add("call-not-watched", {"callee": context.callee, "caller": context.caller, "why": why})
         return 0
+
+
+# Who is called: where an upstream sends the call to a phone, To says it.
+cdef bytes called(ResponseContext context):
+    cdef Message request = context.request
+    return context.callee if context.callee is not None else canonical_aor(request.p, &request.target.uri)

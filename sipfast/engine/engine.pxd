@@ -9,6 +9,7 @@ from ..observe.events cimport Events
 from ..redial.redial cimport Redial
 from ..routing.connections cimport Connections
 from ..routing.destination cimport Destination
+from ..routing.doubt cimport Doubts
 from ..routing.learning cimport Learning
 from ..routing.location cimport Location
 from ..routing.mid_registrar cimport MidRegistrar
@@ -55,6 +56,7 @@ cdef class Engine(Receiver):
     cdef Registrar registrar
     cdef Learning learning
     cdef Probe probe
+    cdef Doubts doubts
     cdef Proxy proxy
     cdef readonly Dialogs dialogs
     cdef readonly Redial redial

@@ -22,6 +22,7 @@ from ..observe.events cimport Events
 from ..redial.redial cimport make_redial
 from ..routing.connections cimport Connections
 from ..routing.destination cimport Destination
+from ..routing.doubt cimport Doubts
 from ..routing.learning cimport Learning
 from ..routing.location cimport Location
 from ..routing.mid_registrar cimport MidRegistrar
@@ -134,9 +135,10 @@ cdef class Engine(Receiver):
         self.registrar = Registrar(config.registrar, self.location, secret, self.longest_call, self.proven)
         self.learning = Learning(config.registrar, self.location, self.longest_call, self.proven)
         self.probe = Probe(whole, self.mail.worker, listeners, self.location, self.proven)
+        self.doubts = Doubts(self.location, self.transactions, listeners)
         self.calls = Calls()
         self.proxy = Proxy(self.transactions, self.wheel, listeners, self.outbound, secret, config.timers,
-                           self.upstreams, Ringing(other, self.memory), self.calls)
+                           self.upstreams, Ringing(other, self.memory), self.location.doubtful, self.calls)
         self.proxy.started = now
         self.answers = make_answers(self.transactions, self.events, secret)
         return 0
@@ -187,7 +189,8 @@ cdef class Engine(Receiver):
         it.location, it.outbound, it.router = self.location, self.outbound, self.router
         it.registrar, it.learning, it.mid_registrar = self.registrar, self.learning, self.mid_registrar
         it.probe, it.proxy, it.longest_call = self.probe, self.proxy, self.longest_call
-        it.observer = self.redial.bindings
+        it.observer, it.doubts = self.redial.bindings, self.doubts
+        it.doubts.observer = self.redial.bindings
         return 0
 
     cdef int connect_calls(self) except -1:
@@ -195,7 +198,7 @@ cdef class Engine(Receiver):
         it.store, it.batch, it.commits, it.answers = self.store, self.batch, self.commits, self.answers
         it.registrations, it.events, it.transactions = self.registrations, self.events, self.transactions
         it.location, it.router, it.destination = self.location, self.router, self.destination
-        it.proxy, it.redial = self.proxy, self.redial.calls
+        it.proxy, it.redial, it.doubts = self.proxy, self.redial.calls, self.doubts
         it.configure(self.config.redial)
         return 0
 
@@ -505,6 +508,7 @@ cdef class Engine(Receiver):
             "timers": self.wheel.count,
             "upstream_failures": self.upstreams.failures, "rerouted": self.calls.rerouted,
             "probes": self.probe.sent, "probes_answered": self.probe.answered,
+            "doubts": self.doubts.found, "doubts_resolved": self.doubts.resolved,
             "handed_over": self.mail.handed_over, "handed_in": self.handed_in, "notices": self.notices,
         }
         out.update(self.transactions.counters())

@@ -6,6 +6,7 @@ from .._flow cimport Flow
 from .._parser cimport Message
 from ..observe.events cimport Events
 from ..routing.binding_observer cimport BindingObserver
+from ..routing.doubt cimport Doubts
 from ..routing.learning cimport Learning
 from ..routing.location cimport Location
 from ..routing.mid_registrar cimport MidRegistrar
@@ -38,6 +39,7 @@ cdef class Registrations:
     cdef Learning learning
     cdef MidRegistrar mid_registrar
     cdef Probe probe
+    cdef Doubts doubts
     cdef Proxy proxy
     cdef BindingObserver observer        # of bindings
     cdef int64_t longest_call            # ms

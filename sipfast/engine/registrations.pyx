@@ -47,6 +47,8 @@ cdef class Registrations:
             self.batch.promise(place, request, flow, None)
         if self.registrar.unproven:
             self.probe.ask(aor, self.transactions.payer(), now)
+        if self.registrar.doubted:
+            self.doubts.ask(aor, False, now)
         if self.registrar.moves:
             self.moved(self.registrar.moves, now)
         if self.registrar.newly_bound:
@@ -109,6 +111,8 @@ cdef class Registrations:
         self.moved(self.learning.moves, now)
         if self.learning.unproven:
             self.probe.ask(aor, self.transactions.payer(), now)
+        if self.learning.doubted:
+            self.doubts.ask(aor, False, now)
         if self.learning.newly_unbound:
             self.events.gone(aor, "its phone has logged out")
         if first is not None:

@@ -64,6 +64,8 @@ COUNTERS = (
     Counter("rerouted", "counter", "message", "requests that found another address of their upstream"),
     Counter("probes", "counter", "message", "OPTIONS to phones that had proven nothing"),
     Counter("probes_answered", "counter", "message", "of these that were answered"),
+    Counter("doubts", "counter", "binding", "bindings whose phones were found not to answer"),
+    Counter("doubts_resolved", "counter", "binding", "of these whose phones have answered since"),
     # Between workers
     Counter("handed_over", "counter", "message", "given to another worker"),
     Counter("handed_in", "counter", "message", "got from another worker"),

@@ -15,7 +15,7 @@ cdef class Availability(BindingObserver):
     cdef bint is_available(self, bytes callee, int64_t now) except -1
 
 
-# Not logged in: without a binding.
+# Not logged in: without a binding that is not in doubt.
 @cython.final
 cdef class Unbound(Availability):
     cdef Location location

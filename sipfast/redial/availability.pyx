@@ -1,7 +1,8 @@
 """Whether a callee can be reached now, and who is told when that changes.
 
 Each kind says what it means to be available, and hears of what makes it so; it tells the owner of the callee. *Unbound* is the
-one that there is: a callee without a binding is not logged in, and available with its next binding.
+one that there is: a callee without a binding, or with none but such as are in doubt (`routing/doubt`), is not logged in, and
+available with its next binding or once its phone answers again.
 """
 
 from libc.stdint cimport int64_t
@@ -23,10 +24,10 @@ cdef class Availability(BindingObserver):
 
 
 cdef class Unbound(Availability):
-    """Not logged in: without a binding."""
+    """Not logged in: without a binding that is not in doubt."""
 
     cdef bint is_available(self, bytes callee, int64_t now) except -1:
-        return self.location.is_bound(callee, now)
+        return self.location.is_reachable(callee, now)
 
     cdef int bound(self, bytes aor, int64_t now) except -1:
         if self.suspended.callees:

@@ -38,6 +38,8 @@ cdef uint32_t branch_of(Message request) noexcept
 # The index of the binding with this contact (RFC 3261 §19.1.4), or of this instance and reg-id (RFC 5626 §6), or -1.
 cdef Py_ssize_t find(list bindings, const unsigned char *p, const Uri *uri) except -2
 cdef Py_ssize_t find_instance(list bindings, bytes instance, int64_t reg_id) except -2
+# Whether one of them is not in doubt.
+cdef bint has_reachable(list bindings) except -1
 # A records.Binding of a Contact in a message, for a REGISTER.
 cdef object make_binding(Message message, const Wanted *wanted, int64_t seconds, Message request, bytes path, bytes flow,
                          int64_t now)

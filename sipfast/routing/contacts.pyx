@@ -163,6 +163,13 @@ cdef Py_ssize_t find_instance(list bindings, bytes instance, int64_t reg_id) exc
     return -1
 
 
+cdef bint has_reachable(list bindings) except -1:
+    for binding in bindings:
+        if not binding.doubtful:
+            return True
+    return False
+
+
 cdef object make_binding(Message message, const Wanted *wanted, int64_t seconds, Message request, bytes path, bytes flow,
                          int64_t now):
     return Binding(message.text(wanted.address.uri.all), now + 1000 * seconds, request.text(request.call_id),

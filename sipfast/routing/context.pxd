@@ -27,6 +27,7 @@ cdef class Branch:
     cdef bint done
     cdef bint given_up       # another branch has taken its place; only a 2xx to INVITE is still of use
     cdef bint by_token      # its target is that of a flow token
+    cdef bint doubtful       # its phone has not answered before: it has DOUBTFUL_PATIENCE to say something
     cdef bint known          # its phone has the INVITE from before a restart, and will answer that one
 
 # What is done with one of several branches; `given` is as for_each was told.
@@ -69,6 +70,8 @@ cdef class ResponseContext(Waiter):
     cdef int start_timer_c(self, Branch branch, int64_t now) except -1
     cdef int stop_timer_c(self, Branch branch) noexcept
     cdef int end_by_timer_c(self, Branch branch, int64_t now) except -1
+    # Whether an answer of a branch in doubt is the phone's own; then it is in doubt no more.
+    cdef int resolve_doubt(self, Branch branch, int status, int64_t now) except -1
     cdef int note_acceptance(self, Branch branch, int status, int64_t now) except -1
     cdef int pass_on_2xx(self, Message response, int64_t now) except -1
     cdef int consider(self, Message response, int status) except -1
@@ -97,6 +100,9 @@ cdef class CallObserver:
     cdef int accepted(self, ResponseContext context, int64_t now) except -1
     # An INVITE with known AORs got its first 2xx.
     cdef int answered(self, bytes caller, bytes callee, Message response, int64_t now) except -1
+    # The phone at `place` has not answered an INVITE, not even by a 100; it has answered, though it was in doubt.
+    cdef int silent(self, ResponseContext context, Flow place, int64_t now) except -1
+    cdef int heard(self, ResponseContext context, Flow place, int64_t now) except -1
     # It will get this final response other than 2xx. True: it was answered otherwise.
     cdef bint failed(self, ResponseContext context, int status, int64_t now) except -1
     # A BYE was answered, or never will be.

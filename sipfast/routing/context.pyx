@@ -21,6 +21,7 @@ from .upstream cimport Waiter
 
 cdef enum:
     TIMER_C = 1
+    DOUBTFUL_PATIENCE = 3_000   # ms: three of its INVITEs, in place of the seven of Timer B
     MOST_REASON = 1_000     # bytes: a CANCEL may not be larger than its INVITE could have been
 
 # §16.7 step 6: within 4xx these tell the caller what to change, so they win; a timeout tells it least.
@@ -133,7 +134,8 @@ cdef class ResponseContext(Waiter):
 
     cdef int start_timer_c(self, Branch branch, int64_t now) except -1:
         self.stop_timer_c(branch)
-        branch.timer_c = self.proxy.wheel.schedule(now + self.proxy.timer_c, self.proxy, TIMER_C, branch)
+        branch.timer_c = self.proxy.wheel.schedule(
+            now + (<int64_t>DOUBTFUL_PATIENCE if branch.doubtful else self.proxy.timer_c), self.proxy, TIMER_C, branch)
         return 0
 
     cdef int stop_timer_c(self, Branch branch) noexcept:
@@ -151,6 +153,8 @@ cdef class ResponseContext(Waiter):
             return 0
         if branch.member is not None:
             branch.member.note_answer(transaction, status, now)
+        if branch.doubtful:
+            self.resolve_doubt(branch, status, now)
         if branch.given_up and (status < 200 or status >= 300):
             return 0
         if status < 200:
@@ -271,6 +275,9 @@ cdef class ResponseContext(Waiter):
         self.renew_note(branch, 0)
         if branch.member is not None:
             branch.member.note_failure(transaction, status, now)
+        if (self.server.invite and branch.member is None and branch.place is not None and not branch.known
+                and not branch.transaction.marks & PROVISIONAL and self.request is not None):
+            self.proxy.observer.silent(self, branch.place, now)
         if branch.done:
             return 0
         self.close(branch)
@@ -294,7 +301,20 @@ cdef class ResponseContext(Waiter):
             self.consider(None, 487 if self.cancelled else 503)
         return self.finish_when_all_done(now)
 
+    cdef int resolve_doubt(self, Branch branch, int status, int64_t now) except -1:
+        if status == 408 or status == 430 or status == 503 or status == 504:
+            return 0                          # of a hop in between, which has not reached it either
+        branch.doubtful = False
+        if branch.timer_c:
+            self.start_timer_c(branch, now)
+        return self.proxy.observer.heard(self, branch.place, now) if self.request is not None else 0
+
     cdef int end_by_timer_c(self, Branch branch, int64_t now) except -1:
+        if branch.doubtful:
+            branch.given_up = True
+            give_up(branch, None, now)        # §9.1: the CANCEL goes out where it does answer with a 1xx, late
+            self.consider(None, self.status_of_silence())
+            return self.finish_when_all_done(now)
         if branch.transaction.marks & PROVISIONAL and not branch.known:    # §16.8
             branch.transaction.cancel(now)
             return 0
@@ -476,6 +496,12 @@ cdef class CallObserver:
         return 0
 
     cdef int answered(self, bytes caller, bytes callee, Message response, int64_t now) except -1:
+        return 0
+
+    cdef int silent(self, ResponseContext context, Flow place, int64_t now) except -1:
+        return 0
+
+    cdef int heard(self, ResponseContext context, Flow place, int64_t now) except -1:
         return 0
 
     cdef bint failed(self, ResponseContext context, int status, int64_t now) except -1:

@@ -12,6 +12,7 @@ cdef class Learning:
     cdef Proven known
     cdef Proven proven                   # None: nobody is asked to prove anything
     cdef bint unproven          # the REGISTER of the last learn() named what is at an address that owes a proof
+    cdef bint doubted           # ... or has left a binding in doubt that was
     cdef readonly bint newly_bound       # the last learn() took an AOR from unbound to bound
     cdef bint newly_unbound     # ... or from bound to unbound
     cdef list moves             # records.Move of phones whose flow the last learn() has changed
@@ -24,4 +25,6 @@ cdef class Learning:
     cdef int learn(self, Message request, Message response, Flow flow, bytes aor, int64_t now) except -1
     cdef list named(self, Message request, Flow flow, int64_t now)
     cdef list listed(self, Message request, Message response, list named, list live, int64_t now)
+    # Those that stand for what was in doubt are so still.
+    cdef list still_in_doubt(self, list live, list bindings, int64_t now)
     cdef int note_moves(self, bytes aor, list live, list bindings, int64_t now) except -1

@@ -13,8 +13,8 @@ from libc.stdint cimport int32_t, int64_t
 import cython
 
 from .contacts cimport (
-    MALFORMED, MALFORMED_EXPIRES, Wanted, choose_interval, find, find_instance, make_binding, move_between, read_contact,
-    read_path, read_seconds,
+    MALFORMED, MALFORMED_EXPIRES, Wanted, choose_interval, find, find_instance, has_reachable, make_binding, move_between,
+    read_contact, read_path, read_seconds,
 )
 from .._flow cimport Flow
 from .._parser cimport H_CONTACT, H_EXPIRES, Cursor, Message, Span, Uri, parse_uri_at
@@ -57,7 +57,8 @@ cdef class Learning:
         cdef bytes call_id = request.text(request.call_id)
         cdef int64_t cseq = request.cseq.number, theirs
         cdef list live, named, bindings
-        self.unproven = self.newly_bound = self.newly_unbound = False
+        cdef bint reachable
+        self.unproven = self.doubted = self.newly_bound = self.newly_unbound = False
         self.moves = []
         if not 200 <= response.status < 300:
             return 0
@@ -72,9 +73,12 @@ cdef class Learning:
         named = self.named(request, flow, now)
         bindings = self.listed(request, response, named, live, now)
         self.note_moves(aor, list(stored), bindings, now)      # those that ran out, too
+        reachable = has_reachable(live)
+        if has_doubtful(live):
+            bindings = self.still_in_doubt(live, bindings, now)
         store.put_bindings(aor, bindings, stored)
         # A query or a removal that finds bindings which we had not heard of is no registration.
-        self.newly_bound = not live and len(bindings) > 0 and has_live(named, now)
+        self.newly_bound = not reachable and has_reachable(bindings) and has_live(named, now)
         self.newly_unbound = len(live) > 0 and not bindings
         return 0
 
@@ -150,6 +154,17 @@ cdef class Learning:
         found += [binding for binding in strangers if user_of(binding.contact) not in users]
         return [binding for binding in found if binding.expires > now]
 
+    cdef list still_in_doubt(self, list live, list bindings, int64_t now):
+        cdef dict doubts = {former.contact: former.doubtful for former in live if former.doubtful}
+        cdef dict devices = {(former.instance, former.reg_id): former.doubtful for former in live
+                             if former.doubtful and former.instance}
+        cdef list found = []
+        for binding in bindings:
+            since = doubts.get(binding.contact, 0) or devices.get((binding.instance, binding.reg_id), 0)
+            found.append(binding if binding.doubtful == since else replace(binding, doubtful=since))
+            self.doubted |= since != 0 and binding.updated == now
+        return found
+
     # A phone that is reached by another flow than before takes the calls along that it is in.
     cdef int note_moves(self, bytes aor, list live, list bindings, int64_t now) except -1:
         for binding in bindings:
@@ -163,6 +178,13 @@ cdef class Learning:
         for move in self.moves:
             self.location.store.put_move(move)
         return 0
+
+
+cdef bint has_doubtful(list bindings) except -1:
+    for binding in bindings:
+        if binding.doubtful:
+            return True
+    return False
 
 
 cdef bint has_live(list bindings, int64_t now) except -1:

@@ -14,14 +14,16 @@ cdef class Location:
     cdef Peers peers
     cdef Connections connections         # None: each is open
     cdef dict hosts                      # host name (lower-case bytes) -> IP literal (str), known from the configuration
+    cdef readonly dict doubtful          # Flow.pack() of phones that are in doubt, as far as this process has seen them
     cdef tuple families                  # for each local listener 4 or 6
     # Live bindings, q descending, then the latest `updated` first. [] where there are none.
     cdef list lookup(self, bytes aor, int64_t now)
     cdef list preferred(self, StoredBindings stored, int64_t now)
     # The AOR's binding where it has this one alone, and live: `entry` then points into what is returned. None for all else.
     cdef bytes only(self, bytes aor, Entry *entry, int64_t now)
-    # Whether there is any.
+    # Whether there is any; and any that is not in doubt.
     cdef bint is_bound(self, bytes aor, int64_t now) except -1
+    cdef bint is_reachable(self, bytes aor, int64_t now) except -1
     # A Target for each of them, in their order.
     cdef list targets(self, bytes aor, int64_t now)
     # Where a request for this binding goes: by its first Path URI, else by the flow that it has stored (see `way`). None
@@ -44,6 +46,7 @@ cdef class Location:
     # The flow to a URI's maddr/host and port (default 5060), over UDP from the first listener of its family;
     # None where the host is a name that `hosts` does not know, no listener has its family, or the scheme is not sip.
     cdef Flow flow_to(self, const unsigned char *p, const Uri *uri)
+    cdef int _note_doubt(self, Flow flow, bint doubtful) except -1
     cdef Flow _path_flow(self, Piece path, Flow registered)
     cdef bint _is_at(self, const unsigned char *p, const Uri *uri, Flow flow) noexcept
     cdef bint _is_peer(self, const unsigned char *p, const Uri *uri)

@@ -27,6 +27,10 @@ from .connections cimport Connections
 from ..errors import StoreUnreadable
 
 
+cdef enum:
+    MOST_DOUBTFUL = 65_536
+
+
 def by_preference(binding):
     """Sort key: q descending (RFC 3261 §16.6), then the latest first."""
     return -binding.q, -binding.updated
@@ -70,6 +74,7 @@ cdef class Location:
         self.connections = connections
         self.peers = peers if peers is not None else Peers(())
         self.families = tuple(families)
+        self.doubtful = {}
         self.hosts = {
             (name if isinstance(name, bytes) else name.encode()).lower(): address
             for name, address in (hosts or {}).items()
@@ -97,18 +102,47 @@ cdef class Location:
             return stored.at.expires > now
         return stored.record is not None and len(self.preferred(stored, now)) > 0
 
+    cdef bint is_reachable(self, bytes aor, int64_t now) except -1:
+        cdef StoredBindings stored = self.store.bindings(aor)
+        if stored.single:
+            return stored.at.expires > now and not stored.at.doubtful
+        for binding in stored:
+            if binding.expires > now and not binding.doubtful:
+                return True
+        return False
+
     cdef list targets(self, bytes aor, int64_t now):
         cdef StoredBindings stored = self.store.bindings(aor)
         cdef Entry *at = &stored.at
+        cdef Flow flow
+        cdef list found
         if stored.record is None:
             return []
         if stored.single:
             if at.expires <= now:
                 return []
-            return [make_target(as_request_uri(bytes_of(at.contact)), bytes_of(at.path) if at.path.size else None,
-                                self.flow_by(at.contact, at.path, at.flow))]
-        return [make_target(as_request_uri(binding.contact), binding.path or None, self.flow_of(binding))
-                for binding in self.preferred(stored, now)]
+            flow = self.flow_by(at.contact, at.path, at.flow)
+            if at.doubtful or self.doubtful:
+                self._note_doubt(flow, at.doubtful)
+            return [make_target(as_request_uri(bytes_of(at.contact)), bytes_of(at.path) if at.path.size else None, flow)]
+        found = []
+        for binding in self.preferred(stored, now):
+            flow = self.flow_of(binding)
+            if binding.doubtful or self.doubtful:
+                self._note_doubt(flow, binding.doubtful)
+            found.append(make_target(as_request_uri(binding.contact), binding.path or None, flow))
+        return found
+
+    cdef int _note_doubt(self, Flow flow, bint doubtful) except -1:
+        if flow is None:
+            return 0
+        if not doubtful:
+            self.doubtful.pop(flow.pack(), None)
+        else:
+            if len(self.doubtful) >= MOST_DOUBTFUL:
+                self.doubtful.clear()       # it only spares a caller some seconds
+            self.doubtful[flow.pack()] = True
+        return 0
 
     cdef Flow flow_of(self, object binding):
         return self.flow_by(piece_in(binding.contact), piece_in(binding.path), piece_in(binding.flow))

@@ -16,6 +16,7 @@ cdef enum:
 cdef class Proxy(Forwarder):
     cdef tuple listeners
     cdef Outbound outbound
+    cdef dict doubtful            # Location.doubtful
     cdef uint64_t secret
     cdef Upstreams upstreams
     cdef int64_t started          # when this process began to serve

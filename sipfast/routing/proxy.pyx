@@ -68,7 +68,7 @@ cdef class Proxy(Forwarder):
     """Forwards requests and gathers their responses, and tells its observer."""
 
     def __init__(self, TransactionLayer transactions, Wheel wheel, tuple listeners, Outbound outbound, uint64_t secret,
-                 timers, Upstreams upstreams, Ringing ringing, CallObserver observer not None):
+                 timers, Upstreams upstreams, Ringing ringing, dict doubtful, CallObserver observer not None):
         self.transactions = transactions
         self.wheel = wheel
         self.edits = Edits.__new__(Edits)
@@ -79,6 +79,7 @@ cdef class Proxy(Forwarder):
         self.observer = observer
         self.upstreams = upstreams
         self.ringing = ringing
+        self.doubtful = doubtful
         self.known = {}
 
     def configure(self, timers):
@@ -267,6 +268,8 @@ cdef class Proxy(Forwarder):
         if branch.member is not None:
             branch.member.wait_for(branch.transaction, now)
         if context.server.invite:
+            if self.doubtful and branch.member is None:
+                branch.doubtful = target.flow.pack() in self.doubtful
             context.start_timer_c(branch, now)
             self.note_ringing(context, branch, mark, now)
         return True

@@ -13,6 +13,7 @@ cdef class Registrar:
     cdef Proven known
     cdef Proven proven                   # None: nobody is asked to prove anything
     cdef bint unproven          # the last register() has bound what is at an address that owes a proof
+    cdef bint doubted           # ... or has left a binding in doubt that was
     cdef readonly bint newly_bound       # the last register() took an AOR from unbound to bound
     cdef bint newly_unbound     # ... or from bound to unbound
     cdef int refused            # its status, where it was refused

@@ -33,7 +33,7 @@ import cython
 
 from .contacts cimport (
     MALFORMED, ROOM, Wanted, branch_of, choose_interval, contact_line, contact_lines, date_line, find, find_instance,
-    make_binding, move_between, other_params, read_contact, read_path, read_seconds, room_for,
+    has_reachable, make_binding, move_between, other_params, read_contact, read_path, read_seconds, room_for,
 )
 from .._flow cimport MOST_PACKED, Flow, flow_beside, unpacked
 from .._parser cimport H_CONTACT, H_EXPIRES, H_SUPPORTED, SCHEME_SIP, SCHEME_SIPS, Cursor, Message, Span
@@ -103,7 +103,7 @@ cdef class Registrar:
         cdef Cursor cursor
         cdef Span value, unused
         cdef bytes path = read_path(request), answer
-        self.unproven = self.newly_bound = self.newly_unbound = False
+        self.unproven = self.doubted = self.newly_bound = self.newly_unbound = False
         self.refused = 0
         if self.moves:
             self.moves = []
@@ -174,11 +174,13 @@ cdef class Registrar:
         entry.updated = now
         entry.reg_id = wanted.reg_id
         entry.branch = branch_of(request)
+        entry.doubtful = 0 if stored.record is None or lapsed else stored.at.doubtful
         if (room_for(&entry) + PyBytes_GET_SIZE(self.date(now)) > ROOM or entry.contact.size + entry.params.size > MOST_CONTACT
                 or room_for(&entry) + entry.path.size + entry.call_id.size > MOST_BINDING):
             return None
         store.put_bindings(aor, written_bindings(aor, &entry), stored)
         self.newly_bound = stored.record is None or lapsed
+        self.doubted = entry.doubtful != 0
         self.note_unproven(way, now)
         return self.list_bindings(request, flow, path, contact_line(&entry, self.date(now), now))
 
@@ -218,7 +220,7 @@ cdef class Registrar:
         cdef uint32_t branch = branch_of(request)
         cdef Py_ssize_t index, before
         cdef int adding
-        cdef bint repeated = False, changed = False, alone
+        cdef bint repeated = False, changed = False, alone, reachable
         adding = self.count_contacts(request)
         if adding == MALFORMED:
             return self.refuse(request, flow, 400, b"")
@@ -234,6 +236,7 @@ cdef class Registrar:
         # Kept for as long as a call may last: a phone that comes back takes the calls along that it is in.
         lapsed = [binding for binding in stored if now - self.longest_call < binding.expires <= now]
         before = len(live)
+        reachable = has_reachable(live)
         request.cursor(H_CONTACT, &cursor)
         while request.next_value(&cursor, &value):
             read_contact(request, value, &wanted)
@@ -265,6 +268,9 @@ cdef class Registrar:
             if len(binding.contact) + len(binding.params) > MOST_CONTACT or size_of(binding) > MOST_BINDING:
                 return self.refuse(request, flow, 400, warning_line(
                     domain_of(aor), b"A Contact of more than %d bytes, or %d with its Path" % (MOST_CONTACT, MOST_BINDING)))
+            if index >= 0 and live[index].doubtful:
+                binding = replace(binding, doubtful=live[index].doubtful)
+                self.doubted = True
             made.append(binding)
             changed = True
             self.note_unproven(way, now)
@@ -296,7 +302,7 @@ cdef class Registrar:
             store.put_move(move)
         if changed:
             store.put_bindings(aor, live + lapsed[-self.max_contacts:], stored)
-        self.newly_bound = before == 0 and len(live) > 0
+        self.newly_bound = not reachable and has_reachable(live)
         self.newly_unbound = before > 0 and len(live) == 0
         return self.accept(request, flow, path, live, now)
 
@@ -385,7 +391,7 @@ cdef class Registrar:
 
     cdef bytes refuse(self, Message request, Flow flow, int status, bytes extra):
         self.moves = []                     # nothing of the request is done
-        self.newly_unbound = self.unproven = False
+        self.newly_unbound = self.unproven = self.doubted = False
         self.refused = status
         return make_response(request, status, flow, stateless_tag(request, self.secret), extra, None, b"")
 

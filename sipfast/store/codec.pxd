@@ -23,6 +23,7 @@ cdef struct Entry:
     int64_t updated
     int64_t reg_id
     int64_t branch
+    int64_t doubtful
 
 # records.Watch, in the same way.
 cdef struct WatchEntry:

@@ -24,7 +24,7 @@ from .records import (
 )
 
 cdef enum:
-    FIELDS = 12
+    FIELDS = 13
     WATCH_FIELDS = 22
     ARRAY = 0x90            # fixarray, plus its length
     BIN8 = 0xC4
@@ -45,7 +45,7 @@ cdef enum:
 
 cdef int version = VERSION, bindings_version = BINDINGS_VERSION
 if (VERSION > MOST_SHORT or BINDINGS_VERSION > MOST_SHORT or len(Binding.__struct_fields__) != FIELDS
-        or Binding.__struct_fields__[FIELDS - 1] != "branch"
+        or Binding.__struct_fields__[FIELDS - 1] != "doubtful"
         or len(Watch.__struct_fields__) != WATCH_FIELDS or Watch.__struct_fields__[WATCH_FIELDS - 1] != "pauses"):
     raise AssertionError("records.py has changed: this module reads and writes what it did before")
 
@@ -113,6 +113,7 @@ cdef bint read_entry(bytes record, bytes aor, Entry *entry) noexcept:
     p = read_number(p, end, &entry.updated)
     p = read_number(p, end, &entry.reg_id)
     p = read_number(p, end, &entry.branch)
+    p = read_number(p, end, &entry.doubtful)
     return p == end
 
 
@@ -240,7 +241,7 @@ cdef bytes write_entry(bytes aor, const Entry *entry, Entry *at):
         + size_of_piece(entry.call_id) + size_of_number(entry.cseq) + size_of_number(entry.q)
         + size_of_piece(entry.params) + size_of_piece(entry.path) + size_of_piece(entry.flow)
         + size_of_piece(entry.instance) + size_of_number(entry.updated) + size_of_number(entry.reg_id)
-        + size_of_number(entry.branch))
+        + size_of_number(entry.branch) + size_of_number(entry.doubtful))
     cdef bytes record = PyBytes_FromStringAndSize(NULL, size)
     cdef unsigned char *to = <unsigned char *>PyBytes_AS_STRING(record)
     at[0] = entry[0]
@@ -260,7 +261,8 @@ cdef bytes write_entry(bytes aor, const Entry *entry, Entry *at):
     to = move_piece(to, entry.instance, &at.instance)
     to = write_number(to, entry.updated)
     to = write_number(to, entry.reg_id)
-    write_number(to, entry.branch)
+    to = write_number(to, entry.branch)
+    write_number(to, entry.doubtful)
     return record
 
 
@@ -335,7 +337,8 @@ cdef class StoredBindings:
         if self.read is None:
             self.read = (
                 Binding(bytes_of(at.contact), at.expires, bytes_of(at.call_id), at.cseq, at.q, bytes_of(at.params),
-                        bytes_of(at.path), bytes_of(at.flow), bytes_of(at.instance), at.updated, at.reg_id, at.branch),)
+                        bytes_of(at.path), bytes_of(at.flow), bytes_of(at.instance), at.updated, at.reg_id, at.branch,
+                        at.doubtful),)
         return self.read
 
     def __len__(self):

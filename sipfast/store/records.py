@@ -67,6 +67,7 @@ class Binding(msgspec.Struct, array_like=True, frozen=True, gc=False):
     updated: int = 0  # ms since the epoch
     reg_id: int = 0  # RFC 5626 §4.2; 0 where there is none
     branch: int = 0  # 32 bits of a hash of the REGISTER's Via branch, by which a retransmission is known
+    doubtful: int = 0  # ms since the epoch: since then its phone has answered nothing; 0 where it is not in doubt
 
 
 class Watch(msgspec.Struct, array_like=True, frozen=True, gc=False):
