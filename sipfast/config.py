@@ -151,6 +151,8 @@ class Redial(Section, frozen=True):
     retry_pause: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 30.0
     """Before the next attempt while the callee stays bound."""
     attempts: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3
+    keepalive: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 0.0
+    """Between the OPTIONS that ask the phones of a callee who is waited for whether they are there; 0: none are sent."""
     per_caller: Count = 20
     per_callee: Count = 100
     callers: Literal["local", "any"] = "local"

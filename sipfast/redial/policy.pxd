@@ -21,6 +21,7 @@ cdef class Policy:
     cdef bint declined_ends              # a watch, when a person does not want to be called
     cdef int64_t no_reply_after          # ms of ringing, after which nobody answers
     cdef OtherDevices other_devices
+    cdef int64_t keepalive                                  # ms; 0: it is off
     cdef int64_t guard, retry_pause, refer_timeout, recall_timeout, max_talk        # ms
     # Seconds for which calls are watched that do not ask for `min_period` or more; 0: they are not; NEVER: none is.
     cdef int64_t everybody

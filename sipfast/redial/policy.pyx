@@ -37,6 +37,7 @@ cdef class Policy:
         if own or self.domains:
             self.users = own
         self.never_callees = pattern_of(settings.never_callees)
+        self.keepalive = round(settings.keepalive * 1000)
         self.guard = round(settings.guard * 1000)
         self.retry_pause = round(settings.retry_pause * 1000)
         self.refer_timeout = round(settings.refer_timeout * 1000)

@@ -6,11 +6,13 @@ from libc.stdint cimport int64_t
 from ..dialog.dialogs cimport Dialogs
 from ..observe.events cimport Events
 from ..routing.binding_observer cimport BindingObserver
+from ..routing.doubt cimport Doubts
 from ..routing.location cimport Location
 from ..store.repository cimport Store
 from ..transaction.layer cimport TransactionLayer
 from .._parser cimport Message
 from .._wheel cimport Wheel
+from .keepalive cimport KeepAlive
 from .ladder cimport Ladder
 from .notice cimport Notices, Post
 from .observer cimport Observer
@@ -34,6 +36,7 @@ cdef class Redial:
     cdef Notices notices
     cdef Suspended suspended
     cdef Pending pending                 # of the batch that is being decided
+    cdef KeepAlive keepalive
     cdef dict counts                     # name -> int
     cdef bint resumed                    # this worker is in the place of one that died, while the others went on
     # What hears of calls, and of bindings.
@@ -59,4 +62,5 @@ cdef class Redial:
 
 # `post` takes notices to the other ones of several `workers`; `seed`: at least 16 random bytes.
 cdef Redial make_redial(settings, Store store, Wheel wheel, Events events, Location location, TransactionLayer transactions,
-                        tuple listeners, Dialogs dialogs, bytes seed, int worker, int workers, Post post, bint resumed)
+                        tuple listeners, Dialogs dialogs, Doubts doubts, bytes seed, int worker, int workers, Post post,
+                        bint resumed)

@@ -9,6 +9,7 @@ from libc.stdint cimport int64_t
 
 from ..dialog.dialogs cimport Dialogs
 from ..observe.events cimport Events
+from ..routing.doubt cimport Doubts
 from ..routing.location cimport Location
 from ..store.repository cimport Store
 from ..transaction.layer cimport TransactionLayer
@@ -18,6 +19,7 @@ from .._wheel cimport Wheel
 from .answers cimport parts_of
 from .availability cimport Unbound, make_unbound
 from .call_names cimport make_call_names
+from .keepalive cimport make_keepalive
 from .ladder cimport make_ladder
 from .methods.callback cimport make_callback_method
 from .methods.message cimport make_message_method
@@ -58,6 +60,7 @@ cdef class Redial:
             return 0
         self.ladder.memory.start(now)
         self.talks.start(now)
+        self.keepalive.run(now)
         if self.owner.start(now):
             self.calls.former_until = now + self.calls.answers.patience
         if self.resumed:
@@ -142,6 +145,7 @@ cdef class Redial:
     def configure(self, settings):
         """Take other settings while running: all but whether redial is on, which is as at the start."""
         self.policy.configure(settings)
+        self.keepalive.run(self.keepalive.wheel.now)
         self.ladder.configure(settings)
 
     def counters(self):
@@ -154,7 +158,8 @@ cdef class Redial:
 
 
 cdef Redial make_redial(settings, Store store, Wheel wheel, Events events, Location location, TransactionLayer transactions,
-                        tuple listeners, Dialogs dialogs, bytes seed, int worker, int workers, Post post, bint resumed):
+                        tuple listeners, Dialogs dialogs, Doubts doubts, bytes seed, int worker, int workers, Post post,
+                        bint resumed):
     cdef Redial redial = Redial.__new__(Redial)
     cdef Unbound unbound
     redial.policy = Policy(settings)
@@ -172,6 +177,7 @@ cdef Redial make_redial(settings, Store store, Wheel wheel, Events events, Locat
         make_callback_method(dialogs), make_message_method(transactions, listeners)), PhoneMemory(settings, store, wheel))
     redial.owner = Owner(redial.policy, redial.watchlist, location, unbound, make_recalls(
         redial.policy, redial.watchlist, location, redial.suspended, redial.ladder, make_call_names(seed)))
+    redial.keepalive = make_keepalive(redial.policy, redial.watchlist.waiting, doubts, wheel)
     redial.ownership.here = redial.owner
     redial.ownership.elsewhere = OtherOwners(redial.notices)
     redial.talks = Talks(redial.owner, redial.notices, location, transactions, listeners)
