@@ -153,6 +153,12 @@ class Redial(Section, frozen=True):
     attempts: Annotated[int, msgspec.Meta(ge=1, le=100)] = 3
     keepalive: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 0.0
     """Between the OPTIONS that ask the phones of a callee who is waited for whether they are there; 0: none are sent."""
+    recalls_per_second: Annotated[float, msgspec.Meta(ge=0, le=100_000)] = 0.0
+    """Recalls that may begin in a second, once recalls_burst of them have; 0: as many as there are."""
+    recalls_burst: Count = 100
+    """Recalls that may begin at once."""
+    recalls_per_host: Annotated[float, msgspec.Meta(ge=0, le=100_000)] = 0.0
+    """Of these, how many may go to one address; 0: as many as there are."""
     per_caller: Count = 20
     per_callee: Count = 100
     callers: Literal["local", "any"] = "local"

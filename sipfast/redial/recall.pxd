@@ -9,6 +9,7 @@ from ..store.codec cimport StoredWatch, WatchEntry
 from ..store.repository cimport Store
 from .._parser cimport Message
 from .._wheel cimport Timed, Wheel
+from .bucket cimport Bucket
 from .call_names cimport CallNames
 from .ladder cimport Ladder, Rung
 from .methods.method cimport Attempt, AttemptObserver, Outcome
@@ -55,6 +56,7 @@ cdef class Recall(AttemptObserver):
     cdef int worker                      # the one that proxies it, -1: not known
     cdef uint64_t timer
     cdef bint extended                   # its time has been, since its call may have started elsewhere
+    cdef bint admitted                   # the bucket has given it its place
     cdef bint over
     cdef Rung rung(self)
 
@@ -77,6 +79,7 @@ cdef class Recalls(Timed):
     cdef Suspended suspended
     cdef Ladder ladder
     cdef CallNames names
+    cdef Bucket bucket
     cdef Subscriptions subscriptions
     cdef dict counts                     # name -> int
     cdef dict of                         # pair -> Recall
@@ -145,4 +148,4 @@ cdef class Recalls(Timed):
     cdef int stop_deadline(self, Recall recall) except -1
 
 cdef Recalls make_recalls(Policy policy, Watchlist watchlist, Location location, Suspended suspended, Ladder ladder,
-                          CallNames names)
+                          CallNames names, Bucket bucket)

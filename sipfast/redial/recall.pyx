@@ -17,6 +17,7 @@ from ..routing.location cimport Location
 from ..store.codec cimport Entry, StoredWatch, WatchEntry, bytes_of, piece_in, same_piece
 from .._flow cimport Flow
 from .._parser cimport Message
+from .bucket cimport Bucket
 from .call_names cimport CallNames
 from .device cimport phone_of
 from .ladder cimport Ladder, Rung
@@ -146,6 +147,7 @@ cdef class Recalls(Timed):
         """Have the device that placed the call asked to call again."""
         cdef Entry device
         cdef WantedCall wanted
+        cdef int64_t wait
         cdef Rung rung = recall.rung()
         cdef Attempt before = recall.attempt
         cdef object _kept = phone_of(self.location, watch, self.may_ask_others(watch), recall.tried, &device, now)
@@ -155,6 +157,12 @@ cdef class Recalls(Timed):
         flow = self.location.flow_by(device.contact, device.path, device.flow)
         if flow is None:
             return self.fail(recall, "caller's address cannot be resolved", now)
+        if not recall.admitted:
+            recall.admitted = True
+            wait = self.bucket.take(flow, now)
+            if wait:                          # there are many of them
+                self.set_deadline(recall, now + wait + self.policy.recall_timeout)
+                return self.resume_at(recall, now + wait)
         recall.contact = bytes_of(device.contact)
         self.set_deadline(recall, now + (rung.method.patience or self.policy.refer_timeout))
         recall.number = watch.at.attempts
@@ -522,7 +530,7 @@ cdef class Recalls(Timed):
 
 
 cdef Recalls make_recalls(Policy policy, Watchlist watchlist, Location location, Suspended suspended, Ladder ladder,
-                          CallNames names):
+                          CallNames names, Bucket bucket):
     cdef Recalls recalls = Recalls.__new__(Recalls)
     recalls.policy = policy
     recalls.watchlist = watchlist
@@ -535,6 +543,7 @@ cdef Recalls make_recalls(Policy policy, Watchlist watchlist, Location location,
     recalls.suspended = suspended
     recalls.ladder = ladder
     recalls.names = names
+    recalls.bucket = bucket
     recalls.subscriptions = make_subscriptions(watchlist.wheel)
     recalls.of = {}
     recalls.engaged = {}

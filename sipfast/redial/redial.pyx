@@ -18,6 +18,7 @@ from .._parser cimport Message
 from .._wheel cimport Wheel
 from .answers cimport parts_of
 from .availability cimport Unbound, make_unbound
+from .bucket cimport make_bucket
 from .call_names cimport make_call_names
 from .keepalive cimport make_keepalive
 from .ladder cimport make_ladder
@@ -145,6 +146,7 @@ cdef class Redial:
     def configure(self, settings):
         """Take other settings while running: all but whether redial is on, which is as at the start."""
         self.policy.configure(settings)
+        self.owner.recalls.bucket.configure(settings)
         self.keepalive.run(self.keepalive.wheel.now)
         self.ladder.configure(settings)
 
@@ -176,7 +178,8 @@ cdef Redial make_redial(settings, Store store, Wheel wheel, Events events, Locat
         make_refer_method(transactions, listeners, cnonces), make_refer_method(transactions, listeners, cnonces, False),
         make_callback_method(dialogs), make_message_method(transactions, listeners)), PhoneMemory(settings, store, wheel))
     redial.owner = Owner(redial.policy, redial.watchlist, location, unbound, make_recalls(
-        redial.policy, redial.watchlist, location, redial.suspended, redial.ladder, make_call_names(seed)))
+        redial.policy, redial.watchlist, location, redial.suspended, redial.ladder, make_call_names(seed),
+        make_bucket(settings, seed, workers)))
     redial.keepalive = make_keepalive(redial.policy, redial.watchlist.waiting, doubts, wheel)
     redial.ownership.here = redial.owner
     redial.ownership.elsewhere = OtherOwners(redial.notices)
