@@ -26,7 +26,11 @@ class Order:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.users = {_aor(index, user): user for index, user in enumerate(settings.user)}
+        self.users = {
+            _aor(index, user): user
+            for index, user in enumerate(settings.user)
+            if user.methods or user.start or user.credentials
+        }
 
     def rungs(self, aor: bytes, agent: bytes, device: Verdicts | None, make: Verdicts | None) -> Rungs:
         """What to try, first to last, with a user's phone: (name of the method, how). Never empty.

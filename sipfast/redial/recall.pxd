@@ -49,6 +49,7 @@ cdef class Recall(AttemptObserver):
     cdef set tried                       # Contacts of the devices that are not there; None: no other is to be asked yet
     cdef Attempt attempt                 # the last that was begun
     cdef bint waits                      # for the phone's answer to it
+    cdef bint same                       # it is the device that has armed the watch, not another of the caller's
     cdef list silent                     # names of methods after which the phone said nothing, or placed no call; or None
     cdef int64_t number                  # of the attempt
     cdef str answer                      # of the phone to it, for people
@@ -140,6 +141,7 @@ cdef class Recalls(Timed):
     cdef int note_silence(self, Recall recall) except -1
     # The caller has called after all: which methods the phone obeys, and which not.
     cdef int note_call(self, Recall recall, int64_t now) except -1
+    cdef int note(self, Recall recall, str method, bint worked, int64_t now) except -1
     cdef int leave_attempt(self, Recall recall, int64_t now) except -1
     cdef int overdue(self, Recall recall, int64_t now) except -1
     cdef bint started_elsewhere(self, Recall recall, int64_t now) except -1

@@ -165,6 +165,9 @@ cdef class Recalls(Timed):
                 return self.resume_at(recall, now + wait)
         recall.contact = bytes_of(device.contact)
         self.set_deadline(recall, now + (rung.method.patience or self.policy.refer_timeout))
+        recall.same = same_piece(watch.at.contact, recall.contact) or (
+            watch.at.instance.size > 0 and same_piece(watch.at.instance, bytes_of(device.instance))) or (
+            watch.at.registration.size > 0 and same_piece(watch.at.registration, bytes_of(device.call_id)))
         recall.number = watch.at.attempts
         wanted.callee, wanted.caller = watch.at.callee, watch.at.caller
         wanted.call_id, wanted.tag = watch.at.refer_call_id, watch.at.refer_tag
@@ -223,7 +226,7 @@ cdef class Recalls(Timed):
             if answer == "none":
                 self.note_silence(recall)
             else:
-                self.ladder.note(recall.watch, recall.rung().method.name, False, now)
+                self.note(recall, recall.rung().method.name, False, now)
             self.climb(recall, result, now)
         elif outcome == ABSENT:
             self.ask_another(recall, result, now)
@@ -332,11 +335,16 @@ cdef class Recalls(Timed):
 
     cdef int note_call(self, Recall recall, int64_t now) except -1:
         if recall.at or recall.watch.at.agent.size:     # else: what is tried first with a phone that tells nothing of itself
-            self.ladder.note(recall.watch, recall.rung().method.name, True, now)
+            self.note(recall, recall.rung().method.name, True, now)
         if recall.silent is not None:
             for name in recall.silent:
-                self.ladder.note(recall.watch, name, False, now)
+                self.note(recall, name, False, now)
             recall.silent = None
+
+    cdef int note(self, Recall recall, str method, bint worked, int64_t now) except -1:
+        """Of another device it is not known what make that is, nor whether it is asked again."""
+        if recall.same:
+            self.ladder.note(recall.watch, method, worked, now)
 
     cdef int call_ended(self, Recall recall, int status, int64_t rang, int64_t now) except -1:
         cdef str result = f"call got {status}"

@@ -123,7 +123,7 @@ def test_the_credentials_that_are_meant_for_fewer_come_first():
 
 def test_a_user_who_is_none_is_refused_with_the_key():
     with pytest.raises(ConfigError) as raised:
-        Order(all_with(user=(RedialUser(aor="bob"),)))
+        Order(all_with(user=(RedialUser(aor="bob", start="ring"),)))
     assert raised.value.key == "redial.user[0].aor"
 
 

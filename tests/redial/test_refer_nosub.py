@@ -13,7 +13,7 @@ from net.redialing import ALICE, arm, armed, come_back, refers, watch_of
 from net.scene import SERVER, Scene
 from net.sipwire import Sip
 
-from sipfast.config import Config, Credentials, Redial, User
+from sipfast.config import Config, Credentials, Redial, RedialUser
 from sipfast.config import Phone as Profile
 from sipfast.store.records import AGENT, DEVICE
 
@@ -189,7 +189,7 @@ def test_who_is_not_known_there_tries_the_next_method(credentials: tuple[Credent
 
 
 def test_what_is_configured_for_another_user_is_not_told() -> None:
-    settings = {"user": (User(aor="bob@example.com", credentials=MINE),), "methods": ("refer-nosub",)}
+    settings = {"user": (RedialUser(aor="bob@example.com", credentials=MINE),), "methods": ("refer-nosub",)}
     _, alice, _ = recalled(settings, asks=PASSWORD)
     assert [refer.first("authorization") for refer in alice.seen] == [""]
 
@@ -259,3 +259,15 @@ def test_a_phone_that_tells_nothing_of_itself_and_obeys_what_is_tried_first_cost
     assert talked(alice) and len(sent(scene)) == 1
     assert list(scene.store.each_phone()) == []
     assert watch_of(scene, ALICE) is None
+
+
+def test_what_another_device_of_the_caller_did_is_not_held_against_the_one_that_called() -> None:
+    settings = {"other_devices": "always", "methods": ("refer",), "retry_pause": 3600.0}
+    scene, alice, bob = armed(settings)
+    cell = scene.phone("cell", user="alice", on_refer="501")
+    alice.unregister()
+    scene.run(1_000)
+    come_back(scene, bob)
+    scene.run(5_000)
+    assert len(refers(scene)) == 1 and cell.refers
+    assert list(scene.store.each_phone()) == []
