@@ -59,7 +59,7 @@ def test_the_wheel_has_compiled_modules_stubs_and_the_mark_of_types(built: Path)
     with zipfile.ZipFile(archive) as wheel:
         names = set(wheel.namelist())
     assert "sipfast/py.typed" in names
-    assert ours((".py", ".pyi", ".pxd")) <= names
+    assert ours((".py", ".pyi", ".pxd", ".toml")) <= names
     for source in ours((".pyx",)):
         stem = source.removesuffix(".pyx")
         assert any(name.startswith(f"{stem}.") and name.endswith(".so") for name in names), f"{stem} is not compiled"

@@ -325,8 +325,8 @@ class Round:
             probes = members if number == 0 else 0  # the OPTIONS to those that are down
             left["client_transactions"] = max(0, counters["client_transactions"] - probes)
             left["branches"] = counters["branches"] - counters["client_transactions"]
-            # Housekeeping, of phones in each; for each upstream a timer and those of its OPTIONS; what could not be written is
-            # tried again.
+            # Housekeeping, of phones in each worker; for each upstream a timer and those of its OPTIONS; what could not be
+            # written is tried again.
             left["timers"] = max(0, counters["timers"] - 1 - (number == 0) - members * (4 if number == 0 else 1))
             if any(left.values()):
                 raise self.problem(f"left in worker {number}: { {name: count for name, count in left.items() if count} }")
