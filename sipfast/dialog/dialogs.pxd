@@ -21,8 +21,6 @@ cdef class Dialogs(Ground):
 
     # Take up those of this worker that the store holds.
     cdef int start(self, int64_t now) except -1
-    # A new one, which `Leg.invite` begins.
-    cdef Leg make(self, bytes call_id, bytes tag)
     # That of a recall which is at this step, or at any of those that begin so; None where there is none.
     cdef Leg of_recall(self, bytes recall, str step)
     # A request for the server itself. Whether it was of a dialog here, and is answered.
@@ -40,5 +38,6 @@ cdef class Dialogs(Ground):
     cdef set take(self)
     cdef int batch_lost(self, set written, int64_t now) except -1
 
+    cdef int join(self, int64_t now) except -1
     cdef int resume(self, Leg leg, int64_t now) except -1
     cdef int write_again(self) except -1

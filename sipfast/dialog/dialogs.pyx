@@ -20,11 +20,13 @@ from ..routing.location cimport Location
 from ..store.repository cimport Store
 from ..transaction.layer cimport TransactionLayer
 from ..transaction.server cimport ServerTransaction
+from .bridge cimport is_near, make_bridge
 from .leg cimport Ground, Leg, leg_of, make_leg
 
 from .._parser import uri_parts
 from ..config import is_ip
-from ..store.records import ENDING
+from .._flow import Flow as AnyFlow
+from ..store.records import ANSWERED, ENDING
 
 cdef enum:
     # Timers, each with a Call-ID as payload, but the last
@@ -52,6 +54,7 @@ cdef class Dialogs(Ground):
         self.wheel = wheel
         self.listeners = listeners
         self.hosts = [media_host(listener) for listener in listeners]
+        self.own = [own_flow(listener, local) for local, listener in enumerate(listeners)]
         self.location = location
         self.worker = worker
         self.workers = workers
@@ -75,6 +78,16 @@ cdef class Dialogs(Ground):
                 self.wheel.schedule(when, self, ORPHANED, leg.call_id)
             else:
                 self.wheel.schedule(now + ORPHANED_AFTER, self, ORPHANED, leg.call_id)
+        return self.join(now)
+
+    cdef int join(self, int64_t now) except -1:
+        """Calls that were joined, or about to be, go on."""
+        cdef Leg leg, far
+        cdef list near = [leg for leg in self.legs.values() if is_near(leg) and leg.state == ANSWERED]
+        for leg in near:
+            far = self.legs.get(leg.peer)
+            if far is not None and far.state != ENDING:
+                make_bridge(self, leg, far).resume(now)
         return 0
 
     cdef Leg make(self, bytes call_id, bytes tag):
@@ -207,3 +220,11 @@ cdef bytes media_host(Listener listener):
     if is_ip(host.decode()):
         return host
     return listener.host.encode()             # 0.0.0.0 is none, and that is what it says (RFC 3264 §5.1)
+
+
+def own_flow(Listener listener, local):
+    """The way from the server to itself."""
+    host = listener.host
+    if host == "0.0.0.0" or host == "::":
+        host = "127.0.0.1" if host == "0.0.0.0" else "::1"
+    return AnyFlow(host, listener.port, local=local)

@@ -22,8 +22,11 @@ cdef class Ground(Timed):
     cdef Wheel wheel
     cdef tuple listeners
     cdef list hosts                      # the address of each, as a description of media names it
+    cdef list own                        # and the flow to it from the server itself
     cdef Location location
     cdef Secret secret
+    # A new one, which `Leg.invite` begins.
+    cdef Leg make(self, bytes call_id, bytes tag)
     # Write it with the batch; it is over.
     cdef int keep(self, Leg leg) except -1
     cdef int drop(self, Leg leg, int64_t now) except -1
@@ -101,6 +104,10 @@ cdef class Leg:
     cdef int resume(self, LegRequest request, int64_t now) except -1
     # CANCEL or BYE, whichever is due; nobody hears of what comes of that. `why`: Reason lines.
     cdef int end(self, int64_t now, bytes why=*) except -1
+    # CANCEL the INVITE; if it is answered all the same, the user hears of that as ever.
+    cdef int withdraw(self, int64_t now) except -1
+    # Nothing more is to come of a request that an earlier process has sent.
+    cdef int forget(self, LegRequest request) except -1
     # The request with that method that has no final response yet.
     cdef LegRequest waiting(self, bytes name)
     cdef int take_step(self, str step, int64_t now) except -1
@@ -132,6 +139,8 @@ cdef class Leg:
     cdef int gone(self, int64_t now) except -1
     cdef bint is_ours(self, Message request) except -1
     cdef int check(self, Message request) except -1
+    cdef list unknown(self, Message request)
+    cdef int tell_reply(self, LegRequest request, Message response, int64_t now) except -1
     cdef int offered_anew(self, ServerTransaction server, Message request, Flow flow, int64_t now) except -1
     cdef int refresh_target(self, Message message) except -1
 

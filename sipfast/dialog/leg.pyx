@@ -51,6 +51,9 @@ LOOSE = re.compile(rb";lr(?=[;>= \t]|$)", re.IGNORECASE)      # in what follows 
 
 cdef class Ground(Timed):
 
+    cdef Leg make(self, bytes call_id, bytes tag):
+        raise NotImplementedError
+
     cdef int keep(self, Leg leg) except -1:
         raise NotImplementedError
 
@@ -115,11 +118,14 @@ cdef class Ok(Timed):
     cpdef int expired(self, int kind, object payload, int64_t now) except -1:
         """Time to say it again, or to give the dialog up."""
         cdef TransactionLayer layer = self.leg.ground.transactions
+        cdef LegUser user
         if self.leg.over or self.leg.oks.get(self.key) is not self:
             return 0
         if now >= self.until:
             del self.leg.oks[self.key]
-            return self.leg.end(now)
+            user = self.leg.user
+            self.leg.end(now)
+            return user.hung_up(self.leg, now) if user is not None else 0
         self.server.respond(self.data, 200, now)
         self.pause = min(2 * self.pause, <int64_t>layer.t2)
         layer.wheel.schedule(min(now + self.pause, self.until), self)
@@ -247,6 +253,20 @@ cdef class Leg:
         request.transaction.cancel(now, why)                                    # §9.1
         return self.ground.keep(self)
 
+    cdef int withdraw(self, int64_t now) except -1:
+        cdef LegRequest request = self.waiting(b"INVITE")
+        if self.over or self.state != INVITED:
+            return 0
+        if request is None:
+            return self.gone(now)
+        self.take_up(request, now)
+        return request.transaction.cancel(now)
+
+    cdef int forget(self, LegRequest request) except -1:
+        if request.transaction is None:
+            self.ground.transactions.release_branch(request.branch)
+        return self.finished(request)
+
     cdef bint is_left(self) except -1:
         # Whether an earlier process has begun to end it, and this one has not gone on with that yet.
         cdef LegRequest each
@@ -294,13 +314,16 @@ cdef class Leg:
             return 0
         if request.name == b"BYE":
             return self.close(now)
-        if response.status == 481 and self.state == ANSWERED:
-            return self.gone(now)             # RFC 3261 §12.2.1.2
         if request.name == b"UPDATE" and response.status < 300:
             self.refresh_target(response)
+        return self.tell_reply(request, response, now)
+
+    cdef int tell_reply(self, LegRequest request, Message response, int64_t now) except -1:
         self.ground.keep(self)
         if self.user is not None:
             self.user.replied(self, request, response.status, response, now)
+        if response.status == 481 and self.state == ANSWERED and not self.over:
+            self.gone(now)                    # RFC 3261 §12.2.1.2
         return 0
 
     cdef int invite_responded(self, LegRequest request, Message response, int64_t now) except -1:
@@ -324,12 +347,7 @@ cdef class Leg:
             if self.user is not None:
                 self.user.refused(self, response.status, answer_of(response), now)
             return 0
-        if response.status == 481 and self.state == ANSWERED:
-            return self.gone(now)
-        self.ground.keep(self)
-        if self.user is not None:
-            self.user.replied(self, request, response.status, response, now)
-        return 0
+        return self.tell_reply(request, response, now)
 
     cdef int accepted(self, LegRequest request, Message response, int64_t now) except -1:
         cdef bytes tag = response.text(response.target.tag)
@@ -462,7 +480,7 @@ cdef class Leg:
         if status:
             unknown = b""
             if status == 420:
-                unknown = b"Unsupported: " + request.text(request.value_of(H_REQUIRE)) + b"\r\n"
+                unknown = b"Unsupported: " + b", ".join(self.unknown(request)) + b"\r\n"
             self.answer(server, request, flow, status, ALLOW if status in (405, 501) else unknown, b"", now)
             return True
         self.remote_seq = max(self.remote_seq, <int64_t>request.cseq.number)
@@ -491,7 +509,7 @@ cdef class Leg:
             return 481                        # RFC 3262 §3: nothing was asked to be reliable
         if method not in (M_BYE, M_INVITE, M_UPDATE, M_INFO, M_NOTIFY, M_OPTIONS) and (self.user is None or not self.peer):
             return 405
-        if request.has(H_REQUIRE) and not self.peer and request.text(request.value_of(H_REQUIRE)).strip():
+        if request.has(H_REQUIRE) and self.unknown(request):
             return 420                        # §8.2.2.3
         if self.state == ENDING and method != M_BYE and method != M_NOTIFY:
             return 481
@@ -499,6 +517,17 @@ cdef class Leg:
             if self.waiting(b"INVITE") is not None or self.waiting(b"UPDATE") is not None:
                 return 491                    # §14.2, RFC 3311 §5.2
         return 0
+
+    cdef list unknown(self, Message request):
+        # Session timers are between the two ends of a bridge (RFC 4028).
+        cdef Cursor cursor
+        cdef Span value
+        cdef list found = []
+        request.cursor(H_REQUIRE, &cursor)
+        while request.next_value(&cursor, &value):
+            if not self.peer or request.text(value).lower() != b"timer":
+                found.append(request.text(value))
+        return found
 
     cdef int offered_anew(self, ServerTransaction server, Message request, Flow flow, int64_t now) except -1:
         """A re-INVITE or an UPDATE, which there is nobody behind to answer: it gets what there is, and that is silence."""

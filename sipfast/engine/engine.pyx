@@ -538,6 +538,8 @@ def flows_to(listeners):
     for listener in listeners:
         _, _, host, port, _ = uri_parts(b"sip:" + bytes(listener.sent_by))
         places.add((host.decode(), port if port > 0 else DEFAULT_PORT))
+        if listener.host in ("0.0.0.0", "::"):
+            places.add(("127.0.0.1" if listener.host == "0.0.0.0" else "::1", listener.port))
     return [Flow(host, port) for host, port in places if is_ip(host) and host not in ("0.0.0.0", "::")]
 
 

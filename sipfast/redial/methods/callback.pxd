@@ -6,18 +6,12 @@ from libc.stdint cimport int64_t
 from ...dialog.dialogs cimport Dialogs
 from ...dialog.leg cimport Remote
 from ..._parser cimport Message
-from .method cimport Attempt
 from .pickup cimport Pickup, PickupMethod
 
 
 @cython.final
 cdef class CallbackMethod(PickupMethod):
     cdef bint dials                      # the phone is asked while it rings, where its profile does not say otherwise
-
-
-@cython.final
-cdef class CallbackAttempt(Attempt):
-    cdef Callback callback
 
 
 @cython.final
@@ -32,7 +26,5 @@ cdef class Callback(Pickup):
     cdef int early_answered(self, int status, Message response, int64_t now) except -1
     cdef int refer_answered(self, int status, Message response, int64_t now) except -1
     cdef int told(self, Message notify, int64_t now) except -1
-    cdef int called(self, int64_t now) except -1
-    cdef int settled(self, int64_t now) except -1
 
 cdef CallbackMethod make_callback_method(Dialogs dialogs)

@@ -4,9 +4,5 @@ from typing import final
 
 @final
 class CallbackMethod: ...
-
-@final
-class CallbackAttempt: ...
-
 @final
 class Callback: ...

@@ -33,7 +33,7 @@ from ...store.codec cimport bytes_of
 from ...transaction.server cimport ServerTransaction
 from ...trust.credit cimport Credit
 from .method cimport CANNOT, Attempt, AttemptObserver, WantedCall
-from .pickup cimport ALERT, FURTHER, NO_RING
+from .pickup cimport ALERT, FURTHER, NO_RING, Pickup, PickupMethod, attempt_by
 from .progress cimport progress_in
 
 from ...store.records import ANSWERED, ENDING, INVITED
@@ -73,13 +73,9 @@ cdef class CallbackMethod(PickupMethod):
 
     cdef Attempt begin(self, const WantedCall *wanted, bytes uri, bytes route, Flow flow, Credit credit, object how,
                        Attempt before, AttemptObserver observer, int64_t now):
-        cdef CallbackAttempt attempt = CallbackAttempt.__new__(CallbackAttempt)
         cdef Callback callback = Callback.__new__(Callback)
+        cdef Attempt attempt = attempt_by(callback, self, observer)
         cdef Leg leg = self.dialogs.of_recall(bytes_of(wanted.call_id), STEP)
-        attempt.observer = observer
-        attempt.callback = callback
-        callback.method = self
-        callback.attempt = attempt
         callback.answer = ""
         callback.dials = self.dials if how is None else how.start == "dial"
         callback.pause = PAUSE if how is None else how.refer_after
@@ -99,19 +95,6 @@ cdef class CallbackMethod(PickupMethod):
             return None
         callback.wait(NO_RING, now + 64 * self.transactions.t1)
         return attempt
-
-
-cdef class CallbackAttempt(Attempt):
-    """One phone that is called."""
-
-    cdef int called(self, bytes call_id, int64_t now) except -1:
-        return self.callback.called(now)
-
-    cdef int settled(self, int64_t now) except -1:
-        return self.callback.settled(now)
-
-    cdef int give_up(self, int64_t now) except -1:
-        return self.callback.leave(now)
 
 
 cdef class Callback(Pickup):
@@ -146,7 +129,7 @@ cdef class Callback(Pickup):
             return self.attempt.observer.accepted(True, "REFER accepted before a restart", now)
         return self.tell(CANNOT, "none", "what the phone said to the REFER was lost with a restart", now)
 
-    cdef int called(self, int64_t now) except -1:
+    cdef int called(self, bytes call_id, int64_t now) except -1:
         """The phone's own call has come."""
         cdef AttemptObserver observer = self.attempt.observer
         cdef Leg leg = self.leg

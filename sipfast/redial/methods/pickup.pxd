@@ -6,7 +6,7 @@ from ...dialog.dialogs cimport Dialogs
 from ...dialog.leg cimport Leg, LegUser, Remote
 from ...transaction.layer cimport TransactionLayer
 from ..._flow cimport Flow
-from .method cimport Attempt, Outcome, RecallMethod, WantedCall
+from .method cimport Attempt, AttemptObserver, Outcome, RecallMethod, WantedCall
 
 cdef enum:
     # Timers; those from FURTHER on are of who inherits
@@ -22,10 +22,17 @@ cdef class PickupMethod(RecallMethod):
     # The leg to the phone, at a step of whoever uses it; `Leg.invite` is next.
     cdef Leg leg_to(self, const WantedCall *wanted, bytes uri, bytes route, Flow flow, str step)
 
+cdef class Pickup
+
+
+cdef class PickupAttempt(Attempt):
+    cdef Pickup pickup
+
+
 # What is done with the leg of an attempt.
 cdef class Pickup(LegUser):
     cdef PickupMethod method
-    cdef Attempt attempt
+    cdef PickupAttempt attempt
     cdef Leg leg
     cdef bint rung                       # a provisional response other than 100 has come
     cdef bint over                       # nothing more is told
@@ -35,6 +42,9 @@ cdef class Pickup(LegUser):
     cdef int rings(self, Remote remote, int64_t now) except -1
     cdef int picked_up(self, int64_t now) except -1
     cdef int due(self, int kind, int64_t now) except -1
+    # As of an Attempt.
+    cdef int called(self, bytes call_id, int64_t now) except -1
+    cdef int settled(self, int64_t now) except -1
 
     cdef int wait(self, int kind, int64_t when) except -1
     cdef int stop(self) except -1
@@ -44,6 +54,9 @@ cdef class Pickup(LegUser):
     cdef int leave(self, int64_t now) except -1
     # The leg goes on as another's.
     cdef Leg let_go(self)
+
+# The attempt that this is for.
+cdef PickupAttempt attempt_by(Pickup pickup, PickupMethod method, AttemptObserver observer)
 
 # What stands in the INVITE besides.
 cdef bytes ALERT

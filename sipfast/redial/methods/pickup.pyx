@@ -63,6 +63,28 @@ cdef bytes display_name(bytes aor):
     return b'"%b" ' % user if user and not user.translate(None, NAME) else b""
 
 
+cdef class PickupAttempt(Attempt):
+    """One phone that is called."""
+
+    cdef int called(self, bytes call_id, int64_t now) except -1:
+        return self.pickup.called(call_id, now)
+
+    cdef int settled(self, int64_t now) except -1:
+        return self.pickup.settled(now)
+
+    cdef int give_up(self, int64_t now) except -1:
+        return self.pickup.leave(now)
+
+
+cdef PickupAttempt attempt_by(Pickup pickup, PickupMethod method, AttemptObserver observer):
+    cdef PickupAttempt attempt = PickupAttempt.__new__(PickupAttempt)
+    attempt.observer = observer
+    attempt.pickup = pickup
+    pickup.method = method
+    pickup.attempt = attempt
+    return attempt
+
+
 cdef class Pickup(LegUser):
     """What is done with the leg of an attempt."""
 
@@ -74,6 +96,12 @@ cdef class Pickup(LegUser):
 
     cdef int due(self, int kind, int64_t now) except -1:
         raise NotImplementedError
+
+    cdef int called(self, bytes call_id, int64_t now) except -1:
+        return 0
+
+    cdef int settled(self, int64_t now) except -1:
+        return self.leave(now)
 
     # ---- the attempt
 
