@@ -8,10 +8,11 @@ that was picked up a BYE.
 import cython
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 
 from .._flow cimport Flow
+from .._hash cimport Hash, end_hash, end_hash64, hex16, mix_number, start_hash
 from .._listener cimport Listener
 from .._parser cimport Message
 from .._wheel cimport Wheel
@@ -39,6 +40,7 @@ cdef enum:
     REWRITE_AFTER = 1_000        # ms from the loss of a batch
     MARK_SIZE = 2                # hex digits of a worker's number, in front of a Call-ID
     CALL_ID_SIZE = 24
+    PURPOSE_NAME = 0x6e616d65
 
 
 cdef class Dialogs(Ground):
@@ -95,6 +97,22 @@ cdef class Dialogs(Ground):
         self.former.pop(call_id, None)
         self.legs[call_id] = leg
         return leg
+
+    cdef bytes new_call_id(self):
+        cdef Hash h
+        cdef uint64_t low, high
+        self.named += 1
+        start_hash(&h, &self.secret, PURPOSE_NAME)
+        mix_number(&h, self.named)
+        end_hash(&h, &low, &high)
+        return (b"%02x" % self.worker if self.workers > 1 else b"") + (hex16(low) + hex16(high))[:CALL_ID_SIZE]
+
+    cdef bytes new_tag(self):
+        cdef Hash h
+        self.named += 1
+        start_hash(&h, &self.secret, PURPOSE_NAME)
+        mix_number(&h, self.named)
+        return hex16(end_hash64(&h))[:10]
 
     cdef Leg of_recall(self, bytes recall, str step):
         cdef Leg leg

@@ -19,7 +19,7 @@ from .._wheel cimport Wheel
 from .answers cimport parts_of
 from .availability cimport Unbound, make_unbound
 from .bucket cimport make_bucket
-from .call_names cimport CallNames, make_call_names
+from .call_names cimport make_call_names
 from .keepalive cimport make_keepalive
 from .ladder cimport make_ladder
 from .methods.b2bua cimport make_b2bua_method
@@ -165,7 +165,6 @@ cdef Redial make_redial(settings, Store store, Wheel wheel, Events events, Locat
                         bint resumed):
     cdef Redial redial = Redial.__new__(Redial)
     cdef Unbound unbound
-    cdef CallNames names = make_call_names(seed)
     redial.policy = Policy(settings)
     redial.resumed = resumed
     redial.counts = dict.fromkeys(COUNTS, 0)
@@ -178,10 +177,11 @@ cdef Redial make_redial(settings, Store store, Wheel wheel, Events events, Locat
     cnonces = Cnonces(seed)
     redial.ladder = make_ladder(settings, (
         make_refer_method(transactions, listeners, cnonces), make_refer_method(transactions, listeners, cnonces, False),
-        make_callback_method(dialogs), make_b2bua_method(dialogs, names, redial.ownership),
+        make_callback_method(dialogs), make_b2bua_method(dialogs),
         make_message_method(transactions, listeners)), PhoneMemory(settings, store, wheel))
     redial.owner = Owner(redial.policy, redial.watchlist, location, unbound, make_recalls(
-        redial.policy, redial.watchlist, location, redial.suspended, redial.ladder, names, make_bucket(settings, seed, workers)))
+        redial.policy, redial.watchlist, location, redial.suspended, redial.ladder, make_call_names(seed),
+        make_bucket(settings, seed, workers)))
     redial.keepalive = make_keepalive(redial.policy, redial.watchlist.waiting, doubts, wheel)
     redial.ownership.here = redial.owner
     redial.ownership.elsewhere = OtherOwners(redial.notices)

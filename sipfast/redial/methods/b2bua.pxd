@@ -6,15 +6,11 @@ from libc.stdint cimport int64_t
 from ...dialog.bridge cimport Bridge, BridgeObserver
 from ...dialog.dialogs cimport Dialogs
 from ...dialog.leg cimport Leg
-from ..call_names cimport CallNames
-from ..ownership cimport Ownership
 from .pickup cimport Pickup, PickupMethod
 
 
 @cython.final
 cdef class B2buaMethod(PickupMethod):
-    cdef CallNames names
-    cdef Ownership ownership
     # The leg of this recall that an earlier process has begun, None where it has not; `bridged`: it is near in a bridge.
     cdef Leg begun(self, bytes recall, bint bridged)
 
@@ -33,4 +29,4 @@ cdef class Join(Pickup):
     cdef int take_over(self, Leg leg, int64_t now) except -1
     cdef int ended(self, int status, str answer, int64_t now) except -1
 
-cdef B2buaMethod make_b2bua_method(Dialogs dialogs, CallNames names, Ownership ownership)
+cdef B2buaMethod make_b2bua_method(Dialogs dialogs)

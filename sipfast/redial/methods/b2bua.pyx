@@ -14,8 +14,6 @@ from ...dialog.dialogs cimport Dialogs
 from ...dialog.leg cimport Leg, LegRequest
 from ...store.codec cimport bytes_of
 from ...trust.credit cimport Credit
-from ..call_names cimport CallNames
-from ..ownership cimport Ownership
 from .method cimport CANNOT, DECLINED, Attempt, AttemptObserver, WantedCall
 from .pickup cimport ALERT, FURTHER, NO_PICK_UP, NO_RING, Pickup, PickupAttempt, PickupMethod, attempt_by
 
@@ -110,7 +108,7 @@ cdef class Join(Pickup):
         return self.picked_up(now)
 
     cdef int picked_up(self, int64_t now) except -1:
-        cdef B2buaMethod method = <B2buaMethod>self.method
+        cdef Dialogs dialogs = self.method.dialogs
         cdef Joining joining
         if not self.leg.heard:
             self.leg.end(now)
@@ -119,7 +117,7 @@ cdef class Join(Pickup):
         joining.join = self
         self.bridge = make_bridge(self.leg.ground, self.leg, None)
         self.bridge.observer = joining
-        self.bridge.call(method.ownership.marked(method.names.new_call_id()), method.names.new_tag(), now)
+        self.bridge.call(dialogs.new_call_id(), dialogs.new_tag(), now)
         return self.attempt.observer.accepted(False, "200 OK", now)
 
     cdef int ended(self, int status, str answer, int64_t now) except -1:
@@ -145,13 +143,11 @@ cdef class Join(Pickup):
         return self.bridge.leave(now)
 
 
-cdef B2buaMethod make_b2bua_method(Dialogs dialogs, CallNames names, Ownership ownership):
+cdef B2buaMethod make_b2bua_method(Dialogs dialogs):
     cdef B2buaMethod method = B2buaMethod.__new__(B2buaMethod)
     method.name = "b2bua"
     method.title = "third-party call control"
     method.sent = b"INVITE sent"
     method.dialogs = dialogs
     method.transactions = dialogs.transactions
-    method.names = names
-    method.ownership = ownership
     return method
