@@ -354,7 +354,7 @@ cdef class Bridge(LegUser):
                 self.late = forward
         elif request.name == b"INVITE" and leg is self.near:
             self.shown_answered(request, status, now)
-        if (status == 408 or status < 0) and not leg.over:
+        if (status == 408 or status < 0) and not leg.over and request.name != b"REFER":
             self.end(now)                     # RFC 3261 §12.2.1.2: nobody is there any more
         return 0
 

@@ -64,4 +64,6 @@ cdef class Dispatch:
                              int64_t now) except -1
     # The request has a transaction: to where it is to go.
     cdef int route(self, ServerTransaction server, Message request, Flow flow, Course *course, int64_t now) except -1
+    # Whether a request is of a dialog of the server's own, through its own front door.
+    cdef bint is_of_leg(self, ServerTransaction server, Message request, Flow flow, list targets, Uri *uri, int64_t now) except -1
     cdef int to_self(self, ServerTransaction server, Message request, Flow flow, int64_t now) except -1

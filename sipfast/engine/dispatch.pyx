@@ -15,7 +15,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from .._flow cimport Flow, Target, make_target
 from .._parser cimport (
-    H_PROXY_REQUIRE, H_REQUIRE, M_ACK, M_CANCEL, M_INVITE, M_NOTIFY, M_OPTIONS, M_OTHER, M_PUBLISH, M_REFER, M_REGISTER,
+    H_PROXY_REQUIRE, H_REQUIRE, M_ACK, M_BYE, M_CANCEL, M_INVITE, M_NOTIFY, M_OPTIONS, M_OTHER, M_PUBLISH, M_REFER, M_REGISTER,
     MAX_FIELDS, Message, SCHEME_SIP, SCHEME_SIPS, Uri, canonical_aor,
 )
 from .._writer cimport stateless_tag, warning_line
@@ -257,6 +257,8 @@ cdef class Dispatch:
             return self.calls.unbound(server, request, flow, caller, callee, now)
         if request.method == M_REFER and not self.destination.may_refer(request, flow, plan, in_dialog, targets, now):
             return self.answers.respond(server, request, flow, 403, self.destination.why, now)
+        if in_dialog and self.dialogs.legs and self.is_of_leg(server, request, flow, targets, uri, now):
+            return 0
         group = self.destination.group        # what follows may ask for another destination
         if request.method == M_REGISTER:
             return self.registrations.forward(server, request, flow, targets, plan, group, now)
@@ -264,6 +266,16 @@ cdef class Dispatch:
             self.calls.started(request, caller, callee, self.destination.dead is None, now)
         self.proxy.forward(server, request, flow, targets, plan, b"", group, caller, callee, now)
         return 0
+
+    cdef bint is_of_leg(self, ServerTransaction server, Message request, Flow flow, list targets, Uri *uri, int64_t now) except -1:
+        # It would be sent to ourselves. An INVITE would get a 100 on that way, and be heard of no more if we died then.
+        cdef Flow way = (<Target>targets[0]).flow
+        if way is None or not self.router.is_self(request.p, uri) or not self.transactions.is_own(way) or (
+                not self.dialogs.receive(server, request, flow, now)):
+            return False
+        if request.method == M_BYE:
+            self.calls.ended(request, now)
+        return True
 
     cdef int to_self(self, ServerTransaction server, Message request, Flow flow, int64_t now) except -1:
         # Nobody lives at the server's own address.

@@ -33,6 +33,7 @@ class Stubborn(Phone):
         self.port = 4000
         self.version = 0
         self.media: dict[str, bytes] = {}  # Call-ID -> the last description that came from the other side
+        self.acked: set[tuple[str, int]] = set()  # Call-ID and CSeq of the ACKs that came
         self.odd = ""  # the reason of a NOTIFY's end, as linphone writes it
 
     # Media
@@ -147,14 +148,27 @@ class Stubborn(Phone):
             headers = [("Contact", self.contact), *([SDP_TYPE] if body else [])]
             transaction.answer(200, headers=headers, body=body)
             call.target = uri_of(message.first("contact")) or call.target
+            if message.method == "INVITE":
+                self.after(500, self._answer_again, transaction, call, 500)
         elif message.method == "INFO":
             call.heard.append("INFO")
             transaction.answer(481 if call.over else 200)
         else:
             super()._in_call(transaction, call)
 
+    def _answer_again(self, transaction: ServerTransaction, call: Call, waited: int) -> None:
+        """The 200 to a re-INVITE, until its ACK is here; without one the call is over (RFC 3261 §14.2)."""
+        if (call.call_id, transaction.request.cseq) in self.acked or call.state != "talking":
+            return
+        if waited > 32_000:
+            self.hang_up(call)
+            return
+        transaction.send_again()
+        self.after(min(waited, 4_000), self._answer_again, transaction, call, waited + min(waited, 4_000))
+
     def on_ack(self, ack: Sip) -> None:
         self.listen(ack)
+        self.acked.add((ack.call_id, ack.cseq))
         super().on_ack(ack)
 
     # Being asked within a call
