@@ -23,7 +23,7 @@ build: $(VENV)/.built ## virtual environment, compiled modules, editable install
 run: build ## start the server on UDP 5060, and say what to do with it (ARGS="..." for sipfast serve)
 	@$(BIN)/sipfast serve --hints $(ARGS)
 
-test: build ## all tests; installs the SIP programs that they talk to, where it may
+test: build $(VENV)/.phones ## all tests; installs the SIP programs that they talk to, where it may
 	ci/install-peers.sh
 	$(BIN)/python -m pytest $(ARGS)
 
@@ -68,6 +68,12 @@ $(VENV)/.tools: pyproject.toml ci/check-python.sh
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --group dev
+	@touch $@
+
+# Softphones from PyPI, for tests only. Where there is no wheel of them, their tests say that they are skipped.
+$(VENV)/.phones: pyproject.toml $(VENV)/.tools
+	@$(BIN)/python -m pip install --quiet --only-binary :all: --group phones || \
+	    echo "the softphones of PyPI cannot be installed here; tests with them will be skipped" >&2
 	@touch $@
 
 # The editable install compiles all modules; later changes are compiled in place, one by one.

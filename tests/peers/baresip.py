@@ -8,8 +8,11 @@ import socket
 from pathlib import Path
 
 from .process import HERE, Place, Process, find
+from .sounds import tone
 
 MODULES = ("/usr/lib/baresip/modules", "/usr/local/lib/baresip/modules", "/usr/lib64/baresip/modules")
+
+MEDIA = 16  # ports: RTP and RTCP of a few calls
 
 CONFIGURATION = """\
 module_path {modules}
@@ -18,7 +21,7 @@ sip_listen {host}:{port}
 sip_trans_def udp
 net_interface {host}
 rtp_ports {media}-{media_end}
-audio_source aubridge,none
+audio_source aufile,{sound}
 audio_player aubridge,none
 audio_alert aubridge,none
 ctrl_tcp_listen {host}:{control}
@@ -26,6 +29,7 @@ call_local_timeout 120
 call_max_calls 4
 module g711.so
 module aubridge.so
+module aufile.so
 module_tmp account.so
 module_app menu.so
 module_app ctrl_tcp.so
@@ -33,28 +37,30 @@ module_app ctrl_tcp.so
 
 
 class Baresip(Process):
-    """One phone with one account; it answers every call by itself."""
+    """One phone with one account; it answers every call by itself, or rings until it is picked up."""
 
     def __init__(
-        self, folder: Path, number: int, user: str, domain: str, server: int, at: Place = HERE, *, refresh: int = 60
-    ):
+        self, folder: Path, number: int, user: str, domain: str, server: int, at: Place = HERE, *, refresh: int = 60,
+        answers: bool = True,
+    ):  # fmt: skip
         self.user, self.control, self.port = user, at.free_port(), at.free_port()
         home = folder / f"{number:02}-baresip-{user}"
         home.mkdir()
-        media = at.free_port()
+        self.media = at.free_ports(MEDIA)
         (home / "config").write_text(
             CONFIGURATION.format(
                 modules=next((folder for folder in MODULES if Path(folder).is_dir()), MODULES[0]),
                 host=at.host,
                 port=self.port,
                 control=self.control,
-                media=media,
-                media_end=media + 20,
+                media=self.media.start,
+                media_end=self.media.stop - 1,
+                sound=tone(home),
             )
         )
         (home / "accounts").write_text(
             f'<sip:{user}@{domain}>;auth_pass={user};outbound="sip:{at.servers}:{server}";regint={refresh};'
-            "answermode=auto;audio_codecs=PCMU\n"
+            f"answermode={'auto' if answers else 'manual'};audio_codecs=PCMU\n"
         )
         (home / "contacts").write_text("")
         self.events: list[dict[str, object]] = []
@@ -83,6 +89,14 @@ class Baresip(Process):
     def dial(self, uri: str) -> None:
         """Call somebody."""
         self._command("dial", uri)
+
+    def rings(self) -> bool:
+        """Whether a call has come to it."""
+        return self.saw("CALL_INCOMING")
+
+    def pick_up(self) -> None:
+        """Answer the call that came last."""
+        self._command("accept", "")
 
     def hang_up(self) -> None:
         """End the call."""

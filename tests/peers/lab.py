@@ -14,6 +14,7 @@ from .baresip import Baresip
 from .kamailio import Kamailio
 from .linphone import Linphone
 from .process import HERE, HOST, Place, Process, need
+from .pypi import BaresipPython, Driven, Pjsua2
 from .server import Server
 from .sipp import Sipp
 from .twinkle import Twinkle
@@ -78,20 +79,42 @@ class Lab:
             Kamailio(self.folder, self._number, port=port, domain=DOMAIN, absent=absent, auth=auth, path=path, at=at)
         ).ready()
 
-    def baresip(self, user: str, server: int, at: Place = HERE, *, refresh: int = 60) -> Baresip:
+    def baresip(
+        self, user: str, server: int, at: Place = HERE, *, refresh: int = 60, answers: bool = True
+    ) -> Baresip:
         """A softphone of `user` at a server's port; it registers by itself, for `refresh` seconds at a time."""
         need("baresip")
-        return self._keep(Baresip(self.folder, self._number, user, DOMAIN, server, at, refresh=refresh)).ready()
+        return self._keep(
+            Baresip(self.folder, self._number, user, DOMAIN, server, at, refresh=refresh, answers=answers)
+        ).ready()
 
-    def linphone(self, user: str, server: int, at: Place = HERE, *, refresh: int = 60) -> Linphone:
+    def linphone(
+        self, user: str, server: int, at: Place = HERE, *, refresh: int = 60, answers: bool = True
+    ) -> Linphone:
         """The same of another make."""
         need("linphonec")
-        return self._keep(Linphone(self.folder, self._number, user, DOMAIN, server, at, refresh=refresh)).ready()
+        return self._keep(
+            Linphone(self.folder, self._number, user, DOMAIN, server, at, refresh=refresh, answers=answers)
+        ).ready()
 
-    def twinkle(self, user: str, server: int, at: Place = HERE, *, refresh: int = 60) -> Twinkle:
+    def twinkle(
+        self, user: str, server: int, at: Place = HERE, *, refresh: int = 60, answers: bool = False
+    ) -> Twinkle:
         """And of a third one."""
         need("twinkle")
-        return self._keep(Twinkle(self.folder, self._number, user, DOMAIN, server, at, refresh=refresh)).ready()
+        return self._keep(
+            Twinkle(self.folder, self._number, user, DOMAIN, server, at, refresh=refresh, answers=answers)
+        ).ready()
+
+    def baresip_python(self, user: str, server: int, at: Place = HERE, **more: object) -> Driven:
+        """And two that are libraries: libre."""
+        BaresipPython.need()
+        return self._keep(BaresipPython(self.folder, self._number, user, DOMAIN, server, at, **more)).ready()
+
+    def pjsua2(self, user: str, server: int, at: Place = HERE, **more: object) -> Driven:
+        """And PJSIP."""
+        Pjsua2.need()
+        return self._keep(Pjsua2(self.folder, self._number, user, DOMAIN, server, at, **more)).ready()
 
     def caller(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from .process import HERE, Place, Typist, find
+from .sounds import tone
 
 CONFIGURATION = """\
 [sip]
@@ -33,7 +34,7 @@ reg_sendregister=1
 publish=0
 
 [rtp]
-audio_rtp_port={media}
+audio_rtp_port={media}-{media_end}
 video_rtp_port={media_video}
 
 [sound]
@@ -45,19 +46,21 @@ ringer_dev_id=nothing
 mtu=1300
 firewall_policy=0
 """
+MEDIA = 16  # ports: RTP and RTCP of a few calls
 KEEPALIVE = 10_000  # ms between what keeps a NAT's mapping
 
 
 class Linphone(Typist):
-    """One phone with one account; it answers every call by itself."""
+    """One phone with one account; it answers every call by itself, or rings until it is picked up."""
 
     def __init__(
-        self, folder: Path, number: int, user: str, domain: str, server: int, at: Place = HERE, *, refresh: int = 60
-    ):
+        self, folder: Path, number: int, user: str, domain: str, server: int, at: Place = HERE, *, refresh: int = 60,
+        answers: bool = True,
+    ):  # fmt: skip
         self.user, self.port = user, at.free_port()
         home = folder / f"{number:02}-linphone-{user}"
         (home / ".local/share/linphone").mkdir(parents=True)
-        media = at.free_port()
+        self.media = at.free_ports(MEDIA)
         (home / "linphonerc").write_text(
             CONFIGURATION.format(
                 user=user,
@@ -67,12 +70,14 @@ class Linphone(Typist):
                 host=at.host,
                 refresh=refresh,
                 port=self.port,
-                media=media,
-                media_video=media + 2,
+                media=self.media.start,
+                media_end=self.media.stop - 1,
+                media_video=at.free_port(),
                 keepalive=KEEPALIVE,
             )
         )
-        argv = [find("linphonec") or "linphonec", "-c", str(home / "linphonerc"), "-a", "-d", "6"]
+        argv = [find("linphonec") or "linphonec", "-c", str(home / "linphonerc"), *(["-a"] if answers else []), "-d", "6"]
+        self._sound = tone(home)
         super().__init__(
             argv, folder / f"{number:02}-linphone-{user}.log", cwd=home, env={"HOME": str(home), "TERM": "dumb"},
             at=at,
@@ -80,6 +85,8 @@ class Linphone(Typist):
 
     def ready(self) -> Linphone:
         """Wait until it has registered."""
+        self.tell("soundcard use files")
+        self.tell(f"play {self._sound}")
         self.says("to [LinphoneRegistrationOk]", 15)
         return self
 
@@ -91,6 +98,14 @@ class Linphone(Typist):
         """Wait until it talks, and has sent an ACK or got one."""
         self.until(lambda: self.said("to LinphoneCallStreamsRunning") and self.said("ACK sip:"), 10, "talks")
         self.forget()
+
+    def rings(self) -> bool:
+        """Whether a call has come to it."""
+        return self.said("to LinphoneCallIncomingReceived")
+
+    def pick_up(self) -> None:
+        """Answer the call that came last."""
+        self.tell("answer")
 
     def hang_up(self) -> None:
         """End the call."""

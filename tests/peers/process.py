@@ -64,6 +64,15 @@ class Place:
                 return port
         raise RuntimeError(f"no free port found on {self.host}")
 
+    def free_ports(self, count: int) -> range:
+        """So many free ports in a row."""
+        while True:
+            first = last = self.free_port()
+            while last + BLOCK < first + count and (after := self.free_port()) == last + BLOCK:
+                last = after
+            if last + BLOCK >= first + count:
+                return range(first, first + count)
+
     def _is_free(self, port: int, kind: int) -> bool:
         with self.socket(kind) as probe:
             try:

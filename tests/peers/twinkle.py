@@ -20,9 +20,11 @@ registration_time={refresh}
 sip_transport=udp
 persistent_tcp=no
 codecs=g711u
+speex_dsp_vad=no
 enable_nat_keepalive=yes
 timer_nat_keepalive=10
 ask_user_to_refer=no
+auto_answer={answers}
 """
 # Sounds that nobody hears
 SYSTEM = """\
@@ -35,22 +37,33 @@ gui_use_systray=no
 """
 
 
+MEDIA = 16  # ports: it takes two for each of its lines
+
+
 class Twinkle(Typist):
-    """One phone with one account; it answers every call that a test waits for."""
+    """One phone with one account; it answers every call that a test waits for, or all by itself."""
 
     def __init__(
-        self, folder: Path, number: int, user: str, domain: str, server: int, at: Place = HERE, *, refresh: int = 60
-    ):
-        self.user, self.port = user, at.free_port()
+        self, folder: Path, number: int, user: str, domain: str, server: int, at: Place = HERE, *, refresh: int = 60,
+        answers: bool = False,
+    ):  # fmt: skip
+        self.user, self.port, self.media = user, at.free_port(), at.free_ports(MEDIA)
         home = folder / f"{number:02}-twinkle-{user}"
         settings = home / ".twinkle"
         settings.mkdir(parents=True)
         (settings / "phone.cfg").write_text(
-            PROFILE.format(user=user, domain=domain, server=server, servers=at.servers, refresh=refresh)
+            PROFILE.format(
+                user=user,
+                domain=domain,
+                server=server,
+                servers=at.servers,
+                refresh=refresh,
+                answers="yes" if answers else "no",
+            )
         )
         (settings / "twinkle.sys").write_text(SYSTEM)
         argv = [find("twinkle") or "twinkle", "-c", "-f", "phone"]
-        argv += ["--sip-port", str(self.port), "--rtp-port", str(at.free_port())]
+        argv += ["--sip-port", str(self.port), "--rtp-port", str(self.media.start)]
         super().__init__(
             argv, folder / f"{number:02}-twinkle-{user}.log", cwd=home, at=at,
             env={"HOME": str(home), "TERM": "dumb", "QT_QPA_PLATFORM": "offscreen", "USER": user},
@@ -64,6 +77,14 @@ class Twinkle(Typist):
     def dial(self, uri: str) -> None:
         """Call somebody."""
         self.tell(f"call {uri}")
+
+    def rings(self) -> bool:
+        """Whether a call has come to it."""
+        return self.said("incoming call")
+
+    def pick_up(self) -> None:
+        """Answer the call that came last."""
+        self.tell("answer")
 
     def established(self) -> None:
         """Wait until it talks; a call that comes is answered first."""

@@ -1,0 +1,151 @@
+"""Real phones, five stacks, and redial: the callee registers late, the caller's phone is recalled, and the two talk.
+
+What happened is read from the wire: SIP messages in their order, RTP packets counted in both directions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from peers.lab import DOMAIN, Lab
+from peers.process import wait_until
+from peers.server import Server
+from peers.wire import Seen, Wire
+
+pytestmark = pytest.mark.peers
+
+KINDS = ["baresip", "linphone", "twinkle", "baresip_python", "pjsua2"]
+REFUSES = {"baresip": 501, "linphone": 603, "twinkle": 403, "baresip_python": 501, "pjsua2": None}  # None: silence
+ENOUGH = 50  # RTP packets of 20 ms in each direction
+CONFIGURATION = """\
+[redial]
+default_period = 600
+refer_timeout = 1.0
+attempts = 2
+retry_pause = 60.0
+"""
+
+
+@dataclass
+class Scene:
+    """A caller's phone of one kind, its server, and the wire."""
+
+    lab: Lab
+    server: Server
+    wire: Wire
+    door: int  # the port that phones register at
+    alice: Any
+    names: dict[int, str]
+    bob: Any = None
+
+    def saw(self, source: int, target: int, title: str) -> Seen | None:
+        """The first message from one port to another whose title begins like that."""
+        self.wire.read()
+        return next(
+            (
+                one
+                for one in self.wire.messages
+                if (one.source, one.target) == (source, target) and one.message.title.startswith(title)
+            ),
+            None,
+        )
+
+    def sees(self, source: int, target: int, title: str, seconds: float = 10) -> Seen:
+        """Wait for it."""
+        self.until(lambda: self.saw(source, target, title), seconds, f"{title!r} of {self.names[source]}'s")
+        found = self.saw(source, target, title)
+        assert found is not None
+        return found
+
+    def until(self, true: Callable[[], object], seconds: float, what: str) -> None:
+        """Wait, and tell what went over the wire where it does not come."""
+        try:
+            wait_until(true, seconds, what)
+        except AssertionError as complaint:
+            raise AssertionError(f"{complaint}\n{self.wire.ladder(self.names)}") from None
+
+    def arm(self) -> None:
+        """Alice calls Bob, who is not there."""
+        self.alice.dial(f"sip:bob@{DOMAIN}")
+        self.sees(self.door, self.alice.port, "480")
+        self.until(self.server.watches, 5, "the watch")
+        (watch,) = self.server.watches()
+        assert (watch["callee"], watch["caller"]) == (f"sip:bob@{DOMAIN}", f"sip:alice@{DOMAIN}")
+
+    def log_in(self) -> None:
+        """Bob's phone, which answers, registers."""
+        self.bob = self.lab.baresip("bob", self.door)
+        self.names[self.bob.port] = "bob"
+        self.wire.watch(self.bob.port, self.bob.media)
+
+    def sound(self) -> tuple[int, int]:
+        """RTP packets of Alice's and of Bob's so far."""
+        return self.wire.sound(self.alice.media, self.bob.media), self.wire.sound(self.bob.media, self.alice.media)
+
+
+Stage = Callable[..., Scene]
+
+
+@pytest.fixture
+def stage(lab: Lab) -> Iterator[Stage]:
+    """Starts sipfast, alone or in front of Kamailio that authenticates, and a caller's phone that rings until answered."""
+    with contextlib.ExitStack() as end:
+
+        def begin(kind: str, config: str = "", *, behind: bool = False) -> Scene:
+            wire = Wire()
+            end.callback(wire.close)
+            upstream = lab.kamailio(auth=True).port if behind else None
+            server = lab.sipfast(CONFIGURATION + config, upstream=upstream)
+            wire.watch(server.port)
+            alice = getattr(lab, kind)("alice", server.port, answers=False)
+            wire.watch(alice.port, alice.media)
+            return Scene(lab, server, wire, server.port, alice, {server.port: "sipfast", alice.port: "alice"})
+
+        yield begin
+
+
+@pytest.mark.parametrize("behind", [False, True], ids=["alone", "before Kamailio"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_none_of_them_obeys_a_refer_out_of_a_dialog(stage: Stage, kind: str, behind: bool):
+    scene = stage(kind, behind=behind)
+    scene.arm()
+    scene.log_in()
+    refer = scene.sees(scene.server.port, scene.alice.port, "REFER")
+    assert f"<sip:bob@{DOMAIN}>" in refer.message.first("refer-to")
+    if REFUSES[kind]:
+        answer = scene.sees(scene.alice.port, scene.server.port, str(REFUSES[kind]))
+        assert answer.message.method == "REFER"
+    scene.until(lambda: scene.server.watches()[0]["attempts"] == 1, 10, "the attempt")
+    scene.until(lambda: scene.server.watches()[0]["state"] == "armed", 10, "the watch is armed again")
+    answers = [
+        one.message.status
+        for one in scene.wire.messages
+        if one.source == scene.alice.port and one.message.status and one.message.method == "REFER"
+    ]
+    assert answers == ([REFUSES[kind]] if REFUSES[kind] else [])
+    assert scene.saw(scene.server.port, scene.bob.port, "INVITE") is None
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="a recall has no other method than REFER out of a dialog yet")
+@pytest.mark.parametrize("behind", [False, True], ids=["alone", "before Kamailio"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_of_them_are_recalled_and_talk(stage: Stage, kind: str, behind: bool):
+    scene = stage(kind, behind=behind)
+    scene.arm()
+    scene.log_in()
+    bob = scene.bob.port
+    scene.until(lambda: scene.saw(scene.door, bob, "INVITE") or _gave_up(scene), 15, "the call at Bob's phone")
+    scene.sees(scene.door, bob, "ACK")
+    scene.until(lambda: min(scene.sound()) >= ENOUGH, 10, f"sound both ways ({scene.sound()})")
+    scene.until(lambda: scene.server.watches() == [], 5, "the watch has done its work")
+
+
+def _gave_up(scene: Scene) -> bool:
+    (watch,) = scene.server.watches()
+    assert (watch["state"], watch["attempts"]) != ("armed", 1), watch["last_result"]
+    return False
