@@ -26,11 +26,21 @@ timer_nat_keepalive=10
 ask_user_to_refer=no
 auto_answer={answers}
 """
+# A microphone that is a file, in ALSA's words
+MICROPHONE = """\
+pcm.noise {
+    type file
+    slave.pcm null
+    file /dev/null
+    infile /dev/urandom
+    format raw
+}
+"""
 # Sounds that nobody hears
 SYSTEM = """\
 dev_ringtone=alsa:null
 dev_speaker=alsa:null
-dev_mic=alsa:null
+dev_mic=alsa:noise
 validate_audio_dev=no
 au_reduce_noise_mic=no
 gui_use_systray=no
@@ -62,6 +72,7 @@ class Twinkle(Typist):
             )
         )
         (settings / "twinkle.sys").write_text(SYSTEM)
+        (home / ".asoundrc").write_text(MICROPHONE)
         argv = [find("twinkle") or "twinkle", "-c", "-f", "phone"]
         argv += ["--sip-port", str(self.port), "--rtp-port", str(self.media.start)]
         super().__init__(

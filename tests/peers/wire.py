@@ -74,12 +74,12 @@ class Wire:
         data = packet[UDP:]
         # RFC 3550 §5.1: version 2; a payload type of RTP, not of RTCP (RFC 5761 §4). No SIP message begins like that.
         if len(data) >= 12 and data[0] >> 6 == 2 and not 64 <= data[1] & 0x7F <= 95:
-            self.rtp[source, target] += 1
+            self.rtp[source, target] += len(set(data[12:])) > 1  # not silence
         elif b"\r\n\r\n" in data:
             self.messages.append(Seen(at, source, target, Sip(data)))
 
     def sound(self, source: range, target: range) -> int:
-        """How many RTP packets went from one of these ports to one of those."""
+        """How many RTP packets with sound in them went from one of these ports to one of those."""
         self.read()
         return sum(count for (a, b), count in self.rtp.items() if a in source and b in target)
 

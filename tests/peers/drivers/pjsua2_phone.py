@@ -37,7 +37,8 @@ class Call(pj.Call):
                 self.phone.ended.append(self)
 
     def onCallMediaState(self, prm: Any) -> None:
-        for i, media in enumerate(self.getInfo().media):
+        info = self.getInfo()  # which owns what is in it
+        for i, media in enumerate(info.media):
             if media.type == pj.PJMEDIA_TYPE_AUDIO and media.status == pj.PJSUA_CALL_MEDIA_ACTIVE:
                 self.phone.tone.startTransmit(self.getAudioMedia(i))
 
