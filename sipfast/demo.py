@@ -2,12 +2,14 @@
 
 The server is a process of its own, started by `sipfast serve` with its data in a temporary folder. The phones are as
 dumb as phones are: they know REGISTER, INVITE and REFER, and no presence. Everything goes over real UDP sockets.
+Asked to call by a REFER out of nothing, a phone that refuses says 501, as most do; once it is being called it obeys one.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import secrets
 import select
@@ -32,6 +34,7 @@ PATIENCE = 5.0  # seconds that each message may take
 STARTUP = 15.0  # seconds that the server may take to answer
 RING, TALK = 0.3, 0.3  # seconds
 SO_TIMESTAMPNS = 35  # <asm-generic/socket.h>; the socket module has no name for it
+METHODS = ("refer", "callback")  # to make Alice's phone ring: what is tried first comes first
 REFRESH = 600  # seconds, for the comparison: how often a presence subscription would be refreshed
 
 COLUMN = 34
@@ -57,6 +60,7 @@ class Ladder:
         self._start = time.monotonic()
         self.count = 0
         self.extra = 0  # of those, what there is only because of redial
+        self._beyond: set[str] = set()  # calls of the server's own
 
     def heading(self, text: str) -> None:
         """What happens next, in a sentence, between the rungs."""
@@ -70,7 +74,10 @@ class Ladder:
     def arrow(self, alices: bool, rightwards: bool, message: Message) -> None:
         """A message between Alice and sipfast, or between sipfast and Bob."""
         self.count += 1
-        self.extra += message.method in ("REFER", "NOTIFY")  # a response's method is that of its request
+        if alices and message.is_request and message.method == "INVITE" and not rightwards:
+            self._beyond.add(header(message, "Call-ID"))
+        # a response's method is that of its request
+        self.extra += message.method in ("REFER", "NOTIFY") or header(message, "Call-ID") in self._beyond
         label = title(message)
         line = f" {label} ".center(COLUMN - 2, "-")
         arrow = self._paint(f"{line}>" if rightwards else f"<{line}", colour_of(label))
@@ -254,31 +261,51 @@ def log_in(stage: Stage) -> None:
     stage.expect(bob, "200 REGISTER")
 
 
-def recall(stage: Stage) -> tuple[Message, str]:
-    """The server asks Alice's phone to call (RFC 3515); her phone agrees. Returns the REFER and her tag."""
-    refer = stage.expect(stage.alice, "REFER")
-    tag = secrets.token_hex(4)
+def recall(stage: Stage, refer: Message, tag: str) -> None:
+    """Alice's phone is asked to call (RFC 3515) and agrees."""
     stage.alice.answer(refer, "202 Accepted", f"Contact: {stage.alice.contact}", tag=tag)
     notify(stage, refer, tag, 1, "active;expires=60", "SIP/2.0 100 Trying")
-    return refer, tag
+
+
+def refuse(stage: Stage) -> None:
+    """Alice's phone is asked to call, and does not do so for somebody who is in no call with it."""
+    refer = stage.expect(stage.alice, "REFER")
+    stage.alice.answer(refer, "501 Not Implemented", tag=secrets.token_hex(4))
+
+
+def ring(stage: Stage, tag: str) -> Message:
+    """The server calls Alice's phone, which rings. Returns the INVITE."""
+    invite = stage.expect(stage.alice, "INVITE")
+    stage.alice.answer(invite, "180 Ringing", f"Contact: {stage.alice.contact}", tag=tag)
+    return invite
+
+
+def stop_ringing(stage: Stage, invite: Message, tag: str) -> None:
+    """The server takes its call back, since Alice's phone calls now (RFC 3261 §9)."""
+    stage.alice.answer(stage.expect(stage.alice, "CANCEL"), "200 OK", tag=tag)
+    stage.alice.answer(invite, "487 Request Terminated", tag=tag)
+    stage.expect(stage.alice, "ACK")
 
 
 def notify(stage: Stage, refer: Message, tag: str, number: int, state: str, fragment: str) -> None:
     """Alice's phone tells what came of the REFER (RFC 3515 §2.4.4)."""
     target = address_of(header(refer, "Contact"))
-    lines = [f"From: {header(refer, 'To')};tag={tag}", f"To: {header(refer, 'From')}"]
+    me = header(refer, "To") if refer.to_tag else f"{header(refer, 'To')};tag={tag}"
+    lines = [f"From: {me}", f"To: {header(refer, 'From')}"]
     lines += [f"Call-ID: {header(refer, 'Call-ID')}", f"CSeq: {number} NOTIFY", f"Contact: {stage.alice.contact}"]
     lines += ["Event: refer", f"Subscription-State: {state}", "Content-Type: message/sipfrag"]
     stage.alice.request("NOTIFY", target, *lines, body=f"{fragment}\r\n")
     stage.expect(stage.alice, "200 NOTIFY")
 
 
-def call(stage: Stage, refer: Message, tag: str) -> None:
-    """Alice's phone calls whom the REFER names; Bob answers; they talk; she hangs up."""
+def call(stage: Stage, refer: Message, tag: str, rung: Message | None) -> None:
+    """Alice's phone calls whom the REFER names; Bob answers; they talk; she hangs up. `rung`: by what it still rings."""
     alice, bob = stage.alice, stage.bob
     target = address_of(header(refer, "Refer-To"))
     lines = [f"From: <{alice.aor}>;tag={secrets.token_hex(4)}", f"To: <{target}>", f"Call-ID: {secrets.token_hex(8)}"]
     alice.request("INVITE", target, *lines, "CSeq: 1 INVITE", f"Contact: {alice.contact}")
+    if rung is not None:
+        stop_ringing(stage, rung, tag)
 
     invite = stage.expect(bob, "INVITE")
     tag_of_bob = secrets.token_hex(4)
@@ -296,8 +323,8 @@ def call(stage: Stage, refer: Message, tag: str) -> None:
     stage.expect(alice, "200 BYE")
 
 
-def play(port: int, ladder: Ladder) -> str:
-    """The whole redial. Returns the sentence that sums it up; raises MissingError for what did not happen."""
+def play(port: int, ladder: Ladder, refuses: bool = False) -> str:
+    """The whole redial. `refuses`: Alice's phone obeys no REFER out of nothing. Returns the sentence that sums it up; raises MissingError for what did not happen."""
     stage = Stage(port, ladder)
     try:
         ladder.columns()
@@ -305,9 +332,17 @@ def play(port: int, ladder: Ladder) -> str:
         arm(stage)
         ladder.heading("Bob logs in")
         log_in(stage)
-        ladder.heading("The server has Alice's phone ring, and it calls Bob")
-        refer, tag = recall(stage)
-        call(stage, refer, tag)
+        rung, tag = None, secrets.token_hex(4)
+        if refuses:
+            ladder.heading("The server asks Alice's phone to call, which refuses: so it calls her phone")
+            refuse(stage)
+            rung = ring(stage, tag)
+            ladder.heading("While that rings the server asks again, within that call; her phone calls Bob")
+        else:
+            ladder.heading("The server has Alice's phone ring, and it calls Bob")
+        refer = stage.expect(stage.alice, "REFER")
+        recall(stage, refer, tag)
+        call(stage, refer, tag, rung)
     finally:
         stage.close()
     presence = 10 + 4 * PERIOD // REFRESH  # SUBSCRIBE, PUBLISH and what follows; then SUBSCRIBE, 200, NOTIFY, 200
@@ -333,6 +368,9 @@ def served() -> Iterator[int]:
         port = free_port()
         command = [sys.executable, "-m", "sipfast", "serve", "--listen", f"udp:{HOST}:{port}", "--domain", DOMAIN]
         command += ["--data", str(Path(folder) / "data"), "--log-level", "warning", "--workers", "1"]
+        configuration = Path(folder) / "sipfast.toml"
+        configuration.write_text(f"[redial]\nmethods = {json.dumps(METHODS)}\n")
+        command += ["--config", str(configuration)]
         with (Path(folder) / "log").open("w+b") as log:
             server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
             try:
@@ -383,14 +421,20 @@ def run(argv: Sequence[str], out: TextIO | None = None) -> int:
     """Play the demonstration. 0 only where the whole redial really happened, 1 where something was missing."""
     description = "Play one redial on loopback and show it."
     parser = argparse.ArgumentParser(prog="sipfast demo", description=description, allow_abbrev=False)
-    _, unknown = parser.parse_known_args(argv)
+    parser.add_argument(
+        "--phone",
+        choices=("obeys", "refuses"),
+        default="obeys",
+        help="what Alice's phone does when it is asked to call out of nothing (default: obeys)",
+    )
+    arguments, unknown = parser.parse_known_args(argv)
     if unknown:
         parser.exit(2, f"{parser.prog}: unrecognized arguments: {' '.join(unknown)}; see {parser.prog} --help\n")
     out = out or sys.stdout
     ladder = Ladder(out, colour=out.isatty() and "NO_COLOR" not in os.environ)
     try:
         with stamped(), served() as port:
-            summary = play(port, ladder)
+            summary = play(port, ladder, arguments.phone == "refuses")
     except MissingError as missing:
         ladder.end(f"The redial did not happen: {missing}.", good=False)
         return 1
