@@ -43,6 +43,7 @@ class Scene:
     lab: Lab
     server: Server
     wire: Wire
+    kind: str
     door: int  # the port that phones register at
     alice: Any
     names: dict[int, str]
@@ -111,7 +112,14 @@ class Scene:
         heard = self.sound()
         self.until(lambda: min(self.sound()) >= min(heard) + ENOUGH, 5, f"they go on talking ({heard}, {self.sound()})")
         assert self.saw(door, bob, "BYE") is None
+        self.alice.hang_up()
+        self.sees(bob, door, "200 OK (BYE)")
+        self.until(lambda: not self.left_over(), 2, f"an answer to {self.left_over()}")
         return picked_up
+
+    def left_over(self) -> list[str]:
+        """Requests that nobody answers, but for the REFER of a phone that is silent to it."""
+        return [title for title in self.wire.unanswered() if not title.startswith("REFER") or REFUSES[self.kind]]
 
     def sound(self) -> tuple[int, int]:
         """RTP packets of Alice's and of Bob's so far."""
@@ -134,7 +142,7 @@ def stage(lab: Lab) -> Iterator[Stage]:
             wire.watch(server.port)
             alice = getattr(lab, kind)("alice", server.port, answers=answers)
             wire.watch(alice.port, alice.media)
-            return Scene(lab, server, wire, server.port, alice, {server.port: "sipfast", alice.port: "alice"})
+            return Scene(lab, server, wire, kind, server.port, alice, {server.port: "sipfast", alice.port: "alice"})
 
         yield begin
 

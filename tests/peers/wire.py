@@ -75,13 +75,33 @@ class Wire:
         # RFC 3550 §5.1: version 2; a payload type of RTP, not of RTCP (RFC 5761 §4). No SIP message begins like that.
         if len(data) >= 12 and data[0] >> 6 == 2 and not 64 <= data[1] & 0x7F <= 95:
             self.rtp[source, target] += len(set(data[12:])) > 1  # not silence
-        elif b"\r\n\r\n" in data:
-            self.messages.append(Seen(at, source, target, Sip(data)))
+            return
+        # Datagrams that were handed to the kernel in one piece (UDP_SEGMENT) pass here in one piece, too.
+        while b"\r\n\r\n" in data:
+            message = Sip(data)
+            self.messages.append(Seen(at, source, target, message))
+            data = data[data.index(b"\r\n\r\n") + 4 + len(message.body) :]
 
     def sound(self, source: range, target: range) -> int:
         """How many RTP packets with sound in them went from one of these ports to one of those."""
         self.read()
         return sum(count for (a, b), count in self.rtp.items() if a in source and b in target)
+
+    def unanswered(self) -> list[str]:
+        """Requests without a final answer."""
+        self.read()
+        answered = {
+            (one.target, one.source, one.message.branch, one.message.method)
+            for one in self.messages
+            if one.message.status >= 200
+        }
+        return [
+            one.message.title
+            for one in self.messages
+            if not one.message.status
+            and one.message.method != "ACK"
+            and (one.source, one.target, one.message.branch, one.message.method) not in answered
+        ]
 
     def ladder(self, names: dict[int, str]) -> str:
         """The messages one a line, with the names of whose ports they are."""

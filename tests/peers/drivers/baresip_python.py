@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import sys
@@ -93,7 +94,8 @@ class Phone:
                 await self.calls[-1].answer()
             case "hang up":
                 for call in [*self.calls]:
-                    await call.hangup()
+                    with contextlib.suppress(baresip.StaleHandleError):  # it has ended already
+                        await call.hangup()
 
 
 if __name__ == "__main__":
