@@ -79,7 +79,7 @@ class Phone:
         name = NAMES.get(event.event)
         details = {"text": event.text} if event.text else {}
         if event.event is Event.CALL_CLOSED:
-            self.calls = [call for call in self.calls if call.handle != event.call]
+            self.calls[:] = [call for call in self.calls if call.handle != event.call]
         if event.event is Event.CALL_TRANSFER:
             name = "transfer"
         if name:
