@@ -42,11 +42,11 @@ class Wire:
 
     def __init__(self) -> None:
         try:
-            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_IP))
+            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)  # which sees nothing before `bind`
         except PermissionError:
             pytest.skip("not root, so nobody counts what goes over the wire")
         self._ports: list[range] = []
-        self._filter()  # nothing, so that none of what comes before `bind` is here
+        self._filter()
         self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER)
         self._socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         self._socket.setblocking(False)
