@@ -33,7 +33,9 @@ refer_timeout = 1.0
 attempts = 2
 retry_pause = 60.0
 """
+not_yet = pytest.mark.xfail(strict=True, raises=AssertionError, reason="REFER out of a dialog is the only method yet")
 GENERIC = CONFIGURATION.replace('["refer"]', '["refer", "refer-nosub", "callback", "b2bua"]')
+RING = GENERIC + 'start = "ring"\n'
 
 
 @dataclass
@@ -117,9 +119,26 @@ class Scene:
         self.until(lambda: not self.left_over(), 2, f"an answer to {self.left_over()}")
         return picked_up
 
+    def in_vain(self) -> None:
+        """Nobody was called, and Alice may be called back still."""
+        time.sleep(0.2)
+        assert self.saw(self.door, self.bob.port, "INVITE") is None
+        assert len(self.server.watches()) == 1
+        self.until(lambda: not self.left_over(), 2, f"an answer to {self.left_over()}")
+
+    def answers(self, source: int, method: str) -> list[int]:
+        """The statuses but for 100 that one port has answered requests with."""
+        self.wire.read()
+        return [
+            one.message.status
+            for one in self.wire.messages
+            if one.source == source and one.message.status > 100 and one.message.method == method
+        ]
+
     def left_over(self) -> list[str]:
         """Requests that nobody answers, but for the REFER of a phone that is silent to it."""
-        return [title for title in self.wire.unanswered() if not title.startswith("REFER") or REFUSES[self.kind]]
+        left = [title for title in self.wire.unanswered() if not title.startswith("OPTIONS")]  # is the server there?
+        return [title for title in left if not title.startswith("REFER") or REFUSES[self.kind]]
 
     def sound(self) -> tuple[int, int]:
         """RTP packets of Alice's and of Bob's so far."""
@@ -160,16 +179,11 @@ def test_none_of_them_obeys_a_refer_out_of_a_dialog(stage: Stage, kind: str, beh
         assert answer.message.method == "REFER"
     scene.until(lambda: scene.server.watches()[0]["attempts"] == 1, 10, "the attempt")
     scene.until(lambda: scene.server.watches()[0]["state"] == "armed", 10, "the watch is armed again")
-    answers = [
-        one.message.status
-        for one in scene.wire.messages
-        if one.source == scene.alice.port and one.message.status and one.message.method == "REFER"
-    ]
-    assert answers == ([REFUSES[kind]] if REFUSES[kind] else [])
+    assert scene.answers(scene.alice.port, "REFER") == ([REFUSES[kind]] if REFUSES[kind] else [])
     assert scene.saw(scene.server.port, scene.bob.port, "INVITE") is None
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="a recall has no other method than REFER out of a dialog yet")
+@not_yet
 @pytest.mark.parametrize("behind", [False, True], ids=["alone", "before Kamailio"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_all_of_them_are_recalled_and_talk(stage: Stage, kind: str, behind: bool):
@@ -177,5 +191,65 @@ def test_all_of_them_are_recalled_and_talk(stage: Stage, kind: str, behind: bool
     scene.arm()
     scene.log_in()
     assert scene.recalled() == (kind in PICKED_UP)
+
+
+@not_yet
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "twinkle"])  # which cannot be told to
+def test_a_phone_that_answers_by_itself(stage: Stage, kind: str):
+    scene = stage(kind, GENERIC, answers=True)
+    scene.arm()
+    scene.log_in()
+    assert not scene.recalled()
+
+
+@not_yet
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in PICKED_UP])
+def test_a_phone_that_is_to_ring_first(stage: Stage, kind: str):
+    scene = stage(kind, RING)
+    scene.arm()
+    scene.log_in()
+    assert scene.recalled()
+
+
+@not_yet
+@pytest.mark.parametrize("kind", ["linphone", "twinkle"])
+def test_nobody_picks_up(stage: Stage, kind: str):
+    """It stops ringing, nobody is called, and the watch lives."""
+    scene = stage(kind, GENERIC + "recall_ring = 1.0\n")
+    scene.arm()
+    scene.log_in()
+    alice, door = scene.alice.port, scene.door
+    scene.sees(alice, door, "180")
+    scene.sees(door, alice, "CANCEL")
+    scene.sees(alice, door, "487")
+    scene.in_vain()
+
+
+@not_yet
+@pytest.mark.parametrize(("kind", "status"), [("baresip", "486"), ("linphone", "603")])
+def test_somebody_says_no(stage: Stage, kind: str, status: str):
+    scene = stage(kind, RING)
+    scene.arm()
+    scene.log_in()
+    alice, door = scene.alice.port, scene.door
+    scene.sees(alice, door, "180")
+    scene.until(scene.alice.rings, 5, "it rings")
+    scene.alice.hang_up()
+    scene.until(lambda: scene.answers(alice, "INVITE") == [180, int(status)], 5, status)
+    scene.in_vain()
+
+
+@not_yet
+@pytest.mark.parametrize("kind", ["linphone", "pjsua2"])
+def test_the_server_dies_while_it_rings_and_somebody_picks_up_meanwhile(stage: Stage, kind: str):
+    scene = stage(kind, RING)
+    scene.arm()
+    scene.log_in()
+    scene.sees(scene.alice.port, scene.door, "180")
+    scene.server.kill()
+    scene.alice.pick_up()
+    scene.sees(scene.alice.port, scene.door, "200")
+    scene.server = scene.lab.sipfast(RING, like=scene.server)
+    scene.recalled()
 
 
