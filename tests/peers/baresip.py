@@ -96,6 +96,7 @@ class Baresip(Process):
 
     def pick_up(self) -> None:
         """Answer the call that came last."""
+        self.until(self.rings, 5, "rings")
         self._command("accept", "")
 
     def hang_up(self) -> None:

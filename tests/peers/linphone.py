@@ -105,6 +105,7 @@ class Linphone(Typist):
 
     def pick_up(self) -> None:
         """Answer the call that came last."""
+        self.until(self.rings, 5, "rings")
         self.tell("answer")
 
     def hang_up(self) -> None:

@@ -87,6 +87,7 @@ class Driven(Typist):
 
     def pick_up(self) -> None:
         """Answer the call that came last."""
+        self.until(self.rings, 5, "rings")
         self._do(do="answer")
 
     def rings(self) -> bool:

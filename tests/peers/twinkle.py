@@ -95,6 +95,7 @@ class Twinkle(Typist):
 
     def pick_up(self) -> None:
         """Answer the call that came last."""
+        self.until(self.rings, 5, "rings")
         self.tell("answer")
 
     def established(self) -> None:
