@@ -324,7 +324,10 @@ def call(stage: Stage, refer: Message, tag: str, rung: Message | None) -> None:
 
 
 def play(port: int, ladder: Ladder, refuses: bool = False) -> str:
-    """The whole redial. `refuses`: Alice's phone obeys no REFER out of nothing. Returns the sentence that sums it up; raises MissingError for what did not happen."""
+    """The whole redial. `refuses`: Alice's phone obeys no REFER out of nothing.
+
+    Returns the sentence that sums it up; raises MissingError for what did not happen.
+    """
     stage = Stage(port, ladder)
     try:
         ladder.columns()

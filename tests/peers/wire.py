@@ -77,7 +77,7 @@ class Wire:
             self.rtp[source, target] += len(set(data[12:])) > 1  # not silence
             return
         # Datagrams that were handed to the kernel in one piece (UDP_SEGMENT) pass here in one piece, too.
-        while b"\r\n\r\n" in data:
+        while b"\r\n\r\n" in (data := data.lstrip(b"\r\n")):  # empty lines keep a NAT's mapping (RFC 5626 §3.5.1)
             message = Sip(data)
             self.messages.append(Seen(at, source, target, message))
             data = data[data.index(b"\r\n\r\n") + 4 + len(message.body) :]
