@@ -3,7 +3,9 @@
 from typing import final
 
 class BridgeObserver: ...
+
 @final
 class Forward: ...
+
 @final
 class Bridge: ...

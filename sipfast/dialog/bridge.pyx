@@ -23,10 +23,8 @@ it is answered, so a new process hears of one that an earlier one died of. Where
 All of it is in the legs: their `step`, their `peer`, and the last description of each side.
 """
 
-import cython
-
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t
 
 from .._flow cimport Flow
 from .._hash cimport Hash, end_hash64, mix_bytes, mix_number, start_hash
@@ -49,7 +47,7 @@ cdef enum:
     AGAIN = 1               # a re-INVITE that got a 491
     ALIVE = 2               # time to ask both sides whether they are there
     ORPHANED = 3            # nobody wants a call that had not been answered at the restart
-    ALIVE_EVERY = 1_800_000 # ms
+    ALIVE_EVERY = 1_800_000  # ms
     ALIVE_SOON = 2_000      # ms from a restart
     ORPHANED_AFTER = 3_000
     LEAST_AGAIN = 2_100     # ms. RFC 3261 §14.1: 2.1 to 4 s for whoever has made the Call-ID

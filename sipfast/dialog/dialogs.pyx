@@ -5,8 +5,6 @@ for them. What is left of a recall that nobody goes on with ends a moment after 
 that was picked up a BYE.
 """
 
-import cython
-
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy

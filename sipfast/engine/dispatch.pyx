@@ -267,7 +267,8 @@ cdef class Dispatch:
         self.proxy.forward(server, request, flow, targets, plan, b"", group, caller, callee, now)
         return 0
 
-    cdef bint is_of_leg(self, ServerTransaction server, Message request, Flow flow, list targets, Uri *uri, int64_t now) except -1:
+    cdef bint is_of_leg(self, ServerTransaction server, Message request, Flow flow, list targets, Uri *uri,
+                        int64_t now) except -1:
         # It would be sent to ourselves. An INVITE would get a 100 on that way, and be heard of no more if we died then.
         cdef Flow way = (<Target>targets[0]).flow
         if way is None or not self.router.is_self(request.p, uri) or not self.transactions.is_own(way) or (

@@ -105,8 +105,8 @@ cdef class Engine(Receiver):
         self.dialogs = Dialogs(self.store, self.transactions, self.wheel, self.listeners, self.location, self.randomness(16),
                                self.mail.worker, self.mail.workers)
         self.redial = make_redial(self.config.redial, self.store, self.wheel, self.events, self.location, self.transactions,
-                                  self.listeners, self.dialogs, self.doubts, self.randomness(16), self.mail.worker, self.mail.workers,
-                                  self.mail, self.resumed)
+                                  self.listeners, self.dialogs, self.doubts, self.randomness(16), self.mail.worker,
+                                  self.mail.workers, self.mail, self.resumed)
         self.connect()
         self.registrations.load_moves()
         self.upstreams.start(self.transactions, self.wheel, self.listeners, self.location.hosts, self.mail.worker,

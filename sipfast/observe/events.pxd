@@ -35,7 +35,7 @@ cdef class Events(Timed):
     cdef Wheel wheel
     cdef int64_t now                     # of the batch at hand: an idle wheel stands still
     cdef object log
-    cdef readonly list waiting           # (event, values) that are told with the commit of their batch; (None, steps.Step); ("", a knock)
+    cdef readonly list waiting           # told with the commit: (event, values), (None, steps.Step), ("", a knock)
     cdef bint registrations              # are told, too
     cdef int64_t room[KINDS]             # thousandths of a line
     cdef int64_t filled[KINDS]           # when, ms

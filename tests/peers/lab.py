@@ -79,27 +79,21 @@ class Lab:
             Kamailio(self.folder, self._number, port=port, domain=DOMAIN, absent=absent, auth=auth, path=path, at=at)
         ).ready()
 
-    def baresip(
-        self, user: str, server: int, at: Place = HERE, *, refresh: int = 60, answers: bool = True
-    ) -> Baresip:
+    def baresip(self, user: str, server: int, at: Place = HERE, *, refresh: int = 60, answers: bool = True) -> Baresip:
         """A softphone of `user` at a server's port; it registers by itself, for `refresh` seconds at a time."""
         need("baresip")
         return self._keep(
             Baresip(self.folder, self._number, user, DOMAIN, server, at, refresh=refresh, answers=answers)
         ).ready()
 
-    def linphone(
-        self, user: str, server: int, at: Place = HERE, *, refresh: int = 60, answers: bool = True
-    ) -> Linphone:
+    def linphone(self, user: str, server: int, at: Place = HERE, *, refresh: int = 60, answers: bool = True) -> Linphone:
         """The same of another make."""
         need("linphonec")
         return self._keep(
             Linphone(self.folder, self._number, user, DOMAIN, server, at, refresh=refresh, answers=answers)
         ).ready()
 
-    def twinkle(
-        self, user: str, server: int, at: Place = HERE, *, refresh: int = 60, answers: bool = False
-    ) -> Twinkle:
+    def twinkle(self, user: str, server: int, at: Place = HERE, *, refresh: int = 60, answers: bool = False) -> Twinkle:
         """And of a third one."""
         need("twinkle")
         return self._keep(

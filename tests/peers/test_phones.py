@@ -251,5 +251,3 @@ def test_the_server_dies_while_it_rings_and_somebody_picks_up_meanwhile(stage: S
     scene.sees(scene.alice.port, scene.door, "200")
     scene.server = scene.lab.sipfast(RING, like=scene.server)
     scene.recalled()
-
-

@@ -105,7 +105,10 @@ def test_the_callees_call_is_the_callers() -> None:
     come_back(scene, people(scene)[1])
     scene.network.wait(lambda: people(scene)[1].calls, 20_000)
     invites = [message for message in scene.network.sent(scene.server, "INVITE") if "bob" in message.uri]
-    assert uri_of(invites[0].first("from")) == "sip:alice@example.com" and uri_of(invites[0].first("to")) == "sip:bob@example.com"
+    assert (
+        uri_of(invites[0].first("from")) == "sip:alice@example.com"
+        and uri_of(invites[0].first("to")) == "sip:bob@example.com"
+    )
     assert invites[0].uri == "sip:bob@example.com" and len(invites[0].all("via")) == 1
     assert len(invites[-1].all("via")) == 2 and invites[-1].lines("record-route")
     watch = watch_of(scene)
@@ -116,7 +119,7 @@ def test_the_session_is_one_for_each_phone() -> None:
     """RFC 3264 §8, RFC 3725 §7: the media change, the o= line only in its version."""
     scene = scene_of()
     near, far = connect(scene)
-    alice, bob = people(scene)
+    _alice, bob = people(scene)
     bob.reinvite(far)
     scene.run(1_000)
     shown = [
@@ -230,7 +233,9 @@ def test_what_one_says_the_other_hears(method: str) -> None:
     headers = [] if method == "UPDATE" else [("Content-Type", "application/dtmf-relay")]
     alice.in_dialog(near, method, [*headers, ("Contact", alice.contact)], body)
     scene.run(500)
-    (sent,) = {m.raw: m for m in scene.network.sent(scene.server, method) if m.call_id == far.call_id and len(m.all("via")) == 2}.values()
+    (sent,) = {
+        m.raw: m for m in scene.network.sent(scene.server, method) if m.call_id == far.call_id and len(m.all("via")) == 2
+    }.values()
     assert b"Signal=5" in sent.body if method != "UPDATE" else b"a=sendonly" in sent.body
     assert near.answers == [(method, 501 if method == "MESSAGE" else 200)]  # his own word
 
@@ -239,7 +244,7 @@ def test_session_timers_are_between_the_two() -> None:
     """RFC 4028"""
     scene = scene_of()
     near, far = connect(scene)
-    alice, bob = people(scene)
+    alice, _bob = people(scene)
     timers = [("Session-Expires", "1800;refresher=uac"), ("Supported", "timer, 100rel"), ("Min-SE", "90")]
     alice.in_dialog(near, "INVITE", [("Contact", alice.contact), *timers], alice.describe())
     scene.run(500)
@@ -289,7 +294,7 @@ def test_a_restart_at_any_message_until_they_talk(redial: dict[str, Any], down: 
             scene.network.wait(lambda scene=scene: count_watches(scene.store) == 0, 300_000, "the watch to end")
             scene.network.wait(lambda scene=scene: joined(scene), 60_000, "the two to hear each other")
             scene.run(40_000)
-            near, far = calls(scene)  # one, and no other
+            _near, far = calls(scene)  # one, and no other
             assert joined(scene)
             people(scene)[1].hang_up(far)
             over(scene)

@@ -4,7 +4,9 @@ from typing import final
 
 @final
 class B2buaMethod: ...
+
 @final
 class Joining: ...
+
 @final
 class Join: ...

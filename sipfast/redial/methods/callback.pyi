@@ -4,5 +4,6 @@ from typing import final
 
 @final
 class CallbackMethod: ...
+
 @final
 class Callback: ...
