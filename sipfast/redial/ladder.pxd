@@ -23,7 +23,7 @@ cdef class Ladder:
     cdef PhoneMemory memory
     cdef bint by_user                    # some user is recalled otherwise than all others
     cdef tuple generic                   # Rungs for a phone that tells nothing of itself, and of which nothing is known
-    cdef dict by_agent                   # User-Agent -> Rungs of phones of which nothing is remembered
+    cdef dict ready                      # what is known of a phone -> its Rungs: User-Agent, or with user and what is remembered
     # Of the phone that has armed a watch, the first to be tried first; never empty. The method that a recall is at is always
     # among them.
     cdef tuple rungs(self, StoredWatch watch, int64_t now)

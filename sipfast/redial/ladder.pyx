@@ -1,7 +1,7 @@
 """The ladder of recall methods: no phone obeys all of them, and nearly every one obeys some.
 
 Which of them for which phone, `order` says, by profiles and by what is remembered (`memory`). Nearly all phones are of makes that
-have been asked for before, and have done nothing unlike their make: those share a ladder that is ready.
+have been asked for before, and have done what others did: all of whom the same is known share a ladder that is ready.
 """
 
 from libc.stdint cimport int64_t
@@ -14,7 +14,7 @@ from .watchlist cimport is_armed
 from .order import Order
 
 cdef enum:
-    MOST_AGENTS = 1024      # User-Agents whose ladders are kept ready
+    MOST_READY = 1024       # ladders that are kept ready
 
 
 cdef class Ladder:
@@ -25,8 +25,8 @@ cdef class Ladder:
         return rungs if watch.at.method.size == 0 or is_armed(watch) else self.with_method_of(watch, rungs)
 
     cdef tuple climb(self, StoredWatch watch, int64_t now):
-        cdef object device = None, make = None
-        cdef bytes agent, caller
+        cdef object device = None, make = None, key
+        cdef bytes agent, caller = b""
         cdef tuple rungs
         if self.memory.devices:
             device = self.memory.of_device(bytes_of(watch.at.contact), bytes_of(watch.at.instance), now)
@@ -34,15 +34,18 @@ cdef class Ladder:
             return self.generic
         agent = bytes_of(watch.at.agent)
         make = self.memory.of_agent(agent, now)
-        if device is not None or make is not None or self.by_user:
+        if self.by_user:
             caller = bytes_of(watch.at.caller)
-            if device is not None or make is not None or caller in self.order.users:
-                return self.made(self.order.rungs(caller, agent, device, make))
-        rungs = self.by_agent.get(agent)
+            if caller not in self.order.users:
+                caller = b""
+        key = agent
+        if device is not None or make is not None or caller:
+            key = (caller, agent, None if device is None else (*device.items(),), None if make is None else (*make.items(),))
+        rungs = self.ready.get(key)
         if rungs is None:
-            if len(self.by_agent) >= MOST_AGENTS:
-                self.by_agent.clear()
-            rungs = self.by_agent[agent] = self.made(self.order.rungs(b"", agent, None, None))
+            if len(self.ready) >= MOST_READY:
+                self.ready.clear()
+            rungs = self.ready[key] = self.made(self.order.rungs(caller, agent, device, make))
         return rungs
 
     cdef tuple made(self, tuple named):
@@ -78,7 +81,7 @@ cdef class Ladder:
         self.memory.configure(settings)
         self.order = Order(settings)
         self.by_user = bool(self.order.users)
-        self.by_agent = {}
+        self.ready = {}
         self.generic = self.made(self.order.rungs(b"", b"", None, None))
 
 
