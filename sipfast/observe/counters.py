@@ -85,8 +85,6 @@ COUNTERS = (
     Counter("transport_errors", "counter", "message", "that could not be sent"),
     Counter("unreachable", "counter", "transaction", "that ended at once, since nobody is there"),
     Counter("withheld", "counter", "message", "not sent: to who has proven nothing, or since no datagram holds it"),
-    # Dialogs
-    Counter("legs", "gauge", "leg", "calls of the server itself with one phone each"),
     # Redial
     Counter("redial_watches", "gauge", "watch", "that this worker looks after"),
     Counter("redial_recalling", "gauge", "recall", "that go on"),
