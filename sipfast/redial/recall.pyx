@@ -7,6 +7,7 @@ can repeat one but never lose one. The repeated one has the names of the first, 
 §8.2.2.2).
 """
 
+from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
 
 from ..observe.events cimport (
@@ -441,7 +442,7 @@ cdef class Recalls(Timed):
         """ms. `call_id`: of the attempt that came to nothing, from whose random digits the jitter is."""
         cdef int64_t pause = max(self.policy.retry_pause, <int64_t>LEAST_PAUSE) << min(pauses, <int64_t>10)
         pause = min(pause, max(<int64_t>MOST_PAUSE, self.policy.retry_pause))
-        return pause + pause // 4 * int(call_id[-4:], 16) // 0x10000
+        return pause + pause // 4 * int(call_id[PyBytes_GET_SIZE(call_id) - 4:], 16) // 0x10000
 
     cdef int tell_answer(self, Recall recall, str answer, str outcome) except -1:
         recall.answer = answer

@@ -219,7 +219,7 @@ def test_a_recalled_call_that_finds_it_dead_waits_for_its_return() -> None:
     scene.network.wait(lambda: alice.calls[-1].recalled and alice.calls[-1].over)
     scene.run(120_000)
     watch = watch_of(scene)
-    assert watch is not None and (watch.state, watch.attempts) == ("armed", 1) and len(refers(scene)) == 1
+    assert watch is not None and (watch.state, watch.attempts) == ("armed", 0) and len(refers(scene)) == 1
     scene.network.plug(bob)
     refresh(scene, bob)
     scene.network.wait(lambda: alice.calls[-1].recalled and alice.calls[-1].was_answered)
