@@ -171,16 +171,16 @@ def test_a_branch_that_failed_leaves_nothing_behind() -> None:
 # Redial
 
 
-def test_a_phone_that_cannot_be_reached_is_logged_in_all_the_same_and_arms_nothing() -> None:
-    """It will come back by a refresh of its binding, which is no login: the watch would wait in vain."""
+def test_the_caller_of_a_phone_that_cannot_be_reached_is_offered_redial() -> None:
+    """Its binding is in doubt: its next REGISTER, a mere refresh included, is its return once it answers an OPTIONS."""
     scene, alice, _ = stage()
     bob = scene.phone("carol")
     gone(scene, bob)
     call = alice.call("carol", 3600)
     scene.network.wait(lambda: call.over, SOON)
-    assert (call.status, call.final and call.final.reason) == (480, "Temporarily Unavailable")
-    assert call.final is not None and call.final.lines("call-info") == []
-    assert watch_of(scene, callee=b"sip:carol@example.com") is None
+    assert (call.status, call.final and call.final.reason) == (480, "Not Logged In, Automatic Redial On")
+    assert call.final is not None and call.final.lines("call-info") != []
+    assert watch_of(scene, callee=b"sip:carol@example.com") is not None
 
 
 def test_a_caller_who_cannot_be_reached_has_failed_at_once_and_is_tried_again() -> None:
@@ -190,10 +190,10 @@ def test_a_caller_who_cannot_be_reached_has_failed_at_once_and_is_tried_again() 
     scene.run(SOON + 3_000)
     watch = watch_of(scene)
     assert watch is not None
-    assert (watch.state, watch.attempts, watch.last_result) == ("armed", 1, "caller's phone cannot be reached")
+    assert (watch.state, watch.attempts, watch.last_result) == ("suspended", 0, "caller's phone cannot be reached")
     assert len(refers(scene)) == 1
     scene.network.plug(alice)
-    scene.run(70_000)
+    scene.run(80_000)  # the pause, and its jitter
     assert len(refers(scene)) == 2 and alice.calls[-1].was_answered
 
 
@@ -205,12 +205,14 @@ def test_the_next_caller_has_its_turn_at_once() -> None:
     assert refer_names(scene) == ["carol", "alice"]
 
 
-def test_the_attempts_of_a_caller_who_stays_away_are_used_up() -> None:
+def test_a_caller_who_stays_away_uses_up_no_attempt_and_is_asked_ever_less_often() -> None:
     scene, alice, bob = armed({"retry_pause": 10.0, "attempts": 3})
     gone(scene, alice)
     come_back(scene, bob)
-    scene.run(60_000)
-    assert len(refers(scene)) == 3 and watch_of(scene) is None
+    scene.run(1_800_000)
+    assert 5 < len(refers(scene)) < 12
+    watch = watch_of(scene)
+    assert watch is not None and (watch.state, watch.attempts) == ("suspended", 0)
 
 
 # Upstreams
