@@ -17,8 +17,8 @@ from .._flow cimport Flow
 from .._hash cimport Hash, end_hash64, hex16, mix_bytes, mix_number, start_hash
 from .._listener cimport Listener, listener_at
 from .._parser cimport (
-    H_CONTACT, H_RECORD_ROUTE, H_REQUIRE, H_SESSION_EXPIRES, H_SUPPORTED, M_BYE, M_INFO, M_INVITE, M_NOTIFY, M_OPTIONS,
-    M_OTHER, M_PRACK, M_UPDATE, Address, Cursor, Message, Span, Uri, as_request_uri, parse_message, parse_uri_at,
+    H_CONTACT, H_RECORD_ROUTE, H_REQUIRE, H_SESSION_EXPIRES, H_SUPPORTED, M_BYE, M_INFO, M_INVITE, M_NOTIFY, M_OPTIONS, M_OTHER,
+    M_PRACK, M_UPDATE, Address, Cursor, Message, Span, Uri, as_request_uri, parse_message, parse_uri_at,
 )
 from .._wheel cimport Timed
 from .._writer cimport make_response

@@ -129,19 +129,19 @@ cdef class Slots:
 
     cdef bint reserve_again(self, bytes branch) except -1:
         cdef Locator at
-        cdef uint32_t *link = &self.first_free
+        cdef uint32_t *place = &self.first_free
         cdef Slot *slot
         if not decode_branch(&self.secret, <const unsigned char *>PyBytes_AS_STRING(branch), PyBytes_GET_SIZE(branch), &at) or (
                 at.worker != self.worker or at.slot >= NO_TRANSACTION):
             return False
         while self.count <= at.slot:
             self.add_slot()
-        while link[0] != at.slot and link[0] != NO_SLOT:
-            link = &self.slots[link[0]].loop
-        if link[0] == NO_SLOT:
+        while place[0] != at.slot and place[0] != NO_SLOT:
+            place = &self.slots[place[0]].loop
+        if place[0] == NO_SLOT:
             return False
         slot = &self.slots[at.slot]
-        link[0] = slot.loop
+        place[0] = slot.loop
         slot.serial = at.serial
         slot.check = at.check
         slot.loop = at.loop

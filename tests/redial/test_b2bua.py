@@ -8,71 +8,12 @@ from typing import Any
 import pytest
 from net.network import Crash, Line, replay, seeds
 from net.phone import Call
+from net.recalling import ALONE, LADDER, Stage, arm_surely, calls, connect, joined, over, people, place, scene_of
 from net.redialing import come_back, watch_of
-from net.scene import SERVER, Scene
+from net.scene import SERVER
 from net.sipwire import literal, request, uri_of
 from net.stores import count_watches
-from net.stubborn import PHONES, Stubborn
-from test_callback import arm_surely, set_up
-
-IDLE: dict[str, Any] = {"early": "idle", "inside": "idle", "ring_time": 2_000}  # takes every REFER and never calls
-LADDER = {"methods": ("callback", "b2bua"), "recall_timeout": 5.0}
-ALONE = {"methods": ("b2bua",)}
-
-
-def scene_of(how: dict[str, Any] | None = None, redial: dict[str, Any] | None = None, **more: Any) -> Scene:
-    return set_up(IDLE if how is None else how, ALONE if redial is None else redial, **more)
-
-
-def people(scene: Scene) -> tuple[Stubborn, Stubborn]:
-    return scene.alice, scene.bob  # type: ignore[attr-defined]
-
-
-def place(body: bytes) -> tuple[str, int]:
-    """Where a description wants its audio."""
-    host = re.search(rb"\nc=IN IP4 ([^\r\n]+)", body)
-    port = re.search(rb"\nm=audio (\d+)", body)
-    assert host and port, body
-    return host[1].decode(), int(port[1])
-
-
-def calls(scene: Scene) -> tuple[Call, Call]:
-    """The two calls of the server's that go on."""
-    alice, bob = people(scene)
-    (near,) = [call for call in alice.calls if call.state == "talking"]
-    (far,) = [call for call in bob.calls if call.state == "talking"]
-    return near, far
-
-
-def joined(scene: Scene) -> bool:
-    """Whether the two hear each other."""
-    alice, bob = people(scene)
-    try:
-        near, far = calls(scene)
-    except ValueError:
-        return False
-    return (
-        place(alice.media[near.call_id]) == (bob.address[0], bob.port)
-        and place(bob.media[far.call_id]) == (alice.address[0], alice.port)
-    )  # fmt: skip
-
-
-def connect(scene: Scene) -> tuple[Call, Call]:
-    arm_surely(scene)
-    people(scene)[1].register()
-    scene.network.wait(lambda: count_watches(scene.store) == 0, 300_000, "the watch to end")
-    scene.network.wait(lambda: joined(scene), 60_000, "the two to hear each other")
-    scene.run(1_000)
-    return calls(scene)
-
-
-def over(scene: Scene, ms: int = 120_000) -> None:
-    """Nothing is left of it."""
-    alice, bob = people(scene)
-    scene.network.wait(lambda: all(call.over for call in (*alice.calls, *bob.calls)), ms, "the calls to end")
-    scene.network.wait(lambda: not scene.store.legs(), ms, "the server's dialogs to end")
-    assert not list(scene.store.each_talk())
-
+from net.stubborn import PHONES
 
 # The call
 
@@ -302,19 +243,19 @@ def test_a_restart_at_any_message_until_they_talk(redial: dict[str, Any], down: 
             raise AssertionError(f"{crash} {down}: {error}\n{scene.network.ladder(300)}") from error
 
 
-def hold(scene: Scene) -> None:
+def hold(scene: Stage) -> None:
     people(scene)[0].reinvite(calls(scene)[0], "sendonly")
 
 
-def hold_far(scene: Scene) -> None:
+def hold_far(scene: Stage) -> None:
     people(scene)[1].reinvite(calls(scene)[1], "sendonly")
 
 
-def bye(scene: Scene) -> None:
+def bye(scene: Stage) -> None:
     people(scene)[0].hang_up(calls(scene)[0])
 
 
-def bye_far(scene: Scene) -> None:
+def bye_far(scene: Stage) -> None:
     people(scene)[1].hang_up(calls(scene)[1])
 
 

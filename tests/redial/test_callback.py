@@ -7,75 +7,14 @@ from typing import Any
 import pytest
 from net.network import Crash, Line, replay, seeds
 from net.phone import Phone
+from net.recalling import arm_surely, checked, play, set_up, settle
 from net.redialing import come_back, watch_of
 from net.scene import SERVER, Scene, Speaker
 from net.sipwire import literal, uri_of
-from net.stores import FlakyStore, count_watches
-from net.stubborn import OBEDIENT, PHONES, Stubborn
+from net.stores import FlakyStore
+from net.stubborn import OBEDIENT, PHONES
 
 from sipfast.config import Config, Redial
-
-
-def set_up(phone: dict[str, Any] | None = None, redial: dict[str, Any] | None = None, **more: Any) -> Scene:
-    settings = {"methods": ("callback",), "retry_pause": 10.0, "attempts": 24, **(redial or {})}
-    scene = Scene(Config(redial=Redial(**settings)), **more)
-    scene.alice = stubborn(scene, "alice", phone or {})  # type: ignore[attr-defined]
-    scene.bob = stubborn(scene, "bob", {"ring_time": 1_000, "register": False, "lines": 5})  # type: ignore[attr-defined]
-    return scene
-
-
-def stubborn(scene: Scene, name: str, how: dict[str, Any]) -> Stubborn:
-    attributes = {**how}
-    register = attributes.pop("register", True)
-    phone = scene.network.add(Stubborn(name, scene.place(), SERVER))
-    for key, value in attributes.items():
-        assert hasattr(phone, key), key
-        setattr(phone, key, value)
-    if register:
-        phone.register()
-        scene.network.wait(lambda: phone.registered, 300_000, f"{name} to register")
-    return phone
-
-
-def recalled(scene: Scene, alice: Phone, bob: Phone) -> list[Any]:
-    """Confirmed calls between the two that came of a recall."""
-    placed = {call.call_id for call in alice.calls if call.recalled and call.was_answered}
-    return [call for call in bob.calls if call.was_answered and call.call_id in placed]
-
-
-def settle(scene: Scene, alice: Phone, bob: Phone) -> None:
-    """Until nothing is left of the recall: the new call goes on, the old one is over."""
-    scene.network.wait(lambda: count_watches(scene.store) == 0, 300_000, "the watch to end")
-    scene.network.wait(
-        lambda: all(call.over for call in alice.calls if not call.outgoing), 60_000, "the server's call to end"
-    )
-    scene.network.wait(lambda: not scene.store.legs(), 60_000, "the server's dialog to end")
-    scene.run(40_000)  # the last ACKs
-
-
-def play(phone: dict[str, Any], redial: dict[str, Any] | None = None, **more: Any) -> Scene:
-    scene = set_up(phone, redial, **more)
-    arm_surely(scene)
-    scene.bob.register()  # type: ignore[attr-defined]
-    settle(scene, scene.alice, scene.bob)  # type: ignore[attr-defined]
-    return scene
-
-
-def arm_surely(scene: Scene) -> None:
-    for _ in range(20):
-        call = scene.alice.call("bob", 3600)  # type: ignore[attr-defined]
-        scene.network.wait(lambda call=call: call.over, 300_000)
-        if call.final is not None and call.final.lines("call-info"):
-            return
-    raise AssertionError("never told that redial is on")
-
-
-def checked(scene: Scene, most: int = 1) -> None:
-    calls = recalled(scene, scene.alice, scene.bob)  # type: ignore[attr-defined]
-    assert 1 <= len(calls) <= most, f"{len(calls)} confirmed calls\n{scene.network.ladder()}"
-    (talk, *_) = [call for call in scene.bob.calls if call.was_answered]  # type: ignore[attr-defined]
-    assert not talk.over or most > 1
-
 
 # Every phone, in both ways
 
@@ -85,7 +24,7 @@ def checked(scene: Scene, most: int = 1) -> None:
 def test_every_phone_calls(name: str, start: str) -> None:
     scene = play(PHONES[name], {"start": start})
     checked(scene)
-    alice = scene.alice  # type: ignore[attr-defined]
+    alice = scene.alice
     rang = [call for call in alice.calls if not call.outgoing]
     assert len(rang) == 1
     if start == "dial" and PHONES[name].get("early", "accept") == "accept" and not PHONES[name].get("asks_user"):
@@ -99,8 +38,8 @@ def test_every_phone_calls_over_rough_lines(name: str) -> None:
         scene = set_up(PHONES[name], seed=seed, line=line)
         try:
             arm_surely(scene)
-            scene.bob.register()  # type: ignore[attr-defined]
-            settle(scene, scene.alice, scene.bob)  # type: ignore[attr-defined]
+            scene.bob.register()
+            settle(scene)
             checked(scene)
         except AssertionError as error:
             raise AssertionError(replay(seed, scene.network, error)) from error
@@ -181,9 +120,9 @@ def test_a_refused_invite(status: int, result: str) -> None:
 def test_nobody_picks_up() -> None:
     scene = set_up({"early": "500", "ring_time": 60_000}, {"retry_pause": 3600.0})
     arm_surely(scene)
-    come_back(scene, scene.bob)  # type: ignore[attr-defined]
+    come_back(scene, scene.bob)
     scene.run(19_000)
-    (rang,) = [call for call in scene.alice.calls if not call.outgoing]  # type: ignore[attr-defined]
+    (rang,) = [call for call in scene.alice.calls if not call.outgoing]
     assert rang.state == "ringing"
     scene.run(2_000)
     watch = watch_of(scene)
@@ -208,10 +147,10 @@ def test_the_invite_is_not_cancelled_before_the_call_has_come() -> None:
     """A phone was seen that places no call then."""
     scene = set_up({"dial_delay": 3_000, "ring_time": 60_000})
     arm_surely(scene)
-    come_back(scene, scene.bob)  # type: ignore[attr-defined]
+    come_back(scene, scene.bob)
     scene.run(2_900)
     assert not scene.network.sent(scene.server, "CANCEL")
-    settle(scene, scene.alice, scene.bob)  # type: ignore[attr-defined]
+    settle(scene)
     checked(scene)
     (cancel,) = {message.raw: message for message in scene.network.sent(scene.server, "CANCEL")}.values()
     assert cancel.first("reason") == 'SIP;cause=200;text="Call completed elsewhere"'
@@ -220,11 +159,11 @@ def test_the_invite_is_not_cancelled_before_the_call_has_come() -> None:
 def test_a_phone_that_takes_every_refer_and_never_calls_is_hung_up_in_the_end() -> None:
     scene = set_up(PHONES["baresip-python asking its user"], {"retry_pause": 3600.0, "recall_timeout": 5.0})
     arm_surely(scene)
-    come_back(scene, scene.bob)  # type: ignore[attr-defined]
+    come_back(scene, scene.bob)
     scene.run(15_000)
     watch = watch_of(scene)
     assert watch is not None and watch.last_result == "no call after callback"
-    assert all(call.over for call in scene.alice.calls) and not scene.store.legs()  # type: ignore[attr-defined]
+    assert all(call.over for call in scene.alice.calls) and not scene.store.legs()
 
 
 def test_refer_first_then_callback() -> None:
@@ -260,8 +199,8 @@ def test_a_restart_at_any_message(way: str, down: int) -> None:
         scene = set_up(how, redial, crashes=[Crash(crash.kind, crash.count, down)])
         try:
             arm_surely(scene)
-            scene.bob.register()  # type: ignore[attr-defined]
-            settle(scene, scene.alice, scene.bob)  # type: ignore[attr-defined]
+            scene.bob.register()
+            settle(scene)
             checked(scene, 2)
         except AssertionError as error:
             raise AssertionError(f"{crash}: {error}\n{scene.network.ladder(300)}") from error
@@ -273,8 +212,8 @@ def test_a_store_that_fails_now_and_then() -> None:
         scene = set_up({}, seed=seed, store=store)
         try:
             arm_surely(scene)
-            scene.bob.register(120)  # type: ignore[attr-defined]
-            settle(scene, scene.alice, scene.bob)  # type: ignore[attr-defined]
+            scene.bob.register(120)
+            settle(scene)
             checked(scene, 2)
         except AssertionError as error:
             raise AssertionError(replay(seed, scene.network, error)) from error

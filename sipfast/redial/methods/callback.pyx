@@ -20,8 +20,7 @@ when the two talk:
       | <--------------------- 202 |
       | <------ INVITE sip:callee  |
 
-How far it has come is the leg's `step`, which is stored, so a new process does not ring the phone a second time, nor ask it
-twice.
+How far it has come is the leg's `step`, which is stored: a new process does not ring the phone a second time, nor ask it twice.
 """
 
 from libc.stdint cimport int64_t
