@@ -174,9 +174,8 @@ def test_what_one_says_the_other_hears(method: str) -> None:
     headers = [] if method == "UPDATE" else [("Content-Type", "application/dtmf-relay")]
     alice.in_dialog(near, method, [*headers, ("Contact", alice.contact)], body)
     scene.run(500)
-    (sent,) = {
-        m.raw: m for m in scene.network.sent(scene.server, method) if m.call_id == far.call_id and len(m.all("via")) == 2
-    }.values()
+    passed = [m for m in scene.network.sent(scene.server, method) if m.call_id == far.call_id and len(m.all("via")) == 2]
+    (sent,) = {m.raw: m for m in passed}.values()
     assert b"Signal=5" in sent.body if method != "UPDATE" else b"a=sendonly" in sent.body
     assert near.answers == [(method, 501 if method == "MESSAGE" else 200)]  # his own word
 
