@@ -1,7 +1,7 @@
 """Session descriptions (RFC 4566) as a server needs them that takes no media.
 
-What it offers and answers by itself, and the descriptions of two phones, passed on from one to the other (RFC 3725). Bytes in,
-bytes out; what cannot be read is passed on as it is.
+What it offers and answers by itself, and the descriptions of two phones, passed on from one to the other (RFC 3725).
+Bytes in, bytes out; what cannot be read is passed on as it is.
 """
 
 from __future__ import annotations
