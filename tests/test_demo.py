@@ -13,9 +13,14 @@ import pytest
 from sipfast import demo
 
 
-def test_the_whole_redial():
+OBEYS = "INVITE 480 ACK REGISTER 200 REFER 202 INVITE 180 200 ACK BYE 200"
+REFUSES = "INVITE 480 ACK REGISTER 200 REFER 501 INVITE 180 REFER 202 INVITE CANCEL 200 487 ACK 180 200 ACK BYE 200"
+
+
+@pytest.mark.parametrize(("phone", "ladder"), [("obeys", OBEYS), ("refuses", REFUSES)])
+def test_the_whole_redial(phone: str, ladder: str):
     out = io.StringIO()
-    status = demo.run([], out)
+    status = demo.run(["--phone", phone] if phone != "obeys" else [], out)
     text = out.getvalue()
     assert status == 0, text
     assert "\x1b" not in text  # not a terminal
@@ -24,7 +29,7 @@ def test_the_whole_redial():
     names = [words[0] for words in told if words]
     # in this order, whatever else is between
     story = iter(names)
-    for name in ("INVITE", "480", "ACK", "REGISTER", "200", "REFER", "202", "INVITE", "180", "200", "ACK", "BYE", "200"):
+    for name in ladder.split():
         assert name in story, f"{name} is missing or comes too early\n{text}"
     assert f"{len(rungs)} messages" in text
     assert "m=NL" in text
