@@ -54,7 +54,7 @@ class Scene:
     kind: str
     door: int  # the port that phones register at
     alice: Any
-    names: dict[int, str]
+    names: dict[int | None, str]
     bob: Any = None
 
     def saw(self, source: int, target: int, title: str) -> Seen | None:
@@ -175,7 +175,8 @@ def stage(lab: Lab) -> Iterator[Stage]:
             wire.watch(server.port)
             alice = getattr(lab, kind)("alice", server.port, answers=answers)
             wire.watch(alice.port, alice.media)
-            return Scene(lab, server, wire, kind, server.port, alice, {server.port: "sipfast", alice.port: "alice"})
+            names = {server.port: "sipfast", alice.port: "alice", upstream: "Kamailio"}
+            return Scene(lab, server, wire, kind, server.port, alice, names)
 
         yield begin
 
