@@ -164,7 +164,7 @@ class Redial(Section, frozen=True):
     callers: Literal["local", "any"] = "local"
     max_talk: Positive = 7200.0
     """How long a recalled call whose BYE was never seen may keep the next caller waiting."""
-    methods: tuple[Method, ...] = ("refer",)
+    methods: tuple[Method, ...] = METHODS
     """How a caller's phone is made to ring: the next where one is refused. What is not named is never done."""
     message: str = "{callee} can be reached now."
     """What the method `message` says; {callee} is who can be reached."""

@@ -128,6 +128,8 @@ cdef class Recalls(Timed):
         for each, _unit in claims:
             recall = <Recall>each
             watch, recall.claimed = recall.claimed, None
+            if watch is None:                 # it was claimed twice in one batch
+                continue
             try:
                 if not recall.over and self.watchlist.has(recall.pair):
                     self.begin(recall, watch, now)
@@ -276,6 +278,8 @@ cdef class Recalls(Timed):
             self.tell_answer(recall, "none", "silent")
         self.keep_outcome(watch, recall, result)
         self.events.step(STEP_CLIMBED, watch, (<Rung>recall.rungs[at]).method.name, None, result)
+        if recall.attempt is not None:
+            recall.attempt.observer = None    # what is heard of it from now on is not of the next
         recall.at = at
         recall.waits = False
         recall.answer = ""
