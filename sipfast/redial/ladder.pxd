@@ -10,7 +10,6 @@ from .methods.method cimport RecallMethod
 
 # One method, and how this phone wants it.
 @cython.final
-@cython.no_gc
 cdef class Rung:
     cdef RecallMethod method
     cdef object how                      # what the phone's profile says; None: nothing
