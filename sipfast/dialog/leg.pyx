@@ -428,6 +428,7 @@ cdef class Leg:
         for each in self.requests:
             if each.transaction is None:
                 self.ground.transactions.release_branch(each.branch)
+        self.requests = []                    # nothing is sent again for any of them
         return self.ground.drop(self, now)
 
     cdef int gone(self, int64_t now) except -1:

@@ -267,31 +267,32 @@ cdef class Recalls(Timed):
 
     cdef int try_next(self, Recall recall, int at, str result, int64_t now) except -1:
         """By the method at this rung, once that is written."""
+        cdef Rung rung = <Rung>recall.rungs[at]
         cdef StoredWatch watch
         cdef WatchEntry entry
         cdef list kept = []
+        self.set_deadline(recall, now + self.policy.recall_timeout)     # first: it is tried again, whatever the store does
+        if recall.waits:                      # it has not said a word
+            recall.waits = False
+            self.tell_answer(recall, "none", "silent")
         self.store.for_update()
         watch = self.watchlist.find_readable(recall.pair)
         if watch is None:
             return self.fail(recall, result, now)
-        if recall.waits:                      # it has not said a word
-            self.tell_answer(recall, "none", "silent")
         self.keep_outcome(watch, recall, result)
-        self.events.step(STEP_CLIMBED, watch, (<Rung>recall.rungs[at]).method.name, None, result)
+        self.events.step(STEP_CLIMBED, watch, rung.method.name, None, result)
+        entry = watch.at
+        self.name_attempt(&entry, kept, rung)
+        entry.recalled_at = now
+        watch = self.watchlist.change(&entry, recall.pair)
         if recall.attempt is not None:
             recall.attempt.observer = None    # what is heard of it from now on is not of the next
         recall.at = at
-        recall.waits = False
         recall.answer = ""
-        entry = watch.at
-        self.name_attempt(&entry, kept, recall.rung())
-        entry.recalled_at = now
         self.subscriptions.finished(recall.refer_call_id)
-        watch = self.watchlist.change(&entry, recall.pair)
         recall.refer_call_id = bytes_of(watch.at.refer_call_id)
         self.subscriptions.expect(recall.refer_call_id, recall.pair)
-        self.set_deadline(recall, now + self.policy.recall_timeout)
-        self.begin_soon(recall, watch)
+        return self.begin_soon(recall, watch)
 
     cdef int told_of_call(self, tuple pair, bytes call_id, int status, str text, int64_t now) except -1:
         cdef StoredWatch watch
