@@ -40,7 +40,7 @@ from ..trust.credit cimport make_unlimited
 from .leg cimport Ground, Leg, LegRequest, LegUser, Remote, body_of
 
 from ..store.records import INVITED
-from .sdp import is_same
+from .sdp import is_same, place
 
 cdef enum:
     # Timers
@@ -295,7 +295,7 @@ cdef class Bridge(LegUser):
         if not self.far.is_answered() or self.near.step == JOINED:
             return 0
         self.near.take_step(JOINED, now)
-        if self.corrected or not self.near.heard or is_same(self.near.heard, self.told):
+        if self.corrected or not self.near.heard or place(self.near.heard) == place(self.told):
             return 0
         self.corrected = True
         self.told = self.near.heard

@@ -12,7 +12,12 @@ LINES = (
     b"m=audio %d RTP/AVP 0 8 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\n"
     b"a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=sendrecv\r\n" % DISCARD
 )
-TURNED = {b"a=sendonly": b"a=recvonly", b"a=recvonly": b"a=sendonly", b"a=inactive": b"a=inactive"}
+TURNED = {
+    b"a=sendonly": b"a=recvonly",
+    b"a=recvonly": b"a=sendonly",
+    b"a=inactive": b"a=inactive",
+    b"a=sendrecv": b"a=sendrecv",
+}
 
 
 def origin(host: bytes, session: int, version: int) -> bytes:
@@ -73,3 +78,19 @@ def is_same(one: bytes, other: bytes) -> bool:
     return [line for line in _lines(one) if not line.startswith(b"o=")] == [
         line for line in _lines(other) if not line.startswith(b"o=")
     ]
+
+
+def place(body: bytes) -> list[bytes]:
+    """Where a phone wants its media, which way and by what keys: that changes, and its other side has to know.
+
+    Not the codecs: the other side has chosen by then, of those that it was offered.
+    """
+    found = []
+    for line in _lines(body):
+        if line.startswith(b"m="):
+            found.append(b" ".join(line.split(b" ")[:3]))
+        elif line in TURNED or line.startswith(
+            (b"c=", b"a=crypto", b"a=fingerprint", b"a=setup", b"a=ice-", b"a=candidate")
+        ):
+            found.append(line)
+    return found
