@@ -70,13 +70,24 @@ class Lab:
         auth: bool = False,
         path: bool = True,
         like: Kamailio | None = None,
+        trusts: int | None = None,
         at: Place = HERE,
     ) -> Kamailio:
         """A registrar and proxy for the domain that answers. `like` another: on its port, that is, its restart."""
         need("kamailio")
         port = like.port if like else at.free_port()
         return self._keep(
-            Kamailio(self.folder, self._number, port=port, domain=DOMAIN, absent=absent, auth=auth, path=path, at=at)
+            Kamailio(
+                self.folder,
+                self._number,
+                port=port,
+                domain=DOMAIN,
+                absent=absent,
+                auth=auth,
+                path=path,
+                trusts=trusts,
+                at=at,
+            )
         ).ready()
 
     def baresip(self, user: str, server: int, at: Place = HERE, *, refresh: int = 60, answers: bool = True) -> Baresip:
