@@ -115,6 +115,26 @@ def test_a_side_that_has_gone_without_a_word_is_noticed_in_time() -> None:
     scene.network.wait(lambda: far.over, 1_900_000, "bob's call to end")
 
 
+def test_tones_of_the_far_side_are_heard_while_it_rings() -> None:
+    """A description in a 183 goes on at once, and the 200 with the same one changes nothing."""
+    scene = scene_of()
+    alice, _ = people(scene)
+    bob = scene.peer("robert")
+    arm_surely(scene)
+    bob.bind("bob")
+    scene.network.wait(lambda: bob.count("INVITE"), 20_000)
+    invite = bob.take("INVITE")
+    tones = people(scene)[1].describe()
+    headers = [("Contact", f"<sip:bob@{literal(bob.address)}>"), ("Content-Type", "application/sdp")]
+    bob.answer(invite, 183, headers=headers, body=tones)
+    scene.run(500)
+    (near,) = [call for call in alice.calls if call.state == "talking"]
+    assert place(alice.media[near.call_id]) == place(tones)
+    bob.answer(invite, 200, headers=headers, body=tones)
+    scene.run(500)
+    assert near.heard.count("INVITE") == 1 and count_watches(scene.store) == 0
+
+
 # Within the call
 
 

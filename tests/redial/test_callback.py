@@ -172,6 +172,24 @@ def test_refer_first_then_callback() -> None:
     assert len({message.raw for message in scene.network.sent(scene.server, "REFER")}) == 2
 
 
+def test_one_login_has_the_server_send_little_to_who_has_proven_nothing() -> None:
+    """A caller's address is easily made up: what goes there is paid for by the callee's REGISTER."""
+    settings: dict[str, Any] = {"methods": ("callback",), "default_period": 600, "retry_pause": 5.0}
+    scene = Scene(Config(redial=Redial(**settings)))
+    victim, bob = scene.peer("victim"), scene.peer("bob")
+    victim.answers_probes = False
+    for number in range(10):
+        victim.ask(
+            "INVITE", "sip:bob@example.com", sender=f"<sip:caller{number}@example.com>;tag=1", branch=f"z9hG4bK{number}"
+        )
+    scene.run(40_000)
+    since = len(scene.network.trace)
+    register = bob.bind()
+    scene.run(200_000)
+    sent = [e.data for e in scene.network.trace[since:] if e.source == "server" and e.target == "victim"]
+    assert 1 <= len(sent) <= 4 and sum(map(len, sent)) <= 6 * len(register.raw)
+
+
 # Restarts
 
 
