@@ -137,6 +137,10 @@ cdef class Dialogs(Ground):
         self.store.delete_leg(leg.call_id)
         return 0
 
+    cdef int orphan(self, Leg leg, int64_t now) except -1:
+        leg.user = None
+        self.wheel.schedule(now + RESUME_EVERY, self, ORPHANED, leg.call_id)
+
     cdef int committed(self) except -1:
         self.written.clear()
         return 0
@@ -222,6 +226,7 @@ cdef class Dialogs(Ground):
 
     cdef int resume(self, Leg leg, int64_t now) except -1:
         if leg.user is None:
+            self.wheel.schedule(now + ORPHANED_AFTER, self, ORPHANED, leg.call_id)   # first: this may fail
             leg.end(now)
         return 0
 

@@ -30,6 +30,8 @@ cdef class Ground(Timed):
     # Write it with the batch; it is over.
     cdef int keep(self, Leg leg) except -1
     cdef int drop(self, Leg leg, int64_t now) except -1
+    # Nobody uses it any more: it ends in a moment, and that is tried until it has.
+    cdef int orphan(self, Leg leg, int64_t now) except -1
 
 
 # The other end of a dialog (RFC 3261 §12.1.2): of the one that was answered, or an early one.

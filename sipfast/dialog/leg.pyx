@@ -60,6 +60,9 @@ cdef class Ground(Timed):
     cdef int drop(self, Leg leg, int64_t now) except -1:
         raise NotImplementedError
 
+    cdef int orphan(self, Leg leg, int64_t now) except -1:
+        raise NotImplementedError
+
 
 cdef class LegUser(Timed):
     """Who has begun a leg. Most hear of little."""
@@ -101,8 +104,7 @@ cdef class LegRequest(Handler):
 
     cpdef int on_fault(self, int64_t now) except -1:
         # Whoever uses it may not know what has become of it: it ends.
-        self.leg.user = None
-        return self.leg.end(now)
+        return self.leg.ground.orphan(self.leg, now)
 
 
 @cython.final

@@ -512,7 +512,10 @@ cdef class Recalls(Timed):
     cdef int overdue(self, Recall recall, int64_t now) except -1:
         cdef str title = recall.rung().method.title
         recall.timer = 0
-        if recall.over or self.started_elsewhere(recall, now):
+        if recall.over:
+            return 0
+        self.set_deadline(recall, now + LEAST_PAUSE)    # first: it is looked at again, whatever the store does
+        if self.started_elsewhere(recall, now):
             return 0
         if recall.call_id or recall.extended:
             self.fail(recall, f"no call after {title}", now)

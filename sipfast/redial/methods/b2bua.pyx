@@ -32,11 +32,19 @@ cdef class B2buaMethod(PickupMethod):
                        Attempt before, AttemptObserver observer, int64_t now):
         cdef Join join = Join.__new__(Join)
         cdef Attempt attempt = attempt_by(join, self, observer)
+        try:
+            return attempt if self.began(join, wanted, uri, route, flow, credit, how, before, now) else None
+        except Exception:
+            join.drop(now)
+            raise
+
+    cdef bint began(self, Join join, const WantedCall *wanted, bytes uri, bytes route, Flow flow, Credit credit, object how,
+                    Attempt before, int64_t now) except -1:
         cdef bytes recall = bytes_of(wanted.call_id)
         cdef Leg leg = self.begun(recall, True)
         if leg is not None:
             join.take_over(leg, now)
-            return attempt
+            return True
         leg = self.begun(recall, False)
         if leg is None and isinstance(before, PickupAttempt):
             leg = (<PickupAttempt>before).pickup.leg
@@ -48,14 +56,14 @@ cdef class B2buaMethod(PickupMethod):
                 leg.take_step(STEP, now)
         if leg is not None:
             join.go_on(leg, now)
-            return attempt
+            return True
         leg = join.leg = self.leg_to(wanted, uri, route, flow, STEP)
         leg.user = join
         if not leg.invite(ALERT if how is None else ALERT + <bytes>how.headers, leg.own_offer(), credit, now):
             leg.close(now)
-            return None
+            return False
         join.wait(NO_RING, now + 64 * self.transactions.t1)
-        return attempt
+        return True
 
     cdef Leg begun(self, bytes recall, bint bridged):
         cdef Leg leg
@@ -109,6 +117,7 @@ cdef class Join(Pickup):
 
     cdef int picked_up(self, int64_t now) except -1:
         cdef Dialogs dialogs = self.method.dialogs
+        cdef AttemptObserver observer
         cdef Joining joining
         if not self.leg.heard:
             self.leg.end(now)
@@ -118,7 +127,8 @@ cdef class Join(Pickup):
         self.bridge = make_bridge(self.leg.ground, self.leg, None)
         self.bridge.observer = joining
         self.bridge.call(dialogs.new_call_id(), dialogs.new_tag(), now)
-        return self.attempt.observer.accepted(False, "200 OK", now)
+        observer = self.attempt.observer
+        return observer.accepted(False, "200 OK", now) if observer is not None else 0
 
     cdef int ended(self, int status, str answer, int64_t now) except -1:
         if status == 0:

@@ -6,12 +6,20 @@ from libc.stdint cimport int64_t
 from ...dialog.dialogs cimport Dialogs
 from ...dialog.leg cimport Remote
 from ..._parser cimport Message
+from ..._flow cimport Flow
+from ...trust.credit cimport Credit
+from .method cimport WantedCall
 from .pickup cimport Pickup, PickupMethod
+
+cdef class Callback
 
 
 @cython.final
 cdef class CallbackMethod(PickupMethod):
     cdef bint dials                      # the phone is asked while it rings, where its profile does not say otherwise
+    # Whether the attempt has begun; else its credit does not allow it.
+    cdef bint began(self, Callback callback, const WantedCall *wanted, bytes uri, bytes route, Flow flow, Credit credit,
+                    object how, int64_t now) except -1
 
 
 @cython.final

@@ -75,11 +75,19 @@ cdef class CallbackMethod(PickupMethod):
                        Attempt before, AttemptObserver observer, int64_t now):
         cdef Callback callback = Callback.__new__(Callback)
         cdef Attempt attempt = attempt_by(callback, self, observer)
-        cdef Leg leg = self.dialogs.of_recall(bytes_of(wanted.call_id), STEP)
         callback.answer = ""
         callback.dials = self.dials if how is None else how.start == "dial"
         callback.pause = PAUSE if how is None else how.refer_after
         callback.hangs_up = how is not None and how.hangs_up
+        try:
+            return attempt if self.began(callback, wanted, uri, route, flow, credit, how, now) else None
+        except Exception:
+            callback.drop(now)
+            raise
+
+    cdef bint began(self, Callback callback, const WantedCall *wanted, bytes uri, bytes route, Flow flow, Credit credit,
+                    object how, int64_t now) except -1:
+        cdef Leg leg = self.dialogs.of_recall(bytes_of(wanted.call_id), STEP)
         if leg is not None and leg.state == INVITED and leg.waiting(b"INVITE") is None:
             leg.close(now)                    # no branch was to be had for it again: nothing can be known of it
             leg = None
@@ -87,14 +95,14 @@ cdef class CallbackMethod(PickupMethod):
             callback.leg = leg
             leg.user = callback
             callback.resume(now)
-            return attempt
+            return True
         leg = callback.leg = self.leg_to(wanted, uri, route, flow, STEP)
         leg.user = callback
         if not leg.invite(ALERT if how is None else ALERT + <bytes>how.headers, leg.own_offer(), credit, now):
             leg.close(now)
-            return None
+            return False
         callback.wait(NO_RING, now + 64 * self.transactions.t1)
-        return attempt
+        return True
 
 
 cdef class Callback(Pickup):
@@ -118,6 +126,7 @@ cdef class Callback(Pickup):
         return self.wait(SAY, now)
 
     cdef int due(self, int kind, int64_t now) except -1:
+        cdef AttemptObserver observer
         cdef Leg leg = self.leg
         if kind == LEAVE:
             return self.leave(now)
@@ -126,7 +135,8 @@ cdef class Callback(Pickup):
         if leg.over or leg.state == ENDING:
             return self.tell(CANNOT, "none", "the call to the phone was over before a restart", now)
         if leg.step == ACCEPTED or leg.step == ACCEPTED_AGAIN:
-            return self.attempt.observer.accepted(True, "REFER accepted before a restart", now)
+            observer = self.attempt.observer
+            return observer.accepted(True, "REFER accepted before a restart", now) if observer is not None else 0
         return self.tell(CANNOT, "none", "what the phone said to the REFER was lost with a restart", now)
 
     cdef int called(self, bytes call_id, int64_t now) except -1:

@@ -52,6 +52,8 @@ cdef class Pickup(LegUser):
     cdef int tell(self, Outcome outcome, str answer, str result, int64_t now) except -1
     # The leg ends, unless it is another's by now; nobody is told.
     cdef int leave(self, int64_t now) except -1
+    # What it has begun failed half-way.
+    cdef int drop(self, int64_t now) except -1
     # The leg goes on as another's.
     cdef Leg let_go(self)
 

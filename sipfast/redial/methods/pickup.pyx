@@ -122,6 +122,15 @@ cdef class Pickup(LegUser):
             self.leg.end(now)
         return 0
 
+    cdef int drop(self, int64_t now) except -1:
+        """What it has begun failed half-way: that ends by itself, and nobody is told."""
+        self.over = True
+        self.attempt.observer = None
+        self.stop()
+        if self.leg is not None and self.leg.user is self:
+            self.leg.ground.orphan(self.leg, now)
+        return 0
+
     cdef Leg let_go(self):
         self.over = True
         self.attempt.observer = None
