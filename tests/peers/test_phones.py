@@ -9,9 +9,11 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
+from net.sipwire import uri_of
 
 from peers.lab import DOMAIN, Lab
 from peers.process import wait_until
@@ -41,6 +43,8 @@ aor = "sip:alice@{DOMAIN}"
 methods = ["refer", "refer-nosub", "callback", "b2bua"]
 start = "dial"
 '''
+JOINED = CONFIGURATION.replace('["refer"]', '["b2bua"]')
+joins = pytest.mark.skipif(find_spec("sipfast.redial.methods.b2bua") is None, reason="no method b2bua yet")
 RING = LADDER + 'start = "ring"\n'
 
 
@@ -97,6 +101,12 @@ class Scene:
         self.names[self.bob.port] = "bob"
         self.wire.watch(self.bob.port, self.bob.media)
 
+    def log_out(self) -> None:
+        """End the phones while there is somebody to answer them."""
+        for phone in (self.bob, self.alice):
+            if phone is not None:
+                phone.stop()
+
     def recalled(self) -> bool:
         """Wait until the two talk, and tell whether somebody had to pick up for that."""
         door, bob, alice = self.door, self.bob.port, self.alice.port
@@ -141,6 +151,11 @@ class Scene:
             if one.source == source and one.message.status > 100 and one.message.method == method
         ]
 
+    def has_ended(self, port: int) -> bool:
+        """Whether a phone has sent or got a BYE."""
+        self.wire.read()
+        return any(port in (m.source, m.target) and m.message.title.startswith("BYE") for m in self.wire.messages)
+
     def refused(self, method: str) -> bool:
         """Whether the server asked Alice's phone in vain by that method, silence counted."""
         asked = [m for m in self.wire.messages if m.target == self.alice.port and m.message.method == method]
@@ -167,16 +182,18 @@ def stage(lab: Lab) -> Iterator[Stage]:
     """Starts sipfast, alone or in front of Kamailio that authenticates, and a caller's phone that rings until answered."""
     with contextlib.ExitStack() as end:
 
-        def begin(kind: str, config: str = CONFIGURATION, *, behind: bool = False, answers: bool = False) -> Scene:
+        def begin(kind: str, config: str = CONFIGURATION, *, behind: bool = False, **how: object) -> Scene:
             wire = Wire()
             end.callback(wire.close)
             upstream = lab.kamailio(auth=True).port if behind else None
             server = lab.sipfast(config, upstream=upstream)
             wire.watch(server.port)
-            alice = getattr(lab, kind)("alice", server.port, answers=answers)
+            alice = getattr(lab, kind)("alice", server.port, **{"answers": False, **how})
             wire.watch(alice.port, alice.media)
             names = {server.port: "sipfast", alice.port: "alice", upstream: "Kamailio"}
-            return Scene(lab, server, wire, kind, server.port, alice, names)
+            scene = Scene(lab, server, wire, kind, server.port, alice, names)
+            end.callback(scene.log_out)
+            return scene
 
         yield begin
 
@@ -272,3 +289,45 @@ def test_the_server_dies_while_it_rings_and_somebody_picks_up_meanwhile(stage: S
     scene.sees(scene.alice.port, scene.door, "200")
     scene.server = scene.lab.sipfast(RING, like=scene.server)
     scene.recalled()
+
+
+@joins
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_is_joined_with_whom_the_server_calls_for_it(stage: Stage, kind: str):
+    scene = stage(kind, JOINED)
+    scene.arm()
+    scene.log_in()
+    assert scene.recalled()
+    call = scene.sees(scene.door, scene.bob.port, "INVITE")
+    assert uri_of(call.message.first("from")) == f"sip:alice@{DOMAIN}"
+    assert not scene.answers(scene.alice.port, "REFER")
+
+
+@joins
+def test_a_phone_that_accepts_and_places_no_call_is_joined(stage: Stage):
+    """It asks its program first, which says nothing."""
+    config = CONFIGURATION.replace('["refer"]', '["callback", "b2bua"]') + 'start = "ring"\nrecall_timeout = 1.0\n'
+    scene = stage("baresip_python", config, transfer_policy="manual")
+    scene.arm()
+    scene.log_in()
+    assert scene.recalled()
+    assert 202 in scene.answers(scene.alice.port, "REFER")
+
+
+@joins
+@pytest.mark.parametrize(("kind", "who"), [("baresip", "alice"), ("linphone", "bob"), ("pjsua2", "alice")])
+def test_a_joined_call_outlives_the_server(stage: Stage, kind: str, who: str):
+    scene = stage(kind, JOINED)
+    scene.arm()
+    scene.log_in()
+    scene.sees(scene.alice.port, scene.door, "180")
+    scene.alice.pick_up()
+    scene.until(lambda: min(scene.sound()) >= ENOUGH, 10, f"sound both ways ({scene.sound()})")
+    scene.server.kill()
+    scene.server = scene.lab.sipfast(JOINED, like=scene.server)
+    heard = scene.sound()
+    scene.until(lambda: min(scene.sound()) >= min(heard) + ENOUGH, 5, "they go on talking")
+    getattr(scene, who).hang_up()
+    for phone in (scene.alice, scene.bob):
+        scene.until(lambda port=phone.port: scene.has_ended(port), 5, f"the end at {phone.user}'s")
+    scene.until(lambda: not scene.left_over(), 2, f"an answer to {scene.left_over()}")
