@@ -9,7 +9,6 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -44,7 +43,6 @@ methods = ["refer", "refer-nosub", "callback", "b2bua"]
 start = "dial"
 '''
 JOINED = CONFIGURATION.replace('["refer"]', '["b2bua"]')
-joins = pytest.mark.skipif(find_spec("sipfast.redial.methods.b2bua") is None, reason="no method b2bua yet")
 RING = LADDER + 'start = "ring"\n'
 
 
@@ -291,7 +289,6 @@ def test_the_server_dies_while_it_rings_and_somebody_picks_up_meanwhile(stage: S
     scene.recalled()
 
 
-@joins
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_is_joined_with_whom_the_server_calls_for_it(stage: Stage, kind: str):
     scene = stage(kind, JOINED)
@@ -303,7 +300,6 @@ def test_each_is_joined_with_whom_the_server_calls_for_it(stage: Stage, kind: st
     assert not scene.answers(scene.alice.port, "REFER")
 
 
-@joins
 def test_a_phone_that_accepts_and_places_no_call_is_joined(stage: Stage):
     """It asks its program first, which says nothing."""
     config = CONFIGURATION.replace('["refer"]', '["callback", "b2bua"]') + 'start = "ring"\nrecall_timeout = 1.0\n'
@@ -314,7 +310,6 @@ def test_a_phone_that_accepts_and_places_no_call_is_joined(stage: Stage):
     assert 202 in scene.answers(scene.alice.port, "REFER")
 
 
-@joins
 @pytest.mark.parametrize(("kind", "who"), [("baresip", "alice"), ("linphone", "bob"), ("pjsua2", "alice")])
 def test_a_joined_call_outlives_the_server(stage: Stage, kind: str, who: str):
     scene = stage(kind, JOINED)
