@@ -123,6 +123,7 @@ def write_one(bytes aor, binding):
     entry.updated = binding.updated
     entry.reg_id = binding.reg_id
     entry.branch = binding.branch
+    entry.doubtful = binding.doubtful
     return written_bindings(aor, &entry)
 
 

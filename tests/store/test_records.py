@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sipfast.errors import StoreCorrupt
 from sipfast.store import codec, records
-from sipfast.store.records import Binding, Move, Note, Phone, Talk, Watch
+from sipfast.store.records import Binding, Leg, Move, Note, Phone, Talk, Watch
 
 
 @pytest.fixture(scope="module")
@@ -171,9 +171,25 @@ def test_talks_come_back(talk: Talk) -> None:
     assert records.decode_talk(records.encode_talk(talk)) == talk
 
 
+def test_a_leg_comes_back() -> None:
+    full = msgspec.structs.replace(
+        LEG,
+        state="answered",
+        routes=(b"<sip:r;lr>",),
+        seq=3,
+        remote_seq=2,
+        pending=(b"BYE", b"INFO"),
+        step="s",
+        heard=b"v=0",
+    )
+    for leg in (LEG, full):
+        assert records.decode_leg(records.encode_leg(leg)) == leg
+
+
 BINDING = Binding(b"sip:b@192.0.2.1", 1, b"c", 1)
 WATCH = Watch(b"sip:b@example.org", b"sip:a@example.org", 1, 2, b"c", b"sip:a@192.0.2.1")
 TALK = Talk(b"sip:b@example.org", b"sip:a@example.org", b"c", 1)
+LEG = Leg(b"call", b"recall", b"sip:b@example.org", b"sip:a@example.org", 1, b"<sip:b>;tag=1", b"<sip:a>", b"sip:a@h", b"f")
 MOVE = Move(b"old", b"new", b"sip:b@example.org", b"sip:b@192.0.2.1", 1)
 PHONE = Phone("device", b"<urn:uuid:1>", b"Acme", (Note("refer", False, 1, 2),))
 KINDS = {
@@ -182,8 +198,9 @@ KINDS = {
     "talk": (records.decode_talk, records.encode_talk(TALK)),
     "move": (records.decode_move, records.encode_move(MOVE)),
     "phone": (records.decode_phone, records.encode_phone(PHONE)),
+    "leg": (records.decode_leg, records.encode_leg(LEG)),
 }
-VERSIONS = {"bindings": 2, "watch": 1, "talk": 1, "move": 1, "phone": 1}
+VERSIONS = {"bindings": 2, "watch": 1, "talk": 1, "move": 1, "phone": 1, "leg": 1}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -224,9 +241,23 @@ def test_what_stored_records_look_like() -> None:
         [1, [b"sip:b@example.org", b"sip:a@example.org", b"c", 1]],
         [1, [b"old", b"new", b"sip:b@example.org", b"sip:b@192.0.2.1", 1]],
         [1, ["device", b"<urn:uuid:1>", b"Acme", [["refer", False, 1, 2]]]],
+        [
+            1,
+            [
+                b"call",
+                b"recall",
+                b"sip:b@example.org",
+                b"sip:a@example.org",
+                1,
+                b"<sip:b>;tag=1",
+                b"<sip:a>",
+                b"sip:a@h",
+                b"f",
+            ],
+        ],
     ]
     read = [decode(msgspec.msgpack.encode(each)) for (decode, _), each in zip(KINDS.values(), stored, strict=True)]
-    assert read == [(b"sip:b@example.org", (BINDING,)), WATCH, TALK, MOVE, PHONE]
+    assert read == [(b"sip:b@example.org", (BINDING,)), WATCH, TALK, MOVE, PHONE, LEG]
     rest = [b"path", b"flow", b"instance", "NL", "armed", 3, "408", b"call", b"tag", 9]
     assert records.decode_watch(msgspec.msgpack.encode([1, [*stored[1][1], *rest]])) == msgspec.structs.replace(
         WATCH,

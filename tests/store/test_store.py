@@ -24,6 +24,7 @@ from sipfast.store.records import (
     RECALLING,
     Anchor,
     Binding,
+    Leg,
     Move,
     Note,
     Phone,
@@ -463,6 +464,21 @@ def test_an_aborted_claim_can_be_made_again(store: Store) -> None:
     store.abort()
     assert store.watch(B, A) == armed
     assert store.claim(armed, recalling)
+
+
+# ---------------------------------------------------------------- legs
+
+
+def test_legs(store: Store) -> None:
+    one, other = (Leg(call_id, b"recall", B, A, NOW, b"", b"", b"", b"") for call_id in (b"1", b"2"))
+    store.put_leg(one)
+    store.put_leg(other)
+    store.put_leg(msgspec.structs.replace(one, state="answered"))
+    store.commit()
+    assert store.legs() == [msgspec.structs.replace(one, state="answered"), other]
+    assert store.delete_leg(b"1") and not store.delete_leg(b"1")
+    store.abort()
+    assert len(store.legs()) == 2
 
 
 # ---------------------------------------------------------------- talks
