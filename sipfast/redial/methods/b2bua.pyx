@@ -46,6 +46,11 @@ cdef class B2buaMethod(PickupMethod):
             join.take_over(leg, now)
             return True
         leg = self.begun(recall, False)
+        if leg is None and before is None:
+            leg = self.left_behind(wanted)
+            if leg is not None:
+                leg.recall = recall
+                leg.take_step(STEP, now)
         if leg is None and isinstance(before, PickupAttempt):
             leg = (<PickupAttempt>before).pickup.leg
             if leg.over or leg.state == ENDING or leg.user is not (<PickupAttempt>before).pickup:

@@ -33,7 +33,7 @@ from ...store.codec cimport bytes_of
 from ...transaction.server cimport ServerTransaction
 from ...trust.credit cimport Credit
 from .method cimport CANNOT, Attempt, AttemptObserver, WantedCall
-from .pickup cimport ALERT, FURTHER, NO_RING, Pickup, PickupMethod, attempt_by
+from .pickup cimport ABANDONED, ALERT, FURTHER, LONGEST_WAIT, NO_RING, Pickup, PickupMethod, attempt_by
 from .progress cimport progress_in
 
 from ...store.records import ANSWERED, ENDING, INVITED
@@ -96,6 +96,10 @@ cdef class CallbackMethod(PickupMethod):
             leg.user = callback
             callback.resume(now)
             return True
+        leg = self.left_behind(wanted)
+        if leg is not None:
+            leg.user = None
+            leg.end(now)
         leg = callback.leg = self.leg_to(wanted, uri, route, flow, STEP)
         leg.user = callback
         if not leg.invite(ALERT if how is None else ALERT + <bytes>how.headers, leg.own_offer(), credit, now):
@@ -151,6 +155,7 @@ cdef class Callback(Pickup):
         leg.step = CALLED
         if leg.state == INVITED:
             return leg.end(now, ELSEWHERE)
+        self.wait(ABANDONED, now + LONGEST_WAIT)
         return leg.ground.keep(leg)
 
     cdef int settled(self, int64_t now) except -1:
@@ -212,6 +217,7 @@ cdef class Callback(Pickup):
         cdef str answer = answer_of(response) if response is not None else "none"
         if 200 <= status < 300 or status == 482:
             self.leg.take_step(ACCEPTED_AGAIN if self.leg.step == ASKED_AGAIN else ACCEPTED, now)
+            self.wait(ABANDONED, now + LONGEST_WAIT)
             return self.attempt.observer.accepted(status == 482, answer, now) if self.attempt.observer is not None else 0
         # The dialog stays: another method may go on with it.
         return self.tell(CANNOT, answer, f"REFER in a call got {answer}", now)

@@ -12,13 +12,17 @@ cdef enum:
     # Timers; those from FURTHER on are of who inherits
     NO_RING = 1             # not even a 180 has come
     NO_PICK_UP = 2
-    FURTHER = 3
+    ABANDONED = 3           # nobody has said for long what is to become of the call
+    FURTHER = 4
+    LONGEST_WAIT = 200_000  # ms until then: more than any call rings (Timer C)
 
 # A method that calls the phone itself.
 cdef class PickupMethod(RecallMethod):
     cdef Dialogs dialogs
     cdef TransactionLayer transactions
     cdef int64_t ring                    # ms that it rings, for somebody to pick up
+    # A call to the phone that an attempt for the same pair has left behind, when its batch was lost; None where there is none.
+    cdef Leg left_behind(self, const WantedCall *wanted)
     # The leg to the phone, at a step of whoever uses it; `Leg.invite` is next.
     cdef Leg leg_to(self, const WantedCall *wanted, bytes uri, bytes route, Flow flow, str step)
 

@@ -5,6 +5,7 @@ What the methods have in common that call the phone themselves: `callback`, and 
 
 from libc.stdint cimport int64_t
 
+from ...dialog.bridge cimport is_far, is_near
 from ...dialog.leg cimport Leg, Remote
 from ...store.codec cimport bytes_of
 from ...transaction.client cimport OUTCOME_UNREACHABLE
@@ -13,6 +14,8 @@ from ..._flow cimport Flow
 from ..._parser cimport Message
 from .method cimport ABSENT, BUSY, CANNOT, DECLINED, AttemptObserver, Outcome, WantedCall
 from .progress cimport MOST_RESULT
+
+from ...store.records import ENDING
 
 # RFC 7462 §5
 cdef bytes ALERT = b"Alert-Info: <urn:alert:service:recall:callback>\r\nSubject: Automatic redial\r\n"
@@ -42,6 +45,15 @@ cdef class PickupMethod(RecallMethod):
 
     cdef bint may_begin(self, Flow flow, Credit credit, int64_t now) except -1:
         return credit.left > 0 or credit.unlimited or self.transactions.proven.has(flow, now)
+
+    cdef Leg left_behind(self, const WantedCall *wanted):
+        cdef bytes callee = bytes_of(wanted.callee), caller = bytes_of(wanted.caller), recall = bytes_of(wanted.call_id)
+        cdef Leg leg
+        for leg in self.dialogs.legs.values():
+            if (leg.callee == callee and leg.caller == caller and leg.recall != recall and leg.state != ENDING
+                    and not is_near(leg) and not is_far(leg)):
+                return leg
+        return None
 
     cdef Leg leg_to(self, const WantedCall *wanted, bytes uri, bytes route, Flow flow, str step):
         cdef Leg leg = self.dialogs.make(bytes_of(wanted.call_id), bytes_of(wanted.tag))
@@ -112,6 +124,7 @@ cdef class Pickup(LegUser):
         if self.over or observer is None:
             return 0
         self.over = True
+        self.wait(ABANDONED, now + LONGEST_WAIT)        # its dialog may be up, for another method to go on with
         return observer.ended(outcome, answer, result[:MOST_RESULT], now)
 
     cdef int leave(self, int64_t now) except -1:
@@ -150,6 +163,8 @@ cdef class Pickup(LegUser):
     cpdef int expired(self, int kind, object payload, int64_t now) except -1:
         """A timer of ours ran out."""
         self.timer = 0
+        if kind == ABANDONED and self.leg.user is self:
+            return self.leave(now)
         if self.over or self.leg.user is not self:
             return 0
         if kind >= FURTHER:
