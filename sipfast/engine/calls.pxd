@@ -47,6 +47,7 @@ cdef class Calls(CallObserver):
     cdef bint is_local(self, Message request) except -1
     cdef int not_here(self, ServerTransaction server, Message request, Flow flow, object offer, int64_t now) except -1
     cdef bint after_failure(self, ResponseContext context, int status, int64_t now) except -1
+    cdef int call_over(self, ResponseContext context, int status, int64_t now) except -1
     # Whether the final response means that the callee is not logged in: where phones were called, and where an upstream was.
     # What was learned of it is given up then.
     cdef bint is_absent(self, ResponseContext context, int status, int64_t now) except -1

@@ -75,7 +75,11 @@ cdef class Calls(CallObserver):
             return self.after_failure(context, status, now)
         except Exception as error:
             self.commits.stumble("redial-failed", error, now)
-            return False
+        try:                                  # it is over for redial, whatever else came of it
+            self.call_over(context, status, now)
+        except Exception as error:
+            self.commits.stumble("redial-failed", error, now)
+        return False
 
     cdef bint after_failure(self, ResponseContext context, int status, int64_t now) except -1:
         if self.is_absent(context, status, now):
@@ -86,12 +90,13 @@ cdef class Calls(CallObserver):
                 self.not_here(context.server, context.request, context.flow, offer, now)
                 return True
             return False
-        try:
-            self.unwatched(context, status)
-        finally:                              # it is over for redial, whatever people can be told of it
-            self.redial.call_failed(context.caller, context.callee, context.request, status,
-                                    now - context.rang_at if context.rang_at else -1, now)
+        self.unwatched(context, status)
+        self.call_over(context, status, now)
         return False
+
+    cdef int call_over(self, ResponseContext context, int status, int64_t now) except -1:
+        return self.redial.call_failed(context.caller, context.callee, context.request, status,
+                                       now - context.rang_at if context.rang_at else -1, now)
 
     cdef bint is_absent(self, ResponseContext context, int status, int64_t now) except -1:
         if context.group is not None:
