@@ -350,6 +350,8 @@ cdef class ResponseContext(Waiter):
         self.for_each(give_up, None, now)
         if not self.final_sent:
             server.respond(make_response(self.request, 500, self.flow, server.tag(), b"", None, b""), 500, now)
+            if self.caller is not None:
+                self.proxy.observer.failed(self, 500, now)
         server.handler = None
         return self.on_gone(server, now)
 
