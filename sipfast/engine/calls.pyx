@@ -86,6 +86,7 @@ cdef class Calls(CallObserver):
             offer = self.redial.is_off(context.callee) if context.called_off else self.redial.unavailable(
                 context.request, context.flow, context.caller, context.callee, self.is_local(context.request),
                 by_upstream if context.vouched else self.identity(context.flow), now)
+            self.call_over(context, status, now)        # where it was a recalled one, and that is not said yet
             if offer is not None:
                 self.not_here(context.server, context.request, context.flow, offer, now)
                 return True
