@@ -246,8 +246,8 @@ cdef class Observer(Timed):
         return pair in self.owner.recalls.of or self.watchlist.has(pair)
 
     cdef int await_ack(self, tuple pair, bytes call, int worker, int64_t now) except -1:
+        self.answers.add(call, pair, now)        # first: then it is known that its ACK does not come
         self.owner.call_answered(pair, parts_of(call)[0], worker, now)
-        self.answers.add(call, pair, now)
 
     cdef int call_acknowledged(self, Message ack, int64_t now) except -1:
         cdef bytes call

@@ -18,6 +18,7 @@ from ..routing.location cimport Location
 from ..store.codec cimport Entry, StoredWatch, WatchEntry, bytes_of, piece_in, same_piece
 from .._flow cimport Flow
 from .._parser cimport Message
+from .._wheel cimport LONGEST
 from .bucket cimport Bucket
 from .call_names cimport CallNames
 from .device cimport phone_of
@@ -327,7 +328,8 @@ cdef class Recalls(Timed):
         cdef bint first = not recall.call_id
         recall.call_id = call_id
         recall.worker = worker
-        self.stop_deadline(recall)
+        # Its end is told, unless that is lost: then nobody behind it waits for ever.
+        self.set_deadline(recall, now + min(self.policy.max_talk, <int64_t>LONGEST))
         if recall.attempt is not None:
             recall.attempt.called(call_id, now)
             if first:
@@ -517,7 +519,9 @@ cdef class Recalls(Timed):
         self.set_deadline(recall, now + LEAST_PAUSE)    # first: it is looked at again, whatever the store does
         if self.started_elsewhere(recall, now):
             return 0
-        if recall.call_id or recall.extended:
+        if recall.call_id:
+            self.fail(recall, "how the call ended was not seen", now)
+        elif recall.extended:
             self.fail(recall, f"no call after {title}", now)
         else:
             self.note_silence(recall)
