@@ -26,7 +26,8 @@ cdef class Answers:
     cdef add(self, bytes call, tuple pair, int64_t now)
     # Its pair, which is known no longer; None where it was not.
     cdef tuple pop(self, bytes call)
-    cdef set pairs(self)
+    # Pair and Call-ID of each.
+    cdef set awaited(self)
     # When the timer has run out: the call and the pair of one that has waited too long, which is known no longer; or None.
     cdef tuple pop_due(self, int64_t now)
     cdef watch_first(self)

@@ -43,8 +43,8 @@ cdef class Answers:
         found = self.calls.pop(call, None)
         return None if found is None else found[0]
 
-    cdef set pairs(self):
-        return {pair for pair, _ in self.calls.values()}
+    cdef set awaited(self):
+        return {(pair, parts_of(call)[0]) for call, (pair, _) in self.calls.items()}
 
     cdef tuple pop_due(self, int64_t now):
         cdef tuple found = None

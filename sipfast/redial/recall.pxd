@@ -114,7 +114,7 @@ cdef class Recalls(Timed):
     cdef int come_to_nothing(self, Recall recall, str result, Consequence consequence, int64_t now) except -1
     # The watch of a recall is gone: no attempt begins any more, and before the call has begun it is the next one's turn.
     cdef int call_off(self, tuple pair, int64_t now) except -1
-    # A worker has died: the recalled calls through it have, too, but for those of the pairs in `answered`.
+    # A worker has died: the recalled calls through it have, too, but for those in `answered`: (pair, Call-ID).
     cdef int worker_restarted(self, int worker, set answered, int64_t now) except -1
     # A NOTIFY for the server itself: the status to answer with.
     cdef int notified(self, Message request, int64_t now) except -1

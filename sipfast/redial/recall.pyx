@@ -497,7 +497,7 @@ cdef class Recalls(Timed):
     cdef int worker_restarted(self, int worker, set answered, int64_t now) except -1:
         cdef Recall recall
         for recall in self.of.values():
-            if recall.worker == worker and recall.pair not in answered:
+            if recall.worker == worker and (recall.pair, recall.call_id) not in answered:
                 recall.extended = True
                 self.set_deadline(recall, now + max(self.policy.recall_timeout, <int64_t>SAID_AGAIN))
 

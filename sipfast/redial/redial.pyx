@@ -138,7 +138,7 @@ cdef class Redial:
     cdef int worker_restarted(self, int worker, int64_t now) except -1:
         """A worker has started, perhaps in the place of one that died."""
         self.calls.worker_restarted(worker)
-        self.owner.recalls.worker_restarted(worker, self.calls.answers.pairs(), now)
+        self.owner.recalls.worker_restarted(worker, self.calls.answers.awaited(), now)
         self.talks.worker_restarted(now)
 
     cdef int notify(self, Message request, int64_t now) except -1:

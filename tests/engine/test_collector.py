@@ -43,7 +43,7 @@ def parts() -> int:
 def test_nothing_is_left_of_an_engine_that_was_closed_before_its_commit(
     workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the collector does not see may be in no cycle, or all of that stays for ever. Here there is a claim in the batch."""
+    """What the collector does not see may be in no cycle, or that stays for ever. Here there is a claim in the batch."""
     monkeypatch.setattr(scenes, "Server", Cluster)
     monkeypatch.setattr(Cluster, "workers", workers)
     before = parts()

@@ -248,6 +248,29 @@ def test_a_recalled_call_that_went_down_with_its_worker_is_tried_again() -> None
     assert watch_of(scene) is None
 
 
+def test_a_call_that_went_down_with_its_worker_is_not_taken_for_an_earlier_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alice's phone has not acknowledged the recalled call, and she has called again: that one is the recall's by now."""
+    scene = Scene(Config(redial=Redial(retry_pause=1.0, recall_timeout=5.0)))
+    owner = owner_of(scene)
+    alice = phone(scene, "alice", 1 - owner, lines=3)
+    bob = phone(scene, "bob", owner, register=False, lines=3)
+    acknowledge = alice._ack
+    monkeypatch.setattr(bob, "_repeat_ok", lambda call: None)
+    monkeypatch.setattr(alice, "_ack", lambda call, tag: acknowledge(call, tag) if call is not alice.calls[1] else None)
+    arm(scene, alice)
+    come_back(scene, bob)
+    scene.network.wait(lambda: len(alice.calls) == 2 and alice.calls[1].was_answered)
+    bob.on_invite = "ring"
+    alice.call("bob")
+    scene.network.wait(lambda: len(bob.calls) == 2 and bob.calls[1].state == "ringing")
+    scene.run(100)
+    bob.on_invite = "answer"
+    cluster_of(scene).kill(1 - owner, scene.now)
+    scene.network.wait(lambda: len(alice.calls) > 3 and alice.calls[-1].was_answered, 120_000)
+    scene.run()  # the ACK is on its way
+    assert watch_of(scene) is None and cluster_of(scene).counters["redial_recalling"] == 0
+
+
 # Notices that come late
 
 
