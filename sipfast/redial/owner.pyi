@@ -3,7 +3,4 @@
 from typing import final
 
 @final
-class Recall: ...
-
-@final
 class Owner: ...

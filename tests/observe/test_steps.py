@@ -23,7 +23,9 @@ from sipfast.observe.steps import Step, life_of, line
 def told(redial: dict[str, Any] | None = None, **more: Any) -> tuple[list[Step], Scene, Phone, Phone]:
     """Alice is registered, bob is not; and what has been told."""
     steps: list[Step] = []
-    scene = Scene(Config(redial=Redial(**(redial or {}))), kind=partial(Engine, outlet=steps.extend), **more)
+    scene = Scene(
+        Config(redial=Redial(**{"methods": ("refer",), **(redial or {})})), kind=partial(Engine, outlet=steps.extend), **more
+    )
     return steps, scene, scene.phone("alice"), scene.phone("bob", register=False)
 
 

@@ -20,7 +20,8 @@ BEHIND = ("10.0.5.1", 5060)
 def stage(**redial: Any) -> tuple[Scene, Upstream, Phone, Phone]:
     """Alice is registered with a server that knows her password, bob is not registered."""
     scene = Scene(Config(
-        redial=Redial(**redial), upstream=(Behind(uri=f"sip:{literal(BEHIND)}", domains=("example.com",)),),
+        redial=Redial(**{"methods": ("refer",), **redial}),
+        upstream=(Behind(uri=f"sip:{literal(BEHIND)}", domains=("example.com",)),),
     ))  # fmt: skip
     upstream = scene.network.add(Upstream("upstream", BEHIND))
     upstream.users = frozenset({"alice", "bob"})

@@ -23,7 +23,10 @@ CALL_INFO = "<sip:bob@example.com>;purpose=call-completion;m=NL"
 
 def stage(**redial: float) -> tuple[Scene, Upstream, Phone, Phone]:
     """Alice is registered with the server behind, bob is not."""
-    config = Config(redial=Redial(**redial), upstream=(Behind(uri=f"sip:{literal(BEHIND)}", domains=("example.com",)),))
+    config = Config(
+        redial=Redial(**{"methods": ("refer",), **redial}),
+        upstream=(Behind(uri=f"sip:{literal(BEHIND)}", domains=("example.com",)),),
+    )
     scene = Scene(config)
     upstream = scene.network.add(Upstream("upstream", BEHIND))
     return scene, upstream, scene.phone("alice"), scene.phone("bob", register=False)
