@@ -11,7 +11,7 @@ from net.recalling import arm_surely, checked, play, set_up, settle
 from net.redialing import come_back, watch_of
 from net.scene import SERVER, Scene, Speaker
 from net.sipwire import literal, uri_of
-from net.stores import FlakyStore
+from net.stores import FlakyStore, count_watches
 from net.stubborn import OBEDIENT, PHONES
 
 from sipfast.config import Config, Redial
@@ -127,6 +127,18 @@ def test_nobody_picks_up() -> None:
     scene.run(2_000)
     watch = watch_of(scene)
     assert rang.status == 487 and watch is not None and watch.last_result == "nobody picked up"
+
+
+def test_a_phone_that_takes_the_early_refer_and_never_calls_has_not_said_no() -> None:
+    """baresip-python asks its user, and cannot be picked up meanwhile: the next method's turn."""
+    scene = set_up({"early": "idle", "ring_time": 60_000}, {"methods": ("callback", "b2bua"), "recall_timeout": 60.0})
+    arm_surely(scene)
+    come_back(scene, scene.bob)
+    scene.run(19_000)
+    scene.alice.ring_time = 2_000  # the second time somebody picks up
+    scene.network.wait(lambda: count_watches(scene.store) == 0, 60_000, "the two to be joined")
+    scene.run(1_000)
+    assert [call.state for call in scene.bob.calls] == ["talking"]
 
 
 def test_who_picks_up_and_hangs_up_wants_no_call() -> None:

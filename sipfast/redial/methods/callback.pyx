@@ -180,6 +180,11 @@ cdef class Callback(Pickup):
     cdef int picked_up(self, int64_t now) except -1:
         return self.refer_soon(now)
 
+    cdef int unanswered(self, int64_t now) except -1:
+        if self.leg.step == OBEYED:           # it was its turn, and not its user's: a phone may ask first, and not let pick up
+            return self.tell(CANNOT, self.answer, "REFER accepted while it rang, and no call", now)
+        return Pickup.unanswered(self, now)
+
     cdef int refer(self, str step, Remote remote, int64_t now) except -1:
         cdef Leg leg = self.leg
         leg.step = step

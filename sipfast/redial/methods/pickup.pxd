@@ -46,6 +46,8 @@ cdef class Pickup(LegUser):
     cdef int rings(self, Remote remote, int64_t now) except -1
     cdef int picked_up(self, int64_t now) except -1
     cdef int due(self, int kind, int64_t now) except -1
+    # Nobody has picked up, and it rings no more.
+    cdef int unanswered(self, int64_t now) except -1
     # As of an Attempt.
     cdef int called(self, bytes call_id, int64_t now) except -1
     cdef int settled(self, int64_t now) except -1

@@ -109,6 +109,9 @@ cdef class Pickup(LegUser):
     cdef int due(self, int kind, int64_t now) except -1:
         raise NotImplementedError
 
+    cdef int unanswered(self, int64_t now) except -1:
+        return self.tell(DECLINED, "nobody picked up", "nobody picked up", now)
+
     cdef int called(self, bytes call_id, int64_t now) except -1:
         return 0
 
@@ -172,7 +175,7 @@ cdef class Pickup(LegUser):
         self.leg.end(now)
         if kind == NO_RING:
             return self.tell(ABSENT, "none", "no answer to INVITE", now)
-        return self.tell(DECLINED, "nobody picked up", "nobody picked up", now)
+        return self.unanswered(now)
 
     # ---- what the phone says to the INVITE
 
