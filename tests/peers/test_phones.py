@@ -198,23 +198,6 @@ def stage(lab: Lab) -> Iterator[Stage]:
 
 @pytest.mark.parametrize("behind", [False, True], ids=["alone", "before Kamailio"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_none_of_them_obeys_a_refer_out_of_a_dialog(stage: Stage, kind: str, behind: bool):
-    scene = stage(kind, behind=behind)
-    scene.arm()
-    scene.log_in()
-    refer = scene.sees(scene.server.port, scene.alice.port, "REFER")
-    assert f"<sip:bob@{DOMAIN}>" in refer.message.first("refer-to")
-    if REFUSES[kind]:
-        answer = scene.sees(scene.alice.port, scene.server.port, str(REFUSES[kind]))
-        assert answer.message.method == "REFER"
-    scene.until(lambda: scene.server.watches()[0]["attempts"] == 1, 10, "the attempt")
-    scene.until(lambda: scene.server.watches()[0]["state"] == "armed", 10, "the watch is armed again")
-    assert scene.answers(scene.alice.port, "REFER") == ([REFUSES[kind]] if REFUSES[kind] else [])
-    assert scene.saw(scene.server.port, scene.bob.port, "INVITE") is None
-
-
-@pytest.mark.parametrize("behind", [False, True], ids=["alone", "before Kamailio"])
-@pytest.mark.parametrize("kind", KINDS)
 def test_all_of_them_are_recalled_and_talk(stage: Stage, kind: str, behind: bool):
     scene = stage(kind, GENERIC, behind=behind)
     scene.arm()
