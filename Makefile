@@ -25,7 +25,7 @@ run: build ## start the server on UDP 5060, and say what to do with it (ARGS="..
 
 test: build $(VENV)/.phones ## all tests; installs the SIP programs that they talk to, where it may
 	ci/install-peers.sh
-	$(BIN)/python -m pytest $(ARGS)
+	$(if $(ARGS),$(BIN)/python -m pytest $(ARGS),ci/run-tests.sh $(BIN)/python)
 
 crash: build ## kill the server for five minutes, and see that nothing is lost or done twice (ARGS="--seconds 60 --seed 1")
 	cd tests && PYTHONPATH=.. ../$(BIN)/python -m crash $(ARGS)
