@@ -32,7 +32,8 @@ from .upgrade import upgrade_from_1
 FORMAT = b"2"
 FORMER = b"1"  # can be brought up to date
 NEW_SINCE_1 = ("moves", "contacts")
-MADE_WHERE_MISSING = ("attempts", "ended", "phones")  # a version that does not know them does not miss them: no new format
+# A version that does not know them does not miss them: no new format.
+MADE_WHERE_MISSING = ("attempts", "ended", "phones", "legs")
 MAX_READERS = 512  # snapshots at one moment, of all processes
 SECRET_SIZE = 16
 MOST_DAMAGES = 20  # that are told of
