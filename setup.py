@@ -23,4 +23,7 @@ extensions = [
     for path in sorted(Path("sipfast").rglob("*.pyx"))
 ]
 
-setup(ext_modules=cythonize(extensions, compiler_directives=DIRECTIVES, nthreads=0, build_dir="build/cython"))
+setup(
+    ext_modules=cythonize(extensions, compiler_directives=DIRECTIVES, nthreads=0, build_dir="build/cython"),
+    options={"build_ext": {"parallel": os.cpu_count() or 1}},
+)
