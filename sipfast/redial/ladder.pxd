@@ -12,6 +12,7 @@ from .methods.method cimport RecallMethod
 @cython.final
 cdef class Rung:
     cdef RecallMethod method
+    cdef bytes name                      # of the method, as stored
     cdef object how                      # what the phone's profile says; None: nothing
 
 
@@ -35,6 +36,8 @@ cdef class Ladder:
     cdef tuple made(self, tuple named)
     cdef tuple with_method_of(self, StoredWatch watch, tuple rungs)
 
+# Where the method that a watch is at stands among rungs; -1: nowhere.
+cdef int place_of(StoredWatch watch, tuple rungs) except -2
 cdef Rung make_rung(RecallMethod method, object how)
 # `methods`: a tuple of RecallMethods.
 cdef Ladder make_ladder(settings, tuple methods, PhoneMemory memory)

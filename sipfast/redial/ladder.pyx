@@ -6,8 +6,8 @@ have been asked for before, and have done what others did: all of whom the same 
 
 from libc.stdint cimport int64_t
 
-from ..store.codec cimport StoredWatch, bytes_of
-from .memory cimport PhoneMemory
+from ..store.codec cimport StoredWatch, bytes_of, same_piece
+from .memory cimport Known, PhoneMemory
 from .methods.method cimport RecallMethod
 from .watchlist cimport is_armed
 
@@ -18,34 +18,37 @@ cdef enum:
 
 
 cdef class Ladder:
-    """Which methods are tried with a phone, and in which order. Asked a few times for a recall."""
+    """Which methods are tried with a phone, and in which order. Asked once for a recall."""
 
     cdef tuple rungs(self, StoredWatch watch, int64_t now):
         cdef tuple rungs = self.climb(watch, now)
         return rungs if watch.at.method.size == 0 or is_armed(watch) else self.with_method_of(watch, rungs)
 
     cdef tuple climb(self, StoredWatch watch, int64_t now):
-        cdef object device = None, make = None, key
+        cdef Known device = None, make
         cdef bytes agent, caller = b""
+        cdef object key
         cdef tuple rungs
         if self.memory.devices:
-            device = self.memory.of_device(bytes_of(watch.at.contact), bytes_of(watch.at.instance), now)
+            device = self.memory.device(bytes_of(watch.at.contact), bytes_of(watch.at.instance), now)
         if watch.at.agent.size == 0 and device is None and not self.by_user:
             return self.generic
         agent = bytes_of(watch.at.agent)
-        make = self.memory.of_agent(agent, now)
+        make = self.memory.make(agent, now)
         if self.by_user:
             caller = bytes_of(watch.at.caller)
             if caller not in self.order.users:
                 caller = b""
-        key = agent
-        if device is not None or make is not None or caller:
-            key = (caller, agent, None if device is None else (*device.items(),), None if make is None else (*make.items(),))
+        if device is not None or caller:
+            key = (caller, agent, device, make)
+        else:
+            key = make or agent
         rungs = self.ready.get(key)
         if rungs is None:
             if len(self.ready) >= MOST_READY:
                 self.ready.clear()
-            rungs = self.ready[key] = self.made(self.order.rungs(caller, agent, device, make))
+            rungs = self.ready[key] = self.made(self.order.rungs(
+                caller, agent, None if device is None else device.verdicts, None if make is None else make.verdicts))
         return rungs
 
     cdef tuple made(self, tuple named):
@@ -59,13 +62,10 @@ cdef class Ladder:
 
     # What is known of the phone may have changed since the recall was begun, by whatever others of its make did.
     cdef tuple with_method_of(self, StoredWatch watch, tuple rungs):
-        cdef str name = watch.method
         cdef RecallMethod method
-        cdef Rung rung
-        for rung in rungs:
-            if rung.method.name == name:
-                return rungs
-        method = self.methods.get(name)
+        if place_of(watch, rungs) >= 0:
+            return rungs
+        method = self.methods.get(watch.method)
         if method is None:
             return rungs
         return (make_rung(method, (<Rung>rungs[0]).how), *rungs)
@@ -85,8 +85,17 @@ cdef class Ladder:
         self.generic = self.made(self.order.rungs(b"", b"", None, None))
 
 
+cdef int place_of(StoredWatch watch, tuple rungs) except -2:
+    cdef Py_ssize_t i
+    for i in range(len(rungs)):
+        if same_piece(watch.at.method, (<Rung>rungs[i]).name):
+            return <int>i
+    return -1
+
+
 cdef Rung make_rung(RecallMethod method, how):
     cdef Rung rung = Rung.__new__(Rung)
+    rung.name = method.name.encode()
     rung.method = method
     rung.how = how
     return rung

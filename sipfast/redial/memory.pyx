@@ -23,34 +23,28 @@ cdef enum:
     EVERY = 10_000          # ms
     ROWS = 200              # half a millisecond, for which all others wait
 
+cdef object NEVER = 0x7FFFFFFFFFFFFFFF  # ms
 
-@cython.final
+
 cdef class Known:
     """What is remembered of one device or make."""
-
-    cdef tuple notes        # of records.Note
-    cdef dict verdicts      # method -> whether it worked
-    cdef int64_t until      # then the first of them has expired
-    cdef int64_t turn       # in which it was last seen in the store
 
 
 cdef Known known_of(tuple notes, int64_t now, int64_t turn):
     cdef Known known = Known.__new__(Known)
     known.notes = tuple([note for note in notes if note.until > now])
     known.verdicts = {note.method: note.worked for note in known.notes}
+    known.good = {} if False in known.verdicts.values() else {note.method: note.until for note in known.notes}
     known.until = min([note.until for note in known.notes], default=now)
     known.turn = turn
     return known
 
 
-# What still holds of it; None where nothing does.
-cdef dict verdicts_of(dict all_known, bytes name, int64_t now):
+cdef Known still_known(dict all_known, bytes name, int64_t now):
     cdef Known known = all_known.get(name)
-    if known is None:
-        return None
-    if known.until <= now:
+    if known is not None and known.until <= now:
         known = all_known[name] = known_of(known.notes, now, known.turn)
-    return known.verdicts or None
+    return None if known is None or not known.notes else known
 
 
 cdef class PhoneMemory(Timed):
@@ -80,11 +74,19 @@ cdef class PhoneMemory(Timed):
 
     # ---- asked
 
-    cpdef object of_device(self, bytes contact, bytes instance, int64_t now):
-        return verdicts_of(self.devices, instance or contact, now) if self.devices else None
+    cdef Known device(self, bytes contact, bytes instance, int64_t now):
+        return still_known(self.devices, instance or contact, now) if self.devices else None
 
-    cpdef object of_agent(self, bytes agent, int64_t now):
-        return verdicts_of(self.agents, agent, now) if self.agents else None
+    cdef Known make(self, bytes agent, int64_t now):
+        return still_known(self.agents, agent, now) if self.agents else None
+
+    def of_device(self, bytes contact not None, bytes instance not None, int64_t now):
+        cdef Known known = self.device(contact, instance, now)
+        return None if known is None else known.verdicts
+
+    def of_agent(self, bytes agent not None, int64_t now):
+        cdef Known known = self.make(agent, now)
+        return None if known is None else known.verdicts
 
     # ---- told
 
@@ -98,25 +100,22 @@ cdef class PhoneMemory(Timed):
         return 0
 
     cdef int note_agent(self, bytes agent, str method, bint worked, int64_t now) except -1:
-        cdef dict verdicts = verdicts_of(self.agents, agent, now)
-        known = None if verdicts is None else verdicts.get(method)
+        cdef Known make = still_known(self.agents, agent, now)
+        known = None if make is None else make.verdicts.get(method)
         if known is None or (worked and not known):
             self.write(AGENT, agent, agent, method, worked, now)
-        elif worked and False not in verdicts.values() and self.is_old(self.agents[agent], method, now):
+        elif worked and <int64_t>make.good.get(method, NEVER) - now < self.lifetime // 2:
             # It was the first choice all the time, and keeps its good name. Where others were left out because of what is
             # remembered, that runs out with them: the phones may have learned meanwhile.
             self.write(AGENT, agent, agent, method, worked, now)
 
     cdef int note_device(self, bytes device, bytes agent, str method, bint worked, int64_t now) except -1:
-        cdef dict verdicts = verdicts_of(self.devices, device, now)
-        known = None if verdicts is None else verdicts.get(method)
+        cdef Known former = still_known(self.devices, device, now)
+        known = None if former is None else former.verdicts.get(method)
         if known is None and worked and agent:
             return 0                        # as its make
         if known is None or known != worked:
             self.write(DEVICE, device, agent, method, worked, now)
-
-    def is_old(self, Known known, str method, int64_t now):
-        return any([note.method == method and note.until - now < self.lifetime // 2 for note in known.notes])
 
     cdef int write(self, str kind, bytes name, bytes agent, str method, bint worked, int64_t now) except -1:
         cdef tuple notes = ()
@@ -136,7 +135,11 @@ cdef class PhoneMemory(Timed):
     # Whether anything of it still holds.
     cdef bint take(self, object phone, int64_t now) except -1:
         cdef dict all_known = self.agents if phone.kind == AGENT else self.devices
-        cdef Known known = known_of(phone.notes, now, self.turn)
+        cdef Known known = all_known.get(phone.name)
+        if known is not None and known.notes == phone.notes and known.until > now:
+            known.turn = self.turn            # the same still: what was made of it is right
+            return True
+        known = known_of(phone.notes, now, self.turn)
         if not known.notes or (len(all_known) >= MOST_PHONES and phone.name not in all_known):
             return bool(known.notes)
         all_known[phone.name] = known

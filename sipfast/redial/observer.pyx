@@ -238,8 +238,8 @@ cdef class Observer(Timed):
         pair = (callee, caller)
         if self.unproxied(pair, response) or self.is_known(pair) or self.is_known((caller, callee)):
             call = call_of(response)
+            self.notices.tell_all(AWAITED, pair, call)      # first: the owner is to know of it whatever can be written here
             self.await_ack(pair, call, self.ownership.worker, now)
-            self.notices.tell_all(AWAITED, pair, call)
 
     cdef bint is_known(self, tuple pair) except -1:
         """Whether somebody waits for a call of the pair."""
@@ -279,10 +279,10 @@ cdef class Observer(Timed):
     cdef int connected(self, tuple pair, bytes call, int64_t now) except -1:
         """The pair talk: nobody of them waits for the other any more."""
         self.notices.tell_all(ANSWERED, pair, call)         # first: the owner is to know of it whatever can be read here
-        for each, its_call in ((pair, call), ((pair[1], pair[0]), turned(call))):
+        for each in (pair, (pair[1], pair[0])):
             try:
                 if self.is_known(each):
-                    self.complete(each, its_call, now)
+                    self.complete(each, call if each is pair else turned(call), now)
             except StoreUnreadable as error:  # it concerns its own pair
                 tell_unreadable(error)
 

@@ -104,7 +104,7 @@ cdef class Owner(CalleeOwner):
             if watch.state in WAITING:
                 waiting[watch.callee] = min(watch.not_before, waiting.get(watch.callee, watch.not_before))
             else:
-                recall = self.recalls.add(self.watchlist.find(pair), pair, now)
+                recall = self.recalls.take_up(self.watchlist.find(pair), pair, now)
                 if watch.state == RECALLING:
                     resumed += 1
                     self.recalls.resume_at(recall, now + resumed * RESUME_EVERY)
@@ -134,7 +134,7 @@ cdef class Owner(CalleeOwner):
         if is_armed(watch):
             self.look_again(pair[0], now + self.policy.retry_pause, RETRY, now)
         else:
-            recall = self.recalls.add(watch, pair, now)
+            recall = self.recalls.take_up(watch, pair, now)
             if is_recalling(watch):
                 self.recalls.resume_at(recall, now + self.policy.retry_pause)
 
@@ -284,16 +284,17 @@ cdef class Owner(CalleeOwner):
 
     cdef bint claim(self, StoredWatch watch, tuple pair, int64_t now) except -1:
         cdef WatchEntry entry = watch.at
+        cdef tuple rungs = self.recalls.ladder.rungs(watch, now)
         cdef StoredWatch claimed
         cdef list kept = []
         entry.attempts += 1
         entry.recalled_at = now
-        self.recalls.name_attempt(&entry, kept, <Rung>self.recalls.ladder.rungs(watch, now)[0])
+        self.recalls.name_attempt(&entry, kept, <Rung>rungs[0])
         claimed = written_watch(&entry)
         if not self.store.claim(watch, claimed):
             return False
         self.watchlist.note_write(pair, claimed)
-        self.recalls.begin_soon(self.recalls.add(claimed, pair, now), claimed)
+        self.recalls.begin_soon(self.recalls.add(claimed, pair, rungs, 0, now), claimed)
         self.counts["recalls"] += 1
         self.events.step(STEP_CLAIMED, claimed)
         return True

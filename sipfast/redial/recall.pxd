@@ -84,13 +84,15 @@ cdef class Recalls(Timed):
     cdef Subscriptions subscriptions
     cdef dict counts                     # name -> int
     cdef dict of                         # pair -> Recall
-    cdef dict outcomes                   # (method, outcome) -> int: see observe/counters
+    cdef dict outcomes                   # method -> outcome -> int: see observe/counters
     cdef dict engaged                    # callee -> pair being recalled, or Call-ID of the talk (serial)
 
-    # Fill in the fields of a watch that is claimed: a new attempt by a method, under new names.
+    # Fill in the fields of a watch that is claimed: a new attempt by a method, under new names, which are `kept` for that long.
     cdef int name_attempt(self, WatchEntry *entry, list kept, Rung rung) except -1
-    # Take a claimed watch into memory as a recall that is going on.
-    cdef Recall add(self, StoredWatch watch, tuple pair, int64_t now)
+    # Take a claimed watch into memory as a recall that is going on, at this place of its ladder.
+    cdef Recall add(self, StoredWatch watch, tuple pair, tuple rungs, int at, int64_t now)
+    # The same, of an earlier process or batch.
+    cdef Recall take_up(self, StoredWatch watch, tuple pair, int64_t now)
     # Its attempt begins after the commit, if nothing in the batch has ended the watch.
     cdef int begin_soon(self, Recall recall, StoredWatch watch) except -1
     # The batch is committed: the attempts of the claims in it may begin.

@@ -22,7 +22,7 @@ from .._wheel cimport LONGEST
 from .bucket cimport Bucket
 from .call_names cimport CallNames
 from .device cimport phone_of
-from .ladder cimport Ladder, Rung
+from .ladder cimport Ladder, Rung, place_of
 from .methods.method cimport ABSENT, BUSY, CANNOT, DECLINED, TOLD, Attempt, Outcome, WantedCall
 from .methods.progress cimport progress_in
 from .pending cimport Pending
@@ -31,6 +31,8 @@ from .subscriptions cimport make_subscriptions
 from .suspended cimport Suspended
 from .watchlist cimport Watchlist, is_calling, is_recalling, outcome_text
 
+from ..config import METHODS
+from ..observe.counters import OUTCOMES as COUNTED_OUTCOMES
 from ..store.records import ARMED, RECALLING, SUSPENDED
 
 cdef enum:
@@ -83,23 +85,24 @@ cdef class Recalls(Timed):
     cdef int name_attempt(self, WatchEntry *entry, list kept, Rung rung) except -1:
         """`kept`: holds what the entry's new pieces point into."""
         cdef bytes call_id = self.ownership.marked(self.names.new_call_id()), tag = self.names.new_tag()
-        cdef bytes name = (<str>rung.method.name).encode()
-        kept += (call_id, tag, name)
+        kept.append(call_id)
+        kept.append(tag)
         entry.state = piece_in(recalling)
         entry.refer_call_id = piece_in(call_id)
         entry.refer_tag = piece_in(tag)
-        entry.method = piece_in(name)
+        entry.method = piece_in(rung.name)
         entry.last_result = piece_in(rung.method.sent)
 
-    cdef Recall add(self, StoredWatch watch, tuple pair, int64_t now):
+    cdef Recall take_up(self, StoredWatch watch, tuple pair, int64_t now):
+        cdef tuple rungs = self.ladder.rungs(watch, now)
+        return self.add(watch, pair, rungs, max(place_of(watch, rungs), 0), now)    # a crash does not begin the ladder anew
+
+    cdef Recall add(self, StoredWatch watch, tuple pair, tuple rungs, int at, int64_t now):
         cdef Recall recall = Recall.__new__(Recall)
-        cdef Py_ssize_t i
         recall.recalls = self
         recall.pair = pair
-        recall.rungs = self.ladder.rungs(watch, now)
-        for i in range(len(recall.rungs)):    # a crash does not begin the ladder anew
-            if (<Rung>recall.rungs[i]).method.name == watch.method:
-                recall.at = <int>i
+        recall.rungs = rungs
+        recall.at = at
         recall.refer_call_id = bytes_of(watch.at.refer_call_id)
         recall.call_id = b""
         recall.worker = -1
@@ -463,8 +466,10 @@ cdef class Recalls(Timed):
         self.count_of(recall.rung().method.name, outcome)
 
     cdef int count_of(self, str method, str outcome) except -1:
-        cdef tuple of = (method, outcome)
-        self.outcomes[of] = <long>self.outcomes.get(of, 0) + 1
+        cdef dict of = self.outcomes.get(method)
+        if of is None:
+            of = self.outcomes[method] = dict.fromkeys(COUNTED_OUTCOMES, 0)
+        of[outcome] = <long>of[outcome] + 1
 
     cdef int keep_outcome(self, StoredWatch watch, Recall recall, str result) except -1:
         if self.events.has_room(ATTEMPT):
@@ -568,5 +573,5 @@ cdef Recalls make_recalls(Policy policy, Watchlist watchlist, Location location,
     recalls.subscriptions = make_subscriptions(watchlist.wheel)
     recalls.of = {}
     recalls.engaged = {}
-    recalls.outcomes = {}
+    recalls.outcomes = {name: dict.fromkeys(COUNTED_OUTCOMES, 0) for name in METHODS}
     return recalls

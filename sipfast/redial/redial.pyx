@@ -38,18 +38,14 @@ from .suspended cimport Suspended
 from .talks cimport Talks
 from .watchlist cimport Watchlist
 
-from itertools import product
-
-from ..config import METHODS
 from ..dialog.digest import Cnonces
 from ..errors import StoreUnreadable
-from ..observe.counters import OUTCOMES, of_method
+from ..observe.counters import of_method
 from ..store.records import Talk, tell_unreadable
 from .notice import (
     ANSWERED, AWAITED, BOUND, CALLER_BACK, ENDED, FAILED, GONE, HELLO, LOOK, STARTED, SUSPENDED, TALK, UNCONFIRMED, decode,
 )
 
-TRIES = [*product(METHODS, OUTCOMES)]
 COUNTS = ("armed", "renewed", "cancelled", "expired", "recalls", "recall_failures", "completed", "given_up")
 NOBODY = (b"", b"")
 
@@ -156,8 +152,9 @@ cdef class Redial:
         counts = {f"redial_{name}": count for name, count in self.counts.items()}
         counts["redial_watches"] = len(self.watchlist.waiting.timers)
         counts["redial_recalling"] = len(self.owner.recalls.of)
-        return counts | {of_method(*each): 0 for each in TRIES} | {
-            of_method(*each): count for each, count in self.owner.recalls.outcomes.items()}
+        for method, of in self.owner.recalls.outcomes.items():
+            counts |= {of_method(method, outcome): count for outcome, count in of.items()}
+        return counts
 
 
 cdef Redial make_redial(settings, Store store, Wheel wheel, Events events, Location location, TransactionLayer transactions,
