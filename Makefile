@@ -78,13 +78,12 @@ $(VENV)/.phones: pyproject.toml $(VENV)/.tools
 
 # The editable install compiles all modules; later changes are compiled in place, one by one.
 $(VENV)/.installed: $(VENV)/.tools setup.py
-	@mkdir -p build && printf '[build_ext]\nparallel = %s\n' $(JOBS) > build/parallel.cfg
 	@echo "compiling and installing sipfast into $(VENV)"
-	@DIST_EXTRA_CONFIG=$(CURDIR)/build/parallel.cfg PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --no-build-isolation --editable .
+	@JOBS=$(JOBS) PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.built: $(VENV)/.installed $(SOURCES)
 	@if [ -n "$(filter %.pyx %.pxd,$?)" ] && [ -e $@ ]; then \
 	    echo "$(BIN)/python setup.py build_ext --inplace"; \
-	    $(BIN)/python setup.py --quiet build_ext --inplace --parallel $(JOBS); fi
+	    JOBS=$(JOBS) $(BIN)/python setup.py --quiet build_ext --inplace; fi
 	@touch $@

@@ -25,5 +25,5 @@ extensions = [
 
 setup(
     ext_modules=cythonize(extensions, compiler_directives=DIRECTIVES, nthreads=0, build_dir="build/cython"),
-    options={"build_ext": {"parallel": os.cpu_count() or 1}},
+    options={"build_ext": {"parallel": int(os.environ.get("JOBS") or os.cpu_count() or 1)}},
 )

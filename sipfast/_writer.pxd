@@ -37,6 +37,9 @@ cdef bytes make_ack_alone(Message response)
 # CANCEL for our INVITE as sent (RFC 3261 §9.1). `extra`: whole header lines, each ending in CRLF, or b"".
 cdef bytes make_cancel(Message invite, bytes extra)
 
+# Whether it would end a line of whatever it is written into.
+cdef bint has_line_break(bytes text) noexcept
+
 # A Warning with code 399, miscellaneous, for a person to read (RFC 3261 §20.43). The text has no quotes.
 cdef bytes warning_line(bytes agent, bytes text)
 

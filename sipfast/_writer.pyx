@@ -11,7 +11,7 @@ left out.
 """
 
 from cpython.ref cimport Py_DECREF, PyObject
-from libc.string cimport memcmp, strlen
+from libc.string cimport memchr, memcmp, strlen
 
 from ._hash cimport Hash, Secret, end_hash64, hex16, mix_bytes, mix_number, start_hash
 from ._parser cimport (
@@ -391,8 +391,14 @@ cdef bytes as_token(text, str what):
     return token
 
 
+cdef bint has_line_break(bytes text) noexcept:
+    cdef PyObject *it = <PyObject *>text
+    return (memchr(PyBytes_AS_STRING(it), c"\n", PyBytes_GET_SIZE(it)) != NULL
+            or memchr(PyBytes_AS_STRING(it), c"\r", PyBytes_GET_SIZE(it)) != NULL)
+
+
 cdef bytes as_line(bytes text):
-    if b"\r" in text or b"\n" in text:
+    if has_line_break(text):
         raise ValueError(f"a line break in {text!r}")
     return text
 

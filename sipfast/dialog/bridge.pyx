@@ -37,7 +37,8 @@ from .._parser cimport (
 from .._writer cimport make_response
 from ..transaction.server cimport Handler, ServerTransaction
 from ..trust.credit cimport make_unlimited
-from .leg cimport Ground, Leg, LegRequest, LegUser, Remote, body_of
+from .leg cimport Ground, Leg, LegRequest, LegUser
+from .remote cimport Remote, body_of
 
 from ..store.records import INVITED
 from .sdp import is_same, place
@@ -270,7 +271,7 @@ cdef class Bridge(LegUser):
 
     cdef int64_t pause(self):
         cdef Hash h
-        start_hash(&h, &self.ground.secret, PURPOSE_AGAIN)
+        start_hash(&h, &self.ground.names.secret, PURPOSE_AGAIN)
         mix_bytes(&h, <const unsigned char *>PyBytes_AS_STRING(self.near.call_id), PyBytes_GET_SIZE(self.near.call_id))
         mix_number(&h, self.near.seq)
         return LEAST_AGAIN + 10 * <int64_t>(end_hash64(&h) % 190)

@@ -1,7 +1,7 @@
 # The server's own dialogs, by Call-ID. See dialogs.pyx.
 
 cimport cython
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t
 
 from .._flow cimport Flow
 from .._parser cimport Message
@@ -13,18 +13,13 @@ from .leg cimport Ground, Leg
 @cython.final
 cdef class Dialogs(Ground):
     cdef Store store
-    cdef int worker, workers
     cdef readonly dict legs              # Call-ID -> Leg
     cdef dict former                     # those that are over, for a while
     cdef set written                     # Call-IDs of those that this batch writes
-    cdef uint64_t named                  # Call-IDs and tags that were made
     cdef set lost                        # and of those whose writes were lost with a batch
 
     # Take up those of this worker that the store holds.
     cdef int start(self, int64_t now) except -1
-    # A Call-ID that leads to this worker, and a tag: never the same again, and not to be guessed (RFC 3261 §8.1.1.4, §19.3).
-    cdef bytes new_call_id(self)
-    cdef bytes new_tag(self)
     # That of a recall which is at this step, or at any of those that begin so; None where there is none.
     cdef Leg of_recall(self, bytes recall, str step)
     # A request for the server itself. Whether it was of a dialog here, and is answered.
@@ -34,8 +29,6 @@ cdef class Dialogs(Ground):
     cdef bint stray(self, Message response, int64_t now) except -1
     # A final response to an INVITE of ours that nothing is known of any more: it is acknowledged, and a call ended.
     cdef int unknown(self, Message response, Flow flow, int64_t now) except -1
-    # The worker that has the dialog with this Call-ID, -1 where that is nobody's here.
-    cdef int home_of(self, bytes call_id) except -2
     # The store has kept what was written.
     cdef int committed(self) except -1
     # What was written until now is a batch of its own, of which the store has not decided yet; it has lost it.

@@ -5,12 +5,9 @@ for them. What is left of a recall that nobody goes on with ends a moment after 
 that was picked up a BYE.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memcpy
+from libc.stdint cimport int64_t
 
 from .._flow cimport Flow
-from .._hash cimport Hash, end_hash, end_hash64, hex16, mix_number, start_hash
 from .._listener cimport Listener
 from .._parser cimport Message
 from .._wheel cimport Wheel
@@ -20,6 +17,7 @@ from ..store.repository cimport Store
 from ..transaction.layer cimport TransactionLayer
 from ..transaction.server cimport ServerTransaction
 from .bridge cimport is_near, make_bridge
+from .call_names cimport make_call_names
 from .leg cimport Ground, Leg, leg_of, make_leg
 
 from .._parser import uri_parts
@@ -36,9 +34,6 @@ cdef enum:
     RESUME_EVERY = 1             # ms between those that are taken up
     FORGET_AFTER = 300_000       # ms that NOTIFYs of one that is over are still answered
     REWRITE_AFTER = 1_000        # ms from the loss of a batch
-    MARK_SIZE = 2                # hex digits of a worker's number, in front of a Call-ID
-    CALL_ID_SIZE = 24
-    PURPOSE_NAME = 0x6e616d65
 
 
 cdef class Dialogs(Ground):
@@ -47,8 +42,7 @@ cdef class Dialogs(Ground):
     def __init__(self, Store store, TransactionLayer transactions, Wheel wheel, tuple listeners, Location location, bytes seed,
                  int worker, int workers):
         """`seed`: at least 16 random bytes."""
-        if PyBytes_GET_SIZE(seed) < 16:
-            raise ValueError("a seed of 16 random bytes")
+        self.names = make_call_names(seed, worker, workers)
         self.store = store
         self.transactions = transactions
         self.wheel = wheel
@@ -56,20 +50,16 @@ cdef class Dialogs(Ground):
         self.hosts = [media_host(listener) for listener in listeners]
         self.own = [own_flow(listener, local) for local, listener in enumerate(listeners)]
         self.location = location
-        self.worker = worker
-        self.workers = workers
         self.legs = {}
         self.former = {}
         self.written = set()
         self.lost = set()
-        memcpy(&self.secret.low, PyBytes_AS_STRING(seed), 8)
-        memcpy(&self.secret.high, PyBytes_AS_STRING(seed) + 8, 8)
 
     cdef int start(self, int64_t now) except -1:
         cdef Leg leg
         cdef int64_t when = now
         for record in self.store.legs():
-            if self.workers > 1 and self.home_of(record.call_id) != self.worker:
+            if self.names.workers > 1 and self.names.home_of(record.call_id) != self.names.worker:
                 continue
             leg = leg_of(self, record)
             self.legs[leg.call_id] = leg
@@ -95,22 +85,6 @@ cdef class Dialogs(Ground):
         self.former.pop(call_id, None)
         self.legs[call_id] = leg
         return leg
-
-    cdef bytes new_call_id(self):
-        cdef Hash h
-        cdef uint64_t low, high
-        self.named += 1
-        start_hash(&h, &self.secret, PURPOSE_NAME)
-        mix_number(&h, self.named)
-        end_hash(&h, &low, &high)
-        return (b"%02x" % self.worker if self.workers > 1 else b"") + (hex16(low) + hex16(high))[:CALL_ID_SIZE]
-
-    cdef bytes new_tag(self):
-        cdef Hash h
-        self.named += 1
-        start_hash(&h, &self.secret, PURPOSE_NAME)
-        mix_number(&h, self.named)
-        return hex16(end_hash64(&h))[:10]
 
     cdef Leg of_recall(self, bytes recall, str step):
         cdef Leg leg
@@ -198,17 +172,6 @@ cdef class Dialogs(Ground):
         leg.remote.target = response.text(response.target.uri.all)
         leg.flow = flow
         return leg.refuse_fork(response, now)
-
-    cdef int home_of(self, bytes call_id) except -2:
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(call_id)
-        if size == CALL_ID_SIZE:
-            return 0                          # made when there was one worker
-        if size != MARK_SIZE + CALL_ID_SIZE:
-            return -1
-        try:
-            return int(call_id[:MARK_SIZE], 16) % self.workers
-        except ValueError:
-            return -1
 
     # ---- timers
 

@@ -4,7 +4,6 @@ cimport cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from .._flow cimport Flow
-from .._hash cimport Secret
 from .._parser cimport Message
 from .._wheel cimport Timed, Wheel
 from ..routing.location cimport Location
@@ -12,6 +11,8 @@ from ..transaction.client cimport ClientTransaction
 from ..transaction.layer cimport TransactionLayer
 from ..transaction.server cimport Handler, ServerTransaction
 from ..trust.credit cimport Credit
+from .call_names cimport CallNames
+from .remote cimport Remote
 
 cdef class Leg
 
@@ -24,7 +25,7 @@ cdef class Ground(Timed):
     cdef list hosts                      # the address of each, as a description of media names it
     cdef list own                        # and the flow to it from the server itself
     cdef Location location
-    cdef Secret secret
+    cdef CallNames names
     # A new one, which `Leg.invite` begins.
     cdef Leg make(self, bytes call_id, bytes tag)
     # Write it with the batch; it is over.
@@ -33,14 +34,6 @@ cdef class Ground(Timed):
     # Nobody uses it any more: it ends in a moment, and that is tried until it has.
     cdef int orphan(self, Leg leg, int64_t now) except -1
 
-
-# The other end of a dialog (RFC 3261 §12.1.2): of the one that was answered, or an early one.
-@cython.final
-cdef class Remote:
-    cdef bytes to                        # To of what is sent in it
-    cdef bytes tag                       # of that; b"" before there is a dialog
-    cdef bytes target                    # URI
-    cdef tuple routes                    # Route values
 
 # Who hears what becomes of a leg.
 cdef class LegUser(Timed):
@@ -149,8 +142,3 @@ cdef class Leg:
 cdef Leg make_leg(Ground ground, bytes call_id, bytes tag)
 # As it was stored.
 cdef Leg leg_of(Ground ground, object record)
-
-# The dialog that a response makes; `fallback`: the target where it names no Contact.
-cdef Remote remote_by(Message response, bytes fallback)
-cdef str answer_of(Message response)     # status and reason phrase, for people
-cdef bytes body_of(Message message)      # the description of a session in it, b"" where there is none

@@ -11,23 +11,23 @@ import cython
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int32_t, int64_t
-from libc.string cimport memchr
 
 from .._flow cimport Flow
 from .._hash cimport Hash, end_hash64, hex16, mix_bytes, mix_number, start_hash
 from .._listener cimport Listener, listener_at
 from .._parser cimport (
-    H_CONTACT, H_RECORD_ROUTE, H_REQUIRE, H_SESSION_EXPIRES, H_SUPPORTED, M_BYE, M_INFO, M_INVITE, M_NOTIFY, M_OPTIONS, M_OTHER,
-    M_PRACK, M_UPDATE, Address, Cursor, Message, Span, Uri, as_request_uri, parse_message, parse_uri_at,
+    H_CONTACT, H_REQUIRE, M_BYE, M_INFO, M_INVITE, M_NOTIFY, M_OPTIONS, M_OTHER, M_PRACK, M_UPDATE, Address, Cursor, Message,
+    Span, Uri, as_request_uri, parse_message, parse_uri_at,
 )
 from .._wheel cimport Timed
-from .._writer cimport make_response
+from .._writer cimport has_line_break, make_response
 from ..routing.outbound cimport answer_flow
 from ..routing.proxy cimport OWN_CALL
 from ..transaction.client cimport ClientTransaction
 from ..transaction.layer cimport TransactionLayer
 from ..transaction.server cimport Handler, ServerTransaction
 from ..trust.credit cimport Credit
+from .remote cimport Remote, answer_of, body_of, remote_by, tag_in, timer_line, uri_in
 
 import re
 from zlib import crc32
@@ -39,7 +39,6 @@ from . import sdp
 cdef enum:
     INITIAL = 1             # CSeq of the INVITE that a leg begins with
     MOST_ACKS = 8           # that are kept to be repeated
-    MOST_ANSWER = 80        # characters of what is kept for people
     PURPOSE_ACK = 0x61636b
 
 cdef bytes ALLOW = b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, NOTIFY, INFO, UPDATE\r\n"
@@ -87,10 +86,6 @@ cdef class LegUser(Timed):
 
     cdef int hung_up(self, Leg leg, int64_t now) except -1:
         return 0
-
-
-cdef class Remote:
-    """The other end of a dialog."""
 
 
 cdef class LegRequest(Handler):
@@ -285,7 +280,7 @@ cdef class Leg:
         cdef Hash h
         data = self.acks.get(key)
         if data is None:
-            start_hash(&h, &self.ground.secret, PURPOSE_ACK)
+            start_hash(&h, &self.ground.names.secret, PURPOSE_ACK)
             mix_bytes(&h, <const unsigned char *>PyBytes_AS_STRING(self.call_id), PyBytes_GET_SIZE(self.call_id))
             mix_bytes(&h, <const unsigned char *>PyBytes_AS_STRING(tag), PyBytes_GET_SIZE(tag))
             mix_number(&h, response.cseq.number)
@@ -628,62 +623,9 @@ cdef Leg leg_of(Ground ground, object record):
     return leg
 
 
-cdef Remote remote_by(Message response, bytes fallback):
-    # RFC 3261 §12.1.2
-    cdef Remote remote = Remote.__new__(Remote)
-    cdef Address contact
-    cdef Cursor cursor
-    cdef Span value
-    cdef list routes = []
-    remote.to = response.text(response.target.all)
-    remote.tag = response.text(response.target.tag)
-    remote.target = fallback
-    if response.has(H_CONTACT) and response.parse_address(response.value_of(H_CONTACT), &contact) == 1:
-        remote.target = response.text(contact.uri.all)
-    response.cursor(H_RECORD_ROUTE, &cursor)
-    while response.next_value(&cursor, &value):
-        routes.append(response.text(value))
-    remote.routes = tuple(reversed(routes))
-    return remote
-
-
 cdef Flow flow_to(Ground ground, bytes uri):
     cdef Uri parts
     cdef const unsigned char *p = <const unsigned char *>PyBytes_AS_STRING(uri)
     if parse_uri_at(p, 0, <int32_t>PyBytes_GET_SIZE(uri), &parts) != 1:
         return None
     return ground.location.flow_to(p, &parts)
-
-
-cdef bytes tag_in(bytes value):
-    # Of From and To as they are stored.
-    return value.rpartition(b";tag=")[2].partition(b";")[0] if b";tag=" in value else b""
-
-
-cdef bytes uri_in(bytes value):
-    return value.partition(b"<")[2].partition(b">")[0] if b"<" in value else value.partition(b";")[0]
-
-
-cdef str answer_of(Message response):
-    return response.text(Span(response.reason.start - 4, response.reason.end)).decode("utf-8", "replace").strip()[:MOST_ANSWER]
-
-
-cdef bytes body_of(Message message):
-    cdef bytes body = message.text(message.body)
-    return body if body.startswith(b"v=") else b""
-
-
-cdef bytes timer_line(Message request):
-    # RFC 4028 §9, table 2: whoever asks refreshes it, or nobody does.
-    cdef bytes value
-    if not request.has(H_SESSION_EXPIRES):
-        return b""
-    value = request.text(request.value_of(H_SESSION_EXPIRES))
-    if b"refresher=uas" in value.lower() or not request.lists_token(H_SUPPORTED, b"timer"):
-        return b""
-    return b"Session-Expires: %b;refresher=uac\r\nRequire: timer\r\n" % value.partition(b";")[0].strip()
-
-
-cdef inline bint has_line_break(bytes text) noexcept:
-    return (memchr(PyBytes_AS_STRING(text), c'\n', PyBytes_GET_SIZE(text)) != NULL
-            or memchr(PyBytes_AS_STRING(text), c'\r', PyBytes_GET_SIZE(text)) != NULL)

@@ -148,7 +148,7 @@ cdef class Dispatch:
         return self.proxy.forward_ack(request, flow, <Target>targets[0], plan)
 
     cdef bint acknowledge(self, Message request, Flow flow, int64_t now) except -1:
-        cdef int home = self.dialogs.home_of(request.text(request.call_id)) if self.mail.hops else -1
+        cdef int home = self.dialogs.names.home_of(request.text(request.call_id)) if self.mail.hops else -1
         if home >= 0 and home != self.mail.worker:
             self.mail.hand_over(home, request, flow, 0)
             return True
@@ -172,7 +172,7 @@ cdef class Dispatch:
             return ANSWERED
         if self.mail.hops and (course.in_dialog or request.method == M_NOTIFY) and course.plan.left == 0 and (
                 self.router.is_self(request.p, &course.uri)):
-            home = self.dialogs.home_of(request.text(request.call_id))
+            home = self.dialogs.names.home_of(request.text(request.call_id))
             if home >= 0 and home != self.mail.worker:
                 self.mail.hand_over(home, request, flow, 0)
                 return HANDED_OVER

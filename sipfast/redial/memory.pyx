@@ -10,8 +10,6 @@ is not known for it. One phone that refuses is no reason to think ill of a make 
 
 from libc.stdint cimport int64_t
 
-import cython
-
 from .._wheel cimport Timed, Wheel
 from ..store.repository cimport Store
 

@@ -34,5 +34,3 @@ cdef class Ownership:
     cdef int worker_of(self, bytes callee) except -1
     cdef bint is_mine(self, bytes callee) except -1
     cdef CalleeOwner owner_of(self, bytes callee)
-    # The Call-ID of a recall's request: with this worker's number, so that what comes for it finds its way here.
-    cdef bytes marked(self, bytes call_id)

@@ -56,6 +56,3 @@ cdef class Ownership:
 
     cdef CalleeOwner owner_of(self, bytes callee):
         return self.here if self.is_mine(callee) else self.elsewhere
-
-    cdef bytes marked(self, bytes call_id):
-        return call_id if self.alone else b"%02x" % self.worker + call_id

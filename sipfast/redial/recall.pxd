@@ -3,6 +3,7 @@
 cimport cython
 from libc.stdint cimport int64_t, uint64_t
 
+from ..dialog.call_names cimport CallNames
 from ..observe.events cimport Events
 from ..routing.location cimport Location
 from ..store.codec cimport StoredWatch, WatchEntry
@@ -10,7 +11,6 @@ from ..store.repository cimport Store
 from .._parser cimport Message
 from .._wheel cimport Timed, Wheel
 from .bucket cimport Bucket
-from .call_names cimport CallNames
 from .ladder cimport Ladder, Rung
 from .methods.method cimport Attempt, AttemptObserver, Outcome
 from .ownership cimport Ownership

@@ -10,6 +10,7 @@ can repeat one but never lose one. The repeated one has the names of the first, 
 from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
 
+from ..dialog.call_names cimport CallNames
 from ..observe.events cimport (
     ATTEMPT, ENDED, RECALL as EVENT_RECALL, RECALL_FAILED, STEP_BEGUN, STEP_CLIMBED, STEP_FAILED, STEP_OUTCOME,
     STEP_SUSPENDED,
@@ -20,7 +21,6 @@ from .._flow cimport Flow
 from .._parser cimport Message
 from .._wheel cimport LONGEST
 from .bucket cimport Bucket
-from .call_names cimport CallNames
 from .device cimport phone_of
 from .ladder cimport Ladder, Rung, place_of
 from .methods.method cimport ABSENT, BUSY, CANNOT, DECLINED, TOLD, Attempt, Outcome, WantedCall
@@ -84,7 +84,7 @@ cdef class Recalls(Timed):
 
     cdef int name_attempt(self, WatchEntry *entry, list kept, Rung rung) except -1:
         """`kept`: holds what the entry's new pieces point into."""
-        cdef bytes call_id = self.ownership.marked(self.names.new_call_id()), tag = self.names.new_tag()
+        cdef bytes call_id = self.names.new_call_id(), tag = self.names.new_tag()
         kept.append(call_id)
         kept.append(tag)
         entry.state = piece_in(recalling)

@@ -19,7 +19,6 @@ from .._wheel cimport Wheel
 from .answers cimport parts_of
 from .availability cimport Unbound, make_unbound
 from .bucket cimport make_bucket
-from .call_names cimport make_call_names
 from .keepalive cimport make_keepalive
 from .ladder cimport make_ladder
 from .methods.b2bua cimport make_b2bua_method
@@ -177,7 +176,7 @@ cdef Redial make_redial(settings, Store store, Wheel wheel, Events events, Locat
         make_callback_method(dialogs), make_b2bua_method(dialogs),
         make_message_method(transactions, listeners)), PhoneMemory(settings, store, wheel))
     redial.owner = Owner(redial.policy, redial.watchlist, location, unbound, make_recalls(
-        redial.policy, redial.watchlist, location, redial.suspended, redial.ladder, make_call_names(seed),
+        redial.policy, redial.watchlist, location, redial.suspended, redial.ladder, dialogs.names,
         make_bucket(settings, seed, workers)))
     redial.keepalive = make_keepalive(redial.policy, redial.watchlist.waiting, doubts, wheel)
     redial.ownership.here = redial.owner

@@ -4,9 +4,7 @@ Their end is a BYE. That may have passed while nobody served, or while nothing c
 whether it is still in the call. A talk is kept for `redial.max_talk` at the most.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
-from libc.string cimport memchr
 
 from ..routing.location cimport Location
 from ..transaction.client cimport ClientTransaction
@@ -16,6 +14,7 @@ from .._flow cimport Flow
 from .._listener cimport listener_at
 from .._parser cimport Message, as_request_uri
 from .._wheel cimport LONGEST
+from .._writer cimport has_line_break
 from .answers cimport Recent, parts_of, turned
 from .notice cimport Notices
 from .owner cimport Owner
@@ -218,11 +217,6 @@ cdef class Talks(Timed):
         self.transactions.start(QUESTION % (
             as_request_uri(uri), listener_at(self.listeners, flow.local).via, branch, b"Route: %b\r\n" % route if route else b"",
             talk.callee, talk.callee_tag, talk.caller, talk.caller_tag, talk.call_id), branch, flow, question, now)
-
-
-cdef inline bint has_line_break(bytes text) noexcept:
-    return (memchr(PyBytes_AS_STRING(text), c'\n', PyBytes_GET_SIZE(text)) != NULL
-            or memchr(PyBytes_AS_STRING(text), c'\r', PyBytes_GET_SIZE(text)) != NULL)
 
 
 cdef bytes call_in(bytes call_id, bytes tag, bytes other):

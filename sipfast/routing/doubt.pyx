@@ -14,6 +14,7 @@ from libc.stdint cimport int64_t
 from .._flow cimport Flow
 from .._listener cimport Listener, listener_at
 from .._parser cimport Message, as_request_uri
+from .._writer cimport has_line_break
 from ..store.repository cimport Store
 from ..transaction.branch cimport BRANCH_SIZE
 from ..transaction.client cimport ClientTransaction
@@ -125,7 +126,7 @@ cdef class Doubts:
         cdef Listener ours = listener_at(self.listeners, flow.local)
         cdef bytes branch, path = binding.path
         cdef Question question
-        if b"\n" in path or b"\n" in binding.contact:
+        if has_line_break(path) or has_line_break(binding.contact):
             return 0
         question = Question.__new__(Question)
         question.doubts = self

@@ -131,7 +131,7 @@ cdef class Join(Pickup):
         joining.join = self
         self.bridge = make_bridge(self.leg.ground, self.leg, None)
         self.bridge.observer = joining
-        self.bridge.call(dialogs.new_call_id(), dialogs.new_tag(), now)
+        self.bridge.call(dialogs.names.new_call_id(), dialogs.names.new_tag(), now)
         observer = self.attempt.observer
         return observer.accepted(False, "200 OK", now) if observer is not None else 0
 

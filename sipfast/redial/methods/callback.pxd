@@ -4,7 +4,7 @@ cimport cython
 from libc.stdint cimport int64_t
 
 from ...dialog.dialogs cimport Dialogs
-from ...dialog.leg cimport Remote
+from ...dialog.remote cimport Remote
 from ..._parser cimport Message
 from ..._flow cimport Flow
 from ...trust.credit cimport Credit

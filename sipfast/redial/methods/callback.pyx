@@ -28,7 +28,8 @@ from libc.stdint cimport int64_t
 from ..._flow cimport Flow
 from ..._parser cimport M_NOTIFY, Message
 from ...dialog.dialogs cimport Dialogs
-from ...dialog.leg cimport Leg, LegRequest, Remote, answer_of
+from ...dialog.leg cimport Leg, LegRequest
+from ...dialog.remote cimport Remote, answer_of
 from ...store.codec cimport bytes_of
 from ...transaction.server cimport ServerTransaction
 from ...trust.credit cimport Credit

@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t
 from ..._flow cimport Flow
 from ..._wheel cimport Timed
 from ...store.codec cimport Piece
+from ...transaction.layer cimport TransactionLayer
 from ...transaction.server cimport Handler
 from ...trust.credit cimport Credit
 
@@ -50,6 +51,7 @@ cdef class Attempt(Handler):
     cdef int give_up(self, int64_t now) except -1
 
 cdef class RecallMethod(Timed):
+    cdef TransactionLayer transactions
     cdef readonly str name               # as in the configuration
     cdef readonly str title              # of what it sends, for people
     cdef readonly bytes sent             # that it was sent: the last result of a watch until there is a better one

@@ -47,7 +47,7 @@ cdef class RecallMethod(Timed):
         raise NotImplementedError
 
     cdef bint may_begin(self, Flow flow, Credit credit, int64_t now) except -1:
-        raise NotImplementedError
+        return credit.left > 0 or credit.unlimited or self.transactions.proven.has(flow, now)
 
     cdef int configure(self, settings) except -1:
         return 0

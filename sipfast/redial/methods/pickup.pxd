@@ -3,8 +3,8 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from ...dialog.dialogs cimport Dialogs
-from ...dialog.leg cimport Leg, LegUser, Remote
-from ...transaction.layer cimport TransactionLayer
+from ...dialog.leg cimport Leg, LegUser
+from ...dialog.remote cimport Remote
 from ..._flow cimport Flow
 from .method cimport Attempt, AttemptObserver, Outcome, RecallMethod, WantedCall
 
@@ -19,7 +19,6 @@ cdef enum:
 # A method that calls the phone itself.
 cdef class PickupMethod(RecallMethod):
     cdef Dialogs dialogs
-    cdef TransactionLayer transactions
     cdef int64_t ring                    # ms that it rings, for somebody to pick up
     # A call to the phone that an attempt for the same pair has left behind, when its batch was lost; None where there is none.
     cdef Leg left_behind(self, const WantedCall *wanted)

@@ -6,10 +6,10 @@ What the methods have in common that call the phone themselves: `callback`, and 
 from libc.stdint cimport int64_t
 
 from ...dialog.bridge cimport is_far, is_near
-from ...dialog.leg cimport Leg, Remote
+from ...dialog.leg cimport Leg
+from ...dialog.remote cimport Remote
 from ...store.codec cimport bytes_of
 from ...transaction.client cimport OUTCOME_UNREACHABLE
-from ...trust.credit cimport Credit
 from ..._flow cimport Flow
 from ..._parser cimport Message
 from .method cimport ABSENT, BUSY, CANNOT, DECLINED, AttemptObserver, Outcome, WantedCall
@@ -42,9 +42,6 @@ cdef class PickupMethod(RecallMethod):
         self.ring = round(settings.recall_ring * 1000)
         # It ends by itself: no answer to the INVITE, nobody picking up, no answer to what is asked then.
         self.patience = 3 * 64 * self.transactions.t1 + self.ring
-
-    cdef bint may_begin(self, Flow flow, Credit credit, int64_t now) except -1:
-        return credit.left > 0 or credit.unlimited or self.transactions.proven.has(flow, now)
 
     cdef Leg left_behind(self, const WantedCall *wanted):
         cdef bytes callee = bytes_of(wanted.callee), caller = bytes_of(wanted.caller), recall = bytes_of(wanted.call_id)

@@ -7,16 +7,12 @@ from ..._flow cimport Flow
 from ..._parser cimport Message
 from ...transaction.client cimport ClientTransaction
 from ...transaction.layer cimport TransactionLayer
-from .method cimport Attempt, RecallMethod, WantedCall
-
-
-cdef class ReferMethod
+from .asking cimport Asked, AskingMethod
+from .method cimport WantedCall
 
 
 @cython.final
-cdef class ReferAttempt(Attempt):
-    cdef ReferMethod method
-    cdef ClientTransaction transaction   # until it has its final response
+cdef class ReferAttempt(Asked):
     # None where nothing is configured that a challenge to it could be answered with:
     cdef bytes data                      # the REFER as it was sent first
     cdef bytes branch                    # of that one
@@ -28,9 +24,7 @@ cdef class ReferAttempt(Attempt):
 
 
 @cython.final
-cdef class ReferMethod(RecallMethod):
-    cdef TransactionLayer transactions
-    cdef tuple listeners
+cdef class ReferMethod(AskingMethod):
     cdef object cnonces                  # digest.Cnonces
     cdef bint subscribes                 # asks for NOTIFYs, as RFC 3515 does by itself; else by RFC 4488 for none
     cdef bytes request(self, const WantedCall *wanted, bytes uri, bytes route, Flow flow, bytes branch, object how)

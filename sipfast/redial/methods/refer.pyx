@@ -6,16 +6,18 @@ phone that wants to know who asks (401, 407) is answered by the credentials that
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
-from libc.string cimport memchr, memcpy
+from libc.string cimport memcpy
 
 from ..._flow cimport Flow
 from ..._listener cimport Listener, listener_at
-from ..._parser cimport Message, Span, as_request_uri
+from ..._parser cimport Message, as_request_uri
+from ...dialog.remote cimport answer_of
 from ...store.codec cimport Piece, piece_in
-from ...transaction.client cimport OUTCOME_UNREACHABLE, ClientTransaction
+from ...transaction.client cimport ClientTransaction
 from ...transaction.layer cimport TransactionLayer
 from ...trust.credit cimport Credit
-from .method cimport ABSENT, CANNOT, Attempt, AttemptObserver, RecallMethod, WantedCall, outcome_of_refer
+from .asking cimport Asked, AskingMethod, check_lines
+from .method cimport Attempt, AttemptObserver, WantedCall, outcome_of_refer
 from .progress cimport MOST_RESULT
 
 from ...dialog.digest import Answers, Request
@@ -42,14 +44,8 @@ cdef bytes REFERRED_BY = b">\r\nReferred-By: <"            # RFC 3892 §2.1
 cdef bytes END = b"Subject: Automatic redial\r\nContent-Length: 0\r\n\r\n"
 
 
-cdef class ReferAttempt(Attempt):
+cdef class ReferAttempt(Asked):
     """A REFER and what is answered to it."""
-
-    cdef int give_up(self, int64_t now) except -1:
-        self.observer = None
-        if self.transaction is not None:
-            self.transaction.abandon()
-            self.transaction = None
 
     cpdef int on_response(self, ClientTransaction transaction, Message response, int64_t now) except -1:
         """A response to the REFER."""
@@ -72,19 +68,6 @@ cdef class ReferAttempt(Attempt):
             return observer.accepted(status == 482, answer, now)
         return observer.ended(outcome_of_refer(status), answer, f"{self.method.title} got {answer}"[:MOST_RESULT], now)
 
-    cpdef int on_failure(self, ClientTransaction transaction, int status, int64_t now) except -1:
-        """The REFER was never answered, or could not be delivered."""
-        cdef AttemptObserver observer = self.observer
-        transaction.handler = None
-        self.transaction = self.observer = None
-        if observer is None:
-            return 0
-        if status == OUTCOME_UNREACHABLE:
-            observer.ended(ABSENT, "cannot be reached", "caller's phone cannot be reached", now)
-        else:
-            observer.ended(CANNOT, "none", f"REFER got {status} no answer to {self.method.title}", now)
-        return 0
-
     cdef bint answer_challenge(self, ClientTransaction transaction, Message response, int64_t now) except -1:
         """RFC 3261 §22.2: it is sent again with the same Call-ID, the next CSeq and who we are."""
         cdef TransactionLayer layer = self.method.transactions
@@ -103,34 +86,21 @@ cdef class ReferAttempt(Attempt):
         return True
 
 
-cdef class ReferMethod(RecallMethod):
+cdef class ReferMethod(AskingMethod):
     """Asks by REFER. Driven by the engine; all times are ms."""
 
     cdef Attempt begin(self, const WantedCall *wanted, bytes uri, bytes route, Flow flow, Credit credit, object how,
                        Attempt before, AttemptObserver observer, int64_t now):
-        cdef TransactionLayer layer = self.transactions
-        cdef bytes branch = layer.new_branch(0), data
-        cdef ReferAttempt attempt = None
-        if has_line_break(uri) or has_line_break(route):
-            layer.release_branch(branch)
-            raise ValueError(f"a line break in {uri!r} or {route!r}")
+        cdef ReferAttempt attempt = ReferAttempt.__new__(ReferAttempt)
+        cdef bytes branch, data
+        check_lines(uri, route)
+        branch = self.transactions.new_branch(0)
         uri = as_request_uri(uri)                                                        # RFC 3261 §12.2.1.1
         data = self.request(wanted, uri, route, flow, branch, how)
-        layer.resume(credit, 0, now)
-        if layer.may_send(PyBytes_GET_SIZE(data), flow, False):
-            attempt = ReferAttempt.__new__(ReferAttempt)
-            attempt.method = self
-            attempt.observer = observer
-            if how is not None and how.credentials:
-                attempt.data, attempt.branch, attempt.uri, attempt.cseq = data, branch, uri, 1
-                attempt.answers = Answers(how.credentials, self.cnonces)
-            attempt.transaction = layer.start(data, branch, flow, attempt, now)
-        else:
-            layer.withheld += 1
-            layer.release_branch(branch)
-            credit.left = 0
-        layer.rest()
-        return attempt
+        if how is not None and how.credentials:
+            attempt.data, attempt.branch, attempt.uri, attempt.cseq = data, branch, uri, 1
+            attempt.answers = Answers(how.credentials, self.cnonces)
+        return self.send(attempt, data, branch, flow, credit, observer, now)
 
     cdef bytes request(self, const WantedCall *wanted, bytes uri, bytes route, Flow flow, bytes branch, object how):
         cdef Listener ours = listener_at(self.listeners, flow.local)
@@ -173,24 +143,17 @@ cdef class ReferMethod(RecallMethod):
         pieces[n] = piece_in(END)
         return joined(pieces, n + 1)
 
-    cdef bint may_begin(self, Flow flow, Credit credit, int64_t now) except -1:
-        return credit.left > 0 or credit.unlimited or self.transactions.proven.has(flow, now)
-
 
 cdef ReferMethod make_refer_method(TransactionLayer transactions, tuple listeners, cnonces, bint subscribes=True):
     cdef ReferMethod method = ReferMethod.__new__(ReferMethod)
     method.name, method.title = ("refer", "REFER") if subscribes else ("refer-nosub", "REFER without subscription")
     method.sent = method.title.encode() + b" sent"
+    method.asks = "REFER"
     method.subscribes = subscribes
     method.cnonces = cnonces
     method.transactions = transactions
     method.listeners = listeners
     return method
-
-
-# Status and reason phrase, as they stand in the response.
-cdef str answer_of(Message response):
-    return response.text(Span(response.reason.start - 4, response.reason.end)).decode("utf-8", "replace").strip()[:MOST_RESULT]
 
 
 cdef bytes joined(const Piece *pieces, int count):
@@ -204,8 +167,3 @@ cdef bytes joined(const Piece *pieces, int count):
         memcpy(to, pieces[i].text, pieces[i].size)
         to += pieces[i].size
     return whole
-
-
-cdef inline bint has_line_break(bytes text) noexcept:
-    return (memchr(PyBytes_AS_STRING(text), c'\n', PyBytes_GET_SIZE(text)) != NULL
-            or memchr(PyBytes_AS_STRING(text), c'\r', PyBytes_GET_SIZE(text)) != NULL)
