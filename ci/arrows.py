@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent / "sipfast"
 SUFFIXES = (".py", ".pyi", ".pyx", ".pxd")
 FOUNDATION, FRONT = "foundation", "command line"
-LEAVES = {"errors", "config", "store.records", "observe.printable", "observe.faults", ""}
+LEAVES = {"errors", "config", "config.schema", "store.records", "observe.printable", "observe.faults", ""}
 """words that all share: these import none but each other"""
 
 CIMPORT_FROM = re.compile(r"^\s*from\s+([.\w]+)\s+c?import\s+(\([^)]*\)|[^\n]+)", re.MULTILINE)
@@ -29,9 +29,10 @@ def module_of(path: Path, root: Path = ROOT) -> str:
 
 def room_of(module: str) -> str:
     """The room that a module is in."""
-    if "." in module:
-        return module.split(".")[0]
-    if (module.startswith("_") and module != "__main__") or module in ("errors", "config"):
+    room = module.split(".")[0]
+    if room and (ROOT / room).is_dir():
+        return room
+    if (module.startswith("_") and module != "__main__") or module == "errors":
         return FOUNDATION
     return FRONT
 

@@ -19,7 +19,8 @@ from typing import Any, NoReturn, TextIO
 from msgspec import to_builtins
 
 from . import __version__
-from .config import Config, Phone, Source, is_secret, load, settings
+from .config import Config, Phone, load
+from .config.schema import Source, is_secret, settings
 from .console import as_json, duration, iso, local, person, print_json, print_table, until
 from .errors import ConfigError, ParseError, SipFastError, StoreCorrupt, StoreError, TransportError
 from .observe.printable import printable, text_of
@@ -651,7 +652,7 @@ def aor(text: str) -> bytes:
 def source(packed: bytes) -> str:
     """Where a REGISTER came from."""
     from ._flow import Flow
-    from .config import in_uri
+    from .config.schema import in_uri
 
     try:
         flow = Flow.unpack(packed)

@@ -10,7 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from sipfast.config import Config, Credentials, Peer, Phone, RedialDomain, RedialUser, Upstream, settings
+from sipfast.config import Config, Credentials, Peer, Phone, RedialDomain, RedialUser, Upstream
+from sipfast.config.schema import settings
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])

@@ -302,7 +302,11 @@ ARROWS: dict[str, set[str]] = {
     "trust": set(),
 }
 
-OURS_OF_LEAVES: dict[str, set[str]] = {"config": {"errors"}, "store.records": {"errors"}}
+OURS_OF_LEAVES: dict[str, set[str]] = {
+    "config": {"config.schema"},
+    "config.schema": {"errors"},
+    "store.records": {"errors"},
+}
 
 # The core does no I/O and reads no clock.
 DEVICES = {"asyncio", "socket", "select", "selectors", "time", "datetime", "uvloop", "signal", "subprocess"}

@@ -24,7 +24,8 @@ from typing import NoReturn
 
 from .. import __version__
 from .._listener import Listener
-from ..config import MOST_WORKERS, Config
+from ..config import Config
+from ..config.schema import MOST_WORKERS
 from ..errors import ConfigError, SipFastError, StoreError
 from ..store.repository import Store
 from ..transport.sockets import listener_for

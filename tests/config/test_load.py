@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from sipfast import config
+from sipfast.config import schema
 from sipfast.errors import ConfigError
 
 GOOD = {
@@ -202,13 +203,13 @@ def write(folder: Path, text: str | bytes) -> Path:
 
 @pytest.mark.parametrize(("text", "expected"), GOOD.values(), ids=GOOD)
 def test_a_good_file_is_taken_and_the_rest_keeps_its_defaults(tmp_path, text, expected):
-    loaded = dict(config.settings(config.load(write(tmp_path, text))))
+    loaded = dict(schema.settings(config.load(write(tmp_path, text))))
     for key, value in expected.items():
         if key == "listen[1]":
             assert loaded["listen"][1] == value
         else:
             assert loaded[key] == value
-    defaults = dict(config.settings(config.Config()))
+    defaults = dict(schema.settings(config.Config()))
     assert loaded["redial.recall_timeout"] == defaults["redial.recall_timeout"]
 
 
@@ -286,7 +287,7 @@ def test_a_mistake_in_the_file_beside_a_flag_still_names_the_file(tmp_path):
     ],
 )
 def test_listen_syntax(text, expected):
-    assert config.parse_listen(text) == expected
+    assert schema.parse_listen(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -317,7 +318,7 @@ def test_listen_syntax(text, expected):
 )
 def test_listen_syntax_refused(text):
     with pytest.raises(ConfigError):
-        config.parse_listen(text)
+        schema.parse_listen(text)
 
 
 @pytest.mark.parametrize(
@@ -331,7 +332,7 @@ def test_listen_syntax_refused(text):
     ],
 )
 def test_upstream_syntax(uri, expected):
-    assert config.parse_upstream(uri) == expected
+    assert schema.parse_upstream(uri) == expected
 
 
 @pytest.mark.parametrize(
@@ -340,7 +341,7 @@ def test_upstream_syntax(uri, expected):
 )
 def test_upstream_syntax_refused(uri):
     with pytest.raises(ConfigError):
-        config.parse_upstream(uri)
+        schema.parse_upstream(uri)
 
 
 def test_the_configuration_cannot_be_changed_after_it_is_loaded():
