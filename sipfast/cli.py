@@ -20,7 +20,8 @@ from msgspec import to_builtins
 
 from . import __version__
 from .config import Config, Phone, load
-from .config.schema import Source, is_secret, settings
+from .config.explain import Source
+from .config.schema import is_secret, settings
 from .console import as_json, duration, iso, local, person, print_json, print_table, until
 from .errors import ConfigError, ParseError, SipFastError, StoreCorrupt, StoreError, TransportError
 from .observe.printable import printable, text_of
@@ -652,7 +653,7 @@ def aor(text: str) -> bytes:
 def source(packed: bytes) -> str:
     """Where a REGISTER came from."""
     from ._flow import Flow
-    from .config.schema import in_uri
+    from .config.addresses import in_uri
 
     try:
         flow = Flow.unpack(packed)

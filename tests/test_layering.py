@@ -303,8 +303,11 @@ ARROWS: dict[str, set[str]] = {
 }
 
 OURS_OF_LEAVES: dict[str, set[str]] = {
-    "config": {"config.schema"},
-    "config.schema": {"errors"},
+    "config": {"config.load", "config.schema"},
+    "config.addresses": {"errors"},
+    "config.checks": {"config.addresses", "config.explain", "config.schema", "errors"},
+    "config.explain": {"config.schema"},
+    "config.load": {"config.checks", "config.explain", "config.schema", "errors"},
     "store.records": {"errors"},
 }
 

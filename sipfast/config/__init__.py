@@ -1,5 +1,6 @@
 """The configuration: one TOML file, decoded into frozen structs; every key has a default."""
 
+from .load import load, load_phones
 from .schema import (
     METHODS,
     Config,
@@ -14,8 +15,6 @@ from .schema import (
     Storage,
     Timers,
     Upstream,
-    load,
-    load_phones,
 )
 
 __all__ = [

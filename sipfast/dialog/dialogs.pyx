@@ -21,7 +21,7 @@ from .call_names cimport make_call_names
 from .leg cimport Ground, Leg, leg_of, make_leg
 
 from .._parser import uri_parts
-from ..config.schema import is_ip
+from ..config.addresses import is_ip
 from .._flow import Flow as AnyFlow
 from ..store.records import ANSWERED, ENDING
 

@@ -49,7 +49,7 @@ from .registrations cimport Registrations
 from .responses cimport Responses
 
 from .._parser import uri_parts
-from ..config.schema import DEFAULT_PORT, is_ip, parse_upstream
+from ..config.addresses import DEFAULT_PORT, is_ip, parse_upstream
 from ..routing.token import Tokens
 from ..routing.upstream import make_group
 from ..store.records import decode_move

@@ -25,7 +25,7 @@ import uvloop
 from .. import __version__
 from .._listener import Listener
 from ..config import Config
-from ..config.schema import in_uri, is_ip, parse_listen, parse_upstream
+from ..config.addresses import in_uri, is_ip, parse_listen, parse_upstream
 from ..driver.clock import Clock
 from ..driver.driver import Driver
 from ..engine.engine import Engine

@@ -27,7 +27,7 @@ from ..transaction.layer cimport TransactionLayer
 from ..transaction.server cimport Handler
 from .._wheel cimport Timed, Wheel
 
-from ..config.schema import in_uri, parse_upstream
+from ..config.addresses import in_uri, parse_upstream
 from ..errors import ConfigError
 
 log = logging.getLogger("sipfast.routing.upstream")

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Sequence
 
 from .._listener import Listener
-from ..config.schema import in_uri, is_ip, parse_listen
+from ..config.addresses import in_uri, is_ip, parse_listen
 from ..errors import ConfigError, TransportError
 from .udp_socket import widen
 

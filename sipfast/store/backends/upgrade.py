@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from ..._flow import Flow
 from ..._parser import aor as canonical
 from ..._parser import parse_address, uri_parts
-from ...config.schema import DEFAULT_PORT
+from ...config.addresses import DEFAULT_PORT
 from ...errors import ParseError, StoreCorrupt, StoreUnreadable
 from ..codec import changed_contacts
 from ..keys import key_of, pair_of
