@@ -19,10 +19,10 @@ from typing import Any, NoReturn, TextIO
 from msgspec import to_builtins
 
 from . import __version__
+from .commands.console import as_json, duration, iso, local, person, print_json, print_table, until
 from .config import Config, Phone, load
 from .config.explain import Source
 from .config.schema import is_secret, settings
-from .console import as_json, duration, iso, local, person, print_json, print_table, until
 from .errors import ConfigError, ParseError, SipFastError, StoreCorrupt, StoreError, TransportError
 from .observe.printable import printable, text_of
 from .observe.steps import Step, life_of
@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         if arguments[:1] == ["demo"]:
-            from .demo import run  # it has a command line of its own
+            from .commands.demo import run  # it has a command line of its own
 
             return run(arguments[1:])
         parsed = command_line().parse_args(arguments)
@@ -353,7 +353,7 @@ def list_ended(arguments: argparse.Namespace) -> int:
 
 def show_watch(arguments: argparse.Namespace) -> int:
     """Print what became of one caller's waiting for one callee: now, and as far back as is kept."""
-    from . import history
+    from .commands import history
 
     callee, caller = aor(arguments.callee), aor(arguments.caller)
     config = configuration(arguments)

@@ -14,7 +14,7 @@ from command import ROOT, environment, one_line, sipfast_command
 
 import sipfast
 from sipfast._flow import Flow
-from sipfast.console import duration
+from sipfast.commands.console import duration
 from sipfast.observe.printable import printable
 from sipfast.store.backends.lmdb import LmdbTables
 from sipfast.store.records import Binding, Watch

@@ -276,13 +276,14 @@ ARROWS: dict[str, set[str]] = {
     "_edits": {"_flow", "_parser", "_writer"},
     "__main__": {"cli"},
     "cli": {
-        "_flow", "_uri", "console", "demo", "history", "node.admin", "node.clock", "node.outlet", "node.signals",
-        "node.supervisor", "observe.counters", "observe.logs", "observe.steps", "redial.order", "store.backends.lmdb",
-        "store.repository",
+        "_flow", "_uri", "commands.console", "commands.demo", "commands.history", "node.admin", "node.clock", "node.outlet",
+        "node.signals", "node.supervisor", "observe.counters", "observe.logs", "observe.steps", "redial.order",
+        "store.backends.lmdb", "store.repository",
     },
-    "console": set(),
-    "demo": {"_parser"},
-    "history": {"console", "observe.steps"},
+    "commands": set(),
+    "commands.console": set(),
+    "commands.demo": {"_parser"},
+    "commands.history": {"commands.console", "observe.steps"},
     "driver": set(),
     "engine": set(),
     "node": set(),
@@ -313,7 +314,7 @@ OURS_OF_LEAVES: dict[str, set[str]] = {
 
 # The core does no I/O and reads no clock.
 DEVICES = {"asyncio", "socket", "select", "selectors", "time", "datetime", "uvloop", "signal", "subprocess"}
-MAY_TOUCH_DEVICES = ("driver", "transport", "node", "observe.logs", "demo", "cli", "console", "__main__")
+MAY_TOUCH_DEVICES = ("driver", "transport", "node", "observe.logs", "commands", "cli", "__main__")
 CLOCKS_IN_C = re.compile(r'"(?:sys/)?(?:time|socket|epoll)\.h"|\blibc\.time\b|\bposix\.time\b')
 
 SIBLINGS = ("routing.registrar", "routing.learning", "routing.proxy", "redial.redial")

@@ -6,11 +6,11 @@ from typing import Any
 
 import msgspec
 
+from ..errors import StoreCorrupt
+from ..observe.printable import printable, text_of
+from ..observe.steps import life_of
+from ..store.records import ARMED, MOST_ENDED, SUSPENDED, Ended, Watch
 from .console import duration, iso, local, person, until
-from .errors import StoreCorrupt
-from .observe.printable import printable, text_of
-from .observe.steps import life_of
-from .store.records import ARMED, MOST_ENDED, SUSPENDED, Ended, Watch
 
 WAITS = "not logged in"  # RFC 6910 m=NL, for people
 

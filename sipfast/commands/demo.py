@@ -24,8 +24,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from ._parser import Message, parse, parse_address
-from .observe.printable import printable, text_of
+from .._parser import Message, parse, parse_address
+from ..observe.printable import printable, text_of
 
 HOST = "127.0.0.1"
 DOMAIN = "example.test"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from .observe.printable import printable, text_of
+from ..observe.printable import printable, text_of
 
 
 def person(address: bytes) -> str:

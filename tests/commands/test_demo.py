@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sipfast import demo
+from sipfast.commands import demo
 
 OBEYS = "INVITE 480 ACK REGISTER 200 REFER 202 INVITE 180 200 ACK BYE 200"
 REFUSES = "INVITE 480 ACK REGISTER 200 REFER 501 INVITE 180 REFER 202 INVITE CANCEL 200 487 ACK 180 200 ACK BYE 200"
