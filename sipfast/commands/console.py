@@ -1,13 +1,19 @@
-"""How the command line shows things to people and to programs: times, people, tables, JSON."""
+"""How the command line shows things to people and to programs: times, people, tables, JSON, and what is wrong."""
 
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TextIO
 
 from ..observe.printable import printable, text_of
+
+OWN_PROGRAM = "sipfast"
+DONE, FAILED, WRONG = 0, 1, 2
+"""The exit status: done; not found, or failed while running; wrong usage, configuration or data, and nothing was done."""
 
 
 def person(address: bytes) -> str:
@@ -65,3 +71,14 @@ def as_json(value: object) -> str:
     """JSON with escapes, which a reader takes back, for all that is not printable; json.dumps leaves C1 controls alone."""
     text = json.dumps(value, ensure_ascii=False)
     return text if text.isprintable() else "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in text)
+
+
+def complain(error: object, status: int) -> int:
+    """Say what is wrong in one line; returns the status."""
+    print(f"{OWN_PROGRAM}: {printable(str(error))}", file=sys.stderr)
+    return status
+
+
+def silence(stream: TextIO) -> None:
+    """Let what is still to be printed go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
