@@ -14,7 +14,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-pytestmark = pytest.mark.slow
+# All is compiled anew: minutes, on a machine that does something else as well.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 def tracked() -> list[str]:
