@@ -47,7 +47,7 @@ class Registrar(Section, frozen=True):
 
 
 class Credentials(Section, frozen=True):
-    """What a phone is told that asks the server who it is (401 or 407, RFC 3261 §22)."""
+    """What who asks the server who it is (401 or 407, RFC 3261 §22) is told: a phone, or an upstream."""
 
     user: str
     password: str

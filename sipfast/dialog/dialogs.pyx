@@ -18,12 +18,14 @@ from ..transaction.layer cimport TransactionLayer
 from ..transaction.server cimport ServerTransaction
 from .bridge cimport is_near, make_bridge
 from .call_names cimport make_call_names
-from .leg cimport Ground, Leg, leg_of, make_leg
+from .leg cimport Ground, Leg, make_leg
+from .leg_record cimport leg_of, record_of
 
 from .._parser import uri_parts
 from ..config.addresses import is_ip
 from .._flow import Flow as AnyFlow
 from ..store.records import ANSWERED, ENDING
+from .digest import Cnonces
 
 cdef enum:
     # Timers, each with a Call-ID as payload, but the last
@@ -43,6 +45,7 @@ cdef class Dialogs(Ground):
                  int worker, int workers):
         """`seed`: at least 16 random bytes."""
         self.names = make_call_names(seed, worker, workers)
+        self.cnonces = Cnonces(b"legs" + seed)
         self.store = store
         self.transactions = transactions
         self.wheel = wheel
@@ -98,7 +101,7 @@ cdef class Dialogs(Ground):
     cdef int keep(self, Leg leg) except -1:
         if not leg.over:
             self.written.add(leg.call_id)
-            self.store.put_leg(leg.record())
+            self.store.put_leg(record_of(leg))
         return 0
 
     cdef int drop(self, Leg leg, int64_t now) except -1:

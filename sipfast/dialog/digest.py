@@ -51,6 +51,10 @@ class Challenge(NamedTuple):
         return self.hash_name in STRENGTHS and (not self.qops or "auth" in self.qops or "auth-int" in self.qops)
 
 
+Realm = tuple[str, bytes]  # the header that answers it, and its name
+Nonces = dict[Realm, tuple[Challenge, int]]  # who has asked: its last challenge, and how often that nonce was used
+
+
 class Request(NamedTuple):
     """What is signed of a request."""
 
@@ -115,15 +119,19 @@ class Answers:
     """What the challenges to one request, sent again and again, are answered with: each realm once, and once more where it
     says that only its nonce was stale.
 
-    `new_cnonce()` gives a token that nobody can guess.
+    `new_cnonce()` gives a token that nobody can guess. `nonces`: those of the dialog that it is sent in, which its requests
+    share.
     """
 
-    def __init__(self, credentials: Sequence[Credentials], new_cnonce: Callable[[], bytes]) -> None:
+    def __init__(
+        self, credentials: Sequence[Credentials], new_cnonce: Callable[[], bytes], nonces: Nonces | None = None
+    ) -> None:
         self.credentials = credentials
         self.new_cnonce = new_cnonce
         self.rounds = 0
-        self.answered: dict[tuple[str, bytes], tuple[Challenge, Credentials, int]] = {}  # with how often its nonce was used
-        self.renewed: set[tuple[str, bytes]] = set()
+        self.nonces: Nonces = {} if nonces is None else nonces
+        self.answered: set[Realm] = set()
+        self.renewed: set[Realm] = set()
 
     def answer(self, response: Message, request: Request) -> bytes:
         """Header lines, each with its CRLF, to send the request again with, under the next CSeq; b"": it is not.
@@ -137,19 +145,24 @@ class Answers:
         for key, challenge in taken.items():
             if key in self.answered:
                 self.renewed.add(key)
-            credentials = self._credentials_for(challenge.realm)
-            assert credentials is not None  # else it would not have been taken
-            self.answered[key] = (challenge, credentials, 0)
+            self.answered.add(key)
+            self.nonces[key] = (challenge, 0)
+        return self.lines(request)
+
+    def lines(self, request: Request) -> bytes:
+        """The same for those who have asked before, be it another request of the dialog (RFC 3261 §22.3)."""
         lines = []
-        for key, (challenge, credentials, used) in self.answered.items():
-            self.answered[key] = (challenge, credentials, used + 1)
-            lines.append(_line(challenge, credentials, request, used + 1, self.new_cnonce()))
+        for key, (challenge, used) in self.nonces.items():
+            credentials = self._credentials_for(challenge.realm)
+            if credentials is not None:  # it may have been taken out of the configuration since
+                self.nonces[key] = (challenge, used + 1)
+                lines.append(_line(challenge, credentials, request, used + 1, self.new_cnonce()))
         whole = b"".join(lines)
         return whole if len(whole) <= MOST_BYTES else b""
 
-    def _taken(self, challenges: Sequence[Challenge]) -> dict[tuple[str, bytes], Challenge]:
+    def _taken(self, challenges: Sequence[Challenge]) -> dict[Realm, Challenge]:
         """The best challenge of each realm that we can answer; none at all where an answer of ours was refused."""
-        taken: dict[tuple[str, bytes], Challenge] = {}
+        taken: dict[Realm, Challenge] = {}
         for challenge in challenges:
             key = (challenge.field, challenge.realm)
             if not challenge.can_be_answered or self._credentials_for(challenge.realm) is None:

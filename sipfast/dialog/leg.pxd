@@ -17,6 +17,12 @@ from .remote cimport Remote
 cdef class Leg
 
 
+# Knows by what a leg says who we are.
+cdef class Keyring:
+    # config.Credentials, the ones to prefer first. Asked only where somebody wants to know.
+    cdef tuple credentials_of(self, Leg leg)
+
+
 # What all legs stand on: whoever has them (dialogs.pyx).
 cdef class Ground(Timed):
     cdef TransactionLayer transactions
@@ -26,6 +32,8 @@ cdef class Ground(Timed):
     cdef list own                        # and the flow to it from the server itself
     cdef Location location
     cdef CallNames names
+    cdef Keyring keyring                 # None: nobody is told who we are
+    cdef object cnonces                  # digest.Cnonces
     # A new one, which `Leg.invite` begins.
     cdef Leg make(self, bytes call_id, bytes tag)
     # Write it with the batch; it is over.
@@ -64,6 +72,7 @@ cdef class LegRequest(Handler):
     cdef bint initial                    # the INVITE that the leg begins with
     cdef bint late                       # its 2xx is acknowledged by the user
     cdef object about                    # the user's
+    cdef object answers                  # digest.Answers: to whom it has said who we are; None: nobody has asked
 
 
 @cython.final
@@ -71,6 +80,7 @@ cdef class Leg:
     cdef Ground ground
     cdef LegUser user
     cdef readonly bytes call_id, recall, callee, caller
+    cdef bytes agent                     # User-Agent of the phone, where it is the caller's; None: it is not
     cdef bytes local, tag                # From with that tag
     cdef Remote remote
     cdef Flow flow
@@ -83,13 +93,13 @@ cdef class Leg:
     cdef bytes peer
     cdef bytes offered, heard            # descriptions of the session, as in the record
     cdef int64_t version
+    cdef dict nonces                     # digest.Nonces: who has asked in it who we are
+    cdef bytes proof                     # the lines that say so in its last INVITE
     cdef bint over
     cdef dict early                      # To tag -> Remote
     cdef dict acks                       # (CSeq, To tag) -> ACK
     cdef dict oks                        # CSeq -> Ok
 
-    # What is stored of it.
-    cdef object record(self)
     cdef bint is_answered(self) noexcept
     # Send the INVITE that it begins with; False where the credit does not allow that. `extra`: whole header lines.
     cdef bint invite(self, bytes extra, bytes body, Credit credit, int64_t now) except -1
@@ -119,11 +129,13 @@ cdef class Leg:
                     int64_t now) except -1
 
     cdef bytes text(self, bytes name, int64_t cseq, bytes branch, Remote remote, bytes extra, bytes body)
+    cdef tuple credentials(self)
     cdef LegRequest send(self, bytes name, bytes data, bytes branch, int64_t now)
     cdef int take_up(self, LegRequest request, int64_t now) except -1
     cdef Flow way(self, bytes data, int64_t now)
     cdef bint is_left(self) except -1
     cdef int responded(self, LegRequest request, Message response, int64_t now) except -1
+    cdef bint answer_challenge(self, LegRequest request, Message response, int64_t now) except -1
     cdef int invite_responded(self, LegRequest request, Message response, int64_t now) except -1
     cdef int accepted(self, LegRequest request, Message response, int64_t now) except -1
     cdef int first_accepted(self, LegRequest request, Message response, int64_t now) except -1
@@ -140,5 +152,3 @@ cdef class Leg:
     cdef int refresh_target(self, Message message) except -1
 
 cdef Leg make_leg(Ground ground, bytes call_id, bytes tag)
-# As it was stored.
-cdef Leg leg_of(Ground ground, object record)

@@ -4,6 +4,9 @@ A leg is stored, in the batch of each message that changes it, with the requests
 new process goes on where an earlier one died: it sends what is pending again, with the same branch, and to the phone that is a
 retransmission (§17.2.3), whether the first had left or not.
 
+Who asks who we are (401, 407) is answered with the credentials that the Keyring has for the leg, and not asked for again by the
+requests that follow (§22.2, §22.3).
+
 Nobody is called this way but by a recall, and only where a REFER did not do. Whoever has begun a leg is its LegUser.
 """
 
@@ -17,7 +20,7 @@ from .._hash cimport Hash, end_hash64, hex16, mix_bytes, mix_number, start_hash
 from .._listener cimport Listener, listener_at
 from .._parser cimport (
     H_CONTACT, H_REQUIRE, M_BYE, M_INFO, M_INVITE, M_NOTIFY, M_OPTIONS, M_OTHER, M_PRACK, M_UPDATE, Address, Cursor, Message,
-    Span, Uri, as_request_uri, parse_message, parse_uri_at,
+    Span, Uri, as_request_uri, parse_uri_at,
 )
 from .._wheel cimport Timed
 from .._writer cimport has_line_break, make_response
@@ -26,15 +29,17 @@ from ..routing.proxy cimport OWN_CALL
 from ..transaction.client cimport ClientTransaction
 from ..transaction.layer cimport TransactionLayer
 from ..transaction.server cimport Handler, ServerTransaction
+from ..transaction.transaction cimport CANCEL_SENT, CANCEL_WANTED
 from ..trust.credit cimport Credit
-from .remote cimport Remote, answer_of, body_of, remote_by, tag_in, timer_line, uri_in
+from .remote cimport Remote, answer_of, body_of, remote_by, timer_line, uri_in
 
 import re
 from zlib import crc32
 
-from .._flow import Flow as AnyFlow
-from ..store.records import ANSWERED, ENDING, INVITED, Leg as Record
+from ..store.records import ANSWERED, ENDING, INVITED
 from . import sdp
+from .digest import Answers
+from .signing import again, signature_of, signed
 
 cdef enum:
     INITIAL = 1             # CSeq of the INVITE that a leg begins with
@@ -61,6 +66,12 @@ cdef class Ground(Timed):
 
     cdef int orphan(self, Leg leg, int64_t now) except -1:
         raise NotImplementedError
+
+
+cdef class Keyring:
+
+    cdef tuple credentials_of(self, Leg leg):
+        return ()
 
 
 cdef class LegUser(Timed):
@@ -132,13 +143,6 @@ cdef class Ok(Timed):
 cdef class Leg:
     """One dialog. All times are ms."""
 
-    cdef object record(self):
-        return Record(
-            self.call_id, self.recall, self.callee, self.caller, self.since, self.local, self.remote.to, self.remote.target,
-            self.flow.pack(), self.state, self.remote.routes, self.seq, self.remote_seq,
-            tuple([(<LegRequest>each).data for each in self.requests]), self.step, self.stepped, self.peer, self.offered,
-            self.heard, self.version)
-
     cdef bint is_answered(self) noexcept:
         return self.state == ANSWERED
 
@@ -195,9 +199,18 @@ cdef class Leg:
 
     cdef LegRequest request(self, bytes name, bytes extra, bytes body, Remote remote, int64_t now):
         cdef TransactionLayer layer = self.ground.transactions
-        cdef bytes branch = layer.new_branch(OWN_CALL if layer.is_own(self.flow) else 0)
+        cdef bytes branch = layer.new_branch(OWN_CALL if layer.is_own(self.flow) else 0), data, lines = b""
         self.seq += 1
-        return self.send(name, self.text(name, self.seq, branch, remote, extra, body), branch, now)
+        data = self.text(name, self.seq, branch, remote, extra, body)
+        if self.nonces:                       # RFC 3261 §22.3: who has asked in this dialog need not ask again
+            lines = Answers(self.credentials(), self.ground.cnonces, self.nonces).lines(signature_of(data))
+            data = signed(data, lines)
+        if name == b"INVITE":
+            self.proof = lines
+        return self.send(name, data, branch, now)
+
+    cdef tuple credentials(self):
+        return self.ground.keyring.credentials_of(self) if self.ground.keyring is not None else ()
 
     cdef LegRequest send(self, bytes name, bytes data, bytes branch, int64_t now):
         cdef LegRequest request = LegRequest.__new__(LegRequest)
@@ -285,7 +298,7 @@ cdef class Leg:
             mix_bytes(&h, <const unsigned char *>PyBytes_AS_STRING(tag), PyBytes_GET_SIZE(tag))
             mix_number(&h, response.cseq.number)
             data = self.text(b"ACK", response.cseq.number, b"z9hG4bK" + hex16(end_hash64(&h)), remote,
-                             extra + (SDP if body else b""), body)
+                             self.proof + extra + (SDP if body else b""), body)          # §22.1: as its INVITE has them
             if len(self.acks) >= MOST_ACKS:
                 del self.acks[next(iter(self.acks))]
             self.acks[key] = data
@@ -302,6 +315,8 @@ cdef class Leg:
     # ---- what is answered to that
 
     cdef int responded(self, LegRequest request, Message response, int64_t now) except -1:
+        if (response.status == 401 or response.status == 407) and self.answer_challenge(request, response, now):
+            return 0
         if request.name == b"INVITE":
             return self.invite_responded(request, response, now)
         if response.status < 200:
@@ -314,6 +329,39 @@ cdef class Leg:
         if request.name == b"UPDATE" and response.status < 300:
             self.refresh_target(response)
         return self.tell_reply(request, response, now)
+
+    cdef bint answer_challenge(self, LegRequest request, Message response, int64_t now) except -1:
+        """RFC 3261 §22.2: it is sent again, under the next CSeq and with who we are. False: it is not, and was refused."""
+        cdef TransactionLayer layer = self.ground.transactions
+        cdef ClientTransaction former = request.transaction
+        cdef tuple credentials
+        cdef bytes lines, branch, data
+        if (self.over or request not in self.requests or former is None or former.marks & (CANCEL_WANTED | CANCEL_SENT)
+                or self.state == ENDING and request.name != b"BYE"):
+            return False                      # nobody wants it any more
+        credentials = self.credentials()
+        if not credentials:
+            return False
+        if request.answers is None:
+            request.answers = Answers(credentials, self.ground.cnonces, self.nonces)
+        request.answers.credentials = credentials
+        lines = request.answers.answer(response, signature_of(request.data))
+        if not lines:
+            return False
+        branch = layer.new_branch(OWN_CALL if layer.is_own(self.flow) else 0)
+        data = again(request.data, branch, self.seq + 1, lines)
+        if not layer.may_send(PyBytes_GET_SIZE(data), self.flow, False):
+            layer.withheld += 1
+            layer.release_branch(branch)
+            return False
+        former.handler = None
+        self.seq += 1
+        request.cseq, request.data, request.branch = self.seq, data, branch
+        if request.name == b"INVITE":
+            self.proof = lines
+        request.transaction = layer.start(data, branch, self.way(data, now), request, now)
+        self.ground.keep(self)
+        return True
 
     cdef int tell_reply(self, LegRequest request, Message response, int64_t now) except -1:
         self.ground.keep(self)
@@ -394,7 +442,7 @@ cdef class Leg:
         if known:
             return 0
         branch = layer.new_branch(OWN_CALL if layer.is_own(self.flow) else 0)
-        data = self.text(b"BYE", INITIAL + 1, branch, remote_by(response, self.remote.target), b"", b"")
+        data = self.text(b"BYE", response.cseq.number + 1, branch, remote_by(response, self.remote.target), b"", b"")
         layer.start(data, branch, self.way(data, now), None, now)
         return 0
 
@@ -585,41 +633,16 @@ cdef Leg make_leg(Ground ground, bytes call_id, bytes tag):
     leg.tag = tag
     leg.state = INVITED
     leg.step = ""
-    leg.recall = leg.callee = leg.caller = leg.local = leg.peer = leg.offered = leg.heard = b""
+    leg.recall = leg.callee = leg.caller = leg.local = leg.peer = leg.offered = leg.heard = leg.proof = b""
     leg.remote_seq = -1
     leg.remote = Remote.__new__(Remote)
     leg.remote.to = leg.remote.tag = leg.remote.target = b""
     leg.remote.routes = ()
     leg.requests = []
+    leg.nonces = {}
     leg.early = {}
     leg.acks = {}
     leg.oks = {}
-    return leg
-
-
-cdef Leg leg_of(Ground ground, object record):
-    cdef Leg leg = make_leg(ground, record.call_id, tag_in(record.local))
-    cdef LegRequest request
-    cdef Message message
-    leg.recall, leg.callee, leg.caller, leg.since = record.recall, record.callee, record.caller, record.since
-    leg.local, leg.state, leg.seq, leg.remote_seq = record.local, record.state, record.seq, record.remote_seq
-    leg.step, leg.stepped, leg.peer = record.step, record.stepped, record.peer
-    leg.offered, leg.heard, leg.version = record.offered, record.heard, record.version
-    leg.remote.to, leg.remote.target, leg.remote.routes = record.remote, record.target, record.routes
-    leg.remote.tag = tag_in(record.remote)
-    leg.flow = AnyFlow.unpack(record.flow)
-    for data in record.pending:
-        message = parse_message(data)
-        if message.error or not ground.transactions.reserve_again(message.text(message.via.branch)):
-            continue
-        request = LegRequest.__new__(LegRequest)
-        request.leg = leg
-        request.name = message.text(message.method_name)
-        request.cseq = message.cseq.number
-        request.data = data
-        request.branch = message.text(message.via.branch)
-        request.initial = request.name == b"INVITE" and request.cseq == INITIAL
-        leg.requests.append(request)
     return leg
 
 

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from .._uri import aor as canonical
-from ..config import Phone, RedialUser
+from ..config import Credentials, Phone, RedialUser
 from ..config import Redial as Settings
 from ..errors import ConfigError, ParseError
-from .profiles import How, Profile, how_of, profile_of, shipped
+from .profiles import UNKNOWN, How, Profile, how_of, profile_of, shipped
 
 Rungs = tuple[tuple[str, How], ...]
 Verdicts = Mapping[str, bool]  # method -> whether it worked, or was refused
@@ -50,8 +50,15 @@ class Order:
         # That the operator wants nobody to call unasked is weightier than that a make of phone could.
         start = (user.start if user else "") or given.start or (
             known.start or "dial" if self.settings.start == "dial" else "ring")  # fmt: skip
-        credentials = (user.credentials if user else ()) + given.credentials + self.settings.credentials
-        return how_of(start, (given, known), credentials)
+        return how_of(start, (given, known), self._credentials(user, given))
+
+    def credentials_of(self, aor: bytes, agent: bytes | None) -> tuple[Credentials, ...]:
+        """What a challenge in a call for a user is answered with. `agent`: of the user's phone; None: another asks."""
+        given = UNKNOWN if agent is None else profile_of(self.settings.phone, agent.decode("utf-8", "replace"))
+        return self._credentials(self.users.get(aor), given)
+
+    def _credentials(self, user: RedialUser | None, given: Profile) -> tuple[Credentials, ...]:
+        return (user.credentials if user else ()) + given.credentials + self.settings.credentials
 
 
 def profiles_in_force(settings: Settings) -> list[tuple[str, Phone]]:

@@ -20,6 +20,7 @@ from .answers cimport parts_of
 from .availability cimport Unbound, make_unbound
 from .bucket cimport make_bucket
 from .keepalive cimport make_keepalive
+from .keyring cimport make_keys
 from .ladder cimport make_ladder
 from .methods.b2bua cimport make_b2bua_method
 from .methods.callback cimport make_callback_method
@@ -175,6 +176,7 @@ cdef Redial make_redial(settings, Store store, Wheel wheel, Events events, Locat
         make_refer_method(transactions, listeners, cnonces), make_refer_method(transactions, listeners, cnonces, False),
         make_callback_method(dialogs), make_b2bua_method(dialogs),
         make_message_method(transactions, listeners)), PhoneMemory(settings, store, wheel))
+    dialogs.keyring = make_keys(redial.ladder)
     redial.owner = Owner(redial.policy, redial.watchlist, location, unbound, make_recalls(
         redial.policy, redial.watchlist, location, redial.suspended, redial.ladder, dialogs.names,
         make_bucket(settings, seed, workers)))

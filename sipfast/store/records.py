@@ -118,6 +118,26 @@ class Move(msgspec.Struct, array_like=True, frozen=True, gc=False):
     expires: int  # ms since the epoch: no call lasts longer
 
 
+class Nonce(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Who has asked who we are (RFC 3261 §22): the last challenge, as it was read."""
+
+    field: str  # the header that answers it
+    realm: bytes
+    nonce: bytes
+    algorithm: str
+    qops: tuple[str, ...]
+    opaque: bytes | None
+    used: int  # requests that have answered it
+
+
+class Tried(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """Whom one request has answered, sent again and again: each by header and realm."""
+
+    rounds: int  # it was sent again so often
+    answered: tuple[tuple[str, bytes], ...]
+    renewed: tuple[tuple[str, bytes], ...]  # twice, since a nonce was stale
+
+
 class Leg(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """A dialog that the server itself has with a phone that it has called (RFC 3261 §12), from its INVITE on."""
 
@@ -141,6 +161,10 @@ class Leg(msgspec.Struct, array_like=True, frozen=True, gc=False):
     offered: bytes = b""  # the last session description that it was sent
     heard: bytes = b""  # and the last that came from there
     version: int = 0  # of the descriptions that it was sent (RFC 3264 §8)
+    agent: bytes | None = None  # User-Agent of the phone, where it is the caller's
+    nonces: tuple[Nonce, ...] = ()  # of who has asked in it who we are
+    tried: tuple[Tried | None, ...] = ()  # for each of `pending`: whom it has answered that
+    proof: bytes = b""  # the header lines that do so in its last INVITE
 
 
 class Anchor(msgspec.Struct, array_like=True, frozen=True, gc=False):

@@ -45,6 +45,7 @@ class Upstream(Endpoint):
         self.options_status = 200
         self.options: list[Sip] = []  # every OPTIONS that asked for the server itself
         self.users: frozenset[str] | None = None  # who may call, once it has said who it is; None: everybody
+        self.challenges = ['Digest realm="up", nonce="1", algorithm=MD5']
         self.says_ringing = False  # before it looks for who is called
         self.deaf_to: frozenset[str] = frozenset()  # methods that it drops without a word
 
@@ -61,8 +62,8 @@ class Upstream(Endpoint):
         elif message.method == "REGISTER":
             self._register(message, source)
         elif message.method == "INVITE" and not message.to_tag and (refusal := self._refusal(message)):
-            challenge = ("Proxy-Authenticate", 'Digest realm="up", nonce="1", algorithm=MD5')
-            self._answer(message, refusal, source, [challenge] if refusal == 407 else None)
+            challenge = [("Proxy-Authenticate", each) for each in self.challenges]
+            self._answer(message, refusal, source, challenge if refusal == 407 else None)
         elif message.method != "ACK" or not message.to_tag.startswith(TAG):
             self._route(message, source)
 

@@ -15,6 +15,7 @@ cdef struct WantedCall:
     Piece caller
     Piece call_id
     Piece tag
+    Piece agent         # User-Agent of the caller's phone
     int64_t number
 
 # How an attempt has ended without a call.

@@ -62,6 +62,7 @@ cdef class PickupMethod(RecallMethod):
         leg.remote.target = uri
         leg.remote.routes = (route,) if route else ()
         leg.flow = flow
+        leg.agent = bytes_of(wanted.agent)
         leg.step = step
         return leg
 
