@@ -14,6 +14,7 @@ from .._uri import aor as canonical
 from ..config import Credentials, Phone, RedialUser
 from ..config import Redial as Settings
 from ..errors import ConfigError, ParseError
+from ..store.records import EARLY_REFER
 from .profiles import UNKNOWN, How, Profile, how_of, profile_of, shipped
 
 Rungs = tuple[tuple[str, How], ...]
@@ -39,17 +40,29 @@ class Order:
         """
         user, text = self.users.get(aor), agent.decode("utf-8", "replace")
         given, known = profile_of(self.settings.phone, text), profile_of(shipped(), text)
-        how = self.how(user, given, known)
+        how = self.how(user, given, known, (device or {}).get(EARLY_REFER), (make or {}).get(EARLY_REFER))
         if user is not None and user.methods:
             return tuple((name, how) for name in user.methods)
         layers = (device or {}, _verdicts(given), make or {}, _verdicts(known))
         return tuple((name, how) for name in _sorted(given.methods or self.settings.methods, layers))
 
-    def how(self, user: RedialUser | None, given: Profile, known: Profile) -> How:
-        """How methods are used, by an operator's words and then by the shipped table's."""
-        # That the operator wants nobody to call unasked is weightier than that a make of phone could.
-        start = (user.start if user else "") or given.start or (
-            known.start or "dial" if self.settings.start == "dial" else "ring")  # fmt: skip
+    def how(
+        self, user: RedialUser | None, given: Profile, known: Profile, device: bool | None = None, make: bool | None = None
+    ) -> How:
+        """How methods are used, by an operator's words and then by the shipped table's.
+
+        `device`, `make`: whether it is remembered of them that they obey a REFER while they ring.
+        """
+        # That the operator wants nobody to call unasked is weightier than that a phone could.
+        start = (
+            (user.start if user else "")
+            or (device is False and "ring")
+            or given.start
+            or (self.settings.start == "ring" and "ring")
+            or (make is not None and ("dial" if make else "ring"))
+            or known.start
+            or "dial"
+        )
         return how_of(start, (given, known), self._credentials(user, given))
 
     def credentials_of(self, aor: bytes, agent: bytes | None) -> tuple[Credentials, ...]:

@@ -143,6 +143,7 @@ cdef class Recalls(Timed):
     cdef int note_silence(self, Recall recall) except -1
     # The caller has called after all: which methods the phone obeys, and which not.
     cdef int note_call(self, Recall recall, int64_t now) except -1
+    cdef int note_early(self, Recall recall, bint obeyed, int64_t now) except -1
     cdef int note(self, Recall recall, str method, bint worked, int64_t now) except -1
     cdef int leave_attempt(self, Recall recall, int64_t now) except -1
     cdef int overdue(self, Recall recall, int64_t now) except -1

@@ -33,7 +33,7 @@ from .watchlist cimport Watchlist, is_calling, is_recalling, outcome_text
 
 from ..config import METHODS
 from ..observe.counters import OUTCOMES as COUNTED_OUTCOMES
-from ..store.records import ARMED, RECALLING, SUSPENDED
+from ..store.records import ARMED, EARLY_REFER, RECALLING, SUSPENDED
 
 cdef enum:
     # Timers
@@ -65,6 +65,9 @@ cdef class Recall(AttemptObserver):
 
     cdef int ended(self, Outcome outcome, str answer, str result, int64_t now) except -1:
         return self.recalls.attempt_ended(self, outcome, answer, result, now)
+
+    cdef int early(self, bint obeyed, int64_t now) except -1:
+        return self.recalls.note_early(self, obeyed, now)
 
     cdef int progress(self, int status, str text, int64_t now) except -1:
         return self.recalls.told_of_call(self.pair, self.refer_call_id, status, text, now)
@@ -352,6 +355,10 @@ cdef class Recalls(Timed):
             for name in recall.silent:
                 self.note(recall, name, False, now)
             recall.silent = None
+
+    cdef int note_early(self, Recall recall, bint obeyed, int64_t now) except -1:
+        if not recall.over and (not obeyed or recall.watch.at.agent.size):     # as in note_call: it is what is tried first
+            self.note(recall, EARLY_REFER, obeyed, now)
 
     cdef int note(self, Recall recall, str method, bint worked, int64_t now) except -1:
         """Of another device it is not known what make that is, nor whether it is asked again."""

@@ -45,6 +45,7 @@ SUSPENDED = "suspended"  # the caller cannot take a recall now
 WAITING = (ARMED, SUSPENDED)
 DEVICE = "device"  # whom a Phone is about
 AGENT = "agent"
+EARLY_REFER = "early-refer"  # Note.method of the REFER that `callback` sends while the phone rings
 NOT_LOGGED_IN = "NL"  # RFC 6910 m=NL
 
 INVITED = "invited"  # a leg's INVITE has no final response yet
@@ -185,9 +186,9 @@ class Ended(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class Note(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """What came of one recall method."""
+    """What came of one recall method, or of a part of one."""
 
-    method: str
+    method: str  # or EARLY_REFER
     worked: bool  # or it was refused
     at: Number
     until: Number  # then it is forgotten

@@ -25,7 +25,7 @@ def data(tmp_path) -> Path:
     refused, worked = Note("refer", False, at, until), Note("callback", True, at, until)
     store.put_phone(Phone(AGENT, b"Acme 1.0", b"Acme 1.0", (refused, worked)))
     store.put_phone(Phone(DEVICE, INSTANCE, b"Acme 1.0", (refused, Note("b2bua", False, at - 9, at - 1))))
-    store.put_phone(Phone(DEVICE, b"sip:a@192.0.2.1", b"\x1b[2J", (worked,)))
+    store.put_phone(Phone(DEVICE, b"sip:a@192.0.2.1", b"\x1b[2J", (worked, Note("early-refer", False, at, until))))
     store.put_phone(Phone(DEVICE, b"sip:gone@192.0.2.1", b"", (Note("refer", True, at - DAY, at - 1),)))
     store.commit()
     store.close()
@@ -47,6 +47,7 @@ def test_what_is_known_is_listed_with_whose_it_is_and_until_when(data):
         ["any", "Acme 1.0", "callback", "worked"],
         ["<urn:uuid:1>", "Acme 1.0", "refer", "was refused"],
         ["sip:a@192.0.2.1", r"\x1b[2J", "callback", "worked"],  # nothing from the wire drives the terminal
+        ["sip:a@192.0.2.1", r"\x1b[2J", "early-refer", "was refused"],
     ]
     assert rows[0][5].endswith("(in 29 d 23 h)")
 
@@ -57,6 +58,7 @@ def test_what_is_known_as_json(data):
         (None, "Acme 1.0", "callback", True),
         ("<urn:uuid:1>", "Acme 1.0", "refer", False),
         ("sip:a@192.0.2.1", r"\x1b[2J", "callback", True),
+        ("sip:a@192.0.2.1", r"\x1b[2J", "early-refer", False),
     ]
     (first, *_) = json.loads(sipfast_command("phones", "--json", "--data", data).stdout)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", first["at"])
@@ -65,7 +67,7 @@ def test_what_is_known_as_json(data):
 
 @pytest.mark.parametrize(
     ("name", "count", "left"),
-    [("Acme 1.0", 1, 2), ("<urn:uuid:1>", 1, 3), (None, 4, 0)],
+    [("Acme 1.0", 1, 3), ("<urn:uuid:1>", 1, 4), (None, 4, 0)],
     ids=["a make", "a device", "all"],
 )
 def test_it_is_forgotten_by_name_or_altogether(data, name, count, left):
@@ -78,7 +80,7 @@ def test_it_is_forgotten_by_name_or_altogether(data, name, count, left):
 def test_who_is_not_known_cannot_be_forgotten(data):
     line = one_line(sipfast_command("phones", "--data", data, "--forget", "Zoom"), 1)
     assert line == f"sipfast: {data}: nothing is known of Zoom: `phones` lists who is known"
-    assert len(known(data)) == 4
+    assert len(known(data)) == 5
 
 
 def test_an_empty_list_says_so(tmp_path):

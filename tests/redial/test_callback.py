@@ -141,6 +141,27 @@ def test_a_phone_that_takes_the_early_refer_and_never_calls_has_not_said_no() ->
     assert [call.state for call in scene.bob.calls] == ["talking"]
 
 
+def test_a_notify_that_overtakes_the_answer_is_heard() -> None:
+    """RFC 6665 §4.1.2.4. A phone that was not ready is asked a second time, whichever came first."""
+    scene, alice, _ = quiet({"start": "ring"})
+    invite = alice.take("INVITE")
+    contact = [("Contact", f"<sip:alice@{literal(alice.address)}>")]
+    alice.answer(invite, 200, headers=contact)
+    scene.run(100)
+    refer = alice.take("REFER")
+    alice.ask(
+        "NOTIFY", f"sip:{literal(SERVER)}", sender=refer.first("to"), to=refer.first("from"), call_id=refer.call_id,
+        headers=[("Event", "refer"), ("Subscription-State", "terminated"), ("Content-Type", "message/sipfrag")],
+        body=b"SIP/2.0 400 Bad Request",
+    )  # fmt: skip
+    scene.run(10)
+    alice.answer(refer, 202, headers=contact)
+    scene.run(1_300)
+    assert alice.count("REFER") == 0
+    scene.run(300)
+    assert alice.take("REFER").cseq == refer.cseq + 1
+
+
 def test_who_picks_up_and_hangs_up_wants_no_call() -> None:
     scene, alice, _ = quiet({"start": "ring"})
     invite = alice.take("INVITE")

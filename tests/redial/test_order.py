@@ -132,3 +132,25 @@ def test_a_user_who_is_none_is_refused_with_the_key():
 def test_each_phone_that_was_tried_is_reached_with_its_profile_and_without(agent: str):
     assert {"callback", "b2bua"} <= set(rungs(ALL, agent.encode()))
     assert {"callback", "b2bua"} <= set(rungs(ALL))
+
+
+def start(settings: Redial = ALL, agent: bytes = UNHEARD, device: Any = None, make: Any = None) -> str:
+    return Order(settings).rungs(ALICE, agent, device, make)[0][1].start
+
+
+def test_who_refuses_a_refer_while_it_rings_is_asked_once_it_was_answered():
+    """By the weight of the words, as the order of methods is."""
+    no, yes = {"early-refer": False}, {"early-refer": True}
+    assert (start(), start(device=no), start(make=no)) == ("dial", "ring", "ring")
+    assert (
+        start(ALL, LINPHONE) == "ring" and start(ALL, LINPHONE, make=yes) == "dial"
+    )  # what is seen goes before what is read
+    given = all_with(phone=(Phone(agent="Unheard", start="dial"),))
+    assert (start(given, make=no), start(given, device=no)) == ("dial", "ring")
+    assert start(all_with(start="ring"), make=yes) == "ring"
+    mine = all_with(user=(RedialUser(aor="sip:alice@example.com", start="dial"),))
+    assert start(mine, device=no, make=no) == "dial"
+
+
+def test_what_is_known_of_an_early_refer_is_no_method():
+    assert rungs(device={"early-refer": True}, make={"early-refer": False}) == METHODS

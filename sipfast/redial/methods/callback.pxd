@@ -27,12 +27,16 @@ cdef class Callback(Pickup):
     cdef bint dials, hangs_up
     cdef int64_t pause                   # ms from the ACK to the REFER
     cdef str answer                      # to the early REFER
+    cdef tuple vain                      # the phone has told of a call that failed, and its answer to the REFER is to come
+    cdef bint doubtful                   # that was sent, and has not been refused nor brought a call about
 
     cdef int resume(self, int64_t now) except -1
     cdef int refer(self, str step, Remote remote, int64_t now) except -1
     cdef int refer_soon(self, int64_t now) except -1
+    cdef int learn(self, bint obeyed, int64_t now) except -1
     cdef int early_answered(self, int status, Message response, int64_t now) except -1
     cdef int refer_answered(self, int status, Message response, int64_t now) except -1
+    cdef int tried_in_vain(self, tuple progress, int64_t now) except -1
     cdef int told(self, Message notify, int64_t now) except -1
 
 cdef CallbackMethod make_callback_method(Dialogs dialogs)

@@ -11,7 +11,7 @@ Out of a dialog hardly any phone obeys a REFER; within a call nearly all do (RFC
       | <------ INVITE sip:callee  |   a call of its own, through this server as any other
       | CANCEL ------------------> |   no sooner: some would not call then
 
-A phone that refuses that rings on. Once somebody picks up, or with "ring", it is asked in the dialog, and that ends with a BYE
+A phone that refuses that rings on, and the next recall does not ask it so again (`redial/memory`). Once somebody picks up, or with "ring", it is asked in the dialog, and that ends with a BYE
 when the two talk:
 
       | <--------------------- 200 |
@@ -33,7 +33,7 @@ from ...dialog.remote cimport Remote, answer_of
 from ...store.codec cimport bytes_of
 from ...transaction.server cimport ServerTransaction
 from ...trust.credit cimport Credit
-from .method cimport CANNOT, Attempt, AttemptObserver, WantedCall
+from .method cimport CANNOT, Attempt, AttemptObserver, WantedCall, outcome_of_refer
 from .pickup cimport ABANDONED, ALERT, FURTHER, LONGEST_WAIT, NO_RING, Pickup, PickupMethod, attempt_by
 from .progress cimport progress_in
 
@@ -151,6 +151,8 @@ cdef class Callback(Pickup):
         if self.over or leg.user is not self or leg.step == CALLED:
             return 0
         self.stop()
+        if self.doubtful:
+            self.learn(leg.step == OBEYED, now)
         if observer is not None and leg.step == OBEYED:
             observer.accepted(False, self.answer, now)
         leg.step = CALLED
@@ -175,6 +177,7 @@ cdef class Callback(Pickup):
 
     cdef int rings(self, Remote remote, int64_t now) except -1:
         if self.dials and remote is not None and self.leg.step == STEP:
+            self.doubtful = True
             self.refer(EARLY, remote, now)
         return 0
 
@@ -190,6 +193,7 @@ cdef class Callback(Pickup):
         cdef Leg leg = self.leg
         leg.step = step
         leg.stepped = now
+        self.vain = None
         # RFC 3515 §2.1, RFC 3892 §2.1. No headers and no method in the URI: some phones copy them into what they send.
         leg.request(b"REFER", b"Refer-To: <%b>\r\nReferred-By: <%b>\r\n" % (leg.callee, leg.callee), b"", remote, now)
         return 0
@@ -215,16 +219,27 @@ cdef class Callback(Pickup):
         if 200 <= status < 300 or status == 482:                                # RFC 3261 §8.2.2.2
             self.answer = answer_of(response)
             self.leg.take_step(OBEYED, now)
+            if self.vain is not None:
+                self.tried_in_vain(self.vain, now)
         else:
             self.leg.take_step(RINGS, now)
+            if response is not None and outcome_of_refer(status) == CANNOT:
+                self.learn(False, now)
         return self.refer_soon(now) if self.leg.is_answered() else 0
+
+    cdef int learn(self, bint obeyed, int64_t now) except -1:
+        """Whether the phone is to be asked while it rings, the next time. Silence is held against it once it has called."""
+        self.doubtful = False
+        return self.attempt.observer.early(obeyed, now) if self.attempt.observer is not None else 0
 
     cdef int refer_answered(self, int status, Message response, int64_t now) except -1:
         cdef str answer = answer_of(response) if response is not None else "none"
         if 200 <= status < 300 or status == 482:
             self.leg.take_step(ACCEPTED_AGAIN if self.leg.step == ASKED_AGAIN else ACCEPTED, now)
             self.wait(ABANDONED, now + LONGEST_WAIT)
-            return self.attempt.observer.accepted(status == 482, answer, now) if self.attempt.observer is not None else 0
+            if self.attempt.observer is not None:
+                self.attempt.observer.accepted(status == 482, answer, now)
+            return self.tried_in_vain(self.vain, now) if self.vain is not None else 0
         # The dialog stays: another method may go on with it.
         return self.tell(CANNOT, answer, f"REFER in a call got {answer}", now)
 
@@ -242,9 +257,16 @@ cdef class Callback(Pickup):
             return 0
         if progress[0] < 300 or leg.step == CALLED:
             return observer.progress(progress[0], progress[1], now)
-        # It has tried, and no INVITE has come of it.
+        return self.tried_in_vain(progress, now)
+
+    cdef int tried_in_vain(self, tuple progress, int64_t now) except -1:
+        """It has tried, and no INVITE has come of it."""
+        cdef Leg leg = self.leg
         if leg.step == OBEYED:
             return leg.take_step(RINGS, now)
+        if leg.step == EARLY or leg.step == ASKED or leg.step == ASKED_AGAIN:
+            self.vain = progress              # RFC 6665 §4.1.2.4: a NOTIFY may overtake the 2xx
+            return 0
         if leg.step == ACCEPTED:              # some say so where they have only just answered
             return self.wait(ASK, max(now, leg.stepped + AGAIN))
         if leg.step == ACCEPTED_AGAIN:

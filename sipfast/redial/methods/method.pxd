@@ -37,6 +37,8 @@ cdef class AttemptObserver:
     cdef int accepted(self, bint before, str answer, int64_t now) except -1
     # There will be no call; comes once, and nothing after it. `result`: what it comes to, for people.
     cdef int ended(self, Outcome outcome, str answer, str result, int64_t now) except -1
+    # A REFER in an early dialog has brought the call about; or it was refused, or has not.
+    cdef int early(self, bint obeyed, int64_t now) except -1
     # What the phone tells of the call that it has placed.
     cdef int progress(self, int status, str text, int64_t now) except -1
 

@@ -22,6 +22,9 @@ cdef class AttemptObserver:
     cdef int ended(self, Outcome outcome, str answer, str result, int64_t now) except -1:
         raise NotImplementedError
 
+    cdef int early(self, bint obeyed, int64_t now) except -1:
+        raise NotImplementedError
+
     cdef int progress(self, int status, str text, int64_t now) except -1:
         raise NotImplementedError
 
