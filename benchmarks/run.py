@@ -57,6 +57,7 @@ ROWS = (
     ),
     Row("redial-notify", "redial cycles, NOTIFYs included", "cycles/s", (OURS,)),
     Row("callback", "callback cycles, by an early REFER", "cycles/s", (OURS,)),
+    Row("b2bua", "b2bua cycles, both called and joined", "cycles/s", (OURS,)),
 )
 
 

@@ -26,6 +26,8 @@ cdef struct Dialog:
     char answer[2048]   # the callee's 200
     int answer_size
 
+cdef void put_sdp(Out *out) noexcept nogil
+
 cdef class Calls(Generator):
     cdef Dialog *dialogs
     cdef bint binding

@@ -11,11 +11,13 @@ from hdrh.histogram import HdrHistogram
 from ..accounting import busy_seconds, cpu_seconds, kernel_drops
 from ..build import ensure_built
 
-MODES = ("echo", "options", "register", "call", "redial", "redial-notify", "callback", "presence", "storm", "ordinary")
+MODES = ("echo", "options", "register", "call", "redial", "redial-notify", "callback", "b2bua")
+MODES += ("presence", "storm", "ordinary")
 WINDOW = 128  # for all alike: neither Kamailio nor sipfast gains from a wider one
 NARROW = {"storm": 64, "ordinary": 64}  # beside each other
 SIZES = {"echo": 1024, "options": 1024, "register": 100_000}
-SIZES |= dict.fromkeys(("call", "redial", "redial-notify", "callback", "presence", "ordinary"), 1000) | {"storm": 100_000}
+SIZES |= dict.fromkeys(("call", "redial", "redial-notify", "callback", "b2bua", "presence", "ordinary"), 1000)
+SIZES |= {"storm": 100_000}
 LINGER = 5.0  # seconds that calls in flight are waited for at the end
 
 
@@ -57,7 +59,7 @@ class Result:
 def generator(mode: str, server: tuple[str, int], **options: Any) -> Any:
     """A generator for a mode; see Generator for the options."""
     ensure_built("loadgen")
-    from . import callback, calls, core, presence, redial, requests, storm
+    from . import b2bua, callback, calls, core, presence, redial, requests, storm
 
     assert core
     options.setdefault("size", SIZES[mode])
@@ -70,6 +72,7 @@ def generator(mode: str, server: tuple[str, int], **options: Any) -> Any:
         "redial": redial.Redial,
         "redial-notify": redial.Redial,
         "callback": callback.Callback,
+        "b2bua": b2bua.B2bua,
         "presence": presence.Presence,
         "storm": storm.Storm,
         "ordinary": storm.Ordinary,
@@ -181,7 +184,7 @@ def result(
         drops_server=drops[0],
         drops_generator=drops[1],
         complaints=[(reason, data.decode("utf-8", "backslashreplace")) for reason, data in load.complaints()],
-        recall_us=percentiles(load.recalls()) if mode in ("redial", "redial-notify", "callback") else {},
+        recall_us=percentiles(load.recalls()) if mode in ("redial", "redial-notify", "callback", "b2bua") else {},
     )
 
 

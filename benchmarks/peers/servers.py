@@ -178,7 +178,7 @@ def kamailio(port: int, folder: Path, mode: str) -> list[str]:
     return [*command, *(part for name in defines for part in ("-A", name))]
 
 
-SETTINGS = {"callback": '[redial]\nmethods = ["callback"]\n'}
+SETTINGS = {method: f'[redial]\nmethods = ["{method}"]\n' for method in ("callback", "b2bua")}
 """what a mode asks of sipfast's configuration; else it runs with its defaults"""
 
 KINDS = {

@@ -40,7 +40,7 @@ def play(mode: str, seconds: float = 0.3, rate: float = 0, kind: str = "sipfast"
 # What each mode is made of: datagrams to and from the server for one cycle. 100 Trying, which a busy server need not
 # send within 200 ms (RFC 3261 §17.2.1), is counted apart.
 CYCLES = {"options": (1, 1), "register": (1, 1), "call": (6, 6), "redial": (11, 10), "redial-notify": (13, 12)}
-CYCLES |= {"callback": (14, 13)}
+CYCLES |= {"callback": (14, 13), "b2bua": (11, 11)}
 
 
 @pytest.mark.parametrize("mode", CYCLES)
@@ -301,6 +301,18 @@ def test_a_wrong_request_within_a_callback_is_noticed(then: bytes, reason: str) 
     counters, complaints = against(called_back(then), "callback")
     assert (counters["completed"], counters["wrong"]) == (0, 1)
     assert complaints[0][0] == reason
+
+
+@pytest.mark.parametrize("then", [b"BYE", b"CANCEL", b"REFER"])
+def test_a_wrong_request_to_who_is_to_be_joined_is_noticed(then: bytes) -> None:
+    counters, complaints = against(called_back(then), "b2bua")
+    assert (counters["completed"], counters["wrong"]) == (0, 1)
+    assert complaints[0][0] == "a request to the caller that is none of a b2bua's"
+
+
+def test_who_is_called_and_not_joined_is_a_loss() -> None:
+    counters, _ = against(called_back(b"ACK"), "b2bua")
+    assert (counters["completed"], counters["wrong"], counters["lost"]) == (0, 0, 1)
 
 
 def watched(request: bytes) -> list[bytes]:
