@@ -294,6 +294,8 @@ cdef class Owner(CalleeOwner):
         if not self.store.claim(watch, claimed):
             return False
         self.watchlist.note_write(pair, claimed)
+        if is_suspended(watch):               # its pause is over
+            self.events.step(STEP_RESUMED, watch)
         self.recalls.begin_soon(self.recalls.add(claimed, pair, rungs, 0, now), claimed)
         self.counts["recalls"] += 1
         self.events.step(STEP_CLAIMED, claimed)

@@ -82,6 +82,27 @@ def test_a_phone_that_says_nothing() -> None:
     assert (steps[3].result, steps[4].result) == ("none", "no answer to REFER")
 
 
+@pytest.mark.parametrize("ends", ["by itself", "by her login", "by his login"])
+def test_a_suspended_watch_goes_on(ends: str) -> None:
+    """After a pause, when its caller registers, or when its callee logs in anew."""
+    steps, scene, alice, bob = told({"retry_pause": 60.0})
+    arm(scene, alice)
+    alice.on_refer = "486"
+    come_back(scene, bob)
+    scene.run(1_000)
+    alice.on_refer = "accept"
+    if ends == "by her login":
+        alice.register()
+    elif ends == "by his login":
+        bob.unregister()
+        scene.run(1_000)
+        bob.register()
+    scene.run(100_000)
+    attempt = ["claimed", "begun", "outcome"]
+    assert names(steps) == ["armed", *attempt, "suspended", "resumed", *attempt, "called", "answered"]
+    assert [step.attempt for step in steps if step.event == "claimed"] == [1, 1]  # none was used up
+
+
 def test_a_period_that_is_over() -> None:
     steps, scene, alice, _ = told()
     arm(scene, alice, 300)
