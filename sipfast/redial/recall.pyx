@@ -444,6 +444,7 @@ cdef class Recalls(Timed):
                 entry.state = piece_in(suspended)
         elif consequence == NEXT_LOGIN:
             pause = max(entry.expires_at - now, 0)
+            entry.pauses = 0                  # or a login would end it no more, after some pauses
         if self.events.wants(RECALL_FAILED):
             self.events.add("recall-failed", {
                 "callee": recall.pair[0], "caller": recall.pair[1], "attempt": watch.at.attempts,

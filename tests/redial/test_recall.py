@@ -376,7 +376,7 @@ def test_7_a_refer_that_was_given_up_is_sent_no_more() -> None:
     assert len([event for event in scene.network.trace if event.data.startswith(b"REFER ")]) == len(sent)
 
 
-@pytest.mark.parametrize("on_invite", ["486", "480", "600", "503"])
+@pytest.mark.parametrize("on_invite", ["486", "480", "600", "408", "500", "503"])
 def test_7_a_call_that_finds_bob_busy_is_armed_again(on_invite: str) -> None:
     """A callee who phones for a while after login uses up none of the attempts."""
     scene, alice, bob = armed({"retry_pause": 60.0})
@@ -816,6 +816,42 @@ def test_7_a_call_that_nobody_answers_waits_for_the_next_login() -> None:
     scene.network.wait(lambda: alice.calls[-1].was_answered)
     scene.run()
     assert watch_of(scene) is None and len(refers(scene)) == 2
+
+
+def test_7_a_callee_who_was_busy_often_and_then_does_not_answer_is_waited_for_still() -> None:
+    """However often he was busy before: his next login ends that wait."""
+    scene, alice, bob = armed({"retry_pause": 5.0})
+    bob.on_invite = "486"
+    come_back(scene, bob)
+    scene.network.wait(lambda: len(refers(scene)) == 6, 900_000)
+    scene.run(1_000)
+    alice.patience = 20_000  # she hangs up then
+    bob.on_invite = "ring"
+    before = len(refers(scene))
+    scene.network.wait(lambda: len(refers(scene)) == before + 1, 900_000)
+    scene.run(60_000)
+    assert alice.calls[-1].status == 487 and watch_of(scene) is not None
+    bob.on_invite = "answer"
+    bob.unregister()
+    scene.run(1_000)
+    come_back(scene, bob)
+    scene.network.wait(lambda: alice.calls[-1].was_answered, 10_000)
+
+
+@pytest.mark.parametrize("status", ["408", "480"])
+def test_7_a_call_that_rang_long_and_was_refused_waits_for_the_next_login(status: str) -> None:
+    """Some phones give up ringing themselves: that is no answer, too."""
+    scene, _, bob = armed({"retry_pause": 1.0})
+    bob.on_invite = "ring"
+    come_back(scene, bob)
+    scene.network.wait(lambda: bob.calls, 10_000)
+    scene.run(16_000)
+    call = bob.calls[-1]
+    assert call.server is not None
+    call.server.answer(int(status), call.local_tag)
+    scene.run(300_000)
+    watch = watch_of(scene)
+    assert watch is not None and (watch.state, watch.attempts) == ("armed", 1) and len(refers(scene)) == 1
 
 
 @pytest.mark.parametrize("status", ["603", "604", "606"])
