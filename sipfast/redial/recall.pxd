@@ -126,6 +126,7 @@ cdef class Recalls(Timed):
     cdef int attempt_ended(self, Recall recall, Outcome outcome, str answer, str result, int64_t now) except -1
     # The phone that was asked by this Call-ID tells of the call that it has placed.
     cdef int told_of_call(self, tuple pair, bytes call_id, int status, str text, int64_t now) except -1
+    cdef int placed_no_call(self, Recall recall, int status, str text, int64_t now) except -1
     cdef int told(self, Recall recall, int64_t now) except -1
     # The phone does not obey this method: the next one, or the end of the attempt.
     cdef int climb(self, Recall recall, str result, int64_t now) except -1

@@ -29,7 +29,7 @@ from .pending cimport Pending
 from .policy cimport OTHERS_ALWAYS, OTHERS_OF_THE_KNOWN, Policy
 from .subscriptions cimport make_subscriptions
 from .suspended cimport Suspended
-from .watchlist cimport Watchlist, is_calling, is_recalling, outcome_text
+from .watchlist cimport Watchlist, is_armed, is_calling, is_recalling, outcome_text
 
 from ..config import METHODS
 from ..observe.counters import OUTCOMES as COUNTED_OUTCOMES
@@ -309,15 +309,25 @@ cdef class Recalls(Timed):
         cdef bytes result
         self.store.for_update()
         watch = self.watchlist.find(pair)
-        if watch is None or not same_piece(watch.at.refer_call_id, call_id):
-            return 0
+        if watch is None or is_armed(watch) or not same_piece(watch.at.refer_call_id, call_id):
+            return 0                          # a recall that is over: what came of it is known better
         result = text.encode()
         entry = watch.at
         entry.last_result = piece_in(result)
         watch = self.watchlist.change(&entry, pair)
         recall = self.of.get(pair)
-        if recall is not None and is_recalling(watch) and status >= 300:
-            self.fail(recall, text, now)
+        if recall is not None and is_recalling(watch) and not recall.call_id and status >= 300:
+            self.placed_no_call(recall, status, text, now)
+
+    cdef int placed_no_call(self, Recall recall, int status, str text, int64_t now) except -1:
+        """Its NOTIFY is the last, and no INVITE has come: it cannot that way, or its user was asked and has said no."""
+        if recall.waits:                      # for an answer to the REFER that was lost, or comes later
+            recall.waits = False
+            self.tell_answer(recall, text, "cannot")
+        if status == 603:
+            return self.come_to_nothing(recall, text, NO, now)
+        self.note_silence(recall)
+        self.climb(recall, text, now)
 
     cdef int notified(self, Message request, int64_t now) except -1:
         cdef bytes call_id = request.text(request.call_id)

@@ -16,6 +16,7 @@ from net.network import Crash, Line
 from net.phone import Phone
 from net.redialing import (
     ALICE,
+    BOB,
     CALL_INFO,
     arm,
     armed,
@@ -317,6 +318,55 @@ def test_6_the_sipfrag_is_the_last_result(fragment: bytes) -> None:
     watch = watch_of(scene)
     assert watch is not None
     assert fragment.split(b"\r\n")[0].partition(b" ")[2].decode() in watch.last_result
+
+
+def asked(redial: dict[str, Any] | None = None) -> tuple[Scene, Speaker, Sip]:
+    """Bob is back, and alice's phone has taken the REFER."""
+    scene = Scene(Config(redial=Redial(**{"recall_timeout": 600.0, **(redial or {})})))
+    alice, bob = scene.peer("alice"), scene.phone("bob", register=False)
+    alice.bind()
+    alice.ask("INVITE", "sip:bob@example.com", headers=[("Expires", "3600")])
+    scene.run()
+    come_back(scene, bob)
+    scene.run()
+    refer = alice.take("REFER")
+    alice.answer(refer, 202, headers=[("Contact", f"<sip:alice@{literal(alice.address)}>")])
+    scene.run()
+    return scene, alice, refer
+
+
+def test_6_a_phone_that_says_that_it_could_not_call_is_asked_by_the_next_method() -> None:
+    """A 2xx and then no INVITE, known by its last NOTIFY (RFC 3515 §2.4.5)."""
+    scene, alice, refer = asked({"methods": ("refer", "refer-nosub")})
+    notify(alice, refer, b"SIP/2.0 503 Service Unavailable\r\n")
+    scene.run()
+    second = alice.take("REFER")
+    assert second.first("refer-sub") == "false"
+    watch = watch_of(scene)
+    assert watch is not None and (watch.state, watch.attempts) == ("recalling", 1)
+    assert [result for _, result in scene.store.attempts(BOB, ALICE)] == ["202 Accepted; NOTIFY 503 Service Unavailable"]
+
+
+def test_6_a_user_who_was_asked_and_said_no_is_asked_by_no_other_method() -> None:
+    """By the NOTIFY of a phone that asks first: a person's no waits for the callee's next login."""
+    scene, alice, refer = asked({"methods": ("refer", "refer-nosub"), "retry_pause": 1.0})
+    notify(alice, refer, b"SIP/2.0 603 Declined\r\n")
+    scene.run(60_000)
+    watch = watch_of(scene)
+    assert watch is not None and (watch.state, watch.last_result) == ("armed", "NOTIFY 603 Declined")
+    assert len(refers(scene)) == 1
+
+
+def test_6_a_notify_after_the_end_of_the_call_hides_nothing() -> None:
+    """What became of the recall is known better than what her phone tells of it."""
+    scene, alice, bob = armed()
+    bob.on_invite = "486"
+    come_back(scene, bob)
+    scene.network.wait(lambda: alice.calls[-1].recalled and alice.calls[-1].over)
+    scene.run()
+    assert alice.refers[0].notify_statuses == [200, 200]
+    watch = watch_of(scene)
+    assert watch is not None and watch.last_result == "call got 486"
 
 
 @pytest.mark.parametrize("fragment", [b"", b"garbage", b"SIP/2.0 abc", b"\xff" * 50, b"SIP/2.0 "])

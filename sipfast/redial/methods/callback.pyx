@@ -255,8 +255,10 @@ cdef class Callback(Pickup):
         cdef tuple progress = progress_in(notify)
         if progress is None or observer is None:
             return 0
-        if progress[0] < 300 or leg.step == CALLED:
+        if progress[0] < 300:
             return observer.progress(progress[0], progress[1], now)
+        if leg.step == CALLED:                # its call is seen here; and some say 500 once the first INVITE is cancelled
+            return 0
         return self.tried_in_vain(progress, now)
 
     cdef int tried_in_vain(self, tuple progress, int64_t now) except -1:
