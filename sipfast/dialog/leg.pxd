@@ -71,6 +71,7 @@ cdef class LegRequest(Handler):
     cdef ClientTransaction transaction   # None: an earlier process has sent it
     cdef bint initial                    # the INVITE that the leg begins with
     cdef bint late                       # its 2xx is acknowledged by the user
+    cdef bint early                      # it was sent in an early dialog
     cdef object about                    # the user's
     cdef object answers                  # digest.Answers: to whom it has said who we are; None: nobody has asked
 

@@ -219,6 +219,7 @@ cdef class Leg:
         request.cseq = self.seq
         request.data = data
         request.branch = branch
+        request.early = self.state == INVITED
         self.requests.append(request)
         request.transaction = self.ground.transactions.start(data, branch, self.way(data, now), request, now)
         self.ground.keep(self)
@@ -367,8 +368,9 @@ cdef class Leg:
         self.ground.keep(self)
         if self.user is not None:
             self.user.replied(self, request, response.status, response, now)
-        if response.status == 481 and self.state == ANSWERED and not self.over:
-            self.gone(now)                    # RFC 3261 §12.2.1.2
+        # RFC 3261 §12.2.1.2. Some phones know nothing of an early dialog: that is no word on the one that was answered since.
+        if response.status == 481 and self.state == ANSWERED and not self.over and not request.early:
+            self.gone(now)
         return 0
 
     cdef int invite_responded(self, LegRequest request, Message response, int64_t now) except -1:

@@ -102,6 +102,28 @@ def test_the_refer_follows_the_ack_by_a_moment() -> None:
     assert alice.count("REFER") == 1
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_late_481_to_the_early_refer_says_nothing_of_the_answered_call(restarts: bool) -> None:
+    """Some phones know no early dialogs. Somebody has picked up by the time that it comes."""
+    scene, alice, _ = quiet()
+    invite, contact = alice.take("INVITE"), [("Contact", f"<sip:alice@{literal(alice.address)}>")]
+    alice.answer(invite, 180, headers=contact)
+    scene.run(10)
+    refer = alice.take("REFER")
+    alice.answer(invite, 200, headers=contact)
+    scene.run(10)
+    if restarts:
+        scene.server.crash(scene.now)
+        scene.run(2_000)
+    alice.inbox.clear()
+    alice.answer(refer, 481)
+    scene.run(3_000)
+    watch = watch_of(scene)
+    assert watch is not None and watch.state == "recalling" and not alice.count("BYE")
+    second = alice.take("REFER")
+    assert second.cseq > refer.cseq and second.call_id == invite.call_id
+
+
 # What comes back
 
 

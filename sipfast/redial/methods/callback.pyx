@@ -118,6 +118,7 @@ cdef class Callback(Pickup):
         cdef Leg leg = self.leg
         cdef LegRequest each
         for each in [*leg.requests]:
+            each.early = leg.step == EARLY and each.name == b"REFER"
             if leg.state != ENDING:
                 leg.resume(each, now)
         if leg.state == INVITED:
