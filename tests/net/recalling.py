@@ -9,7 +9,7 @@ import re
 from typing import Any
 
 from net.phone import Call
-from net.scene import SERVER, Scene
+from net.scene import HOME, SERVER, Scene
 from net.stores import count_watches
 from net.stubborn import Stubborn
 from sipfast.config import Config, Redial
@@ -37,7 +37,8 @@ def set_up(phone: dict[str, Any] | None = None, redial: dict[str, Any] | None = 
 def stubborn(scene: Scene, name: str, how: dict[str, Any]) -> Stubborn:
     attributes = {**how}
     register = attributes.pop("register", True)
-    phone = scene.network.add(Stubborn(name, scene.place(), SERVER))
+    behind = scene.home() if scene.nat is not None else None
+    phone = scene.network.add(Stubborn(name, scene.place() if behind is None else HOME, SERVER), behind)
     for key, value in attributes.items():
         assert hasattr(phone, key), key
         setattr(phone, key, value)

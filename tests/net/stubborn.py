@@ -20,7 +20,11 @@ class Stubborn(Phone):
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
-        self.outside = "501"  # what it says to a REFER out of a dialog; "silence": nothing
+        # What it says to a REFER out of a dialog: a final status, "silence", "accept", "idle" (202, and no call), or "fails"
+        # (202, and a NOTIFY that it could not)
+        self.outside = "501"
+        self.no = ""  # what it says to a call that has rung for `ring_time`, in place of being picked up
+        self.agent = ""  # its User-Agent
         self.early = "accept"  # to one in its early dialog: "accept", "idle" (202, and no call), or a final status
         self.inside = "accept"  # to one in a call that it has answered: the same
         self.too_soon = 0  # ms from the ACK in which it is not ready for that: it says so in a NOTIFY
@@ -54,7 +58,8 @@ class Stubborn(Phone):
             self.media[message.call_id] = message.body
 
     def call(self, whom: str, expires: int | None = None, *, to: str = "", headers: Any = None) -> Call:
-        return super().call(whom, expires, to=to, headers=[*(headers or []), SDP_TYPE])
+        agent = [("User-Agent", self.agent)] if self.agent else []
+        return super().call(whom, expires, to=to, headers=[*(headers or []), *agent, SDP_TYPE])
 
     def _send_invite(self, call: Call, data: bytes) -> None:
         head, _, _ = data.partition(b"\r\n\r\n")
@@ -75,6 +80,11 @@ class Stubborn(Phone):
 
     def pick_up(self, call: Call) -> None:
         if call.state != "ringing" or call.server is None:
+            return
+        if self.no:
+            call.server.answer(int(self.no), call.local_tag)
+            call.status = int(self.no)
+            self._over(call)
             return
         call.server.answer(200, call.local_tag, headers=[("Contact", self.contact), SDP_TYPE], body=self.describe())
         call.state, call.status = "answered", 200
@@ -130,8 +140,7 @@ class Stubborn(Phone):
     def on_request(self, transaction: ServerTransaction) -> None:
         message = transaction.request
         if message.method == "REFER" and not message.to_tag:
-            if self.outside != "silence":
-                transaction.answer(int(self.outside), self.token("x"))
+            self._asked_outside(transaction)
             return
         super().on_request(transaction)
 
@@ -170,6 +179,17 @@ class Stubborn(Phone):
         self.listen(ack)
         self.acked.add((ack.call_id, ack.cseq))
         super().on_ack(ack)
+
+    def _asked_outside(self, transaction: ServerTransaction) -> None:
+        if self.outside == "silence":
+            return
+        if self.outside.isdigit():
+            transaction.answer(int(self.outside), self.token("x"))
+            return
+        self.on_refer = "accept" if self.outside == "accept" else "idle"
+        self._referred(transaction)
+        if self.outside == "fails":
+            self._notify(self.refers[-1], "SIP/2.0 503 Service Unavailable\r\n", "terminated;reason=noresource")
 
     # Being asked within a call
 
@@ -211,15 +231,26 @@ class Stubborn(Phone):
 
 # What was seen, by stack. Not here: what is the same with all of them.
 PHONES: dict[str, dict[str, Any]] = {
-    "baresip 1.0": {},
-    "baresip 1.1": {},
-    "baresip-python": {"outside": "501", "reinvites_after": 120},
+    "baresip 1.0": {"agent": "baresip v1.0.0 (x86_64/linux)"},
+    "baresip 1.1": {"agent": "baresip v1.1.0 (x86_64/linux)"},
+    "baresip-python": {"agent": "baresip-python", "outside": "501", "reinvites_after": 120},
     "baresip-python asking its user": {"early": "idle", "inside": "idle", "reinvites_after": 120},
-    "linphone 5.1": {"outside": "603", "early": "491", "odd": ";reason=reason=noresource"},
-    "linphone 5.3": {"outside": "603", "early": "501", "reinvites_after": 200, "odd": ";reason=reason=noresource"},
-    "Twinkle": {"outside": "403", "early": "500", "hangs_up": True},
+    "linphone 5.1": {
+        "agent": "Linphonec/5.1.65",
+        "outside": "603",
+        "early": "491",
+        "odd": ";reason=reason=noresource",
+    },
+    "linphone 5.3": {
+        "agent": "Linphonec/5.3.105",
+        "outside": "603",
+        "early": "501",
+        "reinvites_after": 200,
+        "odd": ";reason=reason=noresource",
+    },
+    "Twinkle": {"agent": "Twinkle/1.10.2", "outside": "403", "early": "500", "hangs_up": True},
     "pjsua2": {"outside": "silence"},
-    "Asterisk": {"early": "481", "too_soon": 1_500},
+    "Asterisk": {"agent": "Asterisk PBX 22.5.0", "early": "481", "too_soon": 1_500},
     "a phone that takes the early REFER to its user": {"asks_user": True},
     "a phone that takes the early REFER and forgets it": {"early": "idle"},
 }
