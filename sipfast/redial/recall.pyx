@@ -50,6 +50,8 @@ cdef enum:
 # In the order of Outcome.
 cdef tuple OUTCOMES = ("cannot", "absent", "busy", "declined", "told")
 cdef str UNPROVEN = "caller's address has proven nothing"
+cdef str NOT_THERE = "caller's phone is not registered"
+cdef str OTHERS_ONLY = "the phone that called is not registered, and redial.other_devices lets no other be asked"
 # As stored: pieces point into these.
 cdef bytes armed = ARMED.encode(), recalling = RECALLING.encode(), suspended = SUSPENDED.encode()
 
@@ -163,7 +165,8 @@ cdef class Recalls(Timed):
         cdef object _kept = phone_of(self.location, watch, self.may_ask_others(watch), recall.tried, &device, now)
         cdef Flow flow
         if not device.contact.size:
-            return self.come_to_nothing(recall, "caller's phone is not registered", SUSPEND, now)
+            others = not self.may_ask_others(watch) and self.location.is_bound(recall.pair[1], now)
+            return self.come_to_nothing(recall, OTHERS_ONLY if others else NOT_THERE, SUSPEND, now)
         flow = self.location.flow_by(device.contact, device.path, device.flow)
         if flow is None:
             return self.fail(recall, "caller's address cannot be resolved", now)
@@ -227,12 +230,13 @@ cdef class Recalls(Timed):
 
     cdef int attempt_ended(self, Recall recall, Outcome outcome, str answer, str result, int64_t now) except -1:
         """The phone will not call."""
+        cdef bint waits = recall.waits
         if recall.over:
             return 0
         recall.waits = False
+        if recall.call_id:                    # it has, whatever it says: a 487 to a CANCEL of ours, mostly
+            return self.tell_answer(recall, "called", "accepted") if waits else 0
         self.tell_answer(recall, answer, <str>OUTCOMES[<int>outcome])
-        if recall.call_id:                    # it has, whatever it says
-            return 0
         if outcome == CANNOT:
             if answer == "none":
                 self.note_silence(recall)

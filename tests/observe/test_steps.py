@@ -11,6 +11,7 @@ import pytest
 from net import scene as scenes
 from net.cluster import Cluster, phone
 from net.phone import Phone
+from net.recalling import set_up
 from net.redialing import ALICE, BOB, arm, come_back
 from net.scene import Scene
 from net.stores import FailingStore
@@ -101,6 +102,21 @@ def test_a_suspended_watch_goes_on(ends: str) -> None:
     attempt = ["claimed", "begun", "outcome"]
     assert names(steps) == ["armed", *attempt, "suspended", "resumed", *attempt, "called", "answered"]
     assert [step.attempt for step in steps if step.event == "claimed"] == [1, 1]  # none was used up
+
+
+def test_a_phone_that_is_called_and_calls() -> None:
+    """The 487 to the server's own CANCEL is not its user's no: neither an outcome, nor counted, nor in the history."""
+    steps: list[Step] = []
+    scene = set_up({}, {"methods": ("callback",)}, kind=partial(Engine, outlet=steps.extend))
+    arm(scene, scene.alice)
+    come_back(scene, scene.bob)
+    scene.run(10_000)
+    assert [call.status for call in scene.alice.calls if not call.outgoing] == [487]
+    assert names(steps) == ["armed", "claimed", "begun", "outcome", "called", "answered"]
+    assert (steps[3].result, steps[3].reason) == ("202 Accepted", "accepted")
+    counters = scene.server.engine.counters()
+    assert [counters[f"redial_callback_{name}"] for name in ("accepted", "declined", "answered")] == [1, 0, 1]
+    assert scene.store.ended()[0].attempts[-1][1] == "202 Accepted; answered"
 
 
 def test_a_period_that_is_over() -> None:
