@@ -9,7 +9,7 @@ import msgspec
 from ..errors import StoreCorrupt
 from ..observe.printable import printable, text_of
 from ..observe.steps import life_of
-from ..store.records import ARMED, MOST_ENDED, SUSPENDED, Ended, Watch
+from ..store.records import ARMED, MOST_ENDED, PAUSES_CUT_SHORT, SUSPENDED, Ended, Watch
 from .console import duration, iso, local, person, until
 
 WAITS = "not logged in"  # RFC 6910 m=NL, for people
@@ -56,8 +56,11 @@ def why_not_yet(store: Any, watch: Watch, now: int) -> str:
     callee = person(watch.callee)
     if watch.expires_at <= now:
         return "its monitoring period is over"
+    caller = person(watch.caller)
     if watch.state == SUSPENDED:
-        return f"{person(watch.caller)} cannot take a recall now" + (f": {watch.last_result}" if watch.last_result else "")
+        pause = f"in {duration((watch.not_before - now) // 1000)}, or " if watch.not_before > now else ""
+        said = f": {watch.last_result}" if watch.last_result else ""
+        return f"{caller} cannot take a recall now{said}; again {pause}when {caller} registers or has hung up"
     if watch.state != ARMED:
         return f"the recall goes on, by {watch.method or 'refer'}: {watch.last_result}"
     try:
@@ -66,8 +69,11 @@ def why_not_yet(store: Any, watch: Watch, now: int) -> str:
         return f"the bindings of {callee} cannot be read"
     if not bound:
         return f"{callee} is not registered"
+    if watch.not_before >= watch.expires_at:
+        return f"{watch.last_result}; again at {callee}'s next login"
     if watch.not_before > now:
-        return f"{watch.last_result}; again in {duration((watch.not_before - now) // 1000)}, or at {callee}'s next login"
+        login = f", or at {callee}'s next login" if watch.pauses <= PAUSES_CUT_SHORT else ""
+        return f"{watch.last_result}; again in {duration((watch.not_before - now) // 1000)}{login}"
     return watch.last_result or f"{callee} is registered, and it is another caller's turn, or this one's in a moment"
 
 

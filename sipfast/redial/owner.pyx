@@ -36,21 +36,19 @@ from .recall cimport PAUSED, Recall, Recalls, Turns
 from .watchlist cimport REWRITE_AFTER, Watchlist, is_armed, is_recalling, is_suspended
 
 from ..errors import StoreError, StoreUnreadable
-from ..store.records import ARMED, RECALLING, SUSPENDED, WAITING, tell_unreadable
+from ..store.records import ARMED, PAUSES_CUT_SHORT, RECALLING, SUSPENDED, WAITING, tell_unreadable
 
 cdef enum:
     # Timers
     GUARD = 1               # payload: callee
     RETRY = 2               # payload: callee
-    # A new login of the callee ends the pause after a recall, unless there were more of these in a row: a phone that comes and
-    # goes is no reason to have another one ring.
-    PAUSES_CUT_SHORT = 3
     # Watches that ran out while nobody served are removed so many every so many ms
     ENDED_AT_A_TIME = 256
     ENDED_EVERY = 10
     RESUME_EVERY = 1        # ms between the recalls taken up again at a start: a thousand a second
 
 cdef bytes armed = ARMED.encode()
+cdef int64_t cut_short = PAUSES_CUT_SHORT
 cdef bytes unproven = b"caller's address has proven nothing"
 
 
@@ -168,7 +166,7 @@ cdef class Owner(CalleeOwner):
         watches = self.watchlist.of_callee(callee)
         for i in range(len(watches)):
             watch = <StoredWatch>watches[i]
-            if is_armed(watch) and watch.at.not_before > now and watch.at.pauses <= PAUSES_CUT_SHORT:
+            if is_armed(watch) and watch.at.not_before > now and watch.at.pauses <= cut_short:
                 # A new registration is a new chance: the pause after a failed recall is over.
                 entry = watch.at
                 entry.not_before = 0

@@ -35,6 +35,9 @@ VERSION = 1  # of watches, talks, moves, legs, phones and the anchor
 BINDINGS_VERSION = 2  # 1: Binding.flow was the REGISTER's own, and a Contact at its address was followed instead
 
 MOST_ENDED = 1000  # watches that are over and still kept
+# A new login of the callee ends the pause after a recall, unless there were more of these in a row: a phone that comes and
+# goes is no reason to have another one ring.
+PAUSES_CUT_SHORT = 3
 MOST_PHONES = 10_000  # devices and User-Agents of which is remembered what they did
 MOST_ATTEMPTS = 16  # recalls of one watch whose outcomes are kept
 

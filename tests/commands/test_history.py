@@ -72,7 +72,26 @@ STILL: dict[str, tuple[Callable[[Store, int], object], str]] = {
     ),
     "suspended": (
         lambda store, now: waiting(store, state="suspended", last_result="REFER got 486 Busy Here", agent=b"Desk 1.0"),
-        "suspended: alice@example.com cannot take a recall now: REFER got 486 Busy Here",
+        "suspended: alice@example.com cannot take a recall now: REFER got 486 Busy Here; "
+        "again when alice@example.com registers or has hung up",
+    ),
+    "suspended, with a pause": (
+        lambda store, now: waiting(
+            store, state="suspended", last_result="REFER got 486 Busy Here", agent=b"Desk 1.0", not_before=now + 30_000
+        ),
+        "suspended: alice@example.com cannot take a recall now: REFER got 486 Busy Here; "
+        "again in (29|30) s, or when alice@example.com registers or has hung up",
+    ),
+    "not answered": (
+        lambda store, now: (
+            bind(store),
+            waiting(store, last_result="call got 487: rang and was not answered", not_before=now + HOUR, attempts=1),
+        ),
+        "armed: call got 487: rang and was not answered; again at bob@example.com's next login",
+    ),
+    "busy often": (
+        lambda store, now: (bind(store), waiting(store, last_result="call got 486", not_before=now + 30_000, pauses=4)),
+        r"armed: call got 486; again in (29|30) s",
     ),
     "over": (lambda store, now: waiting(store, ago=2 * HOUR), "armed: its monitoring period is over"),
 }
