@@ -121,5 +121,5 @@ def test_another_device_is_asked_where_that_is_wanted(others: str, asked: bool) 
     scene.run(5_000)
     assert [event.target for event in refers(scene)] == (["cell"] if asked else [])
     watch = watch_of(scene)
-    assert asked or watch is not None and "redial.other_devices lets no other be asked" in watch.last_result
+    assert asked or (watch is not None and "redial.other_devices lets no other be asked" in watch.last_result)
     assert (ALICE, BOB) and bool(cell.refers) == asked
