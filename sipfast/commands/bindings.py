@@ -8,7 +8,7 @@ from typing import Any
 from ..config.addresses import in_uri
 from ..errors import ConfigError, ParseError
 from ..observe.printable import text_of
-from .console import DONE, FAILED, complain, iso, person, print_json, print_table, until
+from .console import DONE, FAILED, complain, iso, local, person, print_json, print_table, until
 from .listing import add_listing
 from .stored import aor, configuration, now_and_ahead, opened
 
@@ -40,11 +40,12 @@ def list_bindings(arguments: argparse.Namespace) -> int:
                 "received_from": source(binding.flow),
                 "call_id": text_of(binding.call_id),
                 "cseq": binding.cseq,
+                "doubtful_since": iso(binding.doubtful + ahead) if binding.doubtful else None,
             }
             for owner, binding in rows
         )
     return print_table(
-        ("aor", "contact", "expires at", "q", "received from"),
+        ("aor", "contact", "expires at", "q", "received from", "in doubt since"),
         [
             (
                 person(owner),
@@ -52,6 +53,7 @@ def list_bindings(arguments: argparse.Namespace) -> int:
                 until(binding.expires, now, ahead),
                 f"{binding.q / 1000:g}",
                 source(binding.flow),
+                local(binding.doubtful + ahead) if binding.doubtful else "",
             )
             for owner, binding in rows
         ],

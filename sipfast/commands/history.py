@@ -64,11 +64,13 @@ def why_not_yet(store: Any, watch: Watch, now: int) -> str:
     if watch.state != ARMED:
         return f"the recall goes on, by {watch.method or 'refer'}: {watch.last_result}"
     try:
-        bound = any(binding.expires > now for binding in store.bindings(watch.callee))
+        bindings = [binding for binding in store.bindings(watch.callee) if binding.expires > now]
     except StoreCorrupt:
         return f"the bindings of {callee} cannot be read"
-    if not bound:
+    if not bindings:
         return f"{callee} is not registered"
+    if all(binding.doubtful for binding in bindings):
+        return f"{callee} is registered, and no phone of theirs answers: waiting until one registers and answers again"
     if watch.not_before >= watch.expires_at:
         return f"{watch.last_result}; again at {callee}'s next login"
     if watch.not_before > now:

@@ -1,21 +1,27 @@
 """`sipfast bindings`: the list, and what is removed by hand."""
 
+import contextlib
 import json
 import re
 
 import pytest
 from command import one_line, sipfast_command
 
+from sipfast.node import clock
+from sipfast.store.backends.lmdb import LmdbTables
+from sipfast.store.records import Binding
+from sipfast.store.repository import Store
+
 
 def test_bindings_are_listed(data):
     done = sipfast_command("bindings", "--data", data)
     header, *rows = (re.split(r"\s{2,}", line) for line in done.stdout.splitlines())
-    assert header == ["aor", "contact", "expires at", "q", "received from"]
+    assert header == ["aor", "contact", "expires at", "q", "received from", "in doubt since"]
     assert [row[:2] for row in rows[:2]] == [
         ["alice@example.com", "sip:alice@192.0.2.1:5062"],
         ["alice@example.com", "sip:alice@192.0.2.9"],
     ]
-    assert rows[0][3:] == ["0.5", "udp:192.0.2.1:5062"]
+    assert rows[0][3:5] == ["0.5", "udp:192.0.2.1:5062"]
     assert rows[0][2].endswith("(in 59 min)")
     assert rows[2][1] == r"sip:\x1b[2J\xff@h"  # nothing from the wire drives the terminal
 
@@ -51,3 +57,17 @@ def test_bindings_that_are_not_there_cannot_be_removed(data):
     assert line == f"sipfast: {data}: alice@example.com has no binding sip:x@y"
     line = one_line(sipfast_command("bindings", "remove", "alice@example.com", "x y", "--data", data), 2)
     assert line.startswith("sipfast: 'x y' is not a contact URI")
+
+
+def test_a_phone_in_doubt_is_marked(tmp_path):
+    """It answers nothing, and its user counts as not logged in."""
+    with contextlib.closing(Store(LmdbTables(tmp_path / "data"))) as store:
+        clock.begin(store)
+        now, _ = clock.now_and_ahead(store)
+        dead = Binding(b"sip:bob@192.0.2.1", now + 3_600_000, b"c", 1, doubtful=now - 60_000)
+        store.put_bindings(b"sip:bob@example.com", (dead, Binding(b"sip:bob@192.0.2.2", now + 3_600_000, b"d", 1)))
+        store.commit()
+    _, *rows = sipfast_command("bindings", "--data", tmp_path / "data").stdout.splitlines()
+    assert [len(re.findall(r"\d{4}-\d\d-\d\d", row)) for row in rows] == [2, 1]  # when it expires, and since when
+    listed = json.loads(sipfast_command("bindings", "--json", "--data", tmp_path / "data").stdout)
+    assert [bool(row["doubtful_since"]) for row in listed] == [True, False]

@@ -44,9 +44,9 @@ def waiting(store: Store, ago: int = HOUR // 2, **more: object) -> Watch:
     return watch
 
 
-def bind(store: Store) -> None:
+def bind(store: Store, **more: object) -> None:
     now, _ = clock.now_and_ahead(store)
-    store.put_bindings(BOB, (Binding(b"sip:bob@192.0.2.2", now + HOUR, b"c", 1),))
+    store.put_bindings(BOB, (Binding(b"sip:bob@192.0.2.2", now + HOUR, b"c", 1, **more),))  # type: ignore[arg-type]
     store.commit()
 
 
@@ -81,6 +81,11 @@ STILL: dict[str, tuple[Callable[[Store, int], object], str]] = {
         ),
         "suspended: alice@example.com cannot take a recall now: REFER got 486 Busy Here; "
         "again in (29|30) s, or when alice@example.com registers or has hung up",
+    ),
+    "dead": (
+        lambda store, now: (bind(store, doubtful=now - 60_000), waiting(store)),
+        "armed: bob@example.com is registered, and no phone of theirs answers: "
+        "waiting until one registers and answers again",
     ),
     "not answered": (
         lambda store, now: (
