@@ -124,6 +124,24 @@ def test_a_late_481_to_the_early_refer_says_nothing_of_the_answered_call(restart
     assert second.cseq > refer.cseq and second.call_id == invite.call_id
 
 
+def test_a_notify_that_it_could_not_may_come_before_the_202() -> None:
+    """RFC 3515 §2.4.4. The phone was not ready for it yet, and is asked once more."""
+    scene, alice, _ = quiet({"start": "ring"})
+    invite, contact = alice.take("INVITE"), ("Contact", f"<sip:alice@{literal(alice.address)}>")
+    alice.answer(invite, 200, headers=[contact])
+    scene.run(100)
+    refer = alice.take("REFER")
+    headers = [("Event", "refer"), ("Subscription-State", "terminated;reason=noresource"), ("Content-Type", "message/sipfrag")]
+    alice.ask(
+        "NOTIFY", uri_of(refer.first("contact")), to=refer.first("from"), sender=refer.first("to"), call_id=refer.call_id,
+        headers=[*headers, contact], body=b"SIP/2.0 400 Bad Request\r\n",
+    )  # fmt: skip
+    alice.answer(refer, 202, headers=[contact])
+    alice.inbox.clear()
+    scene.run(3_000)
+    assert alice.take("REFER").cseq > refer.cseq and not alice.count("BYE")
+
+
 # What comes back
 
 

@@ -240,7 +240,7 @@ cdef class Callback(Pickup):
             self.wait(ABANDONED, now + LONGEST_WAIT)
             if self.attempt.observer is not None:
                 self.attempt.observer.accepted(status == 482, answer, now)
-            return self.tried_in_vain(self.vain, now) if self.vain is not None else 0
+            return 0
         # The dialog stays: another method may go on with it.
         return self.tell(CANNOT, answer, f"REFER in a call got {answer}", now)
 
@@ -267,9 +267,11 @@ cdef class Callback(Pickup):
         cdef Leg leg = self.leg
         if leg.step == OBEYED:
             return leg.take_step(RINGS, now)
-        if leg.step == EARLY or leg.step == ASKED or leg.step == ASKED_AGAIN:
+        if leg.step == EARLY:
             self.vain = progress              # RFC 6665 §4.1.2.4: a NOTIFY may overtake the 2xx
             return 0
+        if leg.step == ASKED or leg.step == ASKED_AGAIN:        # its 2xx to the REFER comes later, or is lost
+            leg.take_step(ACCEPTED_AGAIN if leg.step == ASKED_AGAIN else ACCEPTED, now)
         if leg.step == ACCEPTED:              # some say so where they have only just answered
             return self.wait(ASK, max(now, leg.stepped + AGAIN))
         if leg.step == ACCEPTED_AGAIN:
