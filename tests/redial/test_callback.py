@@ -131,7 +131,11 @@ def test_a_notify_that_it_could_not_may_come_before_the_202() -> None:
     alice.answer(invite, 200, headers=[contact])
     scene.run(100)
     refer = alice.take("REFER")
-    headers = [("Event", "refer"), ("Subscription-State", "terminated;reason=noresource"), ("Content-Type", "message/sipfrag")]
+    headers = [
+        ("Event", "refer"),
+        ("Subscription-State", "terminated;reason=noresource"),
+        ("Content-Type", "message/sipfrag"),
+    ]
     alice.ask(
         "NOTIFY", uri_of(refer.first("contact")), to=refer.first("from"), sender=refer.first("to"), call_id=refer.call_id,
         headers=[*headers, contact], body=b"SIP/2.0 400 Bad Request\r\n",
