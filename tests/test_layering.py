@@ -136,7 +136,6 @@ ARROWS: dict[str, set[str]] = {
         "_flow", "_listener", "_parser", "_wheel", "transaction.client", "transaction.layer", "transaction.server",
     },
     # redial. The watch list and the recalls: what sees an event tells the owner of the callee, who has a method recall.
-    "redial.answers": {"_parser", "_wheel"},
     "redial.availability": {
         "redial.ownership", "redial.suspended", "redial.watchlist", "routing.binding_observer", "routing.location",
         "transaction.layer",
@@ -172,8 +171,8 @@ ARROWS: dict[str, set[str]] = {
     },
     "redial.notice": {"redial.ownership", "redial.pending", "trust.credit"},
     "redial.observer": {
-        "_flow", "_parser", "_wheel", "observe.events", "redial.answers", "redial.device", "redial.invite", "redial.notice",
-        "redial.owner", "redial.ownership", "redial.policy", "redial.recall", "redial.suspended", "redial.talks",
+        "_flow", "_parser", "_wheel", "observe.events", "redial.device", "redial.invite", "redial.notice", "redial.owner",
+        "redial.ownership", "redial.policy", "redial.recall", "redial.suspended", "redial.talks", "redial.unacknowledged",
         "redial.watchlist", "routing.location", "store.codec", "store.repository",
     },
     "redial.order": {"_uri", "redial.profiles"},
@@ -193,20 +192,21 @@ ARROWS: dict[str, set[str]] = {
         "routing.location", "store.codec", "store.repository",
     },
     "redial.redial": {
-        "_parser", "_wheel", "dialog.dialogs", "dialog.digest", "observe.counters", "observe.events", "redial.answers",
-        "redial.availability", "redial.bucket", "redial.keepalive", "redial.keyring", "redial.ladder", "redial.memory",
-        "redial.methods.b2bua", "redial.methods.callback", "redial.methods.message", "redial.methods.refer",
-        "redial.notice", "redial.observer", "redial.owner", "redial.ownership", "redial.pending", "redial.policy",
-        "redial.recall", "redial.suspended", "redial.talks", "redial.watchlist", "routing.binding_observer",
-        "routing.doubt", "routing.location", "store.repository", "transaction.layer", "trust.credit",
+        "_parser", "_wheel", "dialog.dialogs", "dialog.digest", "observe.counters", "observe.events", "redial.availability",
+        "redial.bucket", "redial.keepalive", "redial.keyring", "redial.ladder", "redial.memory", "redial.methods.b2bua",
+        "redial.methods.callback", "redial.methods.message", "redial.methods.refer", "redial.notice", "redial.observer",
+        "redial.owner", "redial.ownership", "redial.pending", "redial.policy", "redial.recall", "redial.suspended",
+        "redial.talks", "redial.unacknowledged", "redial.watchlist", "routing.binding_observer", "routing.doubt",
+        "routing.location", "store.repository", "transaction.layer", "trust.credit",
     },
     "redial.subscriptions": {"_wheel"},
     "redial.suspended": {"redial.notice", "redial.ownership"},
     "redial.talks": {
-        "_flow", "_listener", "_parser", "_wheel", "_writer", "redial.answers", "redial.notice", "redial.owner",
-        "redial.ownership", "redial.policy", "redial.watchlist", "routing.location", "store.repository",
+        "_flow", "_listener", "_parser", "_wheel", "_writer", "redial.notice", "redial.owner", "redial.ownership",
+        "redial.policy", "redial.unacknowledged", "redial.watchlist", "routing.location", "store.repository",
         "transaction.client", "transaction.layer", "transaction.server",
     },
+    "redial.unacknowledged": {"_parser", "_wheel"},
     "redial.waiting": {"_wheel"},
     "redial.watchlist": {
         "_wheel", "observe.events", "redial.ownership", "redial.pending", "redial.policy", "redial.waiting", "store.codec",

@@ -10,7 +10,7 @@ from ..store.repository cimport Store
 from .._flow cimport Flow
 from .._parser cimport Message
 from .._wheel cimport Timed
-from .answers cimport Answers, Recent
+from .unacknowledged cimport Recent, Unacknowledged
 from .notice cimport Notices
 from .owner cimport Owner
 from .ownership cimport Ownership
@@ -35,7 +35,7 @@ cdef class Observer(Timed):
     cdef Events events
     cdef Location location
     cdef dict counts                     # name -> int
-    cdef Answers answers
+    cdef Unacknowledged unacknowledged
     cdef int64_t former_until            # ms: until then there may be ACKs of recalled calls that were answered before the start
     # Of several workers
     cdef set proxied                     # recalled calls of others' callees that go through here: Call-ID, caller's tag, pair

@@ -15,7 +15,7 @@ from ..routing.location cimport Location
 from ..store.codec cimport Entry, StoredWatch, WatchEntry, bytes_of, piece_in, piece_of, written_watch
 from .._flow cimport MOST_PACKED, Flow
 from .._parser cimport Message, canonical_aor
-from .answers cimport Answers, Recent, call_of, parts_of, turned
+from .unacknowledged cimport Recent, Unacknowledged, call_of, parts_of, turned
 from .device cimport device_of
 from .invite cimport agent_of, contact_of, expires_of, offer, warning
 from .notice cimport Notices
@@ -55,7 +55,7 @@ cdef class Observer(Timed):
         self.notices = notices
         self.suspended = suspended
         self.location = location
-        self.answers = Answers(owner.wheel, self, NO_ACK, patience)
+        self.unacknowledged = Unacknowledged(owner.wheel, self, NO_ACK, patience)
         self.proxied = set()
         self.acknowledged = Recent(EARLY_ACKS)
 
@@ -246,17 +246,17 @@ cdef class Observer(Timed):
         return pair in self.owner.recalls.of or self.watchlist.has(pair)
 
     cdef int await_ack(self, tuple pair, bytes call, int worker, int64_t now) except -1:
-        self.answers.add(call, pair, now)        # first: then it is known that its ACK does not come
+        self.unacknowledged.add(call, pair, now)        # first: then it is known that its ACK does not come
         self.owner.call_answered(pair, parts_of(call)[0], worker, now)
 
     cdef int call_acknowledged(self, Message ack, int64_t now) except -1:
         cdef bytes call
         cdef tuple pair
-        if not self.policy.enabled or self.ownership.alone and not self.answers.calls and (
+        if not self.policy.enabled or self.ownership.alone and not self.unacknowledged.calls and (
                 now >= self.former_until or not (self.watchlist.waiting.timers or self.owner.recalls.of)):
             return 0
         call = call_of(ack)
-        pair = self.answers.pop(call)
+        pair = self.unacknowledged.pop(call)
         if pair is None:
             pair = self.pair_from_before(ack, True, now)
         if pair is not None:
@@ -316,10 +316,10 @@ cdef class Observer(Timed):
     cdef int call_hung_up(self, Message bye, int64_t now) except -1:
         cdef bytes call
         if not self.policy.enabled or self.ownership.alone and not (
-                self.talks.callees or self.answers.calls or self.suspended.callees or now < self.former_until):
+                self.talks.callees or self.unacknowledged.calls or self.suspended.callees or now < self.former_until):
             return 0
         call = call_of(bye)
-        if self.answers.calls or now < self.former_until:
+        if self.unacknowledged.calls or now < self.former_until:
             self.hung_up_early(bye, call, now)
         self.talks.hung_up(call, now)
         if self.suspended.callees:
@@ -328,9 +328,9 @@ cdef class Observer(Timed):
 
     cdef int hung_up_early(self, Message bye, bytes call, int64_t now) except -1:
         """A BYE of a call whose ACK has not been seen, perhaps; `call` is that of its sender."""
-        cdef tuple pair = self.answers.pop(call)
+        cdef tuple pair = self.unacknowledged.pop(call)
         if pair is None:
-            pair = self.answers.pop(turned(call))
+            pair = self.unacknowledged.pop(turned(call))
             if pair is not None:
                 return self.unconfirmed(pair, turned(call), now)   # RFC 3261 §15: the callee has waited for it in vain
             pair = self.pair_from_before(bye, False, now)  # as its caller hangs up: there has been a 2xx
@@ -345,7 +345,7 @@ cdef class Observer(Timed):
 
     cpdef int expired(self, int kind, object payload, int64_t now) except -1:
         """A call has waited too long for its ACK."""
-        found = self.answers.pop_due(now)
+        found = self.unacknowledged.pop_due(now)
         if found is not None:
             self.unconfirmed(found[1], found[0], now)
         return 0
@@ -355,15 +355,15 @@ cdef class Observer(Timed):
     cdef int answered_elsewhere(self, tuple pair, bytes call, int worker, int64_t now) except -1:
         self.await_ack(pair, call, worker, now)
         if self.acknowledged.has(call):       # it was faster than the notice
-            self.answers.pop(call)
+            self.unacknowledged.pop(call)
             self.connected(pair, call, now)
 
     cdef int unconfirmed_elsewhere(self, tuple pair, bytes call, int64_t now) except -1:
-        self.answers.pop(call)
+        self.unacknowledged.pop(call)
         self.owner.call_unconfirmed(pair, parts_of(call)[0], now)
 
     cdef int acknowledged_elsewhere(self, tuple pair, bytes call, int64_t now) except -1:
-        self.answers.pop(call)
+        self.unacknowledged.pop(call)
         for each, its_call in ((pair, call), ((pair[1], pair[0]), turned(call))):
             try:
                 if self.ownership.is_mine(each[0]):
@@ -389,7 +389,7 @@ cdef class Observer(Timed):
         for call_id, _, pair in self.proxied:
             if self.ownership.worker_of(pair[0]) == worker:
                 self.notices.tell(worker, STARTED, pair, call_id)
-        for call, (pair, _) in self.answers.calls.items():
+        for call, (pair, _) in self.unacknowledged.calls.items():
             self.notices.tell(worker, AWAITED, pair, call)
 
     cdef int tell_again(self, int64_t now) except -1:

@@ -16,7 +16,7 @@ from ..transaction.layer cimport TransactionLayer
 from ..trust.credit cimport credit_of
 from .._parser cimport Message
 from .._wheel cimport Wheel
-from .answers cimport parts_of
+from .unacknowledged cimport parts_of
 from .availability cimport Unbound, make_unbound
 from .bucket cimport make_bucket
 from .keepalive cimport make_keepalive
@@ -60,7 +60,7 @@ cdef class Redial:
         self.talks.start(now)
         self.keepalive.run(now)
         if self.owner.start(now):
-            self.calls.former_until = now + self.calls.answers.patience
+            self.calls.former_until = now + self.calls.unacknowledged.patience
         if self.resumed:
             self.calls.tell_again(now)
         self.notices.tell_all(HELLO, NOBODY, b"")
@@ -134,7 +134,7 @@ cdef class Redial:
     cdef int worker_restarted(self, int worker, int64_t now) except -1:
         """A worker has started, perhaps in the place of one that died."""
         self.calls.worker_restarted(worker)
-        self.owner.recalls.worker_restarted(worker, self.calls.answers.awaited(), now)
+        self.owner.recalls.worker_restarted(worker, self.calls.unacknowledged.awaited(), now)
         self.talks.worker_restarted(now)
 
     cdef int notify(self, Message request, int64_t now) except -1:

@@ -8,7 +8,7 @@ from ..store.repository cimport Store
 from ..transaction.layer cimport TransactionLayer
 from ..transaction.server cimport Handler
 from .._wheel cimport Timed, Wheel
-from .answers cimport Recent
+from .unacknowledged cimport Recent
 from .notice cimport Notices
 from .owner cimport Owner
 from .ownership cimport Ownership
@@ -62,5 +62,5 @@ cdef class Talks(Timed):
     cdef int ask(self, bytes call, int64_t now) except -1
     cdef int send_question(self, talk, binding, Question question, int64_t now) except -1
 
-# The call of a records.Talk, as `answers` has calls.
+# The call of a records.Talk, as `unacknowledged` has calls.
 cdef bytes call_of_talk(talk)

@@ -7,7 +7,7 @@ from ..routing.location import Location
 from ..transaction.client import ClientTransaction
 from ..transaction.layer import TransactionLayer
 from ..transaction.server import Handler
-from .answers import Recent
+from .unacknowledged import Recent
 
 EARLY_ENDS: int
 

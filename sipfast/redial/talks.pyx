@@ -15,7 +15,7 @@ from .._listener cimport listener_at
 from .._parser cimport Message, as_request_uri
 from .._wheel cimport LONGEST
 from .._writer cimport has_line_break
-from .answers cimport Recent, parts_of, turned
+from .unacknowledged cimport Recent, parts_of, turned
 from .notice cimport Notices
 from .owner cimport Owner
 

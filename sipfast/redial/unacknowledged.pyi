@@ -3,7 +3,7 @@ from typing import final
 from .._wheel import Timed, Wheel
 
 @final
-class Answers:
+class Unacknowledged:
     """Calls whose 2xx has passed, and whose ACK has not. `patience`: ms until `told` hears of it by a timer of `kind`."""
 
     calls: dict[bytes, tuple[bytes, bytes]]

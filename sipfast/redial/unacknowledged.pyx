@@ -41,7 +41,7 @@ cdef bytes turned(bytes call):
     return b"%b\n%b\n%b" % (call_id, other, tag)
 
 
-cdef class Answers:
+cdef class Unacknowledged:
 
     def __init__(self, Wheel wheel not None, Timed told not None, int kind, int64_t patience):
         self.wheel = wheel

@@ -1,4 +1,4 @@
-# Calls that were answered, and not acknowledged yet. See answers.pyx.
+# Calls that were answered, and not acknowledged yet. See unacknowledged.pyx.
 
 cimport cython
 from libc.stdint cimport int64_t
@@ -15,7 +15,7 @@ cdef tuple parts_of(bytes call)
 
 
 @cython.final
-cdef class Answers:
+cdef class Unacknowledged:
     cdef Wheel wheel
     cdef Timed told                      # by a timer of `kind`
     cdef int kind
