@@ -250,7 +250,7 @@ ARROWS: dict[str, set[str]] = {
         "routing.router", "routing.upstream", "transaction.layer", "transaction.server",
     },
     "engine.responses": {
-        "_flow", "_listener", "_parser", "dialog.dialogs", "engine.calls", "engine.mail", "routing.location",
+        "_flow", "_listener", "_parser", "_uri", "dialog.dialogs", "engine.calls", "engine.mail", "routing.location",
         "routing.probe", "routing.proxy", "routing.router", "transaction.layer",
     },
     # driver. The only caller of the engine, of which it knows the face alone.

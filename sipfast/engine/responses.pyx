@@ -9,6 +9,7 @@ from libc.string cimport memcmp
 from .._flow cimport Flow
 from .._listener cimport DEFAULT_PORT
 from .._parser cimport H_VIA, M_CANCEL, M_INVITE, Cursor, Message, Span, Uri, Via, canonical_aor, parse_uri_at
+from .._uri cimport plain_host, plain_host_of
 
 
 @cython.final
@@ -35,15 +36,17 @@ cdef class Responses:
 
     cdef bint is_sent_by_us(self, Message response) except -1:
         cdef Span host = response.via.host
-        cdef bytes ours, other
+        cdef bytes ours, other, port
         for ours in self.sent_by:             # as we wrote it: host and port, and whatever ends them
             if (host.start + PyBytes_GET_SIZE(ours) < PyBytes_GET_SIZE(response.data)
                     and memcmp(response.p + host.start, PyBytes_AS_STRING(ours), PyBytes_GET_SIZE(ours)) == 0
                     and response.p[host.start + PyBytes_GET_SIZE(ours)] in (c';', c' ', c',', c'\t', c'\r')):
                 return True
-        other = response.text(host).lower() + b":%d" % (response.via.port if response.via.port != -1 else DEFAULT_PORT)
+        other = plain_host(response.p, host)
+        port = b"%d" % (response.via.port if response.via.port != -1 else DEFAULT_PORT)
         for ours in self.sent_by:
-            if ours.lower() == other:
+            name, _, number = ours.rpartition(b":")
+            if number == port and plain_host_of(name) == other:
                 return True
         return False
 

@@ -320,6 +320,21 @@ def test_a_request_with_an_ipv6_address() -> None:
     assert forwarded.uri == "sip:bob@[2001:db8::3]:5060"
 
 
+@pytest.mark.parametrize(("sent_by", "ours"), [("[2001:DB8:0::1]", True), ("[2001:db8::2]", False)])
+def test_a_response_with_our_address_in_another_spelling_is_ours(sent_by: str, ours: bool) -> None:
+    """RFC 3261 §18.1.2; RFC 5954 §4.2: IPv6 addresses are compared as numbers."""
+    listener = Listener(transport="UDP", host="2001:db8::1", port=5060, sent_by=b"[2001:db8::1]:5060")
+    engine = Engine(Config(), MemoryStore(), Out(), [listener], domains=[DOMAIN])
+    engine.start(NOW)
+    response = (
+        f"SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP {sent_by}:5060;branch=z9hG4bKx\r\nFrom: <sip:a@b>;tag=1\r\n"
+        "To: <sip:c@d>;tag=2\r\nCall-ID: x\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+    )
+    engine.receive(response.encode(), Flow("2001:db8::3", 5060), NOW)
+    engine.commit(NOW)
+    assert engine.counters()["foreign_responses"] == (0 if ours else 1)
+
+
 def test_a_message_of_the_largest_size_passes() -> None:
     scene = Scene()
     alice, bob = scene.peer("alice"), scene.peer("bob")
