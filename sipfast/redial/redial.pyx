@@ -146,6 +146,8 @@ cdef class Redial:
         self.owner.recalls.bucket.configure(settings)
         self.keepalive.run(self.keepalive.wheel.now)
         self.ladder.configure(settings)
+        # RFC 3261 §13.3.1.4. Who comes after a shortening waits no less than who came before it: they are told in their order.
+        self.calls.unacknowledged.patience = 64 * self.talks.transactions.t1
 
     def counters(self):
         """Watches and recalls, counted since the start."""

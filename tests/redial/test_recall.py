@@ -33,7 +33,7 @@ from net.scene import SERVER, Scene, Speaker
 from net.sipwire import Sip, literal, uri_of
 from net.stores import count_watches
 
-from sipfast.config import Config, Redial
+from sipfast.config import Config, Redial, Timers
 
 # 5. The recall
 
@@ -184,6 +184,21 @@ def test_6_a_call_without_an_ack_was_not_answered() -> None:
     scene.network.plug(alice)
     scene.network.wait(lambda: alice.calls[-1].was_answered and bob.calls[-1].was_answered)
     assert watch_of(scene) is None and len(bob.calls) == 2
+
+
+def test_6_the_ack_is_waited_for_as_long_as_the_t1_of_now_says() -> None:
+    scene, alice, bob = armed({"retry_pause": 20.0})
+    scene.server.engine.configure(Config(redial=Redial(retry_pause=20.0), timers=Timers(t1=0.1)))
+    come_back(scene, bob)
+    scene.network.wait(lambda: bob.calls and bob.calls[0].state == "ringing")
+    scene.network.remove(alice)
+    scene.network.wait(lambda: bob.calls[0].state == "answered")
+    scene.run(5_000)
+    watch = watch_of(scene)
+    assert watch is not None and watch.state == "calling"
+    scene.run(2_000)
+    watch = watch_of(scene)
+    assert watch is not None and (watch.state, watch.last_result) == ("armed", "answered, but there was no ACK")
 
 
 @pytest.mark.parametrize("down", [400, 40_000])
