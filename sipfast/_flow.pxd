@@ -9,6 +9,11 @@ cdef enum Transport:
     TRANSPORT_WS = 4
     TRANSPORT_WSS = 5
 
+cdef enum Admission:
+    ADMITTED = 0
+    DROPPED = 1
+    OVER = 2
+
 cdef enum:
     MOST_PACKED = 43        # bytes of pack()
 
@@ -59,6 +64,12 @@ cdef class Sink:
 # What the driver feeds: the engine is one.
 cdef class Receiver:
     cpdef int receive(self, bytes data, Flow flow, int64_t now) except -1
+    # A message that comes, before anything is made of it: whether it is received (ADMITTED), dropped, or given to `receive_over`.
+    # `ip`: 4 or 16 bytes by family, network order.
+    cdef Admission admit(self, const unsigned char *data, Py_ssize_t size, const unsigned char *ip, int family, int port,
+                         int64_t now) noexcept
+    # Of a source that has sent its share: what belongs to a dialog is received all the same.
+    cpdef int receive_over(self, bytes data, Flow flow, int64_t now) except -1
     # What was sent by a flow could not be delivered (RFC 3261 §18.4). `data`: what the error quotes of it, perhaps cut. An
     # error may be forged: what it means depends on what it quotes.
     cpdef int failed(self, Flow flow, bytes data, int64_t now) except -1

@@ -56,6 +56,8 @@ class Receiver:
 
     def receive(self, data: bytes, flow: Flow, now: int) -> int:
         """Take one datagram. What it brings about leaves at the next `commit`."""
+    def receive_over(self, data: bytes, flow: Flow, now: int) -> int:
+        """Take a message of a source that has sent its share: what belongs to a dialog is received all the same."""
     def failed(self, flow: Flow, data: bytes, now: int) -> int:
         """Take what could not be delivered by a flow (RFC 3261 §18.4), perhaps cut; to be followed by a `commit`.
 

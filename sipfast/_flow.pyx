@@ -197,6 +197,13 @@ cdef class Receiver:
     cpdef int receive(self, bytes data, Flow flow, int64_t now) except -1:
         raise NotImplementedError("a Receiver needs its own receive()")
 
+    cdef Admission admit(self, const unsigned char *data, Py_ssize_t size, const unsigned char *ip, int family, int port,
+                         int64_t now) noexcept:
+        return ADMITTED
+
+    cpdef int receive_over(self, bytes data, Flow flow, int64_t now) except -1:
+        return 0
+
     cpdef int failed(self, Flow flow, bytes data, int64_t now) except -1:
         return 0
 

@@ -32,6 +32,7 @@ ARROWS: dict[str, set[str]] = {
     "_writer": {"_flow", "_hash", "_parser"},
     # trust. Who is known, who has proven to be there, and what one datagram may cause.
     "trust.credit": {"trust.proven"},
+    "trust.limiter": {"_flow", "_hash", "trust.peers", "trust.proven"},
     "trust.peers": {"_flow"},
     "trust.proven": {"_flow", "_hash", "trust.peers"},
     # transaction. RFC 3261 §17 and RFC 6026. Knows nothing of routing.
@@ -240,14 +241,15 @@ ARROWS: dict[str, set[str]] = {
         "observe.events", "observe.steps", "redial.redial", "routing.connections", "routing.destination", "routing.doubt",
         "routing.learning", "routing.location", "routing.mid_registrar", "routing.outbound", "routing.probe",
         "routing.proxy", "routing.registrar", "routing.ringing", "routing.router", "routing.sweeper", "routing.token",
-        "routing.upstream", "store.repository", "transaction.layer", "transaction.server", "trust.peers", "trust.proven",
+        "routing.upstream", "store.repository", "transaction.layer", "transaction.server", "trust.limiter", "trust.peers",
+        "trust.proven",
     },
     "engine.mail": {"_flow", "_parser", "redial.notice"},
     "engine.registrations": {
         "_flow", "_parser", "_writer", "engine.answers", "engine.batch", "engine.commits", "engine.mail", "observe.events",
         "routing.binding_observer", "routing.context", "routing.doubt", "routing.learning", "routing.location",
         "routing.mid_registrar", "routing.outbound", "routing.probe", "routing.proxy", "routing.registrar",
-        "routing.router", "routing.upstream", "transaction.layer", "transaction.server",
+        "routing.router", "routing.upstream", "transaction.layer", "transaction.server", "trust.limiter",
     },
     "engine.responses": {
         "_flow", "_listener", "_parser", "_uri", "dialog.dialogs", "engine.calls", "engine.mail", "routing.location",
@@ -280,11 +282,12 @@ ARROWS: dict[str, set[str]] = {
     "_edits": {"_flow", "_parser", "_writer"},
     "__main__": {"cli"},
     "cli": {
-        "commands.backup", "commands.bindings", "commands.check_config", "commands.console", "commands.demo",
-        "commands.phones", "commands.serve", "commands.stats", "commands.watches",
+        "commands.backup", "commands.bans", "commands.bindings", "commands.check_config", "commands.console",
+        "commands.demo", "commands.phones", "commands.serve", "commands.stats", "commands.watches",
     },
     "commands": set(),
     "commands.backup": {"commands.console", "commands.stored"},
+    "commands.bans": {"commands.console", "commands.listing", "commands.stored", "trust.limiter", "trust.peers"},
     "commands.bindings": {"_flow", "_uri", "commands.console", "commands.listing", "commands.stored"},
     "commands.check_config": {"commands.console"},
     "commands.console": set(),

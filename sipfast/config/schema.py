@@ -228,6 +228,36 @@ class Peer(Section, frozen=True):
     "refer": its REFERs out of a dialog reach phones. "identity": it says who a request is from."""
 
 
+PerSecond = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+
+
+class Rates(Section, frozen=True):
+    """How much each source may send; five seconds' worth at once. Peers and upstreams are exempt. See docs/security.md.
+
+    *New* is what makes state: all requests but REGISTER, ACK and CANCEL.
+    """
+
+    enabled: bool = True
+    source: PerSecond = 1000
+    """Messages a second from one address (of IPv6: /64)."""
+    source_new: PerSecond = 100
+    """New ones among them."""
+    binding: PerSecond = 20
+    """What each phone that is registered at an address adds to `source`."""
+    binding_new: PerSecond = 5
+    """What it adds to `source_new`."""
+    phone: PerSecond = 200
+    """Messages a second from the address and port that a phone is registered by."""
+    phone_new: PerSecond = 50
+    """New ones among them."""
+    strangers_new: PerSecond = 2000
+    """New ones a second from all addresses together where no phone is registered."""
+    ban_after: Annotated[int, msgspec.Meta(ge=0)] = 10_000
+    """Messages refused within ten seconds after which an address where no phone is registered is banned; 0: never."""
+    ban_time: Annotated[int, msgspec.Meta(ge=1)] = 300
+    """Seconds that a ban lasts."""
+
+
 class Phones(Section, frozen=True):
     """A file of phone profiles."""
 
@@ -256,6 +286,7 @@ class Config(Section, frozen=True):
     store: Storage = Storage()
     upstream: tuple[Upstream, ...] = ()
     peer: tuple[Peer, ...] = ()
+    rates: Rates = Rates()
 
 
 def settings(config: Config) -> Iterator[tuple[str, Any]]:

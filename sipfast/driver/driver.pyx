@@ -26,7 +26,7 @@ import cython
 from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
 
-from .._flow cimport TRANSPORT_WSS, Flow, Receiver, Sink
+from .._flow cimport TRANSPORT_WSS, Admission, Flow, Receiver, Sink
 
 cdef enum:
     MOST_POSTPONED = 16_384  # put aside: REGISTERs are answered within T1, or else will be repeated anyway
@@ -126,6 +126,19 @@ cdef class Driver(Sink):
         self.at = self.clock.now()
         self.batches += 1
         return self.at
+
+    cdef Admission admit(self, const unsigned char *data, Py_ssize_t size, const unsigned char *ip, int family, int port,
+                         int64_t now) noexcept:
+        return self.engine.admit(data, size, ip, family, port, now)
+
+    cdef int take_over(self, bytes data, Flow flow, int64_t now) except -1:
+        if self.tap is not None:
+            self.tap.came(data, flow, now)
+        try:
+            self.engine.receive_over(data, flow, now)
+        except Exception as error:
+            self.fail("receive-failed", error)
+        return 0
 
     cdef int take(self, bytes data, Flow flow, int64_t now) except -1:
         """A message that has come. It is handled now, or put aside."""

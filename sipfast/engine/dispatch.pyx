@@ -74,6 +74,14 @@ cdef class Dispatch:
         return self.calls.unbound(server, request, flow, canonical_aor(request.p, &request.sender.uri),
                                   canonical_aor(request.p, &course.uri), now)
 
+    cdef bint goes_on(self, Message request) except -1:
+        cdef RoutePlan plan
+        if self.transactions.knows(request):
+            return True
+        if request.target.tag.end == request.target.tag.start:
+            return False
+        return self.router.plan(request, &plan) > 0 and plan.token.kind != TOKEN_NONE
+
     # ---- the steps
 
     cdef int read_route_set(self, Message request, Flow flow, Course *course, int64_t now) except -1:

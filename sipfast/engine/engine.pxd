@@ -20,6 +20,7 @@ from ..routing.registrar cimport Registrar
 from ..routing.router cimport Router
 from ..routing.upstream cimport Upstreams
 from ..transaction.layer cimport TransactionLayer
+from ..trust.limiter cimport Limiter
 from ..trust.peers cimport Peers
 from ..trust.proven cimport Proven
 from .answers cimport Answers
@@ -33,7 +34,7 @@ from .registrations cimport Registrations
 from .responses cimport Responses
 
 cdef class Engine(Receiver):
-    cdef object config, memory, proofs, randomness, outlet, webhook
+    cdef object config, memory, proofs, limits, randomness, outlet, webhook
     cdef tuple listeners, domains
     cdef dict hosts
     cdef bint resumed
@@ -46,6 +47,7 @@ cdef class Engine(Receiver):
     cdef Peers peers
     cdef Connections connections
     cdef Proven proven
+    cdef readonly Limiter limiter
     cdef TransactionLayer transactions
     cdef readonly Location location
     cdef readonly Outbound outbound
@@ -73,6 +75,7 @@ cdef class Engine(Receiver):
     # counters
     cdef long received, requests, responses_count, keepalives, undeliverable, handed_in, notices
 
+    cdef int tell_of_limits(self) except -1
     cdef int make_parts(self, bytes key, tuple listeners, int64_t now) except -1
     cdef int connect(self) except -1
     cdef int connect_commits(self) except -1

@@ -12,6 +12,7 @@ from ..observe.steps import Step
 from ..redial.redial import Redial
 from ..routing.location import Location
 from ..store.repository import Store
+from ..trust.limiter import Limiter
 
 @final
 class Engine(Receiver):
@@ -31,6 +32,7 @@ class Engine(Receiver):
     redial: Redial
     wheel: Wheel
     location: Location
+    limiter: Limiter
     def __init__(
         self,
         config: Config,
@@ -46,6 +48,7 @@ class Engine(Receiver):
         resumed: bool = False,
         ringing: bytearray | mmap | None = None,
         proofs: bytearray | mmap | None = None,
+        limits: bytearray | mmap | None = None,
         randomness: Callable[[int], bytes] = ...,
         outlet: Callable[[list[Step]], object] | None = None,
         webhook: Callable[[list[Step]], object] | None = None,

@@ -14,11 +14,11 @@ import cython
 from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint64_t
 
-from .._flow cimport Flow, Receiver, Sink
+from .._flow cimport Admission, Flow, Receiver, Sink
 from .._parser cimport M_ACK, Message, canonical_aor, parse_message
 from .._wheel cimport Wheel
 from ..dialog.dialogs cimport Dialogs
-from ..observe.events cimport Events
+from ..observe.events cimport BANNED, LIMITED, Events
 from ..redial.redial cimport make_redial
 from ..routing.connections cimport Connections
 from ..routing.destination cimport Destination
@@ -36,6 +36,7 @@ from ..routing.sweeper cimport Sweeper
 from ..routing.upstream cimport Upstreams
 from ..transaction.layer cimport TransactionLayer
 from ..transaction.server cimport ServerTransaction
+from ..trust.limiter cimport Limiter
 from ..trust.peers cimport Peers
 from ..trust.proven cimport Proven
 from .answers cimport make_answers
@@ -59,21 +60,23 @@ cdef enum:
     LEAST_RINGING = 65_536   # bytes
     MOST_TRIES = 100         # timers that may fail at a time
 
+cdef bytes TOO_MUCH = b'Retry-After: 5\r\nWarning: 399 sipfast "Too many requests from your address"\r\n'
+
 
 @cython.final
 cdef class Engine(Receiver):
     """See _flow.Receiver for the face that the driver uses; `start` comes first.
 
     `domains` are the domains served, `hosts` gives the addresses of the host names that the configuration mentions.
-    `ringing`, `proofs`: memory that outlives the engine, for what rings (ringing.pyx) and for who is proven (proven.pyx);
-    bytearrays or mapped files.
+    `ringing`, `proofs`, `limits`: memory that outlives the engine, for what rings (ringing.pyx), for who is proven (proven.pyx)
+    and for what each source has sent (limiter.pyx); bytearrays or mapped files.
     Of several workers on one store and one set of addresses, each has an engine: `bus(worker, frames)` takes what
     others are to get in `told`. `outlet(steps)` takes what happens to watches (observe/steps.py), after its commit;
     `webhook(steps)` the last word of redial.
     """
 
     def __init__(self, config, store, Sink sink, listeners, *, domains, hosts=None, int worker=0, int workers=1,
-                 bus=None, bint resumed=False, ringing=None, proofs=None, randomness=os.urandom,
+                 bus=None, bint resumed=False, ringing=None, proofs=None, limits=None, randomness=os.urandom,
                  outlet=None, webhook=None):
         self.config = config
         self.store = store
@@ -91,6 +94,7 @@ cdef class Engine(Receiver):
         self.resumed = resumed
         self.memory = bytearray(LEAST_RINGING) if ringing is None else ringing
         self.proofs = proofs
+        self.limits = limits
         self.randomness = randomness
         self.outlet = outlet
         self.webhook = webhook
@@ -129,6 +133,8 @@ cdef class Engine(Receiver):
         self.destination = Destination(self.router, self.location, self.outbound, self.mid_registrar, self.peers,
                                        upgraded + self.longest_call if upgraded else 0)
         self.proven = Proven(secret ^ other, self.proofs, self.peers)
+        self.limiter = Limiter(config.rates, secret, self.limits, self.peers, self.proven)
+        self.limiter.configure(config.rates, self.mail.workers)
         self.transactions = TransactionLayer(config.timers, self.wheel, self.batch, whole, self.mail.worker, self.proven)
         self.transactions.guide = self.outbound
         self.transactions.listeners = flows_to(listeners)
@@ -158,6 +164,7 @@ cdef class Engine(Receiver):
         self.proxy.configure(config.timers)
         self.calls.configure(config.redial)
         self.redial.configure(config.redial)
+        self.limiter.configure(config.rates, self.mail.workers)
 
     cdef int connect(self) except -1:
         """Tell each part of those that it works with."""
@@ -189,7 +196,7 @@ cdef class Engine(Receiver):
         it.location, it.outbound, it.router = self.location, self.outbound, self.router
         it.registrar, it.learning, it.mid_registrar = self.registrar, self.learning, self.mid_registrar
         it.probe, it.proxy, it.longest_call = self.probe, self.proxy, self.longest_call
-        it.observer, it.doubts = self.redial.bindings, self.doubts
+        it.observer, it.doubts, it.limiter = self.redial.bindings, self.doubts, self.limiter
         it.doubts.observer = self.redial.bindings
         return 0
 
@@ -238,6 +245,28 @@ cdef class Engine(Receiver):
     cpdef bint may_wait(self, bytes data) except -1:
         # Its phone repeats it (RFC 3261 §17.1.2.2), and nobody listens to it ring.
         return data.startswith(b"REGISTER ")
+
+    cdef Admission admit(self, const unsigned char *data, Py_ssize_t size, const unsigned char *ip, int family, int port,
+                         int64_t now) noexcept:
+        return self.limiter.admit(data, size, ip, family, port, now)
+
+    cpdef int receive_over(self, bytes data, Flow flow, int64_t now) except -1:
+        cdef Message message = None
+        if self.wheel is None:
+            raise not_started()
+        self.dispatch.current = None
+        try:
+            message = parse_message(data)
+            self.transactions.begin(message, now)
+            if message.error or message.status:
+                return 0
+            if self.dispatch.goes_on(message):
+                return self.receive(data, flow, now)
+            if self.limiter.may_answer(now):
+                self.answers.reject(message, flow, 503, TOO_MUCH)     # RFC 3261 §21.5.4
+        except Exception as error:
+            self.lose(message, flow, error, now)
+        return 0
 
     cpdef int receive(self, bytes data, Flow flow, int64_t now) except -1:
         if self.wheel is None:
@@ -367,11 +396,22 @@ cdef class Engine(Receiver):
         self.snapshot_at = -1
         if self.commits.later:
             self.take_arrivals(now)
+        if self.limiter.told:
+            self.tell_of_limits()
         self.dispatch.current = None
         self.commits.commit(now)
         while self.commits.again:             # the store has refused it at once
             self.dispatch_again(now)
             self.commits.commit(now)
+        return 0
+
+    cdef int tell_of_limits(self) except -1:
+        for source, banned in self.limiter.take_news():
+            if self.events.wants(BANNED if banned else LIMITED):
+                if banned:
+                    self.events.add("source-banned", {"source": source, "seconds": self.config.rates.ban_time})
+                else:
+                    self.events.add("source-limited", {"source": source, "keys": "[rates], [[peer]]"})
         return 0
 
     # ---- a store that answers later
@@ -511,6 +551,7 @@ cdef class Engine(Receiver):
             "doubts": self.doubts.found, "doubts_resolved": self.doubts.resolved,
             "handed_over": self.mail.handed_over, "handed_in": self.handed_in, "notices": self.notices,
         }
+        out.update(self.limiter.counters())
         out.update(self.transactions.counters())
         out.update(self.redial.counters())
         out.update(self.dialogs.counters())

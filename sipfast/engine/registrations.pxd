@@ -19,6 +19,7 @@ from ..routing.router cimport RoutePlan, Router
 from ..routing.upstream cimport Group
 from ..transaction.layer cimport TransactionLayer
 from ..transaction.server cimport ServerTransaction
+from ..trust.limiter cimport Limiter
 from .answers cimport Answers
 from .batch cimport Batch
 from .commits cimport Commits
@@ -40,6 +41,7 @@ cdef class Registrations:
     cdef MidRegistrar mid_registrar
     cdef Probe probe
     cdef Doubts doubts
+    cdef Limiter limiter
     cdef Proxy proxy
     cdef BindingObserver observer        # of bindings
     cdef int64_t longest_call            # ms

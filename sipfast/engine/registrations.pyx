@@ -52,6 +52,7 @@ cdef class Registrations:
         if self.registrar.moves:
             self.moved(self.registrar.moves, now)
         if self.registrar.newly_bound:
+            self.limiter.registered(flow, way, now)
             self.registered(aor, flow, now)
             self.observer.bound(aor, now)
         elif self.registrar.newly_unbound:
@@ -59,6 +60,8 @@ cdef class Registrations:
         elif self.registrar.refused:
             self.answers.refused(request, flow, self.registrar.refused, b"")
         else:
+            if request.has(H_CONTACT):
+                self.limiter.registered(flow, way, now)
             self.observer.refreshed(aor, now)
         return 0
 
@@ -117,6 +120,7 @@ cdef class Registrations:
             self.events.gone(aor, "its phone has logged out")
         if first is not None:
             self.moved_meanwhile(request, flow, first, aor, now)
+        self.limiter.registered(flow, answer_flow(request, flow), now)
         if self.learning.newly_bound:
             self.registered(aor, flow, now)
             self.observer.bound(aor, now)

@@ -46,6 +46,7 @@ GRACE = 10.0  # seconds that the server has to finish what it is doing once it i
 WILDCARDS = ("0.0.0.0", "::")
 RINGING_SIZE = 8 << 20  # bytes: 65,536 branches of INVITEs
 PROOFS_SIZE = 2 << 20  # bytes: 262,144 addresses
+LIMITS_SIZE = 16 << 20  # bytes: 262,144 addresses and registered flows
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,6 +122,7 @@ async def _serve(config: Config, announce: Callable[[str], object]) -> None:
             hosts=hosts,
             ringing=open_ringing(config),
             proofs=open_proofs(config),
+            limits=open_limits(config),
             outlet=told.put if told else None,
             webhook=knocks.put if knocks else None,
         )
@@ -167,6 +169,7 @@ async def _serve_with_others(config: Config, place: Place, ready: Callable[[], o
             resumed=place.resumed,
             ringing=open_ringing(config),
             proofs=open_proofs(config),
+            limits=open_limits(config),
             outlet=told.put if told else None,
             webhook=knocks.put if knocks else None,
         )
@@ -260,6 +263,11 @@ def open_ringing(config: Config) -> mmap.mmap | bytearray:
 def open_proofs(config: Config) -> mmap.mmap | bytearray:
     """The memory for who is proven; without room on the disk each worker has its own, and it ends with the process."""
     return open_memory(config, "proofs", PROOFS_SIZE)
+
+
+def open_limits(config: Config) -> mmap.mmap | bytearray:
+    """The memory for what each source has sent; without room on the disk each worker counts alone."""
+    return open_memory(config, "limits", LIMITS_SIZE)
 
 
 def open_memory(config: Config, name: str, size: int) -> mmap.mmap | bytearray:

@@ -51,6 +51,10 @@ COUNTERS = (
     Counter("forwarded", "counter", "message", "requests that were passed on, each branch once"),
     Counter("loops", "counter", "message", "requests that had been here before (RFC 5393)"),
     Counter("undeliverable", "counter", "message", "that the network says it could not deliver"),
+    Counter("refused_over_rate", "counter", "message", "of sources that had sent their share (`rates`)"),
+    Counter("refused_new_over_rate", "counter", "message", "of these that would have made state"),
+    Counter("dropped_of_banned", "counter", "message", "of banned sources"),
+    Counter("bans", "counter", "ban", "of sources that went on and on beyond their share"),
     Counter("faults", "counter", "fault", "of one message or timer each; the log says what it was"),
     # The engine: commits
     Counter("commits", "counter", "batch", "that were ended, whether the store kept them or not"),

@@ -13,6 +13,8 @@ cdef enum Kind:
     RECALL
     RECALL_FAILED
     ENDED
+    LIMITED                              # a source sends too much
+    BANNED
     HISTORY                              # no line: a record of a watch that has ended
     ATTEMPT                              # no line: a record of a recall that came to nothing
     KINDS

@@ -30,7 +30,8 @@ cdef enum:
     REFUSED_EVERY = 60_000      # ms between two lines for the same kind of refusal
     SUM_UP = 1                  # timer
 
-cdef tuple NAMES = ("registered", "gone", "watch-armed", "call-not-watched", "recall", "recall-failed", "watch-ended", "", "")
+cdef tuple NAMES = ("registered", "gone", "watch-armed", "call-not-watched", "recall", "recall-failed", "watch-ended",
+                    "source-limited", "source-banned", "", "")
 cdef bytes armed = STATE_ARMED.encode()
 # In the order of Step.
 cdef tuple STEPS = (

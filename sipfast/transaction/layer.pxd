@@ -49,6 +49,8 @@ cdef class TransactionLayer(Surroundings):
     # A request that is about to be handed over: what it will be looked up by is near then.
     cdef int foresee(self, Message request) except -1
     # Not for REGISTER and OPTIONS to ourselves, which are answered statelessly. Responses go to `flow`.
+    # Whether a request is a copy of one that has a transaction.
+    cdef bint knows(self, Message request) except -1
     cdef int receive_request(self, Message request, Flow flow, int64_t now) except -1
     # True where it matched. A response that matches none is the caller's.
     cdef bint receive_response(self, Message response, Flow flow, int64_t now) except -1

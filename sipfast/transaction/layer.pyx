@@ -249,6 +249,10 @@ cdef class TransactionLayer(Surroundings):
                 return False                  # it passed here before: a spiral or a loop, which the proxy tells apart
         return True
 
+    cdef bint knows(self, Message request) except -1:
+        self.foresee(request)
+        return self.find(request, method_of(request.p, request.method, request.method_name)) is not None
+
     cdef ServerTransaction find(self, Message request, uint32_t method):
         cdef Link *link = index_first(&self.by_key, self.key.low)
         cdef ServerTransaction transaction

@@ -19,7 +19,7 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int64_t, uint16_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 
-from .._flow cimport TRANSPORT_UDP, Flow, make_flow
+from .._flow cimport DROPPED, OVER, TRANSPORT_UDP, Admission, Flow, make_flow
 from ..driver.driver cimport BATCH, Driver, Transport
 from .kernel cimport (
     AF_INET, AF_INET6, EWOULDBLOCK, MSG_DONTWAIT, NOTE, SIPFAST_MMSG, in6_addr, iovec, local_address, mmsghdr, recvmmsg, recvmsg,
@@ -254,6 +254,11 @@ cdef class UdpTransport(Transport):
         cdef sockaddr_in *peer4 = <sockaddr_in *>&self.peers[slot]
         cdef sockaddr_in6 *peer6 = &self.peers[slot]
         cdef const unsigned char *own
+        cdef const unsigned char *ip
+        cdef bint v4 = peer4.sin_family == AF_INET
+        cdef int family = 4 if v4 else 6
+        cdef int port = ntohs(peer4.sin_port if v4 else peer6.sin6_port)
+        cdef Admission admission
         cdef bytes data
         cdef Flow flow
         self.received += 1
@@ -263,11 +268,13 @@ cdef class UdpTransport(Transport):
         if message.msg_hdr.msg_flags & MSG_TRUNC:
             self.truncated += 1
             return 0
+        ip = <unsigned char *>&peer4.sin_addr if v4 else peer6.sin6_addr.s6_addr
+        admission = self.driver.admit(<unsigned char *>self.parts[slot].iov_base, message.msg_len, ip, family, port, now)
+        if admission == DROPPED:
+            return 0
         try:
-            if peer4.sin_family == AF_INET:
-                flow = make_flow(TRANSPORT_UDP, 4, <unsigned char *>&peer4.sin_addr, ntohs(peer4.sin_port), local)
-            else:
-                flow = make_flow(TRANSPORT_UDP, 6, peer6.sin6_addr.s6_addr, ntohs(peer6.sin6_port), local)
+            flow = make_flow(TRANSPORT_UDP, family, ip, port, local)
+            if family == 6:
                 flow.scope = peer6.sin6_scope_id  # a link-local peer is reached by its interface only
             own = local_address(&message.msg_hdr)
             if own != NULL:
@@ -275,6 +282,8 @@ cdef class UdpTransport(Transport):
             data = PyBytes_FromStringAndSize(<char *>self.parts[slot].iov_base, message.msg_len)
         except Exception as error:
             return self.driver.fail("receive-failed", error)
+        if admission == OVER:
+            return self.driver.take_over(data, flow, now)
         return self.driver.take(data, flow, now)
 
     # What could not be delivered

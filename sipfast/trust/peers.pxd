@@ -20,4 +20,5 @@ cdef class Peers:
     # All rights of whoever is at an address.
     cdef int rights_of(self, const unsigned char *ip, int family) noexcept
     cdef bint is_peer(self, Flow flow) noexcept
+    cdef bint has_address(self, const unsigned char *ip, int family) noexcept      # 4 or 16 bytes, network order
     cdef bint may(self, Flow flow, int right) noexcept

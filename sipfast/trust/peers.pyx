@@ -62,9 +62,12 @@ cdef class Peers:
         return rights
 
     cdef bint is_peer(self, Flow flow) noexcept:
+        return self.has_address(flow.ip, flow.family)
+
+    cdef bint has_address(self, const unsigned char *ip, int family) noexcept:
         cdef int i
         for i in range(self.count):
-            if within(&self.networks[i], flow.ip, flow.family):
+            if within(&self.networks[i], ip, family):
                 return True
         return False
 

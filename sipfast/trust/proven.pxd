@@ -23,7 +23,10 @@ cdef class Proven:
     cdef bint owes(self, Flow flow, int64_t now) noexcept
     # The same; then it counts as asked for a while.
     cdef bint ask(self, Flow flow, int64_t now) noexcept
+    # The same of an address: 4 or 16 bytes, network order.
+    cdef bint has_address(self, const unsigned char *ip, int family, int port, int64_t now) noexcept
     cdef uint64_t hash_of(self, Flow flow) noexcept
+    cdef uint64_t hash_of_address(self, const unsigned char *ip, int family, int port) noexcept
     cdef uint64_t find(self, uint64_t hash) noexcept
     cdef bint put(self, uint64_t word, uint64_t hash, int64_t now) noexcept
 

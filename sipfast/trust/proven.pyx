@@ -64,8 +64,11 @@ cdef class Proven:
         self.places = <uint64_t *>&self.memory[0]
 
     cdef uint64_t hash_of(self, Flow flow) noexcept:
+        return self.hash_of_address(flow.ip, flow.family, flow.port)
+
+    cdef uint64_t hash_of_address(self, const unsigned char *ip, int family, int port) noexcept:
         # Nobody sees what comes of it, so that it need not be a cipher.
-        return fold_bytes(fold_number(self.secret, <uint64_t>flow.port << 8 | flow.family), flow.ip, 16)
+        return fold_bytes(fold_number(self.secret, <uint64_t>port << 8 | <uint64_t>family), ip, 4 if family == 4 else 16)
 
     # What is known of an address; 0: nothing.
     cdef uint64_t find(self, uint64_t hash) noexcept:
@@ -97,13 +100,15 @@ cdef class Proven:
         return True
 
     cdef bint has(self, Flow flow, int64_t now) noexcept:
-        cdef uint64_t word
         if flow.reliable():
             return True                       # RFC 9293 §3.5: a connection has been answered
-        word = self.find(self.hash_of(flow))
+        return self.has_address(flow.ip, flow.family, flow.port, now)
+
+    cdef bint has_address(self, const unsigned char *ip, int family, int port, int64_t now) noexcept:
+        cdef uint64_t word = self.find(self.hash_of_address(ip, family, port))
         if word and not word & ASKED and age(word, now) <= LASTS:
             return True
-        return self.peers is not None and self.peers.is_peer(flow)
+        return self.peers is not None and self.peers.has_address(ip, family)
 
     cdef int add(self, Flow flow, int64_t now) except -1:
         cdef uint64_t hash = self.hash_of(flow)

@@ -23,6 +23,13 @@ CONFIG = """
 [redial]
 attempts = 20
 retry_pause = 0.5
+
+[rates]  # a thousand callers at one address, of whom none has registered
+source = 100_000
+source_new = 100_000
+phone = 100_000
+phone_new = 100_000
+strangers_new = 100_000
 """
 
 

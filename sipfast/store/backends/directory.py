@@ -48,7 +48,7 @@ DAMAGED = (
 COPY = "data.format-1.mdb"  # what a store was before it was brought up to date
 COPYING = "copying"  # where that is made
 # What may be there.
-OURS = {"data.mdb", "lock.mdb", "server.lock", "ringing", "proofs", "workers", "lost+found", COPY, COPYING}
+OURS = {"data.mdb", "lock.mdb", "server.lock", "ringing", "proofs", "limits", "workers", "lost+found", COPY, COPYING}
 
 _places: set[Path] = set()  # what is open in this process
 

@@ -1,0 +1,73 @@
+# How many messages each source may send: token buckets in fixed memory. See limiter.pyx.
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+from .._flow cimport Admission, Flow
+from .peers cimport Peers
+from .proven cimport Proven
+
+cdef enum:
+    MOST_NEWS = 32          # between two looks
+
+# What is known of an address (/64 of IPv6), or of a registered flow.
+cdef struct Share:
+    uint64_t who            # the address; of a flow a keyed hash
+    int64_t filled          # when both buckets were filled last, ms
+    int64_t banned_until    # ms; 0: not
+    int64_t room            # thousandths of a message
+    int64_t room_new        # the same, of what makes state
+    uint32_t refused_since  # from when on `refused` counts: 1024 ms each
+    uint32_t refused
+    uint32_t epoch          # that `live` counts
+    uint32_t live           # flows at this address that have registered in this epoch
+    uint32_t live_before    # in the one before
+    uint8_t kind            # 0: free
+    uint8_t proven          # of a flow: that it was seen to receive what is sent to it
+
+# One bucket for all sources together.
+cdef struct Bucket:
+    int64_t room            # thousandths
+    int64_t filled          # ms
+    int64_t rate            # a second
+
+cdef struct News:
+    uint64_t who
+    uint8_t kind
+    uint8_t banned
+
+cdef class Limiter:
+    cdef bint on
+    cdef unsigned char[::1] memory
+    cdef Share *places
+    cdef uint64_t sets                   # less one: a mask
+    cdef uint64_t secret
+    cdef Peers peers
+    cdef Proven proven
+    # Messages a second
+    cdef int64_t source, source_new, binding, binding_new, phone, phone_new
+    cdef int64_t ban_after, ban_time     # refused messages; ms
+    cdef Bucket strangers, heard, answered
+    cdef News news[MOST_NEWS]            # what people are to be told
+    cdef readonly int told               # how many of these there are
+    cdef readonly uint64_t refused, refused_new, dropped_banned, bans_made
+
+    # A message that comes, before anything is made of it. `ip`: 4 or 16 bytes by family, network order.
+    cdef Admission admit(self, const unsigned char *data, Py_ssize_t size, const unsigned char *ip, int family, int port,
+                         int64_t now) noexcept
+    # Whether its sender may hear that it sends too much.
+    cdef bint may_answer(self, int64_t now) noexcept
+    # A phone has registered by this flow, and is answered by that one.
+    cdef int registered(self, Flow flow, Flow answered, int64_t now) except -1
+    # Somebody at this address has done what is not done. False: phones live there, or it is a peer.
+    cdef bint ban(self, const unsigned char *ip, int family, int64_t until, int64_t now) noexcept
+
+    cdef Admission admit_source(self, const unsigned char *ip, int family, bint new, int64_t now) noexcept
+    cdef Admission over(self, bint new, int64_t now) noexcept
+    cdef bint is_live(self, Share *share, const unsigned char *ip, int family, int port, int64_t now) noexcept
+    cdef uint64_t flow_hash(self, const unsigned char *ip, int family, int port) noexcept
+    cdef Share *find(self, uint64_t who, int kind) noexcept
+    cdef Share *find_or_make(self, uint64_t who, int kind, int64_t now) noexcept
+    cdef Share *make(self, Share *share, uint64_t who, int kind, int64_t now) noexcept
+    cdef int count_live(self, const unsigned char *ip, int family, int64_t now) noexcept
+    cdef int note_refusal(self, Share *share, uint32_t live, int64_t now) noexcept
+    cdef int tell(self, Share *share, bint banned) noexcept
