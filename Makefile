@@ -12,7 +12,7 @@ SOURCES := $(shell find sipfast -name '*.pyx' -o -name '*.pxd')
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test crash lint fuzz map sipp-load bench bench-modules bench-gate dist clean
+.PHONY: help build run test crash lint flood fuzz map sipp-load bench bench-modules bench-gate dist clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -42,6 +42,9 @@ map: ## draw docs/map.svg: the rooms of the code, and what imports what
 
 fuzz: build ## sequences of messages against whole engines, a minute (ARGS="--seconds 3600"); SANITIZE=1: under ASan and UBSan
 	$(if $(SANITIZE),ci/sanitized.sh,PYTHONHASHSEED=0 PYTHONPATH=tests:.) $(BIN)/python -m fuzz --corpus $(CURDIR)/tests/data/fuzz $(ARGS)
+
+flood: build ## floods of 150,000 datagrams a second beside two phones: are these served? nine minutes (ARGS="invite --rounds 40")
+	$(BIN)/python -m benchmarks.flood $(ARGS)
 
 sipp-load: build ## SIPp's phones at a server of their own, or at yours (ARGS="call --rate 500 --calls 10000"); docs/load-testing.md
 	$(BIN)/python -m benchmarks.sipp $(ARGS)

@@ -89,7 +89,8 @@ class Peer:
     def way(self) -> tuple[list[str], Path, dict[str, str]]:
         """How it is started: command, folder and environment."""
         if self.checkout is not None:
-            options = serve_options(self.port, self.folder, self.mode)
+            knows = (self.checkout.root / "sipfast" / "trust" / "limiter.pyx").exists()
+            options = serve_options(self.port, self.folder, self.mode, limits=knows)
             return self.checkout.serving(options), self.checkout.root, self.checkout.environment
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
         return KINDS[self.kind](self.port, self.folder, self.mode), self.folder, {**os.environ, "PYTHONPATH": path}
@@ -136,15 +137,18 @@ def sipfast(port: int, folder: Path, mode: str, workers: int = 1, level: str = "
     return [sys.executable, "-m", "sipfast", "serve", *serve_options(port, folder, mode, workers, level)]
 
 
-def serve_options(port: int, folder: Path, mode: str, workers: int = 1, level: str = "warning") -> list[str]:
-    """The options of `sipfast serve`, each with its value."""
+def serve_options(
+    port: int, folder: Path, mode: str, workers: int = 1, level: str = "warning", limits: bool = True
+) -> list[str]:
+    """The options of `sipfast serve`, each with its value. `limits`: whether this sipfast knows rates."""
     options = ["--workers", str(workers), "--listen", f"udp:{HOST}:{port}"]
     domains = (DOMAIN, OTHER_DOMAIN) if mode == "storm" else (DOMAIN,)
     options += [part for domain in domains for part in ("--domain", domain)]
-    if mode in SETTINGS:
-        settings = folder / f"{mode}.toml"
-        settings.write_text(SETTINGS[mode])
-        options += ["--config", str(settings)]
+    settings = SETTINGS.get(mode, "") + (UNBOUND if limits and mode != "flood" else "")
+    if settings:
+        place = folder / f"{mode}.toml"
+        place.write_text(settings)
+        options += ["--config", str(place)]
     return [*options, "--data", str(folder / "data"), "--log-level", level]
 
 
@@ -179,7 +183,12 @@ def kamailio(port: int, folder: Path, mode: str) -> list[str]:
 
 
 SETTINGS = {method: f'[redial]\nmethods = ["{method}"]\n' for method in ("callback", "b2bua")}
-"""what a mode asks of sipfast's configuration; else it runs with its defaults"""
+"""what a mode asks of sipfast's configuration; else it runs with its defaults, but for UNBOUND"""
+UNBOUND = "[rates]\n" + "".join(
+    f"{name} = 1_000_000\n"
+    for name in ("source", "source_new", "binding", "binding_new", "phone", "phone_new", "strangers_new")
+)
+"""What a source may send is looked at, and is as much as it likes: a generator is thousands of phones at one address."""
 
 KINDS = {
     "echo": echo,
