@@ -69,6 +69,24 @@ def test_its_pauses_grow() -> None:
         assert least <= pause <= least * 5 // 4 + 100
 
 
+def test_a_callee_who_did_not_answer_is_waited_for_after_many_pauses_too() -> None:
+    """Pauses of the past say nothing about a recall that waits for the callee's next login."""
+    scene, alice, bob = armed({"retry_pause": 10.0, "no_reply_after": 1.0})
+    alice.on_refer = "486"
+    come_back(scene, bob)
+    scene.run(200_000)
+    watch = watch_of(scene)
+    assert watch is not None and watch.pauses > 3
+    alice.on_refer, bob.on_invite, alice.patience = "accept", "ring", 5_000
+    scene.network.wait(lambda: alice.calls[-1].recalled and alice.calls[-1].over, 400_000)
+    bob.on_invite = "answer"
+    bob.unregister()
+    scene.run(600_000)
+    come_back(scene, bob)
+    scene.run(10_000)
+    assert watch_of(scene) is None and alice.calls[-1].was_answered
+
+
 def test_it_ends_with_its_period() -> None:
     scene, alice, _ = suspended()
     alice.on_refer = "486"
