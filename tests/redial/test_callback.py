@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,6 +16,8 @@ from net.stores import FlakyStore, count_watches
 from net.stubborn import OBEDIENT, PHONES
 
 from sipfast.config import Config, Redial
+from sipfast.engine.engine import Engine
+from sipfast.observe.steps import Step
 
 # Every phone, in both ways
 
@@ -43,6 +46,19 @@ def test_every_phone_calls_over_rough_lines(name: str) -> None:
             checked(scene)
         except AssertionError as error:
             raise AssertionError(replay(seed, scene.network, error)) from error
+
+
+def test_the_end_of_the_servers_own_call_is_no_outcome() -> None:
+    """Its 487 says what the server's CANCEL has brought about, and nothing of what the phone's user thinks."""
+    steps: list[Step] = []
+    scene = play({}, {}, kind=partial(Engine, outlet=steps.extend))
+    checked(scene)
+    outcomes = [(step.result, step.reason) for step in steps if step.event == "outcome"]
+    assert outcomes == [("202 Accepted", "accepted")]
+    counters = scene.server.counters
+    assert {name: counters[name] for name in counters if "callback" in name and counters[name]} == {
+        "redial_callback_begun": 1, "redial_callback_accepted": 1, "redial_callback_answered": 1,
+    }  # fmt: skip
 
 
 # The form of what is sent

@@ -169,6 +169,11 @@ cdef class Callback(Pickup):
         self.attempt.observer = None          # two BYEs that cross are none's fault, and yet some phones complain
         return self.wait(LEAVE, now + LEAVES)
 
+    cdef int refused(self, Leg leg, int status, str answer, int64_t now) except -1:
+        if leg.step == CALLED:                # by our own CANCEL
+            return 0
+        return Pickup.refused(self, leg, status, answer, now)
+
     cdef int hung_up(self, Leg leg, int64_t now) except -1:
         if leg.step == ACCEPTED or leg.step == ACCEPTED_AGAIN or leg.step == CALLED:
             return 0                          # its own call is what it wants now
