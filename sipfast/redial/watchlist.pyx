@@ -310,3 +310,4 @@ cdef class Watchlist(Timed):
         else:
             self.remove(pair, "monitoring period over")
             self.counts["expired"] += 1
+            self.ownership.owner_of(<bytes>pair[0]).watch_cancelled(pair, now)      # a phone that rings for it

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 from net import scene as scenes
 from net.cluster import Cluster, owner_of, phone
 from net.network import Crash
 from net.phone import Phone
-from net.redialing import arm, armed, come_back, final_of, refer_names, refers, watch_of
+from net.recalling import set_up
+from net.redialing import arm, armed, come_back, final_of, refer_names, refers, stage, watch_of
 from net.scene import Scene
 
 from sipfast.config import Config, Redial
+from sipfast.engine.engine import Engine
+from sipfast.observe.steps import Step
 
 
 def refers_after_the_480(scene: Scene) -> int:
@@ -118,3 +122,48 @@ def test_a_refer_whose_commit_failed_at_a_start_is_taken_up_later() -> None:
     scene.network.wait(lambda: alice.calls[-1].was_answered, 60_000)
     scene.run(5_000)
     assert watch_of(scene) is None
+
+
+# Its period is over
+
+
+def test_a_phone_that_rings_when_the_period_ends_is_left_alone() -> None:
+    steps: list[Step] = []
+    scene = set_up({"on_invite": "ring", "early": "501"}, kind=partial(Engine, outlet=steps.extend))
+    call = scene.alice.call("bob", 300)
+    scene.network.wait(lambda: call.over)
+    scene.run(290_000)
+    come_back(scene, scene.bob)
+    scene.network.wait(lambda: len(scene.alice.calls) == 2)
+    watch = watch_of(scene)
+    assert watch is not None
+    scene.run(watch.expires_at - scene.now + 200)
+    assert scene.alice.calls[1].status == 487
+    scene.run(60_000)
+    told = [step.event for step in steps]
+    assert told[-1] == "ended" and len(scene.alice.calls) == 2 and not scene.store.legs()
+
+
+def test_a_call_that_is_placed_when_the_period_ends_goes_on() -> None:
+    scene = set_up()
+    scene.bob.ring_time = 30_000
+    call = scene.alice.call("bob", 300)
+    scene.network.wait(lambda: call.over)
+    scene.run(280_000)
+    come_back(scene, scene.bob)
+    scene.run(25_000)
+    assert watch_of(scene) is None
+    scene.network.wait(lambda: scene.alice.calls[-1].was_answered, 20_000)
+    assert scene.alice.calls[-1].recalled and not scene.alice.calls[-1].over
+
+
+def test_the_next_caller_has_their_turn_when_the_period_ends() -> None:
+    scene, alice, bob = stage({"refer_timeout": 30.0, "recall_timeout": 60.0})
+    carol = scene.phone("carol", talk_time=100)
+    arm(scene, alice, 300)
+    arm(scene, carol)
+    alice.on_refer = "ignore"
+    scene.run(290_000)
+    come_back(scene, bob)
+    scene.run(11_000)
+    assert refer_names(scene) == ["alice", "carol"]
