@@ -13,6 +13,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help build run test crash lint flood fuzz map sipp-load bench bench-modules bench-gate dist clean
+.PHONY: help build run test crash month lint fuzz map sipp-load bench bench-modules bench-gate dist clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -29,6 +30,9 @@ test: build $(VENV)/.phones ## all tests; installs the SIP programs that they ta
 
 crash: build ## kill the server for five minutes, and see that nothing is lost or done twice (ARGS="--seconds 60 --seed 1")
 	cd tests && PYTHONPATH=.. ../$(BIN)/python -m crash $(ARGS)
+
+month: build ## months of random life around a server: five minutes (ARGS="--seconds 60 --seed 1 --workers 3")
+	cd tests && PYTHONPATH=.:.. ../$(BIN)/python -m month $(ARGS)
 
 lint: build ## ruff, cython-lint, mypy, and whether the stubs tell what the compiled modules have
 	$(BIN)/ruff check $(wildcard sipfast tests benchmarks ci setup.py)

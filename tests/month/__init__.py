@@ -1,0 +1,1 @@
+"""Thirty days of random life around a server, and a model of what may become of its watches."""
