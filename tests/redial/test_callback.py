@@ -11,7 +11,7 @@ from net.phone import Phone
 from net.recalling import arm_surely, checked, play, set_up, settle
 from net.redialing import come_back, watch_of
 from net.scene import SERVER, Scene, Speaker
-from net.sipwire import literal, uri_of
+from net.sipwire import Address, literal, uri_of
 from net.stores import FlakyStore, count_watches
 from net.stubborn import OBEDIENT, PHONES
 
@@ -220,6 +220,24 @@ def test_a_notify_that_overtakes_the_answer_is_heard() -> None:
     assert alice.count("REFER") == 0
     scene.run(300)
     assert alice.take("REFER").cseq == refer.cseq + 1
+def test_the_next_method_waits_until_the_phone_has_stopped_ringing() -> None:
+    """Its call would find the phone busy with the one that the server has just ended."""
+    scene = set_up({"early": "idle", "ring_time": 60_000}, {"methods": ("callback", "b2bua"), "recall_timeout": 60.0})
+    lost, receive = [], scene.alice.receive
+
+    def lose_one(data: bytes, source: Address, now: int) -> None:
+        if data.startswith(b"CANCEL ") and not lost:
+            lost.append(data)
+        else:
+            receive(data, source, now)
+
+    scene.alice.receive = lose_one  # type: ignore[method-assign]
+    arm_surely(scene)
+    come_back(scene, scene.bob)
+    scene.run(19_000)
+    scene.alice.ring_time = 2_000
+    scene.network.wait(lambda: count_watches(scene.store) == 0, 9_000, "the two to be joined")
+    assert lost and [call.status for call in scene.alice.calls if not call.outgoing] == [487, 200]
 
 
 def test_who_picks_up_and_hangs_up_wants_no_call() -> None:

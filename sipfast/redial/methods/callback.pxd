@@ -25,6 +25,7 @@ cdef class CallbackMethod(PickupMethod):
 @cython.final
 cdef class Callback(Pickup):
     cdef bint dials, hangs_up
+    cdef bint cancelled                  # by us, with nobody having picked up
     cdef int64_t pause                   # ms from the ACK to the REFER
     cdef str answer                      # to the early REFER
     cdef tuple vain                      # the phone has told of a call that failed, and its answer to the REFER is to come

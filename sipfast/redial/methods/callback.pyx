@@ -172,6 +172,8 @@ cdef class Callback(Pickup):
     cdef int refused(self, Leg leg, int status, str answer, int64_t now) except -1:
         if leg.step == CALLED:                # by our own CANCEL
             return 0
+        if self.cancelled:
+            return self.tell(CANNOT, self.answer, "REFER accepted while it rang, and no call", now)
         return Pickup.refused(self, leg, status, answer, now)
 
     cdef int hung_up(self, Leg leg, int64_t now) except -1:
@@ -192,7 +194,8 @@ cdef class Callback(Pickup):
 
     cdef int unanswered(self, int64_t now) except -1:
         if self.leg.step == OBEYED:           # it was its turn, and not its user's: a phone may ask first, and not let pick up
-            return self.tell(CANNOT, self.answer, "REFER accepted while it rang, and no call", now)
+            self.cancelled = True             # the next method's call would find it ringing for this one: 486
+            return 0
         return Pickup.unanswered(self, now)
 
     cdef int refer(self, str step, Remote remote, int64_t now) except -1:
