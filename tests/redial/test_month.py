@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from sipfast.observe.steps import Step
 
 TESTS = Path(__file__).parent.parent
-PLANS = [Plan(1, 30, 10), Plan(2, 7, 24), Plan(3, 8, 14, workers=3)]
+PLANS = [Plan(1, 30, 10), Plan(2, 5, 24), Plan(3, 5, 14, workers=3)]
 SHORT = Plan(4, 0.5, 20, workers=3)
 DAY = Plan(5, 0.6, 20)
 
