@@ -12,8 +12,7 @@ SOURCES := $(shell find sipfast -name '*.pyx' -o -name '*.pxd')
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test crash lint flood fuzz map sipp-load bench bench-modules bench-gate dist clean
-.PHONY: help build run test crash month lint fuzz map sipp-load bench bench-modules bench-gate dist clean
+.PHONY: help build run test crash month lint flood fuzz map sipp-load bench bench-modules bench-gate dist clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets

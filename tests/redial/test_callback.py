@@ -220,6 +220,8 @@ def test_a_notify_that_overtakes_the_answer_is_heard() -> None:
     assert alice.count("REFER") == 0
     scene.run(300)
     assert alice.take("REFER").cseq == refer.cseq + 1
+
+
 def test_the_next_method_waits_until_the_phone_has_stopped_ringing() -> None:
     """Its call would find the phone busy with the one that the server has just ended."""
     scene = set_up({"early": "idle", "ring_time": 60_000}, {"methods": ("callback", "b2bua"), "recall_timeout": 60.0})
