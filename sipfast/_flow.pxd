@@ -1,6 +1,6 @@
 # A flow is the transport path that a message came by; a sink is where messages leave the core.
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 cdef enum Transport:
     TRANSPORT_UDP = 1
@@ -79,6 +79,8 @@ cdef class Receiver:
     cpdef int told(self, bytes frame, int64_t now) except -1
     # Whether it may be received later than what came after it, when more comes than is handled.
     cpdef bint may_wait(self, bytes data) except -1
+    # What a name that was asked for leads to: addresses as text, the best first; empty: nowhere.
+    cpdef int resolved(self, uint64_t ticket, object addresses, int64_t now) except -1
     cpdef int advance(self, int64_t now) except -1
     cpdef int64_t next_deadline(self) except? -2       # ms since the epoch; -1: none
     cpdef int commit(self, int64_t now) except -1      # commit the store, then hand all that was produced to the sink

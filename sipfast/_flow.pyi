@@ -1,5 +1,6 @@
 """Typed face of the compiled module `_flow`: flows and the sink that messages leave by."""
 
+from collections.abc import Sequence
 from typing import final
 
 @final
@@ -68,6 +69,8 @@ class Receiver:
         """The connection of a stream is gone: what waits for it is answered as what could not be delivered."""
     def told(self, frame: bytes, now: int) -> int:
         """Take what another worker has given to its bus for this one; a batch of them is closed by `commit`."""
+    def resolved(self, ticket: int, addresses: Sequence[str], now: int) -> int:
+        """What a name leads to that was asked for by `ticket`, the best address first; to be followed by a `commit`."""
     def may_wait(self, data: bytes) -> bool:
         """Whether it may be received later than what came after it, when more comes than is handled; not by default."""
     def advance(self, now: int) -> int:

@@ -213,6 +213,9 @@ cdef class Receiver:
     cpdef int told(self, bytes frame, int64_t now) except -1:
         return 0
 
+    cpdef int resolved(self, uint64_t ticket, object addresses, int64_t now) except -1:
+        return 0
+
     cpdef bint may_wait(self, bytes data) except -1:
         return False
 

@@ -1,7 +1,7 @@
 """Typed face of the compiled module `driver`: the only caller of the engine."""
 
 from asyncio import AbstractEventLoop
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import final
 
 from .._flow import Flow, Receiver, Sink
@@ -44,6 +44,8 @@ class Driver(Sink):
         """Give one message to the flow's transport; it leaves with its batch. Never raises."""
     def told(self, frames: Iterable[bytes]) -> None:
         """Give the engine what other workers have sent, as one batch."""
+    def resolved(self, ticket: int, addresses: Sequence[str]) -> None:
+        """What a resolver has found for a name that the engine has asked for, the best address first."""
     def committed(self, batch: object) -> None:
         """The store has kept a batch that it was given (Tables.apply)."""
     def lost(self, batch: object, reason: StoreError) -> None:

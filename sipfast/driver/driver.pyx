@@ -253,6 +253,19 @@ cdef class Driver(Sink):
                 self.fail("told-failed", error)
         self.advance()
 
+    # Names
+
+    def resolved(self, ticket, addresses):
+        """What a resolver has found for a name that the engine has asked for."""
+        cdef int64_t now = self.clock.now()
+        if not self.running:
+            return
+        try:
+            self.engine.resolved(ticket, addresses, now)
+        except Exception as error:
+            self.fail("resolved-failed", error)
+        self.close_batch(now)
+
     # A store that answers later
 
     def committed(self, batch):

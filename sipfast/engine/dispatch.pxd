@@ -7,6 +7,7 @@ from .._parser cimport Message, Uri
 from ..dialog.dialogs cimport Dialogs
 from ..redial.redial cimport Redial
 from ..routing.destination cimport Destination
+from ..routing.names cimport Names, Waiting
 from ..routing.outbound cimport Outbound
 from ..routing.proxy cimport Proxy
 from ..routing.router cimport RoutePlan, Router
@@ -44,6 +45,7 @@ cdef class Dispatch:
     cdef Proxy proxy
     cdef Redial redial
     cdef Dialogs dialogs
+    cdef Names names
     cdef ServerTransaction current       # of the request being handled
     cdef int receive(self, Message request, Flow flow, int64_t now) except -1
     # Its answer was taken back, since the store has not kept what it was decided upon: decide anew.
@@ -66,6 +68,16 @@ cdef class Dispatch:
                              int64_t now) except -1
     # The request has a transaction: to where it is to go.
     cdef int route(self, ServerTransaction server, Message request, Flow flow, Course *course, int64_t now) except -1
+    # Whether a request waits for the address of the host that it is to go to.
+    cdef bint wait_for_name(self, ServerTransaction server, Message request, Flow flow, int64_t now) except -1
     # Whether a request is of a dialog of the server's own, through its own front door.
     cdef bint is_of_leg(self, ServerTransaction server, Message request, Flow flow, list targets, Uri *uri, int64_t now) except -1
     cdef int to_self(self, ServerTransaction server, Message request, Flow flow, int64_t now) except -1
+
+
+# A request that waits for an address.
+cdef class Awaiting(Waiting):
+    cdef Dispatch dispatch
+    cdef ServerTransaction server        # None: it is over
+    cdef Message request
+    cdef Flow flow

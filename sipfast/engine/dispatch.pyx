@@ -19,6 +19,7 @@ from .._parser cimport (
     MAX_FIELDS, Message, SCHEME_SIP, SCHEME_SIPS, Uri, canonical_aor,
 )
 from .._writer cimport stateless_tag, warning_line
+from ..routing.names cimport Waiting
 from ..routing.outbound cimport answer_flow
 from ..routing.router cimport PLAN_FORGED, PLAN_MALFORMED, RoutePlan, routed_by_us
 from ..routing.token cimport TOKEN_NONE
@@ -255,6 +256,8 @@ cdef class Dispatch:
             if not self.router.is_upstream(flow):
                 caller = canonical_aor(request.p, &request.sender.uri)
         targets = self.destination.find(request, flow, plan, uri, in_dialog, now)
+        if self.destination.unresolved is not None and self.wait_for_name(server, request, flow, now):
+            return 0
         if self.destination.status:
             if self.destination.unserved:
                 self.answers.remark(request, uri, now)
@@ -274,6 +277,15 @@ cdef class Dispatch:
             self.calls.started(request, caller, callee, self.destination.dead is None, now)
         self.proxy.forward(server, request, flow, targets, plan, b"", group, caller, callee, now)
         return 0
+
+    cdef bint wait_for_name(self, ServerTransaction server, Message request, Flow flow, int64_t now) except -1:
+        # RFC 3263 §4.2. No 100 meanwhile: a caller that has one sends no more, and its INVITE would die with this process.
+        cdef Awaiting awaiting = Awaiting.__new__(Awaiting)
+        awaiting.dispatch, awaiting.server, awaiting.request, awaiting.flow = self, server, request, flow
+        if not self.names.ask(self.destination.unresolved, awaiting, now):
+            return False
+        server.handler = awaiting
+        return True
 
     cdef bint is_of_leg(self, ServerTransaction server, Message request, Flow flow, list targets, Uri *uri,
                         int64_t now) except -1:
@@ -306,6 +318,36 @@ cdef class Dispatch:
         else:
             status = 200
         return self.answers.respond(server, request, flow, status, extra, now)
+
+
+@cython.final
+cdef class Awaiting(Waiting):
+
+    cdef int go_on(self, int64_t now) except -1:
+        cdef ServerTransaction server = self.server
+        if server is None:
+            return 0
+        self.server = server.handler = None
+        self.dispatch.transactions.begin(self.request, now)
+        try:
+            return self.dispatch.again(server, self.request, self.flow, now)
+        except Exception:
+            if server.handler is not None:
+                server.handler.on_fault(now)
+            self.dispatch.answers.respond(server, self.request, self.flow, 500, b"", now)   # RFC 3261 §21.5.1
+            raise
+
+    cpdef int on_cancel(self, ServerTransaction transaction, Message cancel, int64_t now) except -1:
+        self.server = transaction.handler = None
+        return self.dispatch.answers.respond(transaction, self.request, self.flow, 487, b"", now)    # §9.2
+
+    cpdef int on_gone(self, ServerTransaction transaction, int64_t now) except -1:
+        self.server = None
+        return 0
+
+    cpdef int on_fault(self, int64_t now) except -1:
+        self.server = None
+        return 0
 
 
 cdef bint span_is_stateless_tag(Message request, uint64_t secret) except -1:

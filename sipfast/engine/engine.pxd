@@ -13,6 +13,7 @@ from ..routing.doubt cimport Doubts
 from ..routing.learning cimport Learning
 from ..routing.location cimport Location
 from ..routing.mid_registrar cimport MidRegistrar
+from ..routing.names cimport Names
 from ..routing.outbound cimport Outbound
 from ..routing.probe cimport Probe
 from ..routing.proxy cimport Proxy
@@ -34,7 +35,7 @@ from .registrations cimport Registrations
 from .responses cimport Responses
 
 cdef class Engine(Receiver):
-    cdef object config, memory, proofs, limits, randomness, outlet, webhook
+    cdef object config, memory, proofs, limits, resolver, randomness, outlet, webhook
     cdef tuple listeners, domains
     cdef dict hosts
     cdef bint resumed
@@ -59,6 +60,7 @@ cdef class Engine(Receiver):
     cdef Learning learning
     cdef Probe probe
     cdef Doubts doubts
+    cdef Names names
     cdef Proxy proxy
     cdef readonly Dialogs dialogs
     cdef readonly Redial redial

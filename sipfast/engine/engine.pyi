@@ -22,7 +22,8 @@ class Engine(Receiver):
     literals) of the host names in the configuration. Of several workers on one store and one set of addresses, each has
     an engine: `bus(worker, frames)` takes what the others are to get in `told`; `resumed`: the worker that had this
     number has died, and the others went on. `randomness(n)` gives n random bytes. `outlet(steps)` takes what happens to
-    watches, after its commit; `webhook(steps)` the last word of redial. Each call before `start` raises
+    watches, after its commit; `webhook(steps)` the last word of redial; `resolver(ticket, name)` asks
+    for the addresses of a host, which come back in `resolved`. Each call before `start` raises
     RuntimeError.
 
     Nothing that a message, a timer or the store does leaves it as an exception: each is answered, counted and logged.
@@ -52,6 +53,7 @@ class Engine(Receiver):
         randomness: Callable[[int], bytes] = ...,
         outlet: Callable[[list[Step]], object] | None = None,
         webhook: Callable[[list[Step]], object] | None = None,
+        resolver: Callable[[int, bytes], object] | None = None,
     ) -> None: ...
     def start(self, now: int) -> None:
         """Load what the store holds; recalls that were in flight go on. Call `commit` afterwards."""

@@ -26,6 +26,7 @@ from ..routing.doubt cimport Doubts
 from ..routing.learning cimport Learning
 from ..routing.location cimport Location
 from ..routing.mid_registrar cimport MidRegistrar
+from ..routing.names cimport Names, Waiting
 from ..routing.outbound cimport Outbound
 from ..routing.probe cimport Probe
 from ..routing.proxy cimport Proxy
@@ -72,12 +73,12 @@ cdef class Engine(Receiver):
     and for what each source has sent (limiter.pyx); bytearrays or mapped files.
     Of several workers on one store and one set of addresses, each has an engine: `bus(worker, frames)` takes what
     others are to get in `told`. `outlet(steps)` takes what happens to watches (observe/steps.py), after its commit;
-    `webhook(steps)` the last word of redial.
+    `webhook(steps)` the last word of redial. `resolver(ticket, name)` is asked for the addresses of a host, to be told in `resolved`.
     """
 
     def __init__(self, config, store, Sink sink, listeners, *, domains, hosts=None, int worker=0, int workers=1,
                  bus=None, bint resumed=False, ringing=None, proofs=None, limits=None, randomness=os.urandom,
-                 outlet=None, webhook=None):
+                 outlet=None, webhook=None, resolver=None):
         self.config = config
         self.store = store
         self.listeners = tuple(listeners)
@@ -98,6 +99,7 @@ cdef class Engine(Receiver):
         self.randomness = randomness
         self.outlet = outlet
         self.webhook = webhook
+        self.resolver = resolver
 
     def start(self, int64_t now):
         """Load what the store holds; recalls that were in flight go on. Call `commit` afterwards."""
@@ -143,6 +145,7 @@ cdef class Engine(Receiver):
         self.probe = Probe(whole, self.mail.worker, listeners, self.location, self.proven)
         self.doubts = Doubts(self.location, self.transactions, listeners)
         self.calls = Calls()
+        self.names = Names(self.wheel, self.location.hosts, self.resolver)
         self.proxy = Proxy(self.transactions, self.wheel, listeners, self.outbound, secret, config.timers,
                            self.upstreams, Ringing(other, self.memory), self.location.doubtful, self.calls)
         self.proxy.started = now
@@ -221,7 +224,7 @@ cdef class Engine(Receiver):
         it.answers, it.calls, it.registrations, it.mail = self.answers, self.calls, self.registrations, self.mail
         it.transactions, it.router, it.destination = self.transactions, self.router, self.destination
         it.outbound, it.proven, it.proxy, it.redial = self.outbound, self.proven, self.proxy, self.redial
-        it.dialogs = self.dialogs
+        it.dialogs, it.names = self.dialogs, self.names
         return 0
 
     def ending(self, int64_t now):
@@ -357,6 +360,22 @@ cdef class Engine(Receiver):
             self.commits.stumble("closed-failed", error, now)
         return 0
 
+    cpdef int resolved(self, uint64_t ticket, object addresses, int64_t now) except -1:
+        cdef Waiting waiting
+        if self.wheel is None:
+            raise not_started()
+        self.events.now = now
+        self.dispatch.current = None
+        for waiting in self.names.resolved(ticket, addresses, now):
+            if self.commits.later:
+                self.commits.begin_unit()
+            try:
+                waiting.go_on(now)
+            except Exception as error:
+                self.commits.stumble("resolved-failed", error, now)
+        self.transactions.rest()
+        return 0
+
     cdef int undelivered(self, Flow flow, bytes data, int64_t now) except -1:
         # RFC 3261 §18.4. Responses and ACKs are nobody's: nothing is done about those (§16.9).
         self.transactions.rest()
@@ -403,6 +422,8 @@ cdef class Engine(Receiver):
         while self.commits.again:             # the store has refused it at once
             self.dispatch_again(now)
             self.commits.commit(now)
+        if self.names.to_ask:
+            self.names.leave()
         return 0
 
     cdef int tell_of_limits(self) except -1:
@@ -549,6 +570,7 @@ cdef class Engine(Receiver):
             "upstream_failures": self.upstreams.failures, "rerouted": self.calls.rerouted,
             "probes": self.probe.sent, "probes_answered": self.probe.answered,
             "doubts": self.doubts.found, "doubts_resolved": self.doubts.resolved,
+            "names_asked": self.names.questions, "names_unanswered": self.names.unanswered,
             "handed_over": self.mail.handed_over, "handed_in": self.handed_in, "notices": self.notices,
         }
         out.update(self.limiter.counters())

@@ -34,6 +34,7 @@ from ..observe.faults import Complaints
 from ..observe.steps import Step
 from ..store.backends.lmdb import LmdbTables
 from ..store.repository import Store
+from ..transport.dns import Resolver
 from ..transport.sockets import listener_for, open_shared, open_socket, primary_address, resolve_all
 from ..transport.udp import UdpTransport, interface_addresses
 from . import admin, clock, outlet, signals
@@ -113,6 +114,8 @@ async def _serve(config: Config, announce: Callable[[str], object]) -> None:
         transport = UdpTransport(driver)
         for opened in sockets:
             transport.add(opened)
+        resolver = Resolver(asyncio.get_running_loop(), driver, [listener.family for listener in listeners])
+        stack.callback(resolver.stop)
         engine = Engine(
             config,
             store,
@@ -125,6 +128,7 @@ async def _serve(config: Config, announce: Callable[[str], object]) -> None:
             limits=open_limits(config),
             outlet=told.put if told else None,
             webhook=knocks.put if knocks else None,
+            resolver=resolver,
         )
 
         def counters() -> dict[str, int]:
@@ -156,6 +160,8 @@ async def _serve_with_others(config: Config, place: Place, ready: Callable[[], o
         store = Store(open_tables(config, exclusive=False))
         stack.callback(store.close)
         bus = Bus(loop, place.reader, place.writers)
+        resolver = Resolver(loop, driver, [listener.family for listener in place.listeners])
+        stack.callback(resolver.stop)
         engine = Engine(
             config,
             store,
@@ -172,6 +178,7 @@ async def _serve_with_others(config: Config, place: Place, ready: Callable[[], o
             limits=open_limits(config),
             outlet=told.put if told else None,
             webhook=knocks.put if knocks else None,
+            resolver=resolver,
         )
 
         def counters() -> dict[str, int]:

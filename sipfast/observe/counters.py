@@ -70,6 +70,8 @@ COUNTERS = (
     Counter("probes_answered", "counter", "message", "of these that were answered"),
     Counter("doubts", "counter", "binding", "bindings whose phones were found not to answer"),
     Counter("doubts_resolved", "counter", "binding", "of these whose phones have answered since"),
+    Counter("names_asked", "counter", "name", "of hosts, that a resolver was asked for"),
+    Counter("names_unanswered", "counter", "name", "of these that lead nowhere, or were not answered in time"),
     # Between workers
     Counter("handed_over", "counter", "message", "given to another worker"),
     Counter("handed_in", "counter", "message", "got from another worker"),

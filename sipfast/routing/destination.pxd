@@ -33,6 +33,8 @@ cdef class Destination:
     # in for each other. And the one that is down as a whole, so that the targets are phones, or none.
     cdef Group group
     cdef Group dead
+    # The name of a host that the last `find` would have to know the address of; its sender may have it asked for.
+    cdef bytes unresolved
     # Other targets in place of `tried`, Members of the group; None where there are none.
     # Whether a REFER may go to these targets; `status` and `why` otherwise.
     cdef bint may_refer(self, Message request, Flow flow, RoutePlan *plan, bint in_dialog, list targets, int64_t now)

@@ -134,13 +134,17 @@ cdef class Destination:
         cdef bint trusted
         self.status = 0
         self.group = self.dead = None
+        self.unresolved = None
         if plan.in_contact:
             return self.behind_token(request, plan, now)
         if plan.token.kind != TOKEN_NONE:
             return self.by_token(request, plan, now)
         if plan.left:
             request.parse_uri(plan.next, &next_uri)
-            return [make_target(None, None, self.location.flow_to(request.p, &next_uri))]
+            way = self.location.flow_to(request.p, &next_uri)
+            if way is None and self.trusts(flow):
+                self.unresolved = self.location.name_in(request.p, &next_uri)
+            return [make_target(None, None, way)]
         # A REGISTER names a domain, and no Contact of anybody, whoever passes it on.
         trusted = request.method != M_REGISTER and self.trusts(flow)
         # Within a dialog the Request-URI is the remote target; from behind us it is a Contact that was registered.
@@ -151,6 +155,8 @@ cdef class Destination:
             way = self.location.flow_to(request.p, uri)
             # A name that leads nowhere by itself is a domain: a REGISTER or a call that a peer sends on for its phones.
             if way is not None or in_dialog:
+                if way is None and trusted:
+                    self.unresolved = self.location.name_in(request.p, uri)
                 return [make_target(None, None, way)]
         group = self.router.upstream_of(request.p, uri)
         if group is not None and not self.router.is_upstream(flow):
@@ -162,6 +168,8 @@ cdef class Destination:
             group = None if self.router.names_us(request.p, uri) else self.upstream_for(request, uri)
             if group is not None:
                 return self.stand_in(request, uri, group, [], now)
+            if trusted and not self.router.names_us(request.p, uri):
+                self.unresolved = self.location.name_in(request.p, uri)
             # RFC 3261 §21.4.5: our address, but no domain of ours.
             self.refuse(404, request.text(uri.host), b"An address of this server, not a domain of it; see domains")
             self.unserved = True

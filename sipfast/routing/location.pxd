@@ -13,7 +13,7 @@ cdef class Location:
     cdef readonly Store store
     cdef Peers peers
     cdef Connections connections         # None: each is open
-    cdef dict hosts                      # host name (lower-case bytes) -> IP literal (str), known from the configuration
+    cdef dict hosts                      # host name (lower-case bytes) -> IP literal (str), from the configuration or `names`; None: it has none
     cdef readonly dict doubtful          # Flow.pack() of phones that are in doubt, as far as this process has seen them
     cdef tuple families                  # for each local listener 4 or 6
     # Live bindings, q descending, then the latest `updated` first. [] where there are none.
@@ -46,6 +46,8 @@ cdef class Location:
     # The flow to a URI's maddr/host and port (default 5060), over UDP from the first listener of its family;
     # None where the host is a name that `hosts` does not know, no listener has its family, or the scheme is not sip.
     cdef Flow flow_to(self, const unsigned char *p, const Uri *uri)
+    # The host of a sip URI where it is a name that `hosts` says nothing of, in lower case; else None.
+    cdef bytes name_in(self, const unsigned char *p, const Uri *uri)
     cdef int _note_doubt(self, Flow flow, bint doubtful) except -1
     cdef Flow _path_flow(self, Piece path, Flow registered)
     cdef bint _is_at(self, const unsigned char *p, const Uri *uri, Flow flow) noexcept

@@ -277,6 +277,15 @@ cdef class Location:
         host.end = <int32_t>len(literal)
         return read_ip(<const unsigned char *>PyBytes_AS_STRING(literal), host, ip)
 
+    cdef bytes name_in(self, const unsigned char *p, const Uri *uri):
+        cdef unsigned char ip[16]
+        cdef Span host = target_host(p, uri)
+        cdef bytes name
+        if uri.scheme != SCHEME_SIP or read_ip(p, host, ip):
+            return None
+        name = plain_host(p, host)
+        return None if name in self.hosts else name
+
     cdef Flow flow_to(self, const unsigned char *p, const Uri *uri):
         cdef unsigned char ip[16]
         cdef int family, local
