@@ -19,9 +19,9 @@ from ._names cimport (
     HEADER_COUNT, M_OTHER, M_INVITE, M_ACK, M_BYE, M_CANCEL, M_REGISTER, M_OPTIONS, M_INFO, M_PRACK, M_UPDATE, M_SUBSCRIBE,
     M_NOTIFY, M_REFER, M_MESSAGE, M_PUBLISH, Header, Method, method_id,
 )
+from ._likeness cimport uris_equal
 from ._uri cimport (
     SCHEME_OTHER, SCHEME_SIP, SCHEME_SIPS, SCHEME_TEL, Scheme, Uri, as_request_uri, canonical_aor, parse_uri_at, read_ip,
-    uris_equal,
 )
 from ._values cimport Address, Via
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import final
 
+from ._likeness import same_uri as same_uri
 from ._uri import aor as aor
-from ._uri import same_uri as same_uri
 from ._uri import uri_parts as uri_parts
 from ._values import parse_address as parse_address
 from ._values import parse_via as parse_via

@@ -34,7 +34,8 @@ from ._names cimport LONGEST_NAME, SINGLE, header_id
 from ._values cimport read_address, read_via, tail_end
 
 # These are this module's, too, for Python.
-from ._uri import aor, same_uri, uri_parts  # no-cython-lint
+from ._likeness import same_uri  # no-cython-lint
+from ._uri import aor, uri_parts  # no-cython-lint
 from ._values import parse_address, parse_via  # no-cython-lint
 
 cdef extern from "<endian.h>" nogil:

@@ -1,9 +1,9 @@
-# URIs: reading, comparison, the canonical address of record.
+# URIs: reading, the canonical address of record.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int32_t
 
-from ._grammar cimport Span, lower
+from ._grammar cimport C_RESERVED, CLASS, HEX, Span, lower
 
 cdef enum Scheme:
     SCHEME_OTHER = 0
@@ -47,8 +47,26 @@ cdef inline bint is_plain_host(const unsigned char *p, Span host, bytes plain) n
             return False
     return True
 
-# RFC 3261 §19.1.4
-cdef bint uris_equal(const unsigned char *p, const Uri *a, const unsigned char *q, const Uri *b) noexcept
+# The next character of a text; an escape is its character, but 256 more where the character is reserved (§19.1.4).
+cdef inline int next_unit(const unsigned char *p, int32_t *i, int32_t end, bint fold) noexcept:
+    cdef int c = p[i[0]]
+    if c == c'%' and i[0] + 2 < end:
+        c = HEX[p[i[0] + 1]] << 4 | HEX[p[i[0] + 2]]
+        i[0] += 3
+        if CLASS[c & 255] & C_RESERVED:
+            return 256 + c
+    else:
+        i[0] += 1
+    return lower(<unsigned char>c) if fold else c
+
+# Whether two texts are the same by their units, without regard to ASCII case where `fold` says so; and two hosts.
+cdef bint same_text(const unsigned char *p, Span a, const unsigned char *q, Span b, bint fold) noexcept
+cdef bint same_host_text(const unsigned char *p, Span a, const unsigned char *q, Span b) noexcept
+# Telephone numbers without their visual separators (RFC 3966 §4): whether they are the same, and whether a character is one.
+cdef bint same_number(const unsigned char *p, Span a, const unsigned char *q, Span b) noexcept
+cdef inline bint is_separator(unsigned char c) noexcept:
+    return c == c'-' or c == c'.' or c == c'(' or c == c')'
+cdef bint is_named(const unsigned char *p, Span name, const char *text) noexcept
 # The canonical AOR (RFC 3261 §10.3 step 5): sip:user@host, user canonically escaped, host lower-case, no
 # parameters, no port (any port: an AOR of a served domain is one user). sips: is kept as its own scheme; tel:+1-2 -> tel:+12.
 cdef bytes canonical_aor(const unsigned char *p, const Uri *uri)

@@ -8,6 +8,3 @@ def uri_parts(uri: bytes) -> tuple[str, bytes, bytes, int, dict[bytes, bytes | N
 
 def aor(uri: bytes) -> bytes:
     """Canonical address of record of a URI (RFC 3261 §10.3 step 5). Raises ParseError."""
-
-def same_uri(a: bytes, b: bytes) -> bool:
-    """URI comparison by RFC 3261 §19.1.4. Raises ParseError."""

@@ -1,4 +1,4 @@
-"""URIs: reading (RFC 3261 §25.1, RFC 3966), comparison (§19.1.4) and the canonical address of record (§10.3).
+"""URIs: reading (RFC 3261 §25.1, RFC 3966) and the canonical address of record (§10.3). What is equal is in `_likeness`.
 
 Nothing here allocates but `canonical_aor`, and every loop moves forward over its own span only.
 
@@ -29,10 +29,6 @@ cdef extern from "arpa/inet.h" nogil:
     int inet_pton(int family, const char *source, void *target)
 
 cdef const char *DIGITS = b"0123456789ABCDEF"
-cdef const char *SEPARATORS = b"-.()"       # the visual separators of RFC 3966 §3
-# Beyond so many parameters or headers two URIs are equal only byte by byte: comparing each with each is quadratic.
-cdef enum:
-    LIMIT = 64
 
 
 # Reading a URI
@@ -283,26 +279,7 @@ cdef bint same_host_text(const unsigned char *p, Span a, const unsigned char *q,
     return same_text(p, a, q, b, True)
 
 
-# Comparison (RFC 3261 §19.1.4)
-
-cdef struct Pair:
-    Span name
-    Span value
-    bint has_value
-
-
-cdef inline int next_unit(const unsigned char *p, int32_t *i, int32_t end, bint fold) noexcept:
-    """The next character; an escape is its character, but 256 more where the character is reserved."""
-    cdef int c = p[i[0]]
-    if c == c'%' and i[0] + 2 < end:
-        c = HEX[p[i[0] + 1]] << 4 | HEX[p[i[0] + 2]]
-        i[0] += 3
-        if CLASS[c & 255] & C_RESERVED:
-            return 256 + c
-    else:
-        i[0] += 1
-    return lower(<unsigned char>c) if fold else c
-
+# Texts, compared as §19.1.4 has it
 
 cdef bint same_text(const unsigned char *p, Span a, const unsigned char *q, Span b, bint fold) noexcept:
     while a.start < a.end and b.start < b.end:
@@ -312,11 +289,10 @@ cdef bint same_text(const unsigned char *p, Span a, const unsigned char *q, Span
 
 
 cdef bint same_number(const unsigned char *p, Span a, const unsigned char *q, Span b) noexcept:
-    """Telephone numbers without their visual separators (RFC 3966 §4)."""
     while True:
-        while a.start < a.end and memchr(SEPARATORS, p[a.start], 4) != NULL:
+        while a.start < a.end and is_separator(p[a.start]):
             a.start += 1
-        while b.start < b.end and memchr(SEPARATORS, q[b.start], 4) != NULL:
+        while b.start < b.end and is_separator(q[b.start]):
             b.start += 1
         if a.start == a.end or b.start == b.end:
             return a.start == a.end and b.start == b.end
@@ -326,109 +302,8 @@ cdef bint same_number(const unsigned char *p, Span a, const unsigned char *q, Sp
         b.start += 1
 
 
-cdef bint same_value(const unsigned char *p, const Pair *a, const unsigned char *q, const Pair *b, bint tel) noexcept:
-    if a.has_value != b.has_value:
-        return False
-    if tel and a.value.start < a.value.end and p[a.value.start] == c'+':
-        return same_number(p, a.value, q, b.value)
-    return same_text(p, a.value, q, b.value, True)
-
-
-cdef int split_pairs(const unsigned char *p, Span span, unsigned char separator, Pair *pairs) noexcept:
-    """Names and values of params or headers; -1 where there are more than LIMIT."""
-    cdef int count = 0
-    cdef int32_t i = span.start
-    cdef int32_t j, equals
-    if i < span.end and p[i] == separator:
-        i += 1
-    while i < span.end:
-        if count == LIMIT:
-            return -1
-        j = i
-        equals = -1
-        while j < span.end and p[j] != separator:
-            if p[j] == c'=' and equals < 0:
-                equals = j
-            j += 1
-        pairs[count].has_value = equals >= 0
-        pairs[count].name = make_span(i, equals if equals >= 0 else j)
-        pairs[count].value = make_span(equals + 1 if equals >= 0 else j, j)
-        count += 1
-        i = j + 1
-    return count
-
-
-cdef inline bint is_named(const unsigned char *p, Span name, const char *text) noexcept:
+cdef bint is_named(const unsigned char *p, Span name, const char *text) noexcept:
     return same_text(p, name, <const unsigned char *>text, make_span(0, <int32_t>strlen(text)), True)
-
-
-cdef bint never_default(const unsigned char *p, Span name) noexcept:
-    """Parameters that must be in both URIs. The rules name user, ttl, method and maddr; their examples add transport."""
-    return (is_named(p, name, b"transport") or is_named(p, name, b"user") or is_named(p, name, b"maddr")
-            or is_named(p, name, b"method") or is_named(p, name, b"ttl"))
-
-
-cdef bint params_agree(const unsigned char *p, const Pair *a, int count_a,
-                       const unsigned char *q, const Pair *b, int count_b, bint tel) noexcept:
-    """Whether each parameter of a is the same in b, or absent there and none that matters (for tel: all matter)."""
-    cdef int i, j
-    cdef bint named, agrees
-    for i in range(count_a):
-        named = agrees = False
-        for j in range(count_b):
-            if same_text(p, a[i].name, q, b[j].name, True):
-                named = True
-                if same_value(p, &a[i], q, &b[j], tel):
-                    agrees = True
-                    break
-        if not agrees and (named or tel or never_default(p, a[i].name)):
-            return False
-    return True
-
-
-cdef bint headers_agree(const unsigned char *p, const Pair *a, const unsigned char *q, const Pair *b, int count) noexcept:
-    """Whether each header of a is as often in a as in b; both have `count` of them."""
-    cdef int i, j, here, there
-    for i in range(count):
-        here = there = 0
-        for j in range(count):
-            here += same_text(p, a[i].name, p, a[j].name, True) and same_text(p, a[i].value, p, a[j].value, True)
-            there += same_text(p, a[i].name, q, b[j].name, True) and same_text(p, a[i].value, q, b[j].value, True)
-        if here != there:
-            return False
-    return True
-
-
-cdef bint pairs_equal(const unsigned char *p, const Uri *a, const unsigned char *q, const Uri *b) noexcept:
-    cdef Pair left[LIMIT]
-    cdef Pair right[LIMIT]
-    cdef bint tel = a.scheme == SCHEME_TEL
-    cdef int count_a = split_pairs(p, a.params, c';', left)
-    cdef int count_b = split_pairs(q, b.params, c';', right)
-    if count_a < 0 or count_b < 0:
-        return False
-    if not (params_agree(p, left, count_a, q, right, count_b, tel)
-            and params_agree(q, right, count_b, p, left, count_a, tel)):
-        return False
-    count_a = split_pairs(p, a.headers, c'&', left)
-    count_b = split_pairs(q, b.headers, c'&', right)
-    return count_a >= 0 and count_a == count_b and headers_agree(p, left, q, right, count_a)
-
-
-cdef bint uris_equal(const unsigned char *p, const Uri *a, const unsigned char *q, const Uri *b) noexcept:
-    cdef int32_t size = a.all.end - a.all.start
-    if a.scheme != b.scheme or size <= 0 or b.all.end <= b.all.start:
-        return False
-    if size == b.all.end - b.all.start and memcmp(p + a.all.start, q + b.all.start, size) == 0:
-        return True
-    if a.scheme == SCHEME_OTHER:
-        return False
-    if a.scheme == SCHEME_TEL:
-        return same_number(p, a.user, q, b.user) and pairs_equal(p, a, q, b)
-    # A password may be there and empty; a span of zeros says that there is none.
-    return (a.port == b.port and (a.password.end == 0) == (b.password.end == 0)
-            and same_text(p, a.user, q, b.user, False) and same_text(p, a.password, q, b.password, False)
-            and same_host_text(p, a.host, q, b.host) and pairs_equal(p, a, q, b))
 
 
 # The canonical address of record
@@ -473,7 +348,7 @@ cdef Py_ssize_t write_number(const unsigned char *p, Span number, char *out) noe
     cdef Py_ssize_t n = 0
     cdef int32_t i
     for i in range(number.start, number.end):
-        if memchr(SEPARATORS, p[i], 4) == NULL:
+        if not is_separator(p[i]):
             out[n] = <char>lower(p[i])
             n += 1
     return n
@@ -549,11 +424,3 @@ def aor(bytes uri not None):
     cdef Uri parts
     read_whole(uri, &parts)
     return canonical_aor(<const unsigned char *>PyBytes_AS_STRING(uri), &parts)
-
-
-def same_uri(bytes a not None, bytes b not None):
-    cdef Uri left, right
-    read_whole(a, &left)
-    read_whole(b, &right)
-    return bool(uris_equal(<const unsigned char *>PyBytes_AS_STRING(a), &left,
-                           <const unsigned char *>PyBytes_AS_STRING(b), &right))

@@ -63,7 +63,7 @@ def list_bindings(arguments: argparse.Namespace) -> int:
 
 def remove_bindings(arguments: argparse.Namespace) -> int:
     """Remove one binding of an AOR, or all."""
-    from .._uri import same_uri
+    from .._likeness import same_uri
 
     owner = aor(arguments.aor)
     config = configuration(arguments)

@@ -20,6 +20,7 @@ log = logging.getLogger("sipfast.engine")
 
 cdef enum:
     REMARK_EVERY = 10_000        # ms
+    MOST_NAMED = 16              # option tags that a 420 names: none has more to learn from it
 
 
 @cython.final
@@ -97,7 +98,7 @@ cdef bytes unsupported_line(Message request, int header):
     cdef Span value
     cdef list unknown = []
     request.cursor(header, &cursor)
-    while request.next_value(&cursor, &value):
+    while len(unknown) < MOST_NAMED and request.next_value(&cursor, &value):
         if header == H_REQUIRE and span_is(request.p, value, b"path"):
             continue
         unknown.append(request.text(value))

@@ -14,6 +14,7 @@ from ..observe.events cimport NOT_ARMED
 from ..routing.outbound cimport answer_flow
 from ..routing.context cimport CallObserver, ResponseContext
 from ..routing.router cimport RoutePlan
+from ..store.keys cimport is_keepable
 from ..transaction.client cimport OUTCOME_UNREACHABLE
 from ..transaction.server cimport ServerTransaction
 from ..trust.peers cimport RIGHT_IDENTITY
@@ -167,7 +168,7 @@ cdef class Calls(CallObserver):
         if caller is not None:
             offer = self.redial.unavailable(
                 request, flow, caller, callee, self.is_local(request), self.identity(flow), now)
-        elif callee is not None:
+        elif callee is not None and is_keepable(&request.sender.uri):
             self.events.not_watched(canonical_aor(request.p, &request.sender.uri), callee, "it comes from the upstream")
         return self.not_here(server, request, flow, offer, now)
 

@@ -57,6 +57,8 @@ cdef class Dispatch:
     cdef int serve_itself(self, Message request, Flow flow, Course *course, int64_t now) except -1
     cdef int hop_by_hop(self, Message request, Flow flow, Course *course, int64_t now) except -1
     # An ACK in a dialog of the server's own.
+    # Give a CANCEL or ACK that matches nothing here to the worker that it may be for; whether that was done.
+    cdef bint hand_over(self, Message request, Flow flow, RoutePlan *plan, int64_t now) except -1
     cdef bint acknowledge(self, Message request, Flow flow, int64_t now) except -1
     cdef int validate(self, Message request, Flow flow, Course *course, int64_t now) except -1
     cdef int admit(self, Message request, Flow flow, Course *course, int64_t now) except -1

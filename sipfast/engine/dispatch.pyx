@@ -11,6 +11,7 @@
 
 import cython
 
+from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint64_t
 
 from .._flow cimport Flow, Target, make_target
@@ -24,12 +25,15 @@ from ..routing.outbound cimport answer_flow
 from ..routing.router cimport PLAN_FORGED, PLAN_MALFORMED, RoutePlan, routed_by_us
 from ..routing.token cimport TOKEN_NONE
 from ..routing.upstream cimport Group
-from ..transaction.layer cimport VERDICT_NEW, VERDICT_UNMATCHED
+from ..transaction.layer cimport VERDICT_FULL, VERDICT_NEW, VERDICT_UNMATCHED
+from ..store.keys cimport MOST_NAMES, is_keepable
 from ..transaction.server cimport ServerTransaction
 from .answers cimport unsupported_line
 
 cdef enum:
     MOST_LINES = 16              # header fields that forwarding adds at the most: Via, Route, two of Record-Route ...
+    MOST_ACK = 4096              # bytes of an ACK that others are asked about: of a refusal it has few lines (§17.1.1.3)
+    COME_BACK = 32               # s: by then the transactions of now are over (Timers B, F, H)
 
 cdef bytes ALLOW = (b"Allow: INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, NOTIFY, REFER, MESSAGE, SUBSCRIBE, INFO, PRACK, "
                     b"UPDATE\r\n")
@@ -129,11 +133,9 @@ cdef class Dispatch:
         if (request.method == M_ACK and in_dialog and plan.left == 0 and plan.token.kind == TOKEN_NONE
                 and self.router.is_self(request.p, uri) and self.acknowledge(request, flow, now)):
             return 0
-        if self.mail.hops and (request.method == M_CANCEL or not routed_by_us(plan)) and not span_is_stateless_tag(
-                request, self.answers.secret):
-            # From another port than its INVITE it may have come to another worker than that. An ACK that follows our
-            # Record-Route is for a 2xx, and has no transaction anywhere.
-            return self.mail.hand_over((self.mail.worker + 1) % self.mail.workers, request, flow, self.mail.hops - 1)
+        # From another port than its INVITE it may have come to another worker than that.
+        if self.mail.hops and self.hand_over(request, flow, plan, now):
+            return 0
         if request.method == M_CANCEL:
             if self.forward_former(request, flow, plan, uri, in_dialog, now):
                 return 0
@@ -155,6 +157,30 @@ cdef class Dispatch:
         if (<Target>targets[0]).flow is not None:
             self.calls.acknowledged(request, now)
         return self.proxy.forward_ack(request, flow, <Target>targets[0], plan)
+
+    cdef bint hand_over(self, Message request, Flow flow, RoutePlan *plan, int64_t now) except -1:
+        cdef list branches
+        cdef bytes branch
+        cdef int home
+        if span_is_stateless_tag(request, self.answers.secret):
+            return False
+        if request.method == M_CANCEL:
+            # What it may end was forwarded, and the last worker to do so is known (ringing.pyx): nobody else is asked.
+            branches = self.proxy.ringing.branches(self.proxy.ringing.key_of(request, &request.via), now)
+            if not branches:
+                return False
+            branch = branches[len(branches) - 1][0]
+            home = self.transactions.worker_of(branch, PyBytes_GET_SIZE(branch))
+            if home < 0 or home == self.mail.worker or home >= self.mail.workers:
+                return False
+            self.mail.hand_over(home, request, flow, 0)
+            return True
+        # Whose refusal an ACK is for, nobody can tell: it goes round. One that follows our Record-Route is for a 2xx, and has no
+        # transaction anywhere.
+        if routed_by_us(plan) or PyBytes_GET_SIZE(request.data) > MOST_ACK:
+            return False
+        self.mail.hand_over((self.mail.worker + 1) % self.mail.workers, request, flow, self.mail.hops - 1)
+        return True
 
     cdef bint acknowledge(self, Message request, Flow flow, int64_t now) except -1:
         cdef int home = self.dialogs.names.home_of(request.text(request.call_id)) if self.mail.hops else -1
@@ -188,9 +214,13 @@ cdef class Dispatch:
         return GO_ON
 
     cdef int begin_transaction(self, Message request, Flow flow, int64_t now) except -1:
-        if self.transactions.receive_request(request, answer_flow(request, flow), now) == VERDICT_NEW:
+        cdef int verdict = self.transactions.receive_request(request, answer_flow(request, flow), now)
+        if verdict == VERDICT_NEW:
             self.current = self.transactions.created
             return GO_ON
+        if verdict == VERDICT_FULL:           # RFC 3261 §21.5.4
+            self.answers.answer(request, flow, 503, b"Retry-After: %d\r\n" % COME_BACK)
+            return ANSWERED
         if self.transactions.elsewhere is not None and request.method == M_REGISTER:
             self.registrations.come_elsewhere(self.transactions.elsewhere, request, flow, now)
         return DROPPED
@@ -204,6 +234,8 @@ cdef class Dispatch:
             return 483
         if request.count > MAX_FIELDS - MOST_LINES:
             return 513                        # with our lines on top the next hop, if it is like us, would not take it
+        if names_of(request) > MOST_NAMES:
+            return 400                        # they name a dialog in memory, in records and to other workers
         if request.has(H_PROXY_REQUIRE) and unsupported_line(request, H_PROXY_REQUIRE):
             return 420                        # an empty one asks for nothing
         if self.proxy.is_loop(request):
@@ -252,8 +284,10 @@ cdef class Dispatch:
             return self.answers.respond(server, request, flow, 489, b"Allow-Events: refer\r\n", now)
         if (request.method == M_INVITE and not in_dialog and plan.left == 0 and plan.token.kind == TOKEN_NONE
                 and self.router.is_served(request.p, uri)):
+            if not is_keepable(uri):          # RFC 3261 §21.4.12: nobody has so long a name
+                return self.answers.respond(server, request, flow, 414, b"", now)
             callee = canonical_aor(request.p, uri)
-            if not self.router.is_upstream(flow):
+            if not self.router.is_upstream(flow) and is_keepable(&request.sender.uri):
                 caller = canonical_aor(request.p, &request.sender.uri)
         targets = self.destination.find(request, flow, plan, uri, in_dialog, now)
         if self.destination.unresolved is not None and self.wait_for_name(server, request, flow, now):
@@ -348,6 +382,11 @@ cdef class Awaiting(Waiting):
     cpdef int on_fault(self, int64_t now) except -1:
         self.server = None
         return 0
+
+
+cdef inline int names_of(Message message) noexcept:
+    return (message.call_id.end - message.call_id.start + message.sender.tag.end - message.sender.tag.start
+            + message.target.tag.end - message.target.tag.start)
 
 
 cdef bint span_is_stateless_tag(Message request, uint64_t secret) except -1:

@@ -10,12 +10,20 @@ from libc.stdint cimport int64_t
 
 from .._flow cimport Flow
 from .._parser cimport H_CONTACT, H_REQUIRE, H_SUPPORTED, SCHEME_SIP, SCHEME_SIPS, Address, Cursor, Message, Span, canonical_aor
-from .._writer cimport stateless_tag
+from .._writer cimport stateless_tag, warning_line
 from ..routing.outbound cimport answer_flow
+from ..store.keys cimport MOST_AOR, is_keepable
 from ..transaction.server cimport ServerTransaction, too_large
 from .answers cimport peer_of, unsupported_line
 
 from ..store.records import Move, encode_move
+
+
+cdef enum:
+    MOST_FORWARDED = 64         # Contacts of a REGISTER for an upstream: each is compared with what the upstream's 200 lists
+
+cdef bytes LONG_USER = warning_line(b"sipfast", b"A user and host of more than %d bytes" % MOST_AOR)
+cdef bytes MANY_CONTACTS = warning_line(b"sipfast", b"More than %d Contacts" % MOST_FORWARDED)
 
 
 @cython.final
@@ -36,6 +44,8 @@ cdef class Registrations:
                 return self.answers.answer(request, flow, 420, extra)
         if not self.router.is_served(request.p, &request.target.uri):
             return self.answers.answer(request, flow, 404, b"")    # §10.3 step 5
+        if not is_keepable(&request.target.uri):
+            return self.answers.answer(request, flow, 404, LONG_USER)       # nobody's either
         aor = canonical_aor(request.p, &request.target.uri)
         response = self.registrar.register(request, flow, aor, now)
         self.answers.stateless += 1
@@ -69,6 +79,10 @@ cdef class Registrations:
                      int64_t now) except -1:
         cdef ResponseContext context
         cdef Message hidden
+        if not is_keepable(&request.target.uri):
+            return self.answers.respond(server, request, flow, 404, LONG_USER, now)
+        if count_contacts(request, MOST_FORWARDED + 1) > MOST_FORWARDED:
+            return self.answers.respond(server, request, flow, 400, MANY_CONTACTS, now)
         if group is None or not group.by_token:
             self.proxy.forward(server, request, flow, targets, plan, self.path_lines(request, flow), group, None, None, now)
             return 0
@@ -172,6 +186,17 @@ cdef class Registrations:
             self.events.add("registered", {"aor": aor, "contact": binding.contact, "peer": peer_of(flow),
                                            "seconds": (<int64_t>binding.expires - now) // 1000})
         return 0
+
+
+# How many Contacts there are; it counts no further than `most`.
+cdef int count_contacts(Message request, int most) noexcept:
+    cdef Cursor cursor
+    cdef Span value
+    cdef int count = 0
+    request.cursor(H_CONTACT, &cursor)
+    while count < most and request.next_value(&cursor, &value):
+        count += 1
+    return count
 
 
 # The first Contact.

@@ -10,6 +10,7 @@ from .._flow cimport Flow
 from .._listener cimport DEFAULT_PORT
 from .._parser cimport H_VIA, M_CANCEL, M_INVITE, Cursor, Message, Span, Uri, Via, canonical_aor, parse_uri_at
 from .._uri cimport plain_host, plain_host_of
+from ..store.keys cimport MOST_NAMES
 
 
 @cython.final
@@ -17,6 +18,10 @@ cdef class Responses:
 
     cdef int receive(self, Message response, Flow flow, int64_t now) except -1:
         cdef int home
+        cdef Span call_id = response.call_id, tag = response.target.tag
+        if call_id.end - call_id.start + tag.end - tag.start > MOST_NAMES:
+            self.foreign += 1                 # no request with such a Call-ID was passed on, and no dialog is named so
+            return 0
         if not self.is_sent_by_us(response):
             self.foreign += 1                 # RFC 3261 §18.1.2
             return 0

@@ -3,12 +3,10 @@
 from libc.stdint cimport int64_t
 
 from .._flow cimport Flow
-from .._parser cimport H_CONTACT, H_EXPIRES, H_USER_AGENT, Address, Cursor, Message, Span
+from .._parser cimport H_CONTACT, H_EXPIRES, H_USER_AGENT, Address, Cursor, Message, Span, find_param
+from ..routing.contacts cimport MOST_CONTACT, MOST_READ
 from ..store.codec cimport StoredWatch, bytes_of
 from .._writer cimport warning_line
-
-from .._parser import parse_address
-from ..errors import ParseError
 
 cdef enum:
     MOST_AGENT = 64         # bytes
@@ -26,19 +24,14 @@ cpdef int64_t expires_of(Message request) except? -2:
 
 cdef tuple contact_of(Message request, Flow flow):
     cdef Cursor cursor
-    cdef Span value
+    cdef Span value, instance
     cdef Address address
-    cdef object uri, params
     request.cursor(H_CONTACT, &cursor)
-    if request.next_value(&cursor, &value):
-        if request.parse_address(value, &address) == 1 and address.params.end == address.params.start and (
-                address.uri.all.end > address.uri.all.start):
-            return request.text(address.uri.all), b""
-        try:
-            _, uri, params = parse_address(next(request.values("Contact")))
-            return uri, (params.get(b"+sip.instance") or b"").strip(b'"')
-        except ParseError:
-            pass
+    if (request.next_value(&cursor, &value) and value.end - value.start <= MOST_READ
+            and request.parse_address(value, &address) == 1
+            and 0 < address.uri.all.end - address.uri.all.start <= MOST_CONTACT):
+        find_param(request.p, address.params, b"+sip.instance", &instance)
+        return request.text(address.uri.all), request.text(instance).strip(b'"')
     host = b"[%b]" % flow.host_text() if flow.family == 6 else flow.host_text()
     return b"sip:%b:%d" % (host, flow.port), b""
 

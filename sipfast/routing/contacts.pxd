@@ -18,25 +18,35 @@ cdef struct Wanted:
 cdef enum:
     DEFAULT_Q = 1000
     MALFORMED = -2              # of Wanted.expires and read_seconds
+    TOO_LARGE = -5              # of read_contact
+
+# So that whoever asks for a phone's bindings gets few bytes, and each fits into a datagram with them; and that nothing larger is
+# looked at than may be kept.
+cdef enum:
+    MOST_CONTACT = 2048         # bytes of one Contact: its URI and parameters
+    MOST_READ = 4096            # of one as it comes, with its name and all
+    MOST_PATH = 4096            # of all values of a Path
+    MOST_BINDING = 4096         # of all that is kept of a binding
 
 cdef int64_t MALFORMED_EXPIRES  # seconds: what such an interval counts as (RFC 3261 §10.2, §20.10)
 
 # delta-seconds (RFC 3261 §25.1); MALFORMED for what is none, such as the dates of RFC 2543.
 cdef int64_t read_seconds(const unsigned char *p, Span span) noexcept
-# 1, or -1 where the value is malformed.
+# 1, -1 where the value is malformed, TOO_LARGE where it is longer than MOST_READ.
 cdef int read_contact(Message message, Span value, Wanted *wanted) noexcept
 # Say what interval a Contact asks for where it has none of its own: that of the Expires header, else `fallback` (RFC 3261
 # §10.3 step 7).
 cdef int choose_interval(Message request, Wanted *wanted, int64_t fallback) noexcept
 # The parameters to list again: all but expires and q, as they came.
 cdef bytes other_params(Message message, const Wanted *wanted)
-# All Path values in one (RFC 3327 §4: each is a name-addr), None where one is malformed.
+# All Path values in one (RFC 3327 §4: each is a name-addr), None where one is malformed, or all are longer than MOST_PATH.
 cdef bytes read_path(Message message)
 # 32 bits of a hash of the topmost Via's branch: not 0.
 cdef uint32_t branch_of(Message request) noexcept
 
-# The index of the binding with this contact (RFC 3261 §19.1.4), or of this instance and reg-id (RFC 5626 §6), or -1.
-cdef Py_ssize_t find(list bindings, const unsigned char *p, const Uri *uri) except -2
+# The index of the binding with this contact (RFC 3261 §19.1.4), or of this instance and reg-id (RFC 5626 §6), or -1. `known` is
+# for what is found out about their contacts: a dict for all that is looked for in one message.
+cdef Py_ssize_t find(list bindings, const unsigned char *p, const Uri *uri, dict known) except -2
 cdef Py_ssize_t find_instance(list bindings, bytes instance, int64_t reg_id) except -2
 # Whether one of them is not in doubt.
 cdef bint has_reachable(list bindings) except -1

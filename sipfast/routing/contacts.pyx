@@ -10,7 +10,8 @@ from libc.stdio cimport snprintf
 from libc.string cimport memcmp
 
 from .._grammar cimport C_TOKEN, is_digit, read_param, span_is, unfold
-from .._parser cimport H_EXPIRES, H_PATH, Address, Cursor, Message, Span, Uri, parse_uri_at, uris_equal
+from .._likeness cimport Likeness, alike, liken, uris_equal
+from .._parser cimport H_EXPIRES, H_PATH, SCHEME_OTHER, Address, Cursor, Message, Span, Uri, parse_uri_at
 from ..store.codec cimport Entry, piece_of
 from .._writer cimport put, put_number
 
@@ -55,6 +56,8 @@ cdef int read_contact(Message message, Span value, Wanted *wanted) noexcept:
     cdef const unsigned char *p = message.p
     cdef Span name, text
     cdef int32_t i, size
+    if value.end - value.start > MOST_READ:
+        return TOO_LARGE
     if message.parse_address(value, &wanted.address) != 1:
         return -1
     wanted.expires = -1
@@ -97,17 +100,17 @@ cdef int choose_interval(Message request, Wanted *wanted, int64_t fallback) noex
 cdef bytes other_params(Message message, const Wanted *wanted):
     cdef Span name, text
     cdef int32_t i = wanted.address.params.start, size
-    cdef bytes params = b""
+    cdef list pieces = []
     if not wanted.others:
-        return params
+        return b""
     while i < wanted.address.params.end:
         i = read_param(message.p, i, wanted.address.params.end, C_TOKEN, &name, &text)
         size = name.end - name.start
         if not (size == 7 and span_is(message.p, name, b"expires")) and not (size == 1 and message.p[name.start] | 32 == c'q'):
-            params += b";" + message.data[name.start:name.end]
+            pieces.append(b";" + message.data[name.start:name.end])
             if text.end > text.start:
-                params += b"=" + unfold(message.data[text.start:text.end])
-    return params
+                pieces.append(b"=" + unfold(message.data[text.start:text.end]))
+    return b"".join(pieces)
 
 
 cdef bytes read_path(Message message):
@@ -115,8 +118,15 @@ cdef bytes read_path(Message message):
     cdef Span value
     cdef Address address
     cdef list values
-    if not message.has(H_PATH):
+    cdef int field = message.first[<int>H_PATH]
+    cdef int32_t size = 0
+    if field < 0:
         return b""
+    while field >= 0:
+        size += message.fields[field].value.end - message.fields[field].value.start
+        field = message.fields[field].next
+    if size > MOST_PATH:
+        return None
     values = []
     message.cursor(H_PATH, &cursor)
     while message.next_value(&cursor, &value):
@@ -136,19 +146,37 @@ cdef uint32_t branch_of(Message request) noexcept:
 
 # ---- bindings
 
-# The index of the binding with this contact, or -1.
-cdef Py_ssize_t find(list bindings, const unsigned char *p, const Uri *uri) except -2:
+cdef bytes likeness_of(bytes contact):
+    cdef bytes made = PyBytes_FromStringAndSize(NULL, sizeof(Likeness))
+    cdef const unsigned char *p = <const unsigned char *>PyBytes_AS_STRING(contact)
+    cdef Uri uri
+    if parse_uri_at(p, 0, <int32_t>PyBytes_GET_SIZE(contact), &uri) != 1:
+        return b""
+    liken(p, &uri, <Likeness *>PyBytes_AS_STRING(made))
+    return made
+
+
+cdef Py_ssize_t find(list bindings, const unsigned char *p, const Uri *uri, dict known) except -2:
     cdef Py_ssize_t i
-    cdef bytes contact
+    cdef bytes contact, likeness
     cdef Uri other
+    cdef Likeness wanted
     for i in range(len(bindings)):
         contact = bindings[i].contact
         if (PyBytes_GET_SIZE(contact) == uri.all.end - uri.all.start
                 and memcmp(PyBytes_AS_STRING(contact), p + uri.all.start, PyBytes_GET_SIZE(contact)) == 0):
             return i
+    if uri.scheme == SCHEME_OTHER or not bindings:
+        return -1
+    liken(p, uri, &wanted)
     for i in range(len(bindings)):
         contact = bindings[i].contact
-        if (parse_uri_at(<const unsigned char *>PyBytes_AS_STRING(contact), 0, <int32_t>PyBytes_GET_SIZE(contact), &other) == 1
+        likeness = known.get(contact)
+        if likeness is None:
+            likeness = known[contact] = likeness_of(contact)
+        if (PyBytes_GET_SIZE(likeness) and alike(&wanted, <const Likeness *>PyBytes_AS_STRING(likeness))
+                and parse_uri_at(<const unsigned char *>PyBytes_AS_STRING(contact), 0, <int32_t>PyBytes_GET_SIZE(contact),
+                                 &other) == 1
                 and uris_equal(p, uri, <const unsigned char *>PyBytes_AS_STRING(contact), &other)):
             return i
     return -1

@@ -25,7 +25,7 @@ from ..trust.proven cimport Proven
 from msgspec.structs import replace
 
 cdef enum:
-    MOST_LEARNED = 256          # contacts of one message that learning compares with each other
+    MOST_LEARNED = 64           # contacts of one message that learning compares with each other
     OVERTAKEN = 32_000          # ms: Timer F. Later than that no answer to an earlier REGISTER comes (RFC 3261 §17.1.2.2)
 
 
@@ -110,7 +110,8 @@ cdef class Learning:
         cdef Py_ssize_t index
         cdef int64_t seconds, fallback = -1
         cdef list found = [], unlisted, strangers = [], left = list(named)
-        cdef list others = [each for each in live if not is_in(each, named)]
+        cdef dict known = {}
+        cdef list others = [each for each in live if not is_in(each, named, known)]
         cdef set users
         cdef int values = 0
         cdef bint removes_all = not named and request.has(H_CONTACT)       # Contact: *
@@ -123,7 +124,7 @@ cdef class Learning:
             values += 1
             seconds = wanted.expires if wanted.expires != -1 else fallback
             binding = make_binding(response, &wanted, max(seconds, 0), request, b"", b"", now)
-            index = find(named, response.p, &wanted.address.uri)
+            index = find(named, response.p, &wanted.address.uri, known)
             if index >= 0:
                 former = named[index]
                 if former in left:
@@ -136,7 +137,7 @@ cdef class Learning:
             if seconds < 0:
                 binding = replace(binding, expires=now + 1000 * (MALFORMED_EXPIRES if seconds == MALFORMED else (
                     self.default_expires)))
-            index = find(others, response.p, &wanted.address.uri)
+            index = find(others, response.p, &wanted.address.uri, known)
             if index >= 0:
                 former = others.pop(index)
                 found.append(replace(former, contact=binding.contact, expires=binding.expires, q=binding.q))
@@ -195,9 +196,9 @@ cdef bint has_live(list bindings, int64_t now) except -1:
 
 
 # Whether a binding's Contact is among those of others (RFC 3261 §19.1.4).
-cdef bint is_in(object binding, list others) except -1:
+cdef bint is_in(object binding, list others, dict known) except -1:
     cdef bytes contact = binding.contact
     cdef Uri uri
     if parse_uri_at(<const unsigned char *>PyBytes_AS_STRING(contact), 0, <int32_t>PyBytes_GET_SIZE(contact), &uri) != 1:
         return False
-    return find(others, <const unsigned char *>PyBytes_AS_STRING(contact), &uri) >= 0
+    return find(others, <const unsigned char *>PyBytes_AS_STRING(contact), &uri, known) >= 0

@@ -21,7 +21,7 @@ cdef class MidRegistrar:
     cdef int status
     # Let requests with tokens of an AOR find it.
     cdef int remember(self, bytes aor) except -1
-    cdef Flow way_of(self, Message request, Flow flow, const Uri *contact)
+    cdef Flow way_of(self, Message request, Flow flow, const Uri *contact, bint by_path)
     cdef list former_uris(self, Message request, bytes aor, int64_t now)
     cdef list contacts_to_bind(self, Message request, Flow flow)
     cdef list contacts_behind(self, const Token *token, list asked, bytes aor, int64_t now)

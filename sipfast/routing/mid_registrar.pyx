@@ -64,6 +64,10 @@ cdef Flow flow_in(object binding):
     return unpacked(<const unsigned char *>PyBytes_AS_STRING(packed), PyBytes_GET_SIZE(packed))
 
 
+cdef bint has_path(Message request) except -1:
+    return bool(read_path(request))
+
+
 @cython.final
 cdef class MidRegistrar:
 
@@ -78,13 +82,14 @@ cdef class MidRegistrar:
         cdef bytes uri
         cdef dict values = {}           # by our URI: phones that share a flow are one to the registrar
         cdef list others = []
+        cdef bint by_path = has_path(request)
         request.cursor(H_CONTACT, &cursor)
         while request.next_value(&cursor, &value):
             if read_contact(request, value, &wanted) != 1:
                 others.append(request.text(value))      # *, or what the registrar refuses
                 continue
             choose_interval(request, &wanted, UNSAID)
-            uri = self.outbound.uri_of(self.way_of(request, flow, &wanted.address.uri), aor)
+            uri = self.outbound.uri_of(self.way_of(request, flow, &wanted.address.uri, by_path), aor)
             if wanted.expires or uri not in values:
                 values[uri] = with_uri(request, value, &wanted.address.uri, uri)
         for uri in self.former_uris(request, aor, now) if values else ():
@@ -94,8 +99,8 @@ cdef class MidRegistrar:
         return with_contacts(request, others + list(values.values()), H_PATH)
 
     # As `learning` has it: with a Path all come by the proxy that has put itself there.
-    cdef Flow way_of(self, Message request, Flow flow, const Uri *contact):
-        return flow if read_path(request) else self.location.way(request, flow, contact, True)
+    cdef Flow way_of(self, Message request, Flow flow, const Uri *contact, bint by_path):
+        return flow if by_path else self.location.way(request, flow, contact, True)
 
     # Our URIs of the bindings that this REGISTER refreshes, replaces or removes, by the flows that they had.
     cdef list former_uris(self, Message request, bytes aor, int64_t now):
@@ -103,12 +108,13 @@ cdef class MidRegistrar:
         cdef Span value
         cdef Wanted wanted
         cdef list found = [], live = self.location.lookup(aor, now)
+        cdef dict known = {}
         cdef Flow was
         request.cursor(H_CONTACT, &cursor)
         while live and request.next_value(&cursor, &value):
             if read_contact(request, value, &wanted) != 1:
                 continue
-            for index in (find(live, request.p, &wanted.address.uri),
+            for index in (find(live, request.p, &wanted.address.uri, known),
                           find_instance(live, request.text(wanted.instance), wanted.reg_id)):
                 was = flow_in(live[index]) if index >= 0 else None
                 if was is not None:
@@ -143,12 +149,13 @@ cdef class MidRegistrar:
         cdef Span value
         cdef Wanted wanted
         cdef list found = []
+        cdef bint by_path = has_path(request)
         request.cursor(H_CONTACT, &cursor)
         while request.next_value(&cursor, &value):
             if read_contact(request, value, &wanted) == 1:
                 choose_interval(request, &wanted, UNSAID)
                 if wanted.expires:
-                    found.append((request.text(wanted.address.uri.all), self.way_of(request, flow, &wanted.address.uri)))
+                    found.append((request.text(wanted.address.uri.all), self.way_of(request, flow, &wanted.address.uri, by_path)))
         return found
 
     # The Contacts of the phones that a token of this AOR stands for: of this request, else of what is bound.

@@ -42,6 +42,7 @@ cdef class Registrar:
     cdef int note_unproven(self, Flow way, int64_t now) noexcept
     cdef bytes refuse(self, Message request, Flow flow, int status, bytes extra)
     cdef bytes refuse_brief(self, Message request, Flow flow)
+    cdef bytes refuse_large(self, Message request, Flow flow, bytes aor)
     cdef bytes accept(self, Message request, Flow flow, bytes path, list bindings, int64_t now)
     cdef bytes date(self, int64_t now)
     cdef bytes list_bindings(self, Message request, Flow flow, bytes path, bytes lines)

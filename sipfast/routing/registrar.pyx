@@ -32,8 +32,9 @@ from libc.string cimport memcmp
 import cython
 
 from .contacts cimport (
-    MALFORMED, ROOM, Wanted, branch_of, choose_interval, contact_line, contact_lines, date_line, find, find_instance,
-    has_reachable, make_binding, move_between, other_params, read_contact, read_path, read_seconds, room_for,
+    MALFORMED, MOST_BINDING, MOST_CONTACT, ROOM, TOO_LARGE, Wanted, branch_of, choose_interval, contact_line, contact_lines,
+    date_line, find, find_instance, has_reachable, make_binding, move_between, other_params, read_contact, read_path,
+    read_seconds, room_for,
 )
 from .._flow cimport MOST_PACKED, Flow, flow_beside, unpacked
 from .._parser cimport H_CONTACT, H_EXPIRES, H_SUPPORTED, SCHEME_SIP, SCHEME_SIPS, Cursor, Message, Span
@@ -48,11 +49,8 @@ from msgspec.structs import replace
 cdef enum:
     REBOOT_AFTER = 5_000        # ms: T4, the longest that a message stays in the network (RFC 3261 §17.1.2.2)
 
-# So that whoever asks for a phone's bindings gets few bytes, and each fits into a datagram with them.
 cdef enum:
-    MOST_CONTACT = 2048         # bytes of one Contact: its URI and parameters
-    MOST_BINDING = 4096         # of all that is kept of one
-    MOST_OF_AOR = 24_576        # of all bindings of an AOR
+    MOST_OF_AOR = 24_576        # bytes of all bindings of an AOR
 
 # What `count` says of Contacts that cannot be bound. MALFORMED is another.
 cdef enum:
@@ -140,7 +138,7 @@ cdef class Registrar:
         cdef int size
         cdef bint lapsed = False
         if read_contact(request, value, &wanted) < 0:
-            return None
+            return None                       # which says what is wrong
         choose_interval(request, &wanted, self.default_expires)
         if 0 < wanted.expires < self.min_expires:
             return self.refuse_brief(request, flow)
@@ -216,6 +214,7 @@ cdef class Registrar:
         cdef Store store = self.location.store
         cdef StoredBindings stored
         cdef list live, lapsed, made = []
+        cdef dict known = {}
         cdef int64_t cseq = request.cseq.number
         cdef uint32_t branch = branch_of(request)
         cdef Py_ssize_t index, before
@@ -224,6 +223,8 @@ cdef class Registrar:
         adding = self.count_contacts(request)
         if adding == MALFORMED:
             return self.refuse(request, flow, 400, b"")
+        if adding == TOO_LARGE:
+            return self.refuse_large(request, flow, aor)
         if adding == TOO_MANY:
             return self.refuse(request, flow, 400, warning_line(
                 domain_of(aor), b"More Contacts than the %d of max_contacts" % self.max_contacts))
@@ -249,7 +250,7 @@ cdef class Registrar:
             way = flow if path else self.location.way(request, flow, &wanted.address.uri, alone)
             packed = way.pack()
             instance = request.text(wanted.instance)
-            index = find(live, request.p, &wanted.address.uri)
+            index = find(live, request.p, &wanted.address.uri, known)
             if index < 0 and alone and wanted.expires:
                 index = find_instance(live, instance, wanted.reg_id)
             if index >= 0:
@@ -266,8 +267,7 @@ cdef class Registrar:
                 continue
             binding = make_binding(request, &wanted, min(wanted.expires, self.max_expires), request, path, packed, now)
             if len(binding.contact) + len(binding.params) > MOST_CONTACT or size_of(binding) > MOST_BINDING:
-                return self.refuse(request, flow, 400, warning_line(
-                    domain_of(aor), b"A Contact of more than %d bytes, or %d with its Path" % (MOST_CONTACT, MOST_BINDING)))
+                return self.refuse_large(request, flow, aor)
             if index >= 0 and live[index].doubtful:
                 binding = replace(binding, doubtful=live[index].doubtful)
                 self.doubted = True
@@ -279,7 +279,7 @@ cdef class Registrar:
                 live[index] = binding
             else:
                 live.append(binding)
-                index = find(lapsed, request.p, &wanted.address.uri)
+                index = find(lapsed, request.p, &wanted.address.uri, known)
                 if index >= 0:
                     self.note_move(aor, lapsed.pop(index), binding, now)
             if alone:
@@ -316,6 +316,7 @@ cdef class Registrar:
         cdef bint alone = self.count_contacts(request) <= 1
         cdef uint32_t branch = branch_of(request)
         cdef list bindings
+        cdef dict known = {}
         cdef Py_ssize_t index
         self.moves = []
         store.for_update()
@@ -324,7 +325,7 @@ cdef class Registrar:
         while request.next_value(&cursor, &value):
             if read_contact(request, value, &wanted) < 0:
                 continue
-            index = find(bindings, request.p, &wanted.address.uri)
+            index = find(bindings, request.p, &wanted.address.uri, known)
             if index < 0:
                 continue
             binding = bindings[index]
@@ -349,15 +350,16 @@ cdef class Registrar:
         cdef Cursor cursor
         cdef Span value
         cdef Wanted wanted
-        cdef int adding = 0, values = 0
+        cdef int adding = 0, values = 0, read
         cdef bint with_reg_id = False
         request.cursor(H_CONTACT, &cursor)
         while request.next_value(&cursor, &value):
             values += 1
             if values > 2 * self.max_contacts:      # as many to remove, and as many to add: no honest request has more
                 return TOO_MANY
-            if read_contact(request, value, &wanted) < 0:
-                return MALFORMED
+            read = read_contact(request, value, &wanted)
+            if read < 0:
+                return TOO_LARGE if read == TOO_LARGE else MALFORMED
             choose_interval(request, &wanted, self.default_expires)
             if wanted.expires:
                 adding += 1
@@ -397,6 +399,10 @@ cdef class Registrar:
 
     cdef bytes refuse_brief(self, Message request, Flow flow):
         return self.refuse(request, flow, 423, b"Min-Expires: %d\r\n" % self.min_expires)        # RFC 3261 §20.23
+
+    cdef bytes refuse_large(self, Message request, Flow flow, bytes aor):
+        return self.refuse(request, flow, 400, warning_line(
+            domain_of(aor), b"A Contact of more than %d bytes, or %d with its Path" % (MOST_CONTACT, MOST_BINDING)))
 
     cdef bytes date(self, int64_t now):
         if now // 1000 != self.date_second:

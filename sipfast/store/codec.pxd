@@ -83,6 +83,11 @@ cdef bint read_entry(bytes record, bytes aor, Entry *entry) noexcept
 # What records.encode_bindings(aor, (binding,)) would return; `at` is the entry again, with its pieces in that.
 cdef bytes write_entry(bytes aor, const Entry *entry, Entry *at)
 
+# When the first and the last of a record's bindings run out, read without the rest of it; False where it is not plainly in
+# the version that is written here, or has none. And whose it is, of such a record.
+cdef bint read_expiry(bytes record, int64_t *first, int64_t *last) noexcept
+cdef bytes owner_of(bytes record)
+
 # The bindings of a record, None or one of another AOR's: none. StoreUnreadable as records.decode_bindings raises it.
 cpdef StoredBindings stored_bindings(bytes aor, bytes record)
 # The one binding of an entry, whose pieces may be anybody's.

@@ -117,6 +117,49 @@ cdef bint read_entry(bytes record, bytes aor, Entry *entry) noexcept:
     return p == end
 
 
+cdef const unsigned char *skip_item(const unsigned char *p, const unsigned char *end) noexcept:
+    cdef Piece piece
+    cdef int64_t number
+    return read_piece(p, end, &piece) if p != NULL and p < end and BIN8 <= p[0] <= BIN32 else read_number(p, end, &number)
+
+
+cdef bint read_expiry(bytes record, int64_t *first, int64_t *last) noexcept:
+    cdef const unsigned char *p = <const unsigned char *>PyBytes_AS_STRING(record)
+    cdef const unsigned char *end = p + PyBytes_GET_SIZE(record)
+    cdef int64_t expires = 0
+    cdef int count, i, _field
+    if end - p < 4 or p[0] != ARRAY + 3 or p[1] != bindings_version:
+        return False
+    p = skip_item(p + 2, end)
+    if p == NULL or end - p < 3:
+        return False
+    if p[0] == ARRAY16:
+        count = p[1] << 8 | p[2]
+        p += 3
+    else:
+        count = p[0] - ARRAY
+        p += 1
+    if count < 1 or count > end - p:
+        return False
+    for i in range(count):
+        if p == NULL or p >= end or p[0] != ARRAY + FIELDS:
+            return False
+        p = read_number(skip_item(p + 1, end), end, &expires)
+        for _field in range(FIELDS - 2):
+            p = skip_item(p, end)
+        first[0] = expires if i == 0 else min(first[0], expires)
+        last[0] = expires if i == 0 else max(last[0], expires)
+    return p == end
+
+
+cdef bytes owner_of(bytes record):
+    cdef const unsigned char *p = <const unsigned char *>PyBytes_AS_STRING(record)
+    cdef Piece owner
+    if read_piece(p + 2, p + PyBytes_GET_SIZE(record), &owner) == NULL:
+        raise ValueError("not a record of bindings")
+    return bytes_of(owner)
+
+
 cdef bint is_utf8(const char *p, Py_ssize_t size) noexcept:
     try:
         PyUnicode_DecodeUTF8(<char *>p, size, NULL)

@@ -1,5 +1,7 @@
 # What the server remembers. See repository.pyx, and repository.pyi for what each method does.
 
+from libc.stdint cimport int64_t
+
 from .codec cimport StoredBindings, StoredWatch
 from .tables cimport Tables
 
@@ -15,6 +17,8 @@ cdef class Store:
     cpdef let_go(self)
     cpdef StoredBindings bindings(self, bytes aor)
     cpdef put_bindings(self, bytes aor, object bindings, StoredBindings former=*)
+    cdef Py_ssize_t look_at(self, list rows, int64_t now, list lapsed, list gone) except -1
+    cdef Py_ssize_t drop_lapsed(self, bytes aor, int64_t now) except -1
     cpdef list aors_of(self, bytes contact)
     cpdef put_contact(self, bytes contact, bytes aor)
     cpdef bint is_known(self, bytes aor) except -1

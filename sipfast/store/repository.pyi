@@ -139,7 +139,7 @@ class Store:
 
     # Dialogs of the server's own
     def legs(self) -> list[Leg]:
-        """All of them."""
+        """All of them; 0 where the store answers later."""
 
     def put_leg(self, leg: Leg) -> None:
         """Add or replace the one with its Call-ID."""

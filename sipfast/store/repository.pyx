@@ -5,10 +5,12 @@ of the tables, and so is what a failure means. A record that cannot be read conc
 an error; where all are gone through, it is passed over and told of once.
 """
 
+from libc.stdint cimport int64_t
 from libc.string cimport memcmp
 
 from .codec cimport (
-    Piece, StoredBindings, StoredWatch, bindings_of, bytes_of, same_piece, stored_bindings, stored_watch, watch_of,
+    Piece, StoredBindings, StoredWatch, bindings_of, bytes_of, owner_of, read_expiry, same_piece, stored_bindings, stored_watch,
+    watch_of,
 )
 from .keys cimport key_of, pair_at, pair_of
 from .tables cimport (
@@ -26,6 +28,9 @@ from .sweep import Round
 
 cdef enum:
     SECRET_SIZE = 16
+    SWEPT_AT_ONCE = 50          # AORs
+    MOST_SWEPT = 262_144        # bytes of them in one call
+    NOMINAL = 100               # bytes: what a row costs however short it is
 
 
 def by_age(StoredWatch watch):
@@ -101,30 +106,54 @@ cdef class Store:
         return readable(decode_bindings, self.tables.each(BINDINGS))
 
     def sweep_bindings(self, now, limit, keep=0, gone=None):
-        cdef list rows = [], found, stored, live
-        cdef bytes aor
-        cdef Py_ssize_t count = 0
-        if self.swept:
-            rows = self.tables.rows_after(BINDINGS, self.swept, limit)
-        if not rows:
-            self.round.begin(now)
-            rows = self.tables.rows_after(BINDINGS, b"", limit)
-        if rows:
+        cdef list rows, lapsed = []
+        cdef Py_ssize_t count = 0, size = 0
+        # A few at a time: what is read counts in bytes, too, and somebody may have made all of them large.
+        while limit > 0 and size < MOST_SWEPT:
+            rows = self.tables.rows_after(BINDINGS, self.swept, min(limit, SWEPT_AT_ONCE)) if self.swept else []
+            if not rows:
+                if size:
+                    break                   # the next round begins with the next call
+                self.round.begin(now)
+                rows = self.tables.rows_after(BINDINGS, b"", min(limit, SWEPT_AT_ONCE))
+                if not rows:
+                    break
             self.swept = rows[len(rows) - 1][0]
-        found = list(readable(decode_bindings, values_of(rows)))
-        if gone is not None:
-            gone += self.round.ended(found)
-        now -= keep
-        found = [aor for aor, bindings in found if any([each.expires <= now for each in bindings])]
-        if found:
+            limit -= len(rows)
+            size += self.look_at(rows, now - keep, lapsed, gone)
+        if lapsed:
             self.tables.for_update()        # what has been read is out of date, perhaps
-        for aor in found:
-            stored = list(self.bindings(aor))
-            live = [binding for binding in stored if binding.expires > now]
-            if len(live) < len(stored):
-                count += len(stored) - len(live)
-                self.put_bindings(aor, live)
+        for aor in lapsed:
+            count += self.drop_lapsed(aor, now - keep)
         return count
+
+    # Whose bindings have run out, some of them or, for `gone`, all; the bytes that were read.
+    cdef Py_ssize_t look_at(self, list rows, int64_t now, list lapsed, list gone) except -1:
+        cdef Py_ssize_t size = 0
+        cdef int64_t first, last
+        cdef bytes record, aor
+        for _, record in rows:
+            size += len(record) + NOMINAL
+            aor = None
+            if not read_expiry(record, &first, &last):
+                decoded = list(readable(decode_bindings, [record]))
+                if not decoded or not decoded[0][1]:
+                    continue
+                aor, bindings = decoded[0]
+                first = min([each.expires for each in bindings])
+                last = max([each.expires for each in bindings])
+            if first <= now:
+                lapsed.append(aor if aor is not None else owner_of(record))
+            if gone is not None and self.round.has_ended(last):
+                gone.append(aor if aor is not None else owner_of(record))
+        return size
+
+    cdef Py_ssize_t drop_lapsed(self, bytes aor, int64_t now) except -1:
+        cdef list stored = list(self.bindings(aor))
+        cdef list live = [binding for binding in stored if binding.expires > now]
+        if len(live) < len(stored):
+            self.put_bindings(aor, live)
+        return len(stored) - len(live)
 
     # ---- who has a Contact
 

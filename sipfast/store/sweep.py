@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
-from .records import Binding
-
 
 class Round:
     """When this round began, and the one before it: ms since the epoch."""
@@ -18,9 +14,6 @@ class Round:
         self._since = now if self._until < 0 else self._until
         self._until = now
 
-    def ended(self, found: Iterable[tuple[bytes, Sequence[Binding]]]) -> list[bytes]:
-        """The AORs of these whose last binding has run out between the two beginnings: each is so in one round only."""
-        return [
-            aor for aor, bindings in found
-            if bindings and self._since < max(binding.expires for binding in bindings) <= self._until
-        ]  # fmt: skip
+    def has_ended(self, last: int) -> bool:
+        """Whether the AOR of a binding that is its last and runs out then has gone in this round: each has in one only."""
+        return self._since < last <= self._until

@@ -16,6 +16,7 @@ cdef enum Verdict:
     VERDICT_ABSORBED = 1     # retransmission or ACK of ours, dealt with
     VERDICT_MERGED = 2       # §8.2.2.2; the layer has answered 482
     VERDICT_UNMATCHED = 3    # an ACK for a 2xx, or a CANCEL without transaction: the caller decides
+    VERDICT_FULL = 4         # a new one, and there is no room for it: the caller answers 503
 
 cdef class TransactionLayer(Surroundings):
     cdef ServerTransaction created
@@ -31,6 +32,7 @@ cdef class TransactionLayer(Surroundings):
     cdef Flow answered                   # whom its only answer went to, as long as no credit was asked about it; else None
     cdef Py_ssize_t answer_size          # bytes of that
     cdef list listeners                  # flows to ourselves
+    cdef int alike                       # transactions that find() has looked at, of those without the magic cookie
     cdef readonly int64_t unreachable
     cdef int64_t stray_responses, merged
 

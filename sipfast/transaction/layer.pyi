@@ -15,6 +15,7 @@ NEW: Final[int]
 ABSORBED: Final[int]
 MERGED: Final[int]
 UNMATCHED: Final[int]
+FULL: Final[int]
 
 class TransactionLayer(Surroundings):
     """All transactions of one worker.
@@ -37,7 +38,7 @@ class TransactionLayer(Surroundings):
     def configure(self, timers: config.Timers) -> None:
         """Take other settings; timers that run go on as they were set."""
     def take_request(self, message: Message, flow: Flow, now: int) -> tuple[int, ServerTransaction | None]:
-        """NEW with its transaction, or ABSORBED, MERGED or UNMATCHED. Responses go to `flow`."""
+        """NEW with its transaction, or ABSORBED, MERGED, UNMATCHED or FULL. Responses go to `flow`."""
     def take_response(self, message: Message, flow: Flow, now: int) -> bool:
         """Whether a client transaction took it."""
     def branch(self, loop: int = 0) -> bytes:

@@ -26,11 +26,12 @@ from .transaction cimport LEGACY, MOST_UDP, MOVED, PATIENCE, PROVISIONAL, Surrou
 
 from .machines import durations
 
-NEW, ABSORBED, MERGED, UNMATCHED = VERDICT_NEW, VERDICT_ABSORBED, VERDICT_MERGED, VERDICT_UNMATCHED
+NEW, ABSORBED, MERGED, UNMATCHED, FULL = VERDICT_NEW, VERDICT_ABSORBED, VERDICT_MERGED, VERDICT_UNMATCHED, VERDICT_FULL
 
 cdef enum:
     ANY_BUT_CANCEL = 0xffffffff
     ANSWERS = 2             # to an INVITE that is forwarded: 100 and a final one
+    MOST_ALIKE = 16         # requests without the magic cookie that have one key: whoever looks for one looks at them all
 
 
 cdef class TransactionLayer(Surroundings):
@@ -217,6 +218,8 @@ cdef class TransactionLayer(Surroundings):
             return VERDICT_ABSORBED
         if request.method == M_CANCEL:
             return self.receive_cancel(request, flow, now)
+        if self.alike >= MOST_ALIKE:
+            return VERDICT_FULL
         if request.target.tag.end == request.target.tag.start:
             return self.receive_initial(request, flow, now)
         self.created = make_server(self, request, flow, &self.key)
@@ -256,7 +259,9 @@ cdef class TransactionLayer(Surroundings):
     cdef ServerTransaction find(self, Message request, uint32_t method):
         cdef Link *link = index_first(&self.by_key, self.key.low)
         cdef ServerTransaction transaction
+        self.alike = 0
         while link != NULL:
+            self.alike += self.key.legacy
             transaction = <ServerTransaction>link.owner
             if (transaction.key_high == self.key.high and (transaction.marks & LEGACY) == self.key.legacy
                     and (transaction.method == method
@@ -265,7 +270,6 @@ cdef class TransactionLayer(Surroundings):
                 return transaction
             link = index_next(link.next, self.key.low)
         return None
-        return transaction
 
     cdef int receive_ack(self, Message ack, int64_t now) except -1:
         cdef ServerTransaction found = self.find(ack, M_INVITE)

@@ -146,7 +146,8 @@ def test_the_fast_way_to_a_watch_reads_nothing_beyond_damage(watch: Watch, data:
         with pytest.raises(StoreCorrupt):
             codec.stored_watch(bytes(record))
         return
-    if min(expected.armed_at, expected.expires_at, expected.attempts, expected.recalled_at, expected.not_before) < 0:
+    if min(expected.armed_at, expected.expires_at, expected.attempts, expected.recalled_at, expected.not_before,
+           expected.pauses) < 0:
         return  # never written, and refused here
     assert codec.stored_watch(bytes(record)) == expected
 
