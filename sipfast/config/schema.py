@@ -40,6 +40,8 @@ class Registrar(Section, frozen=True):
     """Longer than this is cut to it."""
     max_contacts: Count = 16
     """Bindings of one AOR."""
+    max_aors: Count = 2_000_000
+    """AORs that have bindings; a new one more is answered 503."""
     when_full: Literal["replace", "refuse"] = "replace"
     """With one more than max_contacts the oldest goes, or the answer is 503 with Retry-After."""
     probe: bool = True
@@ -146,6 +148,8 @@ class Redial(Section, frozen=True):
     """Of these, how many may go to one address; 0: as many as there are."""
     per_caller: Count = 20
     per_callee: Count = 100
+    max_watches: Count = 2_000_000
+    """Watches in all; a call that would arm one more gets the plain 480."""
     callers: Literal["local", "any"] = "local"
     max_talk: Positive = 7200.0
     """How long a recalled call whose BYE was never seen may keep the next caller waiting."""
@@ -178,6 +182,15 @@ class Storage(Section, frozen=True):
     """With "process": the longest time until what is committed is on the disk."""
     map_size: Annotated[int, msgspec.Meta(ge=1, le=65_536)] = 64
     """Most that the store may grow to, in GiB of address space (not of memory), of which a process has 128 TiB."""
+
+
+class Limits(Section, frozen=True):
+    """What one worker takes on at once. Beyond it a new request is answered 503 with Retry-After; what goes on goes on."""
+
+    transactions: Annotated[int, msgspec.Meta(ge=100)] = 250_000
+    """Requests that are answered, or were in the last half minute."""
+    memory: Annotated[int, msgspec.Meta(ge=1, le=65_536)] = 256
+    """MiB of the messages that these keep."""
 
 
 class Events(Section, frozen=True):
@@ -282,6 +295,7 @@ class Config(Section, frozen=True):
     timers: Timers = Timers()
     registrar: Registrar = Registrar()
     redial: Redial = Redial()
+    limits: Limits = Limits()
     events: Events = Events()
     store: Storage = Storage()
     upstream: tuple[Upstream, ...] = ()

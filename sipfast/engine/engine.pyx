@@ -138,6 +138,7 @@ cdef class Engine(Receiver):
         self.limiter = Limiter(config.rates, secret, self.limits, self.peers, self.proven)
         self.limiter.configure(config.rates, self.mail.workers)
         self.transactions = TransactionLayer(config.timers, self.wheel, self.batch, whole, self.mail.worker, self.proven)
+        self.transactions.limit(config.limits)
         self.transactions.guide = self.outbound
         self.transactions.listeners = flows_to(listeners)
         self.registrar = Registrar(config.registrar, self.location, secret, self.longest_call, self.proven)
@@ -153,7 +154,7 @@ cdef class Engine(Receiver):
         return 0
 
     def configure(self, config):
-        """Take other settings while running: those of registrar, redial and timers, and what is logged.
+        """Take other settings while running: those of registrar, redial, timers and limits, and what is logged.
 
         Domains, upstreams, peers, listeners and the store are those of the start.
         """
@@ -162,6 +163,7 @@ cdef class Engine(Receiver):
         self.config = config
         self.events.configure(config)
         self.transactions.configure(config.timers)
+        self.transactions.limit(config.limits)
         self.registrar.configure(config.registrar)
         self.learning.configure(config.registrar)
         self.proxy.configure(config.timers)

@@ -83,6 +83,8 @@ COUNTERS = (
     Counter("server_transactions", "gauge", "transaction", "whose requests are being answered, or were a moment ago"),
     Counter("client_transactions", "gauge", "transaction", "whose requests wait for an answer, or did a moment ago"),
     Counter("branches", "gauge", "branch", "that are in use"),
+    Counter("held_bytes", "gauge", "byte", "of the messages that transactions keep"),
+    Counter("refused_full", "counter", "message", "requests that there was no room for: 503 (`[limits]`)"),
     Counter("retransmissions_received", "counter", "message", "copies that came"),
     Counter("retransmissions_sent", "counter", "message", "copies that were sent"),
     Counter("timeouts", "counter", "transaction", "that got no answer in time"),

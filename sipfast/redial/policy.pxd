@@ -16,7 +16,7 @@ cdef class Policy:
     cdef bint enabled
     cdef bint serial                     # one caller at a time
     cdef bint ends_on_refer              # a watch ends when the caller's phone accepts, not when the two talk
-    cdef int64_t attempts, per_caller, per_callee
+    cdef int64_t attempts, per_caller, per_callee, max_watches
     cdef int64_t min_period, max_period, default_period     # seconds
     cdef bint declined_ends              # a watch, when a person does not want to be called
     cdef int64_t no_reply_after          # ms of ringing, after which nobody answers

@@ -27,6 +27,7 @@ cdef class Policy:
         self.attempts = settings.attempts
         self.per_caller = settings.per_caller
         self.per_callee = settings.per_callee
+        self.max_watches = settings.max_watches
         self.min_period = settings.min_period
         self.max_period = settings.max_period
         self.default_period = settings.default_period

@@ -132,6 +132,8 @@ cdef class Watchlist(Timed):
     cdef bint has_room(self, bytes caller, bytes callee) except -1:
         # What is held in memory may be too much, since others may cancel: then the store says how many there are.
         cdef bint alone = self.ownership.alone
+        if <int64_t>len(self.waiting.timers) >= self.policy.max_watches or self.store.count_watches() >= self.policy.max_watches:
+            return False
         return (
             (alone and self.waiting.count_of_caller(caller) < self.policy.per_caller
              or <int64_t>self.store.count_by_caller(caller) < self.policy.per_caller)

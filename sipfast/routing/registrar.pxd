@@ -25,6 +25,7 @@ cdef class Registrar:
     cdef int64_t min_expires
     cdef int64_t max_expires
     cdef int max_contacts
+    cdef int64_t max_aors
     cdef int64_t date_second             # of date_line
     cdef bytes date_line                 # the whole header line
     # Answer a REGISTER whose Request-URI and To are ours; `aor` is To's canonical AOR. Returns the whole response.
@@ -42,6 +43,7 @@ cdef class Registrar:
     cdef int note_unproven(self, Flow way, int64_t now) noexcept
     cdef bytes refuse(self, Message request, Flow flow, int status, bytes extra)
     cdef bytes refuse_brief(self, Message request, Flow flow)
+    cdef bytes refuse_new(self, Message request, Flow flow)
     cdef bytes refuse_large(self, Message request, Flow flow, bytes aor)
     cdef bytes accept(self, Message request, Flow flow, bytes path, list bindings, int64_t now)
     cdef bytes date(self, int64_t now)

@@ -95,6 +95,7 @@ cdef class Registrar:
         self.min_expires = settings.min_expires
         self.default_expires = min(max(settings.default_expires, settings.min_expires), settings.max_expires)
         self.max_contacts = settings.max_contacts
+        self.max_aors = settings.max_aors
         self.replaces = settings.when_full == "replace"
 
     cdef bytes register(self, Message request, Flow flow, bytes aor, int64_t now):
@@ -159,6 +160,8 @@ cdef class Registrar:
                 return self.list_bindings(request, flow, path, self.date(now))
         elif wanted.expires == 0:
             return None
+        elif store.count_aors() >= self.max_aors:
+            return self.refuse_new(request, flow)
         params = other_params(request, &wanted)
         entry.contact = piece_of(p + contact.start, contact.end - contact.start)
         entry.expires = now + 1000 * min(wanted.expires, self.max_expires)
@@ -300,6 +303,8 @@ cdef class Registrar:
             make_room(live, made, <Py_ssize_t>len(live) - 1)
         for move in self.moves:
             store.put_move(move)
+        if changed and stored.record is None and live and store.count_aors() >= self.max_aors:
+            return self.refuse_new(request, flow)
         if changed:
             store.put_bindings(aor, live + lapsed[-self.max_contacts:], stored)
         self.newly_bound = not reachable and has_reachable(live)
@@ -399,6 +404,9 @@ cdef class Registrar:
 
     cdef bytes refuse_brief(self, Message request, Flow flow):
         return self.refuse(request, flow, 423, b"Min-Expires: %d\r\n" % self.min_expires)        # RFC 3261 §20.23
+
+    cdef bytes refuse_new(self, Message request, Flow flow):
+        return self.refuse(request, flow, 503, b"Retry-After: %d\r\n" % self.min_expires)       # RFC 3261 §21.5.4
 
     cdef bytes refuse_large(self, Message request, Flow flow, bytes aor):
         return self.refuse(request, flow, 400, warning_line(

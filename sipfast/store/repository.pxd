@@ -17,6 +17,8 @@ cdef class Store:
     cpdef let_go(self)
     cpdef StoredBindings bindings(self, bytes aor)
     cpdef put_bindings(self, bytes aor, object bindings, StoredBindings former=*)
+    cpdef int64_t count_aors(self) except -1
+    cpdef int64_t count_watches(self) except -1
     cdef Py_ssize_t look_at(self, list rows, int64_t now, list lapsed, list gone) except -1
     cdef Py_ssize_t drop_lapsed(self, bytes aor, int64_t now) except -1
     cpdef list aors_of(self, bytes contact)

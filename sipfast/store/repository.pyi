@@ -35,6 +35,9 @@ class Store:
     def each_bindings(self) -> Iterator[tuple[bytes, tuple[Binding, ...]]]:
         """Every AOR with its bindings, in the order of keys, from one consistent snapshot."""
 
+    def count_aors(self) -> int:
+        """AORs that have bindings, those that ran out and were not swept yet among them; 0 where the store answers later."""
+
     def sweep_bindings(self, now: int, limit: int, keep: int = 0, gone: list[bytes] | None = None) -> int:
         """Look at up to `limit` AORs from where the last sweep stopped.
 
@@ -81,6 +84,9 @@ class Store:
 
     def count_by_callee(self, callee: bytes) -> int:
         """Watches armed for a callee."""
+
+    def count_watches(self) -> int:
+        """All of them; 0 where the store answers later."""
 
     def each_watch(self) -> Iterator[StoredWatch]:
         """Every watch, in the order of keys, from one consistent snapshot."""

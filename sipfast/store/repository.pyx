@@ -102,6 +102,9 @@ cdef class Store:
         for contact in added:
             self.put_contact(contact, aor)
 
+    cpdef int64_t count_aors(self) except -1:
+        return self.tables.count(BINDINGS, b"") if self.tables.at_once else 0
+
     def each_bindings(self):
         return readable(decode_bindings, self.tables.each(BINDINGS))
 
@@ -229,6 +232,9 @@ cdef class Store:
 
     cpdef Py_ssize_t count_by_callee(self, bytes callee) except -1:
         return self.tables.count(WATCHES, key_of(callee) + b"\0")
+
+    cpdef int64_t count_watches(self) except -1:
+        return self.tables.count(WATCHES, b"") if self.tables.at_once else 0
 
     def each_watch(self):
         return readable(read_watch, self.tables.each(WATCHES))

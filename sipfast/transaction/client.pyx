@@ -76,6 +76,7 @@ cdef class ClientTransaction(Transaction):
             layer.retransmissions_received += 1
         if step.actions & ACK:
             self.data = make_ack(self.sent(), response)
+            self.weigh(None)
         self.state = step.next
         if step.actions & (SEND | ACK):
             self.follow_phone(now)
@@ -118,6 +119,7 @@ cdef class ClientTransaction(Transaction):
             self.data = None
             self.flow = None
             self.handler = None
+        self.weigh(None)
         return 0
 
     cpdef int cancel(self, int64_t now, bytes why=b"") except -1:
@@ -163,11 +165,12 @@ cdef class ClientTransaction(Transaction):
         cdef Surroundings layer = self.layer
         self.stop_timers()
         self.state = TERMINATED
-        self.layer = None
         self.handler = None
         self.data = None
         self.parsed = None
         self.credit = None
+        self.weigh(None)
+        self.layer = None
         return free_slot(layer, self)
 
 
@@ -187,6 +190,7 @@ cdef ClientTransaction make_client(Surroundings layer, bytes request, uint32_t s
     transaction.flow = flow
     transaction.handler = handler
     transaction.data = request
+    transaction.weigh(None)
     if transaction.method == M_CANCEL:
         layer.slots.slots[slot].cancel = <void *>transaction
     else:

@@ -32,6 +32,8 @@ cdef class TransactionLayer(Surroundings):
     cdef Flow answered                   # whom its only answer went to, as long as no credit was asked about it; else None
     cdef Py_ssize_t answer_size          # bytes of that
     cdef list listeners                  # flows to ourselves
+    cdef readonly int64_t most_servers, most_held
+    cdef int64_t refused                 # for which there was no room
     cdef int alike                       # transactions that find() has looked at, of those without the magic cookie
     cdef readonly int64_t unreachable
     cdef int64_t stray_responses, merged
@@ -85,6 +87,9 @@ cdef class TransactionLayer(Surroundings):
     # Ends every transaction without telling anybody, for the end of the process and of tests.
     cpdef int close(self) except -1
 
+    # Settings: what there is room for, a config.Limits.
+    cpdef int limit(self, object limits) except -1
+    cdef bint has_room(self, bint in_dialog) noexcept
     cdef ServerTransaction find(self, Message request, uint32_t method)
     cdef int receive_initial(self, Message request, Flow flow, int64_t now) except -1
     cdef int receive_ack(self, Message ack, int64_t now) except -1

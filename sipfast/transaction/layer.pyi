@@ -26,6 +26,8 @@ class TransactionLayer(Surroundings):
     """
 
     unreachable: int
+    most_servers: int
+    most_held: int
     def __init__(
         self,
         timers: config.Timers,
@@ -37,6 +39,8 @@ class TransactionLayer(Surroundings):
     ) -> None: ...
     def configure(self, timers: config.Timers) -> None:
         """Take other settings; timers that run go on as they were set."""
+    def limit(self, limits: config.Limits) -> int:
+        """Take no more than that at once."""
     def take_request(self, message: Message, flow: Flow, now: int) -> tuple[int, ServerTransaction | None]:
         """NEW with its transaction, or ABSORBED, MERGED, UNMATCHED or FULL. Responses go to `flow`."""
     def take_response(self, message: Message, flow: Flow, now: int) -> bool:

@@ -53,6 +53,7 @@ cdef class TransactionLayer(Surroundings):
         self.proven = proven if proven is not None else make_proven(self.secret.low ^ self.secret.high)
         self.own = self.credit = make_unlimited()
         self.listeners = []
+        self.most_servers = self.most_held = 1 << 56
 
     def configure(self, timers):
         """`timers`: a config.Timers. Timers that run go on as they were set."""
@@ -61,6 +62,16 @@ cdef class TransactionLayer(Surroundings):
         for letter, (unreliable, reliable) in durations(self.t1, self.t2, round(timers.t4 * 1000)).items():
             self.after[<int>ord(letter) - 65][0] = unreliable
             self.after[<int>ord(letter) - 65][1] = reliable
+
+    cpdef int limit(self, object limits) except -1:
+        self.most_servers = limits.transactions
+        self.most_held = limits.memory << 20
+        return 0
+
+    cdef bint has_room(self, bint in_dialog) noexcept:
+        # Calls that are there come first: a fifth of the room is for them alone.
+        cdef int64_t fifths = 5 if in_dialog else 4
+        return 5 * self.servers < fifths * self.most_servers and 5 * self.held < fifths * self.most_held
 
     def __dealloc__(self):
         index_close(&self.by_key)
@@ -218,7 +229,8 @@ cdef class TransactionLayer(Surroundings):
             return VERDICT_ABSORBED
         if request.method == M_CANCEL:
             return self.receive_cancel(request, flow, now)
-        if self.alike >= MOST_ALIKE:
+        if self.alike >= MOST_ALIKE or not self.has_room(request.target.tag.end > request.target.tag.start):
+            self.refused += 1
             return VERDICT_FULL
         if request.target.tag.end == request.target.tag.start:
             return self.receive_initial(request, flow, now)
@@ -483,7 +495,7 @@ cdef class TransactionLayer(Surroundings):
     def counters(self):
         return {
             "server_transactions": self.servers, "client_transactions": self.clients,
-            "branches": self.slots.used,
+            "branches": self.slots.used, "held_bytes": self.held, "refused_full": self.refused,
             "retransmissions_received": self.retransmissions_received,
             "retransmissions_sent": self.retransmissions_sent, "timeouts": self.timeouts,
             "stray_responses": self.stray_responses, "merged": self.merged,

@@ -96,6 +96,7 @@ cdef class ServerTransaction(Transaction):
             layer.retransmissions_received += 1
         if step.actions & KEEP:
             self.data = response
+            self.weigh(self.request.data if self.request is not None else None)
             if step.next == COMPLETED or step.next == ACCEPTED:
                 if not layer.finished:
                     layer.finished_since = now
@@ -118,6 +119,7 @@ cdef class ServerTransaction(Transaction):
             self.start_timers(step.resend, step.end, now)
         if step.next == CONFIRMED and not self.marks & LEGACY:
             self.data = None
+            self.weigh(self.request.data if self.request is not None else None)
         elif step.next == TERMINATED:
             if step.actions & FAIL:
                 self.over = True
@@ -158,6 +160,7 @@ cdef class ServerTransaction(Transaction):
             self.request = None               # §17.2.3: old peers are matched by the request itself
         if self.state == ACCEPTED:
             self.data = None                  # RFC 6026 §7.1: nothing is sent again
+        self.weigh(self.request.data if self.request is not None else None)
         return 0
 
     cdef int terminate(self, int64_t now) except -1:
@@ -165,10 +168,11 @@ cdef class ServerTransaction(Transaction):
         cdef Handler handler = self.handler
         self.stop_timers()
         self.state = TERMINATED
-        self.layer = None
         self.handler = None
         self.request = None
         self.data = None
+        self.weigh(None)
+        self.layer = None
         self.credit = None
         layer.forget(self)
         index_remove(&layer.by_merge, &self.by_merge)
@@ -197,6 +201,7 @@ cdef ServerTransaction make_server(Surroundings layer, Message request, Flow flo
     transaction.key_high = key.high
     transaction.by_key.hash = key.low
     index_add(&layer.by_key, &transaction.by_key, <void *>transaction)
+    transaction.weigh(request.data)
     Py_INCREF(transaction)
     layer.servers += 1
     return transaction

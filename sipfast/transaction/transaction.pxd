@@ -53,6 +53,7 @@ cdef class Surroundings:
     cdef list finished                   # server transactions to shrink
     cdef int64_t finished_since
     cdef readonly int64_t servers, clients                   # alive now
+    cdef readonly int64_t held           # bytes of the messages that these keep
     cdef int64_t retransmissions_received, retransmissions_sent, timeouts
     cdef int64_t transport_errors
     # What comes next comes of a timer of what a credit has paid for, of nothing but the server itself.
@@ -79,6 +80,7 @@ cdef class Transaction(Timed):
     cdef unsigned char marks             # of Mark
     cdef const Machine *machine
     cdef int32_t interval                # of timer A, E or G, ms
+    cdef int32_t weight                  # what of `held` is its own
     cdef uint32_t slot                   # of a client transaction, in the layer's Slots; of a server's: moves made before
     cdef readonly Flow flow              # dropped (None) when nothing will be sent by it any more
     cdef Surroundings layer              # None when terminated
@@ -86,6 +88,7 @@ cdef class Transaction(Timed):
     cdef Credit credit                   # that its timers are paid from; None: nobody has had to be paid for
     cdef uint64_t resend_timer           # A, E, G
     cdef uint64_t end_timer              # all others: only one of them runs at a time
+    cdef int weigh(self, bytes request) noexcept     # it keeps its data and this, from now on
     # Send to its flow where the budget allows it (RFC 3261 §17.2.1); whether it has left.
     cdef bint send(self, bytes data, int64_t now) except -1
     # Whether who pays for it has enough left; then that is paid.

@@ -17,6 +17,7 @@ class Surroundings:
     proven: Proven
     servers: int
     clients: int
+    held: int
     def shrink_finished(self) -> int:
         """All responses so far were committed: let finished server transactions shrink."""
 

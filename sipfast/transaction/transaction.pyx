@@ -3,7 +3,7 @@
 import cython
 
 from cpython.bytes cimport PyBytes_GET_SIZE
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint32_t
 
 from .._flow cimport Flow
 from .._wheel cimport Timed
@@ -73,6 +73,19 @@ cdef class Transaction(Timed):
     @property
     def timed_out(self):
         return self.over != 0
+
+    cdef int weigh(self, bytes request) noexcept:
+        cdef Surroundings layer = self.layer
+        cdef Py_ssize_t weight = 0
+        if layer is None:                     # terminated
+            return 0
+        if request is not None:
+            weight = PyBytes_GET_SIZE(request)
+        if self.data is not None:
+            weight += PyBytes_GET_SIZE(self.data)
+        layer.held += weight - self.weight
+        self.weight = <int32_t>weight
+        return 0
 
     # RFC 3261 §17.2.1 has a response sent up to ten times, and once more for each copy of the request, to whoever the request
     # said to be from; §17.1.1.2 and §17.1.2.2 have a request sent as often to wherever a Contact said. A source is easily
