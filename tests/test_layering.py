@@ -117,6 +117,7 @@ ARROWS: dict[str, set[str]] = {
     "routing.mid_registrar": {
         "_flow", "_parser", "routing.contacts", "routing.location", "routing.outbound", "routing.token",
     },
+    "routing.names": {"_wheel", "transaction.server"},
     "routing.outbound": {"_edits", "_flow", "_listener", "_parser", "_writer", "routing.token", "transaction.transaction"},
     "routing.probe": {
         "_flow", "_hash", "_listener", "_parser", "routing.location", "transaction.branch", "trust.credit", "trust.proven",
@@ -233,18 +234,18 @@ ARROWS: dict[str, set[str]] = {
     },
     "engine.dispatch": {
         "_flow", "_parser", "_writer", "dialog.dialogs", "engine.answers", "engine.calls", "engine.mail",
-        "engine.registrations", "redial.redial", "routing.destination", "routing.outbound", "routing.proxy",
-        "routing.router", "routing.token", "routing.upstream", "store.keys", "transaction.layer", "transaction.server",
-        "trust.proven",
+        "engine.registrations", "redial.redial", "routing.destination", "routing.names", "routing.outbound",
+        "routing.proxy", "routing.router", "routing.token", "routing.upstream", "store.keys", "transaction.layer",
+        "transaction.server", "trust.proven",
     },
     "engine.engine": {
         "_flow", "_listener", "_parser", "_wheel", "dialog.dialogs", "engine.answers", "engine.arrivals", "engine.batch",
         "engine.calls", "engine.commits", "engine.dispatch", "engine.mail", "engine.registrations", "engine.responses",
         "observe.events", "observe.steps", "redial.redial", "routing.connections", "routing.destination", "routing.doubt",
-        "routing.learning", "routing.location", "routing.mid_registrar", "routing.outbound", "routing.probe",
-        "routing.proxy", "routing.registrar", "routing.ringing", "routing.router", "routing.sweeper", "routing.token",
-        "routing.upstream", "store.repository", "transaction.layer", "transaction.server", "trust.limiter", "trust.peers",
-        "trust.proven",
+        "routing.learning", "routing.location", "routing.mid_registrar", "routing.names", "routing.outbound",
+        "routing.probe", "routing.proxy", "routing.registrar", "routing.ringing", "routing.router", "routing.sweeper",
+        "routing.token", "routing.upstream", "store.repository", "transaction.layer", "transaction.server", "trust.limiter",
+        "trust.peers", "trust.proven",
     },
     "engine.mail": {"_flow", "_parser", "redial.notice"},
     "engine.registrations": {
@@ -265,6 +266,7 @@ ARROWS: dict[str, set[str]] = {
     "transport.sockets": {"_listener", "transport.udp_socket"},
     "transport.udp": {"_flow", "driver.driver", "transport.kernel", "transport.udp_socket"},
     "transport.udp_socket": {"_flow", "transport.kernel"},
+    "transport.dns": {"driver.driver"},
     # node. Processes: one that serves, and one that watches over several.
     "node.admin": set(),
     "node.bus": {"transport.udp_socket"},
@@ -277,8 +279,8 @@ ARROWS: dict[str, set[str]] = {
     },
     "node.worker": {
         "_listener", "driver.clock", "driver.driver", "engine.engine", "node.admin", "node.bus", "node.clock",
-        "node.outlet", "node.signals", "observe.steps", "store.backends.lmdb", "store.repository", "transport.sockets",
-        "transport.udp",
+        "node.outlet", "node.signals", "observe.steps", "store.backends.lmdb", "store.repository", "transport.dns",
+        "transport.sockets", "transport.udp",
     },
     # command line. What people start.
     "_edits": {"_flow", "_parser", "_writer"},
