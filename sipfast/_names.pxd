@@ -66,6 +66,7 @@ cdef enum Header:
     H_WWW_AUTHENTICATE
     H_PROXY_AUTHENTICATE
     H_P_ASSERTED_IDENTITY
+    H_P_PREFERRED_IDENTITY
     H_SESSION_EXPIRES
     H_MIN_SE
     H_SIP_ETAG
@@ -77,7 +78,7 @@ cdef enum Header:
     HEADER_COUNT        # one past the last id
 
 cdef enum:
-    LONGEST_NAME = 19       # of a known header
+    LONGEST_NAME = 20       # of a known header
 
 cdef struct Known:
     int id

@@ -19,7 +19,8 @@ cdef dict NAMES = {
     "retry-after": H_RETRY_AFTER, "subject": H_SUBJECT, "user-agent": H_USER_AGENT, "server": H_SERVER,
     "authorization": H_AUTHORIZATION, "proxy-authorization": H_PROXY_AUTHORIZATION,
     "www-authenticate": H_WWW_AUTHENTICATE, "proxy-authenticate": H_PROXY_AUTHENTICATE,
-    "p-asserted-identity": H_P_ASSERTED_IDENTITY, "session-expires": H_SESSION_EXPIRES, "min-se": H_MIN_SE,
+    "p-asserted-identity": H_P_ASSERTED_IDENTITY, "p-preferred-identity": H_P_PREFERRED_IDENTITY,
+    "session-expires": H_SESSION_EXPIRES, "min-se": H_MIN_SE,
     "sip-etag": H_SIP_ETAG, "sip-if-match": H_SIP_IF_MATCH, "timestamp": H_TIMESTAMP,
     "organization": H_ORGANIZATION, "priority": H_PRIORITY, "max-breadth": H_MAX_BREADTH,
 }

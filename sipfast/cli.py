@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from . import __version__
-from .commands import backup, bans, bindings, check_config, phones, serve, stats, watches
+from .commands import backup, bans, bindings, check_config, phones, serve, stats, users, watches
 from .commands.console import FAILED, OWN_PROGRAM, WRONG, complain, silence
 from .errors import ConfigError, StoreError, TransportError
 from .observe.printable import printable
 
-COMMANDS = (serve, watches, bindings, phones, bans, backup, stats, check_config)
+COMMANDS = (serve, users, watches, bindings, phones, bans, backup, stats, check_config)
 """In the order of the help; `add_to` of each says what its command line looks like, and who runs it."""
 
 

@@ -17,12 +17,12 @@ def environment(**extra: str) -> dict[str, str]:
 
 
 def sipfast_command(
-    *arguments: object, folder: Path | None = None, prefix: Sequence[str] = (), **extra: str
+    *arguments: object, folder: Path | None = None, prefix: Sequence[str] = (), typed: str = "", **extra: str
 ) -> subprocess.CompletedProcess[str]:
     command = [*prefix, sys.executable, "-m", "sipfast", *map(str, arguments)]
     return subprocess.run(
-        command, capture_output=True, text=True, timeout=60, cwd=folder, env=environment(**extra), check=False
-    )
+        command, capture_output=True, text=True, timeout=60, cwd=folder, env=environment(**extra), check=False, input=typed,
+    )  # fmt: skip
 
 
 def powerless() -> list[str] | None:

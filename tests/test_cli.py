@@ -42,11 +42,11 @@ USAGE = {
     "two upstreams for everything": (["serve", "--upstream", "sip:a", "--upstream", "sip:b"], "--upstream: "),
     "one of several upstream addresses": (["serve", "--upstream", "a.example=sip:a,b"], "--upstream: 'b' is not sip:"),
     "a host that cannot be resolved": (
-        ["serve", "--listen", "udp:no-such-host.invalid:0", "--workers", "1"],
+        ["serve", "--listen", "udp:no-such-host.invalid:0", "--open", "--workers", "1"],
         "--listen: cannot resolve 'no-such-host.invalid'",
     ),
     "the same with several workers": (
-        ["serve", "--listen", "udp:no-such-host.invalid:0", "--workers", "2"],
+        ["serve", "--listen", "udp:no-such-host.invalid:0", "--open", "--workers", "2"],
         "--listen: cannot resolve 'no-such-host.invalid'",
     ),
     "default period": (["serve", "--default-period", "-1"], "--default-period: -1 is not a whole number of at least 0"),

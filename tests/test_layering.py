@@ -23,10 +23,9 @@ ARROWS: dict[str, set[str]] = {
     "_flow": set(),
     "_grammar": set(),
     "_hash": set(),
-    "_likeness": {"_grammar", "_hash", "_uri"},
     "_listener": set(),
     "_names": {"_grammar"},
-    "_parser": {"_grammar", "_likeness", "_names", "_uri", "_values"},
+    "_parser": {"_grammar", "_names", "_uri", "_values"},
     "_uri": {"_grammar"},
     "_values": {"_grammar", "_uri"},
     "_wheel": set(),
@@ -58,6 +57,19 @@ ARROWS: dict[str, set[str]] = {
         "_flow", "_hash", "_wheel", "transaction.branch", "transaction.index", "transaction.machines", "trust.credit",
         "trust.proven",
     },
+    # identity. Who a request is from: users, their passwords by digest, and what is believed of a request's own words.
+    "identity": set(),
+    "identity.authenticator": {
+        "_flow", "_grammar", "_hash", "_parser", "_writer", "identity.credentials", "identity.digests", "identity.failures",
+        "identity.nonces", "identity.users", "transaction.branch",
+    },
+    "identity.claims": {"_edits", "_flow", "_parser", "identity.authenticator", "trust.peers"},
+    "identity.credentials": {"_grammar"},
+    "identity.digests": {"identity.credentials"},
+    "identity.failures": {"_flow", "_hash"},
+    "identity.nonces": {"_flow", "_grammar", "_hash", "transaction.branch"},
+    "identity.user_file": {"_uri", "identity.users"},
+    "identity.users": {"identity.credentials"},
     # dialog. What the server itself takes part in.
     "dialog": set(),
     "dialog.bridge": {
@@ -88,7 +100,7 @@ ARROWS: dict[str, set[str]] = {
     "store.backends.pages": set(),
     "store.backends.upgrade": {"_flow", "_parser", "store.codec", "store.keys"},
     "store.codec": {"_uri"},
-    "store.keys": {"_uri", "store.codec"},
+    "store.keys": {"store.codec"},
     "store.repository": {"store.codec", "store.keys", "store.sweep", "store.tables"},
     "store.sweep": set(),
     "store.tables": set(),
@@ -97,7 +109,7 @@ ARROWS: dict[str, set[str]] = {
     "observe.logs": set(),
     # routing. Where requests go, and where phones are. Registrar, learning and proxy are siblings: the engine wires them.
     "routing.binding_observer": set(),
-    "routing.contacts": {"_grammar", "_likeness", "_parser", "_writer", "store.codec"},
+    "routing.contacts": {"_grammar", "_parser", "_writer", "store.codec"},
     "routing.context": {
         "_edits", "_flow", "_parser", "_wheel", "_writer", "routing.ringing", "routing.upstream", "transaction.client",
         "transaction.layer", "transaction.server", "transaction.transaction",
@@ -117,15 +129,14 @@ ARROWS: dict[str, set[str]] = {
     "routing.mid_registrar": {
         "_flow", "_parser", "routing.contacts", "routing.location", "routing.outbound", "routing.token",
     },
-    "routing.names": {"_wheel", "transaction.server"},
     "routing.outbound": {"_edits", "_flow", "_listener", "_parser", "_writer", "routing.token", "transaction.transaction"},
     "routing.probe": {
         "_flow", "_hash", "_listener", "_parser", "routing.location", "transaction.branch", "trust.credit", "trust.proven",
     },
     "routing.proxy": {
-        "_edits", "_flow", "_hash", "_listener", "_parser", "_wheel", "_writer", "routing.context", "routing.outbound",
-        "routing.ringing", "routing.router", "routing.upstream", "transaction.layer", "transaction.server",
-        "transaction.transaction",
+        "_edits", "_flow", "_hash", "_listener", "_parser", "_wheel", "_writer", "identity.claims", "routing.context",
+        "routing.outbound", "routing.ringing", "routing.router", "routing.upstream", "transaction.layer",
+        "transaction.server", "transaction.transaction",
     },
     "routing.registrar": {
         "_flow", "_parser", "_writer", "routing.contacts", "routing.location", "store.codec", "store.repository",
@@ -145,7 +156,7 @@ ARROWS: dict[str, set[str]] = {
     },
     "redial.bucket": {"_flow", "_hash"},
     "redial.device": {"routing.location", "store.codec"},
-    "redial.invite": {"_flow", "_parser", "_writer", "routing.contacts", "store.codec"},
+    "redial.invite": {"_flow", "_parser", "_writer", "store.codec"},
     "redial.keepalive": {"_wheel", "redial.policy", "redial.waiting", "routing.doubt"},
     "redial.keyring": {"dialog.leg", "redial.ladder"},
     "redial.ladder": {"redial.memory", "redial.methods.method", "redial.order", "redial.watchlist", "store.codec"},
@@ -225,7 +236,7 @@ ARROWS: dict[str, set[str]] = {
     "engine.calls": {
         "_flow", "_parser", "_writer", "engine.answers", "engine.batch", "engine.commits", "engine.registrations",
         "observe.events", "redial.observer", "routing.context", "routing.destination", "routing.doubt", "routing.location",
-        "routing.outbound", "routing.proxy", "routing.router", "store.keys", "transaction.client", "transaction.layer",
+        "routing.outbound", "routing.proxy", "routing.router", "transaction.client", "transaction.layer",
         "transaction.server", "trust.peers",
     },
     "engine.commits": {
@@ -234,29 +245,34 @@ ARROWS: dict[str, set[str]] = {
     },
     "engine.dispatch": {
         "_flow", "_parser", "_writer", "dialog.dialogs", "engine.answers", "engine.calls", "engine.mail",
-        "engine.registrations", "redial.redial", "routing.destination", "routing.names", "routing.outbound",
-        "routing.proxy", "routing.router", "routing.token", "routing.upstream", "store.keys", "transaction.layer",
-        "transaction.server", "trust.proven",
+        "engine.registrations", "engine.speaker", "redial.redial", "routing.destination", "routing.outbound",
+        "routing.proxy", "routing.router", "routing.token", "routing.upstream", "transaction.layer", "transaction.server",
+        "trust.proven",
     },
     "engine.engine": {
-        "_flow", "_listener", "_parser", "_wheel", "dialog.dialogs", "engine.answers", "engine.arrivals", "engine.batch",
-        "engine.calls", "engine.commits", "engine.dispatch", "engine.mail", "engine.registrations", "engine.responses",
-        "observe.events", "observe.steps", "redial.redial", "routing.connections", "routing.destination", "routing.doubt",
-        "routing.learning", "routing.location", "routing.mid_registrar", "routing.names", "routing.outbound",
-        "routing.probe", "routing.proxy", "routing.registrar", "routing.ringing", "routing.router", "routing.sweeper",
-        "routing.token", "routing.upstream", "store.repository", "transaction.layer", "transaction.server", "trust.limiter",
-        "trust.peers", "trust.proven",
+        "_flow", "_hash", "_listener", "_parser", "_uri", "_wheel", "dialog.dialogs", "engine.answers", "engine.arrivals",
+        "engine.batch", "engine.calls", "engine.commits", "engine.dispatch", "engine.mail", "engine.registrations",
+        "engine.responses", "engine.speaker", "identity.authenticator", "identity.claims", "identity.failures",
+        "identity.nonces", "identity.users", "observe.events", "observe.steps", "redial.redial", "routing.connections",
+        "routing.destination", "routing.doubt", "routing.learning", "routing.location", "routing.mid_registrar",
+        "routing.outbound", "routing.probe", "routing.proxy", "routing.registrar", "routing.ringing", "routing.router",
+        "routing.sweeper", "routing.token", "routing.upstream", "store.repository", "transaction.layer",
+        "transaction.server", "trust.limiter", "trust.peers", "trust.proven",
     },
     "engine.mail": {"_flow", "_parser", "redial.notice"},
     "engine.registrations": {
         "_flow", "_parser", "_writer", "engine.answers", "engine.batch", "engine.commits", "engine.mail", "observe.events",
         "routing.binding_observer", "routing.context", "routing.doubt", "routing.learning", "routing.location",
         "routing.mid_registrar", "routing.outbound", "routing.probe", "routing.proxy", "routing.registrar",
-        "routing.router", "routing.upstream", "store.keys", "transaction.layer", "transaction.server", "trust.limiter",
+        "routing.router", "routing.upstream", "transaction.layer", "transaction.server", "trust.limiter",
     },
     "engine.responses": {
-        "_flow", "_listener", "_parser", "_uri", "dialog.dialogs", "engine.calls", "engine.mail", "routing.location",
-        "routing.probe", "routing.proxy", "routing.router", "store.keys", "transaction.layer",
+        "_flow", "_listener", "_parser", "_uri", "dialog.dialogs", "engine.calls", "engine.mail", "identity.claims",
+        "routing.location", "routing.probe", "routing.proxy", "routing.router", "transaction.layer",
+    },
+    "engine.speaker": {
+        "_flow", "_parser", "_uri", "_writer", "engine.answers", "identity.authenticator", "identity.claims",
+        "identity.users", "observe.events", "routing.router", "routing.token", "transaction.layer", "trust.peers",
     },
     # driver. The only caller of the engine, of which it knows the face alone.
     "driver.clock": set(),
@@ -266,7 +282,6 @@ ARROWS: dict[str, set[str]] = {
     "transport.sockets": {"_listener", "transport.udp_socket"},
     "transport.udp": {"_flow", "driver.driver", "transport.kernel", "transport.udp_socket"},
     "transport.udp_socket": {"_flow", "transport.kernel"},
-    "transport.dns": {"driver.driver"},
     # node. Processes: one that serves, and one that watches over several.
     "node.admin": set(),
     "node.bus": {"transport.udp_socket"},
@@ -277,9 +292,10 @@ ARROWS: dict[str, set[str]] = {
         "_listener", "node.admin", "node.bus", "node.clock", "node.outlet", "node.signals", "node.worker",
         "store.repository", "transport.sockets",
     },
+    "node.user_watch": {"identity.user_file", "identity.users"},
     "node.worker": {
         "_listener", "driver.clock", "driver.driver", "engine.engine", "node.admin", "node.bus", "node.clock",
-        "node.outlet", "node.signals", "observe.steps", "store.backends.lmdb", "store.repository", "transport.dns",
+        "node.outlet", "node.signals", "node.user_watch", "observe.steps", "store.backends.lmdb", "store.repository",
         "transport.sockets", "transport.udp",
     },
     # command line. What people start.
@@ -287,12 +303,12 @@ ARROWS: dict[str, set[str]] = {
     "__main__": {"cli"},
     "cli": {
         "commands.backup", "commands.bans", "commands.bindings", "commands.check_config", "commands.console",
-        "commands.demo", "commands.phones", "commands.serve", "commands.stats", "commands.watches",
+        "commands.demo", "commands.phones", "commands.serve", "commands.stats", "commands.users", "commands.watches",
     },
     "commands": set(),
     "commands.backup": {"commands.console", "commands.stored"},
     "commands.bans": {"commands.console", "commands.listing", "commands.stored", "trust.limiter", "trust.peers"},
-    "commands.bindings": {"_flow", "_likeness", "commands.console", "commands.listing", "commands.stored"},
+    "commands.bindings": {"_flow", "_uri", "commands.console", "commands.listing", "commands.stored"},
     "commands.check_config": {"commands.console"},
     "commands.console": set(),
     "commands.demo": {"_parser"},
@@ -302,6 +318,7 @@ ARROWS: dict[str, set[str]] = {
     "commands.serve": {"commands.console", "node.signals", "node.supervisor", "observe.logs"},
     "commands.stats": {"commands.console", "commands.stored", "node.admin", "observe.counters"},
     "commands.stored": {"_uri", "node.clock", "store.backends.lmdb", "store.repository"},
+    "commands.users": {"commands.console", "commands.stored", "identity.user_file"},
     "commands.watches": {
         "commands.console", "commands.history", "commands.listing", "commands.stored", "node.clock", "node.outlet",
         "observe.steps",

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 from ..config import Config, load
 from ..config.explain import Source
+from ..config.schema import is_for_anybody
 from ..errors import ConfigError, SipFastError
 from ..observe.printable import printable
 from .console import DONE, FAILED, OWN_PROGRAM, duration, silence
@@ -24,10 +25,19 @@ def add_to(commands: Any) -> None:
     command = commands.add_parser("serve", help="run the server", allow_abbrev=False)
     command.add_argument("--config", metavar="FILE", type=Path, help="a TOML file; flags override it")
     command.add_argument(
-        "--listen", metavar="udp:HOST:PORT", action="append", help="an address to listen on (udp:0.0.0.0:5060)"
+        "--listen",
+        metavar="udp:HOST:PORT",
+        action="append",
+        help="an address to listen on (udp:0.0.0.0:5060; where anybody may register, udp:127.0.0.1:5060)",
     )
     command.add_argument(
         "--domain", metavar="NAME", action="append", help="a domain to serve (this machine's names and addresses)"
+    )
+    command.add_argument(
+        "--users", metavar="FILE", help="who has a password (see sipfast users); without it nobody is asked for one"
+    )
+    command.add_argument(
+        "--open", action="store_true", help="let anybody register, without passwords, from other machines, too"
     )
     command.add_argument("--data", metavar="DIR", help="where watches and bindings are kept (./sipfast-data)")
     command.add_argument(
@@ -53,6 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
     flags = {
         "listen": arguments.listen,
         "domains": arguments.domain,
+        "users": arguments.users,
+        "open": arguments.open or None,
         "store.data": arguments.data,
         "upstream": [upstream_flag(text) for text in arguments.upstream] if arguments.upstream else None,
         "workers": arguments.workers,
@@ -108,7 +120,9 @@ def start_hints(config: Config) -> str:
         "",
         f"Stop it by Ctrl-C. What it knows stays in {Path(config.store.data).absolute()} and is there at the next start.",
         asks,
-        "Try it: let two phones register here, by any user name and password. And in another terminal:",
+        "Try it: let two phones register here"
+        + (", by any user name and password" if is_for_anybody(config) else "")
+        + ". And in another terminal:",
     ]
     commands = {
         "demo": "a whole redial, with a server and two phones of its own",

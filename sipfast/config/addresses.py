@@ -53,6 +53,14 @@ def is_ip(text: str) -> bool:
         return False
 
 
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches it: an address without brackets, or localhost. Other names may mean anything."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
 def is_host(text: str) -> bool:
     """Whether a SIP URI may have it as its host; an IPv6 address is in brackets (RFC 3261 §25.1)."""
     if text.startswith("[") and text.endswith("]"):

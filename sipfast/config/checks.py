@@ -8,9 +8,22 @@ import re
 from collections.abc import Iterator
 
 from ..errors import ConfigError
-from .addresses import is_aor, is_host, is_http, is_ip, parse_listen, parse_upstream
+from .addresses import is_aor, is_host, is_http, is_ip, is_loopback, parse_listen, parse_upstream
 from .explain import show
-from .schema import Config, Credentials, Events, Method, Peer, Phone, Redial, RedialDomain, RedialUser, Upstream, settings
+from .schema import (
+    Config,
+    Credentials,
+    Events,
+    Method,
+    Peer,
+    Phone,
+    Redial,
+    RedialDomain,
+    RedialUser,
+    Upstream,
+    is_for_anybody,
+    settings,
+)
 
 NO_URL = "is not http://HOST or https://HOST with a port and a path perhaps"
 _HEADER = re.compile(r"(?P<name>[A-Za-z0-9.!%*_+`'~-]+)[ \t]*:[ \t]*[^\x00-\x1f\x7f]*")
@@ -27,6 +40,7 @@ def mistakes(config: Config) -> Iterator[tuple[str, str]]:
         if isinstance(value, float) and not math.isfinite(value):
             yield key, f"{value} is not a number of seconds"
     yield from _address_mistakes(config)
+    yield from _openness_mistakes(config)
     yield from _order_mistakes(config)
     yield from _policy_mistakes(config.redial)
     yield from _upstream_mistakes(config.upstream)
@@ -62,6 +76,22 @@ def _address_mistakes(config: Config) -> Iterator[tuple[str, str]]:
     for index, domain in enumerate(config.domains):
         if not (is_host(domain) or is_ip(domain)):
             yield f"domains[{index}]", f"{domain!r} is neither a host name nor an IP address"
+
+
+def _openness_mistakes(config: Config) -> Iterator[tuple[str, str]]:
+    """Whoever can send here could register by any name: that has to be wanted."""
+    if config.open and config.users:
+        yield "open", "goes without users only; with them nobody comes in without a password"
+    if not is_for_anybody(config) or config.open:
+        return
+    for index, text in enumerate(config.listen):
+        try:
+            host = parse_listen(text)[1]
+        except ConfigError:
+            continue
+        if not is_loopback(host):
+            reason = "is for other machines, too, and anybody could register there by any name: set users, or open = true"
+            yield f"listen[{index}]", f"{text!r} {reason}"
 
 
 def _order_mistakes(config: Config) -> Iterator[tuple[str, str]]:

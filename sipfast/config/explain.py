@@ -16,6 +16,8 @@ from .schema import Section, is_secret
 # What each command-line flag overrides: an error about such a key names the flag instead of the file.
 FLAGS = {
     "listen": "--listen",
+    "users": "--users",
+    "open": "--open",
     "domains": "--domain",
     "store.data": "--data",
     "upstream": "--upstream",

@@ -277,12 +277,29 @@ class Phones(Section, frozen=True):
     phone: tuple[Phone, ...] = ()
 
 
+class Passwords(Section, frozen=True):
+    """What goes with users who have passwords (RFC 3261 §22)."""
+
+    realm: str = ""
+    """The realm of all users, as phones and the file name it; empty: each domain is one."""
+    nonce_lasts: Annotated[float, msgspec.Meta(ge=10, le=86_400)] = 3600.0
+    """How long a phone may use what it was challenged with, until it is asked anew."""
+    md5_only: tuple[str, ...] = ("baresip v0.", "baresip v1.")
+    """How the User-Agents begin of phones that give up where SHA-256 is offered: they are offered MD5 alone."""
+    outside_calls: bool = False
+    """Calls from other domains to users of ours are let in, though nobody knows whom they are from. They arm nothing."""
+
+
+LOOPBACK, EVERYWHERE = "udp:127.0.0.1:5060", "udp:0.0.0.0:5060"
+
+
 class Config(Section, frozen=True):
     """All of it."""
 
-    listen: tuple[str, ...] = ("udp:0.0.0.0:5060",)
+    listen: tuple[str, ...] = (LOOPBACK,)
     """udp:HOST:PORT; an IPv6 host in brackets; port 0 takes any free one. On 0.0.0.0 or [::] an answer leaves from the
-    address that was asked; Via and Record-Route name the one of `advertise`."""
+    address that was asked; Via and Record-Route name the one of `advertise`. Where none is named: EVERYWHERE, and LOOPBACK
+    for a server at which anybody could register."""
     advertise: str = ""
     """Host that Via, Record-Route and Contact name; empty: the listener's address."""
     domains: tuple[str, ...] = ()
@@ -292,6 +309,13 @@ class Config(Section, frozen=True):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_registrations: bool = True
     """A line for each AOR that gets its first binding, or loses its last one."""
+    open: bool = False
+    """Anybody may register, by any name, and be called so: without users a server that others than this machine reach has to
+    say
+    that it wants that."""
+    users: str = ""
+    """The file of users (`sipfast users`); a relative one starts where the configuration file is. Empty: nobody is asked."""
+    passwords: Passwords = Passwords()
     timers: Timers = Timers()
     registrar: Registrar = Registrar()
     redial: Redial = Redial()
@@ -301,6 +325,15 @@ class Config(Section, frozen=True):
     upstream: tuple[Upstream, ...] = ()
     peer: tuple[Peer, ...] = ()
     rates: Rates = Rates()
+
+
+def is_for_anybody(config: Config) -> bool:
+    """Whether anybody may register here: there are no users, and no upstream that asks for all domains."""
+    upstreams = {domain.lower() for upstream in config.upstream for domain in upstream.domains}
+    asked = any(not upstream.domains for upstream in config.upstream) or (
+        bool(config.domains) and all(domain.lower() in upstreams for domain in config.domains)
+    )
+    return not config.users and not asked
 
 
 def settings(config: Config) -> Iterator[tuple[str, Any]]:

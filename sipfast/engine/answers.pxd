@@ -17,7 +17,9 @@ cdef class Answers:
     cdef long stateless, discarded, broken
     # Without a transaction (RFC 3261 §8.2.7).
     cdef int answer(self, Message request, Flow flow, int status, bytes extra) except -1
-    # The same for what may be an ACK, which is never answered (§17).
+    # The same, of which people are told otherwise, or not at all: a challenge.
+    cdef int challenge(self, Message request, Flow flow, int status, bytes extra) except -1
+    # The same as `answer` for what may be an ACK, which is never answered (§17).
     cdef int reject(self, Message request, Flow flow, int status, bytes extra) except -1
     # A malformed message. Only a request with a readable Via can be answered; an ACK and a response never are.
     cdef int malformed(self, Message message, Flow flow) except -1

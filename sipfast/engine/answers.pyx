@@ -27,11 +27,14 @@ cdef enum:
 cdef class Answers:
 
     cdef int answer(self, Message request, Flow flow, int status, bytes extra) except -1:
+        if status >= 400:
+            self.refused(request, flow, status, extra)
+        return self.challenge(request, flow, status, extra)
+
+    cdef int challenge(self, Message request, Flow flow, int status, bytes extra) except -1:
         cdef bytes tag = stateless_tag(request, self.secret)
         cdef bytes response = make_response(request, status, flow, tag, extra, None, b"")
         self.stateless += 1
-        if status >= 400:
-            self.refused(request, flow, status, extra)
         if PyBytes_GET_SIZE(response) > MOST_UDP:
             response = too_large(request, flow, tag, PyBytes_GET_SIZE(response))
         self.transactions.pass_on(response, answer_flow(request, flow), True)

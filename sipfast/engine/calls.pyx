@@ -169,7 +169,9 @@ cdef class Calls(CallObserver):
             offer = self.redial.unavailable(
                 request, flow, caller, callee, self.is_local(request), self.identity(flow), now)
         elif callee is not None and is_keepable(&request.sender.uri):
-            self.events.not_watched(canonical_aor(request.p, &request.sender.uri), callee, "it comes from the upstream")
+            self.events.not_watched(canonical_aor(request.p, &request.sender.uri), callee,
+                                    "it comes from the upstream" if self.router.is_upstream(flow)
+                                    else "nobody knows whom it is from")
         return self.not_here(server, request, flow, offer, now)
 
     cdef int cut_off(self, ServerTransaction server, Message request, Flow flow, bytes caller, bytes callee,

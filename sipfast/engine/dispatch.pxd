@@ -18,6 +18,7 @@ from .answers cimport Answers
 from .calls cimport Calls
 from .mail cimport Mail
 from .registrations cimport Registrations
+from .speaker cimport Speaker
 
 # What a step says of a request.
 cdef enum Verdict:
@@ -46,6 +47,7 @@ cdef class Dispatch:
     cdef Redial redial
     cdef Dialogs dialogs
     cdef Names names
+    cdef Speaker speaker
     cdef ServerTransaction current       # of the request being handled
     cdef int receive(self, Message request, Flow flow, int64_t now) except -1
     # Its answer was taken back, since the store has not kept what it was decided upon: decide anew.
@@ -54,6 +56,7 @@ cdef class Dispatch:
     cdef int again(self, ServerTransaction server, Message request, Flow flow, int64_t now) except -1
     # The steps, in their order. Each says how the request goes on: a Verdict.
     cdef int read_route_set(self, Message request, Flow flow, Course *course, int64_t now) except -1
+    cdef int identify(self, Message request, Flow flow, Course *course, int64_t now) except -1
     cdef int serve_itself(self, Message request, Flow flow, Course *course, int64_t now) except -1
     cdef int hop_by_hop(self, Message request, Flow flow, Course *course, int64_t now) except -1
     # An ACK in a dialog of the server's own.

@@ -1,6 +1,7 @@
 """What is done with a request, in ordered steps: each says how it goes on, and a new capability is a new step or a new handler.
 
     read_route_set      its Route values, and our tokens in them (RFC 3261 §16.4, RFC 5626 §5)
+    identify            whom it speaks for, where there are users: speaker (§22)
     serve_itself        OPTIONS and REGISTER for the server, without a transaction (§8.2.7)
     hop_by_hop          ACK and CANCEL
     validate            §16.3
@@ -52,6 +53,8 @@ cdef class Dispatch:
         if method != M_REGISTER and method != M_OPTIONS:
             self.transactions.foresee(request)
         verdict = self.read_route_set(request, flow, &course, now)
+        if verdict == GO_ON and method != M_ACK and method != M_CANCEL:      # §22.1: these are never challenged
+            verdict = self.identify(request, flow, &course, now)
         if verdict == GO_ON and (method == M_OPTIONS or method == M_REGISTER):
             verdict = self.serve_itself(request, flow, &course, now)
         elif verdict == GO_ON and (method == M_ACK or method == M_CANCEL):
@@ -76,7 +79,7 @@ cdef class Dispatch:
         if server.handler is None:
             return self.route(server, request, flow, &course, now)
         # An upstream was asked, and knows of nobody: that is as it was.
-        return self.calls.unbound(server, request, flow, canonical_aor(request.p, &request.sender.uri),
+        return self.calls.unbound(server, request, flow, self.speaker.caller_of(request, flow),
                                   canonical_aor(request.p, &course.uri), now)
 
     cdef bint goes_on(self, Message request) except -1:
@@ -108,6 +111,9 @@ cdef class Dispatch:
             if shown is not None:
                 self.proven.add(shown, now)
         return GO_ON
+
+    cdef int identify(self, Message request, Flow flow, Course *course, int64_t now) except -1:
+        return GO_ON if self.speaker.admits(request, flow, &course.plan, &course.uri, course.in_dialog, now) else ANSWERED
 
     cdef int serve_itself(self, Message request, Flow flow, Course *course, int64_t now) except -1:
         if course.plan.left:
@@ -287,8 +293,8 @@ cdef class Dispatch:
             if not is_keepable(uri):          # RFC 3261 §21.4.12: nobody has so long a name
                 return self.answers.respond(server, request, flow, 414, b"", now)
             callee = canonical_aor(request.p, uri)
-            if not self.router.is_upstream(flow) and is_keepable(&request.sender.uri):
-                caller = canonical_aor(request.p, &request.sender.uri)
+            if is_keepable(&request.sender.uri):
+                caller = self.speaker.caller_of(request, flow)
         targets = self.destination.find(request, flow, plan, uri, in_dialog, now)
         if self.destination.unresolved is not None and self.wait_for_name(server, request, flow, now):
             return 0

@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t
 from .._flow cimport Flow, Receiver
 from .._wheel cimport Wheel
 from ..dialog.dialogs cimport Dialogs
+from ..identity.claims cimport Claims
 from ..observe.events cimport Events
 from ..redial.redial cimport Redial
 from ..routing.connections cimport Connections
@@ -33,10 +34,12 @@ from .dispatch cimport Dispatch
 from .mail cimport Mail
 from .registrations cimport Registrations
 from .responses cimport Responses
+from .speaker cimport Speaker
 
 cdef class Engine(Receiver):
     cdef object config, memory, proofs, limits, resolver, randomness, outlet, webhook
     cdef tuple listeners, domains
+    cdef object users                    # identity.users.Users; None: there are none, and every From is believed
     cdef dict hosts
     cdef bint resumed
     cdef int64_t longest_call            # ms
@@ -73,6 +76,8 @@ cdef class Engine(Receiver):
     cdef Registrations registrations
     cdef Calls calls
     cdef Responses responses
+    cdef Speaker speaker
+    cdef Claims claims
     cdef Dispatch dispatch
     # counters
     cdef long received, requests, responses_count, keepalives, undeliverable, handed_in, notices
@@ -85,6 +90,7 @@ cdef class Engine(Receiver):
     cdef int connect_calls(self) except -1
     cdef int connect_responses(self) except -1
     cdef int connect_dispatch(self) except -1
+    cdef int make_speaker(self, bytes key, int64_t now) except -1
     cdef int take(self, bytes data, Flow flow, int64_t now) except -1
     cdef int take_arrivals(self, int64_t now) except -1
     cdef int hear(self, Batch batch, object reason, int64_t now) except -1

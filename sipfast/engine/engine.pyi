@@ -8,6 +8,7 @@ from .._flow import Receiver, Sink
 from .._listener import Listener
 from .._wheel import Wheel
 from ..config import Config
+from ..identity.users import Users
 from ..observe.steps import Step
 from ..redial.redial import Redial
 from ..routing.location import Location
@@ -23,7 +24,8 @@ class Engine(Receiver):
     an engine: `bus(worker, frames)` takes what the others are to get in `told`; `resumed`: the worker that had this
     number has died, and the others went on. `randomness(n)` gives n random bytes. `outlet(steps)` takes what happens to
     watches, after its commit; `webhook(steps)` the last word of redial; `resolver(ticket, name)` asks
-    for the addresses of a host, which come back in `resolved`. Each call before `start` raises
+    for the addresses of a host, which come back in `resolved`. `users`: who has a password, and then nobody
+    comes in without one; None: every From is believed. Each call before `start` raises
     RuntimeError.
 
     Nothing that a message, a timer or the store does leaves it as an exception: each is answered, counted and logged.
@@ -54,9 +56,12 @@ class Engine(Receiver):
         outlet: Callable[[list[Step]], object] | None = None,
         webhook: Callable[[list[Step]], object] | None = None,
         resolver: Callable[[int, bytes], object] | None = None,
+        users: Users | None = None,
     ) -> None: ...
     def start(self, now: int) -> None:
         """Load what the store holds; recalls that were in flight go on. Call `commit` afterwards."""
+    def know(self, users: Users) -> None:
+        """Take other users while running. RuntimeError: it began without any."""
     def configure(self, config: Config) -> None:
         """Take other settings while running: those of registrar, redial and timers, and what is logged.
 

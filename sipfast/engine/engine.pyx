@@ -15,9 +15,15 @@ from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint64_t
 
 from .._flow cimport Admission, Flow, Receiver, Sink
+from .._hash cimport Secret
 from .._parser cimport M_ACK, Message, canonical_aor, parse_message
+from .._uri cimport plain_host_of
 from .._wheel cimport Wheel
 from ..dialog.dialogs cimport Dialogs
+from ..identity.authenticator cimport make_authenticator
+from ..identity.claims cimport Claims
+from ..identity.failures cimport make_failures
+from ..identity.nonces cimport make_nonces
 from ..observe.events cimport BANNED, LIMITED, Events
 from ..redial.redial cimport make_redial
 from ..routing.connections cimport Connections
@@ -49,6 +55,7 @@ from .dispatch cimport Dispatch
 from .mail cimport FRAME_FAILED, FRAME_MOVE, FRAME_NOTICE, FRAME_UPSTREAM, Mail
 from .registrations cimport Registrations
 from .responses cimport Responses
+from .speaker cimport Speaker
 
 from .._parser import uri_parts
 from ..config.addresses import DEFAULT_PORT, is_ip, parse_upstream
@@ -73,12 +80,13 @@ cdef class Engine(Receiver):
     and for what each source has sent (limiter.pyx); bytearrays or mapped files.
     Of several workers on one store and one set of addresses, each has an engine: `bus(worker, frames)` takes what
     others are to get in `told`. `outlet(steps)` takes what happens to watches (observe/steps.py), after its commit;
-    `webhook(steps)` the last word of redial. `resolver(ticket, name)` is asked for the addresses of a host, to be told in `resolved`.
+    `webhook(steps)` the last word of redial. `resolver(ticket, name)` is asked for the addresses of a host, to be told in
+    `resolved`. `users`: who has a password (identity/users), and then nobody comes in without one; None: every From is believed.
     """
 
     def __init__(self, config, store, Sink sink, listeners, *, domains, hosts=None, int worker=0, int workers=1,
                  bus=None, bint resumed=False, ringing=None, proofs=None, limits=None, randomness=os.urandom,
-                 outlet=None, webhook=None, resolver=None):
+                 outlet=None, webhook=None, resolver=None, users=None):
         self.config = config
         self.store = store
         self.listeners = tuple(listeners)
@@ -100,6 +108,7 @@ cdef class Engine(Receiver):
         self.outlet = outlet
         self.webhook = webhook
         self.resolver = resolver
+        self.users = users
 
     def start(self, int64_t now):
         """Load what the store holds; recalls that were in flight go on. Call `commit` afterwards."""
@@ -147,11 +156,41 @@ cdef class Engine(Receiver):
         self.doubts = Doubts(self.location, self.transactions, listeners)
         self.calls = Calls()
         self.names = Names(self.wheel, self.location.hosts, self.resolver)
+        self.make_speaker(key, now)
         self.proxy = Proxy(self.transactions, self.wheel, listeners, self.outbound, secret, config.timers,
-                           self.upstreams, Ringing(other, self.memory), self.location.doubtful, self.calls)
+                           self.upstreams, Ringing(other, self.memory), self.location.doubtful,
+                           self.claims, self.calls)
         self.proxy.started = now
         self.answers = make_answers(self.transactions, self.events, secret)
         return 0
+
+    cdef int make_speaker(self, bytes key, int64_t now) except -1:
+        cdef Speaker it = Speaker()
+        cdef Secret secret = Secret(<uint64_t>int.from_bytes(key[:8], "little"), <uint64_t>int.from_bytes(key[8:16], "little"))
+        passwords = self.config.passwords
+        realms = []
+        if self.users is not None:
+            it.realm = passwords.realm.encode()
+            realms = [it.realm] if it.realm else sorted(self.router.domains)
+            it.first_realm = it.realm or b"".join(plain_host_of(domain.encode()) for domain in self.domains[:1])
+            it.authenticator = make_authenticator(
+                self.users, make_nonces(secret, self.mail.worker, round(passwords.nonce_lasts * 1000),
+                                        <uint64_t>int.from_bytes(self.randomness(4), "little"), now),
+                make_failures(secret.high ^ secret.low),
+                tuple(agent.encode() for agent in passwords.md5_only), self.randomness(16))
+        it.outside_calls = passwords.outside_calls
+        it.claims = self.claims = Claims(self.peers, realms)
+        it.peers, it.router, it.transactions, it.events = self.peers, self.router, self.transactions, self.events
+        self.speaker = it
+        return 0
+
+    def know(self, users):
+        """Take other users while running. There were some from the start."""
+        if self.wheel is None:
+            raise not_started()
+        if self.speaker.authenticator is None:
+            raise RuntimeError("an engine that began without users has no use for any")
+        self.speaker.authenticator.users = users
 
     def configure(self, config):
         """Take other settings while running: those of registrar, redial, timers and limits, and what is logged.
@@ -219,6 +258,7 @@ cdef class Engine(Receiver):
         it.sent_by = [listener.sent_by for listener in self.listeners]
         it.mail, it.transactions, it.location, it.router = self.mail, self.transactions, self.location, self.router
         it.probe, it.proxy, it.calls, it.dialogs = self.probe, self.proxy, self.calls, self.dialogs
+        it.claims = self.claims
         return 0
 
     cdef int connect_dispatch(self) except -1:
@@ -227,6 +267,7 @@ cdef class Engine(Receiver):
         it.transactions, it.router, it.destination = self.transactions, self.router, self.destination
         it.outbound, it.proven, it.proxy, it.redial = self.outbound, self.proven, self.proxy, self.redial
         it.dialogs, it.names = self.dialogs, self.names
+        it.speaker, self.speaker.answers = self.speaker, self.answers
         return 0
 
     def ending(self, int64_t now):
@@ -568,6 +609,9 @@ cdef class Engine(Receiver):
             "failed_commits": self.commits.failed_commits, "conflicts": self.commits.conflicts,
             "batches_under_way": len(self.commits.under_way), "faults": self.commits.faults,
             "undeliverable": self.undeliverable, "answers_taken_back": self.commits.unpromised,
+            "challenges": self.speaker.challenged, "logins": self.speaker.logins, "stale_nonces": self.speaker.stale_nonces,
+            "failed_logins": self.speaker.failed_logins, "slowed_logins": self.speaker.slowed_logins,
+            "not_owned": self.speaker.not_owned,
             "timers": self.wheel.count,
             "upstream_failures": self.upstreams.failures, "rerouted": self.calls.rerouted,
             "probes": self.probe.sent, "probes_answered": self.probe.answered,

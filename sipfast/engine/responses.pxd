@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t
 from .._flow cimport Flow
 from .._parser cimport Message, Via
 from ..dialog.dialogs cimport Dialogs
+from ..identity.claims cimport Claims
 from ..routing.location cimport Location
 from ..routing.probe cimport Probe
 from ..routing.proxy cimport Proxy
@@ -15,6 +16,7 @@ from .mail cimport Mail
 
 cdef class Responses:
     cdef list sent_by                    # of each listener
+    cdef Claims claims
     cdef Mail mail
     cdef TransactionLayer transactions
     cdef Location location

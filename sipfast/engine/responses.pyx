@@ -32,6 +32,7 @@ cdef class Responses:
                                                response.via.branch.end - response.via.branch.start)
             if 0 <= home < self.mail.workers and home != self.mail.worker:
                 return self.mail.hand_over(home, response, flow, 0)
+        response = self.claims.cleaned(response, flow)
         if self.transactions.receive_response(response, flow, now):
             return 0
         if (self.dialogs.legs or self.dialogs.former) and self.dialogs.stray(response, now):

@@ -63,6 +63,7 @@ def serve(config: Config, announce: Callable[[str], object]) -> None:
         listeners = [listener_for(each[0], config.advertise) for each in sockets]
         domains = worker.served_domains(config, listeners)
         hosts = worker.upstream_hosts(config, listeners)
+        worker.open_users(config)  # whatever is wrong with them is found here, and once
         # Whatever is wrong with the store is found here, and once.
         tables = worker.open_tables(config, exclusive=True)
         stack.callback(tables.close)
@@ -78,7 +79,7 @@ def serve(config: Config, announce: Callable[[str], object]) -> None:
             return
         event = {"version": __version__, "process": os.getpid(), "workers": count}
         log.info("started", extra={"sip": event})
-        announce(f"{worker.describe(config, listeners, domains)}; {count} workers")
+        announce(f"{worker.describe(config, listeners, domains)}; {count} workers{worker.warn_open(config)}")
         why = supervisor.watch()
         log.info("stopped", extra={"sip": {"by": why, "workers": count, "restarts": supervisor.restarts}})
 

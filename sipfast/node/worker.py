@@ -26,6 +26,7 @@ from .. import __version__
 from .._listener import Listener
 from ..config import Config
 from ..config.addresses import in_uri, is_ip, parse_listen, parse_upstream
+from ..config.schema import is_for_anybody
 from ..driver.clock import Clock
 from ..driver.driver import Driver
 from ..engine.engine import Engine
@@ -39,6 +40,7 @@ from ..transport.sockets import listener_for, open_shared, open_socket, primary_
 from ..transport.udp import UdpTransport, interface_addresses
 from . import admin, clock, outlet, signals
 from .bus import Bus
+from .user_watch import UserWatch
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +106,7 @@ async def _serve(config: Config, announce: Callable[[str], object]) -> None:
         listeners = [listener_for(opened, config.advertise) for opened in sockets]
         domains = served_domains(config, listeners)
         hosts = upstream_hosts(config, listeners)
+        watch = open_users(config)
         store = Store(open_tables(config, exclusive=True))
         stack.callback(store.close)
         admin.sweep(config.store.data)
@@ -129,6 +132,7 @@ async def _serve(config: Config, announce: Callable[[str], object]) -> None:
             outlet=told.put if told else None,
             webhook=knocks.put if knocks else None,
             resolver=resolver,
+            users=watch.users if watch else None,
         )
 
         def counters() -> dict[str, int]:
@@ -140,9 +144,9 @@ async def _serve(config: Config, announce: Callable[[str], object]) -> None:
             asked.start()
             stack.callback(asked.stop)
             log.info("started", extra={"sip": {"version": __version__, "process": os.getpid()}})
-            announce(describe(config, listeners, domains))
+            announce(describe(config, listeners, domains) + warn_open(config))
 
-        why = await run(config, store, driver, engine, begun)
+        why = await run(config, store, driver, engine, begun, watch)
         log.info("stopped", extra={"sip": {"by": why} | counters()})
         engine.close()
 
@@ -157,6 +161,7 @@ async def _serve_with_others(config: Config, place: Place, ready: Callable[[], o
         transport = UdpTransport(driver)
         for opened in place.sockets:
             transport.add(opened)
+        watch = open_users(config)
         store = Store(open_tables(config, exclusive=False))
         stack.callback(store.close)
         bus = Bus(loop, place.reader, place.writers)
@@ -179,6 +184,7 @@ async def _serve_with_others(config: Config, place: Place, ready: Callable[[], o
             outlet=told.put if told else None,
             webhook=knocks.put if knocks else None,
             resolver=resolver,
+            users=watch.users if watch else None,
         )
 
         def counters() -> dict[str, int]:
@@ -196,7 +202,7 @@ async def _serve_with_others(config: Config, place: Place, ready: Callable[[], o
             log.log(logging.INFO if place.resumed else logging.DEBUG, "worker-started", extra={"sip": event})
             ready()
 
-        why = await run(config, store, driver, engine, begun, place.lifeline)
+        why = await run(config, store, driver, engine, begun, watch, place.lifeline)
         log.info("worker-stopped", extra={"sip": {"worker": place.number, "by": why} | counters()})
         engine.close()
 
@@ -207,6 +213,7 @@ async def run(
     driver: Driver,
     engine: Engine,
     begun: Callable[[], object],
+    watch: UserWatch | None = None,
     lifeline: int = -1,
 ) -> str:
     """Start the engine, serve until the end is asked for, and finish what is due. Returns what asked: a signal's name."""
@@ -229,8 +236,11 @@ async def run(
     driver.start(engine)
     begun()
     timekeeper = loop.create_task(keep_time(store, driver.clock, ended))
+    watcher = loop.create_task(watch.run(ended, engine.know)) if watch is not None else None
     await keep_flushed(store, config, ended)
     await timekeeper
+    if watcher is not None:
+        await watcher
     if lifeline >= 0:
         loop.remove_reader(lifeline)
     driver.stop()
@@ -260,6 +270,11 @@ def open_tables(config: Config, *, exclusive: bool) -> LmdbTables:
     if copy is not None:
         log.warning("store-upgraded", extra={"sip": {"data": config.store.data, "copy": str(copy)}})
     return tables
+
+
+def open_users(config: Config) -> UserWatch | None:
+    """Who has a password; None: nobody is asked for one. Raises ConfigError."""
+    return UserWatch(Path(config.users)) if config.users else None
 
 
 def open_ringing(config: Config) -> mmap.mmap | bytearray:
@@ -331,6 +346,13 @@ def upstream_hosts(config: Config, listeners: Sequence[Listener]) -> dict[str, l
             except ConfigError as error:
                 raise ConfigError(f"upstream[{index}].uri: {error}") from None
     return hosts
+
+
+def warn_open(config: Config) -> str:
+    """A line for people where anybody may register; "": nobody may."""
+    if not is_for_anybody(config):
+        return ""
+    return "\nAnybody may register here, by any name: there are no users (sipfast users add, then --users FILE)"
 
 
 def describe(config: Config, listeners: Sequence[Listener], domains: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ cdef enum Kind:
     ENDED
     LIMITED                              # a source sends too much
     BANNED
+    LOGIN_FAILED
     HISTORY                              # no line: a record of a watch that has ended
     ATTEMPT                              # no line: a record of a recall that came to nothing
     KINDS

@@ -31,7 +31,7 @@ cdef enum:
     SUM_UP = 1                  # timer
 
 cdef tuple NAMES = ("registered", "gone", "watch-armed", "call-not-watched", "recall", "recall-failed", "watch-ended",
-                    "source-limited", "source-banned", "", "")
+                    "source-limited", "source-banned", "login-failed", "", "")
 cdef bytes armed = STATE_ARMED.encode()
 # In the order of Step.
 cdef tuple STEPS = (

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from .._flow cimport Flow, Target
 from .._parser cimport Message, Via
+from ..identity.claims cimport Claims
 from ..transaction.server cimport ServerTransaction
 from .context cimport Branch, Forwarder, ResponseContext
 from .outbound cimport Outbound
@@ -19,6 +20,7 @@ cdef class Proxy(Forwarder):
     cdef dict doubtful            # Location.doubtful
     cdef uint64_t secret
     cdef Upstreams upstreams
+    cdef Claims claims            # what of a request's words of its sender goes on
     cdef int64_t started          # when this process began to serve
     cdef long forwarded
     cdef long looped

@@ -14,6 +14,7 @@ from libc.string cimport memset
 from .._flow cimport Flow, Target, make_target
 from .._listener cimport listener_at
 from .._hash cimport fold_bytes, fold_number, hex16
+from ..identity.claims cimport Claims
 from .._parser cimport (
     Cursor, H_MAX_BREADTH, H_MAX_FORWARDS, H_ROUTE, H_VIA, M_INVITE, M_REFER, M_SUBSCRIBE, Message, Span, Via, as_request_uri,
 )
@@ -68,7 +69,8 @@ cdef class Proxy(Forwarder):
     """Forwards requests and gathers their responses, and tells its observer."""
 
     def __init__(self, TransactionLayer transactions, Wheel wheel, tuple listeners, Outbound outbound, uint64_t secret,
-                 timers, Upstreams upstreams, Ringing ringing, dict doubtful, CallObserver observer not None):
+                 timers, Upstreams upstreams, Ringing ringing, dict doubtful, Claims claims not None,
+                 CallObserver observer not None):
         self.transactions = transactions
         self.wheel = wheel
         self.edits = Edits.__new__(Edits)
@@ -76,6 +78,7 @@ cdef class Proxy(Forwarder):
         self.outbound = outbound
         self.secret = secret
         self.configure(timers)
+        self.claims = claims
         self.observer = observer
         self.upstreams = upstreams
         self.ringing = ringing
@@ -190,6 +193,7 @@ cdef class Proxy(Forwarder):
         if breadth != UNTOUCHED and request.has(H_MAX_BREADTH) and breadth != request.number(H_MAX_BREADTH):
             edits.replace(request.value_of(H_MAX_BREADTH).start, request.value_of(H_MAX_BREADTH).end, b"%d" % breadth)
         edits.replace(top, top, self.top_lines(request, came, target, branch, breadth, extra))
+        self.claims.strip(edits, request, came, target.flow)
         note_received(edits, request, came)
         return edits.apply(request)
 

@@ -36,19 +36,20 @@ def test_the_server_says_what_to_do_with_it(tmp_path: Path, flags: list[str], sa
         assert text not in told
 
 
-def test_without_being_asked_it_says_one_line(tmp_path: Path):
+def test_without_being_asked_it_says_what_it_serves_and_who_may_register(tmp_path: Path):
     command = [sys.executable, "-m", "sipfast", "serve", "--listen", "udp:127.0.0.1:0", "--workers", "1"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=tmp_path, env=environment()
     ) as server:
         assert server.stdout is not None
-        server.stdout.readline()
+        assert server.stdout.readline().startswith("sipfast ")
+        assert server.stdout.readline().startswith("Anybody may register here")
         server.send_signal(signal.SIGINT)
         assert server.stdout.read() == ""
 
 
 def test_a_file_is_blamed_for_a_host_that_cannot_be_resolved(tmp_path: Path):
     path = tmp_path / "sipfast.toml"
-    path.write_text('listen = ["udp:127.0.0.1:0", "udp:no-such-host.invalid:0"]\n')
+    path.write_text('open = true\nlisten = ["udp:127.0.0.1:0", "udp:no-such-host.invalid:0"]\n')
     line = one_line(sipfast_command("serve", "--config", path, folder=tmp_path), 2)
     assert line.startswith(f"sipfast: {path}: listen[1]: cannot resolve 'no-such-host.invalid'")

@@ -235,7 +235,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
 def test_without_a_file_the_defaults_are_those_of_the_issue():
     loaded = config.load(None)
     assert loaded == config.Config()
-    assert loaded.listen == ("udp:0.0.0.0:5060",)
+    assert loaded.listen == ("udp:127.0.0.1:5060",)
     assert loaded.workers == 0  # one a core
     assert loaded.store.data == "./sipfast-data"
     assert (loaded.redial.min_period, loaded.redial.max_period) == (300, 86_400)
@@ -319,3 +319,43 @@ def test_a_file_of_phones_that_is_not_there_is_named_with_the_key_that_names_it(
     assert str(raised.value) == (
         f"{path}: redial.phones: {tmp_path / 'none.toml'}: cannot read the configuration: No such file or directory"
     )
+
+
+LOOPBACK, EVERYWHERE = ("udp:127.0.0.1:5060",), ("udp:0.0.0.0:5060",)
+UPSTREAM = '[[upstream]]\nuri = "sip:10.0.0.5"\n'
+
+
+@pytest.mark.parametrize(("text", "listen"), [
+    ("", LOOPBACK), ('domains = ["example.com"]', LOOPBACK), ("open = true", EVERYWHERE), ('users = "users"', EVERYWHERE),
+    (UPSTREAM, EVERYWHERE), (UPSTREAM + 'domains = ["a.test"]', LOOPBACK),
+    ('domains = ["A.test"]\n' + UPSTREAM + 'domains = ["a.test"]', EVERYWHERE),
+])  # fmt: skip
+def test_who_lets_anybody_in_listens_on_loopback_only(tmp_path, text, listen):
+    (tmp_path / "c.toml").write_text(text)
+    assert config.load(tmp_path / "c.toml").listen == listen
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "192.0.2.1", "sip.example.com"])
+def test_beyond_loopback_it_has_to_be_wanted_that_anybody_registers(tmp_path, host):
+    path = tmp_path / "c.toml"
+    listen = f'listen = ["udp:127.0.0.1:5060", "udp:localhost:5061", "udp:[::1]:5060", "udp:{host}:5062"]\n'
+    path.write_text(listen)
+    with pytest.raises(ConfigError) as caught:
+        config.load(path)
+    assert str(caught.value).startswith(f"{path}: listen[3]: ")
+    assert "users" in str(caught.value) and "open = true" in str(caught.value) and "\n" not in str(caught.value)
+    for text in (f"open = true\n{listen}", f'users = "u"\n{listen}', listen + UPSTREAM):
+        path.write_text(text)
+        assert len(config.load(path).listen) == 4
+
+
+def test_a_file_of_users_starts_where_the_configuration_is(tmp_path):
+    (tmp_path / "c.toml").write_text('users = "users"')
+    assert config.load(tmp_path / "c.toml").users == str(tmp_path / "users")
+    assert config.load(tmp_path / "c.toml", {"users": "other"}).users == "other"
+
+
+def test_open_and_users_do_not_go_together(tmp_path):
+    (tmp_path / "c.toml").write_text('users = "users"\nopen = true')
+    with pytest.raises(ConfigError, match="open: "):
+        config.load(tmp_path / "c.toml")

@@ -69,7 +69,7 @@ class Cluster(Server):
         engine = self.kind(
             self.config, self.store, Out(), [listener], domains=self.domains, hosts=self.hosts,
             worker=number, workers=self.workers, bus=bus, resumed=resumed, ringing=self.ringing,
-            proofs=self.proofs, randomness=self.random.randbytes,
+            proofs=self.proofs, randomness=self.random.randbytes, users=self.users,
         )  # fmt: skip
         engine.start(now)
         return engine

@@ -331,12 +331,14 @@ class Server(Endpoint):
         self, name: str, address: Address, *, config: Any = None, store: Any = None,
         domains: Sequence[str] = ("example.com",), hosts: Mapping[str, Sequence[str]] | None = None,
         crashes: Sequence[Crash] = (), reopen: Callable[[Any], Any] | None = None, kind: Any = None, seed: int = 0,
+        users: Any = None,
     ) -> None:  # fmt: skip
         super().__init__(name, address)
         self.config = config or Config()
         self.random = random.Random(f"{name} {seed}")  # a run of one seed is the same each time
         self.store = store if store is not None else _memory_store(self.random.randbytes)
         self.kind = kind or _engine()
+        self.users = users  # who has a password; None: nobody is asked for one
         self.domains, self.hosts = list(domains), dict(hosts or {})
         self.crashes = list(crashes)
         self.reopen = reopen  # what a new process does with the store that the old one left
@@ -367,7 +369,7 @@ class Server(Endpoint):
         self._sink = Out()
         self.engine = self.kind(
             self.config, self.store, self._sink, [listener], domains=self.domains, hosts=self.hosts,
-            ringing=self.ringing, proofs=self.proofs, randomness=self.random.randbytes,
+            ringing=self.ringing, proofs=self.proofs, randomness=self.random.randbytes, users=self.users,
         )  # fmt: skip
         self.engine.start(now)
         self._commit(now)

@@ -31,6 +31,8 @@ class Server(Process):
         self.port, self.domain, self.data = port, domain, data
         argv = [sys.executable, "-m", "sipfast", "serve", "--listen", f"udp:{at.host}:{port}"]
         argv += ["--domain", domain, "--data", str(data), "--workers", str(workers)]
+        if at.host != HERE.host and "users = " not in config:
+            argv.append("--open")
         if upstream is not None:
             argv += ["--upstream", f"sip:{at.servers}:{upstream}"]
         if config:

@@ -9,6 +9,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from peers.lab import DOMAIN, Lab
 from peers.process import wait_until
 from peers.server import Server
 from peers.wire import Seen, Wire
+from sipfast.identity.user_file import Record, secrets_of, write_records
 
 pytestmark = pytest.mark.peers
 
@@ -176,11 +178,17 @@ Stage = Callable[..., Scene]
 
 
 @pytest.fixture
-def stage(lab: Lab) -> Iterator[Stage]:
+def stage(lab: Lab, tmp_path: Path) -> Iterator[Stage]:
     """Starts sipfast, alone or in front of Kamailio that authenticates, and a caller's phone that rings until answered."""
     with contextlib.ExitStack() as end:
 
-        def begin(kind: str, config: str = CONFIGURATION, *, behind: bool = False, **how: object) -> Scene:
+        def begin(
+            kind: str, config: str = CONFIGURATION, *, behind: bool = False, passwords: bool = False, **how: object
+        ) -> Scene:
+            if passwords:
+                users = tmp_path / "users"
+                write_records(users, [Record(user=u, realm=DOMAIN, **secrets_of(u, DOMAIN, u)) for u in ("alice", "bob")])
+                config = f"users = {str(users)!r}\n{config}"
             wire = Wire()
             end.callback(wire.close)
             upstream = lab.kamailio(auth=True).port if behind else None
@@ -204,6 +212,27 @@ def test_all_of_them_are_recalled_and_talk(stage: Stage, kind: str, behind: bool
     scene.log_in()
     assert scene.recalled() == (kind in PICKED_UP)
     assert scene.refused("REFER"), "nothing was to be known of it"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_with_passwords(stage: Stage, kind: str):
+    """Each registers, calls and is recalled with its password, by the challenge that it takes."""
+    scene = stage(kind, LADDER, passwords=True)
+    scene.arm()
+    scene.log_in()
+    scene.recalled()
+    alice, door = scene.alice.port, scene.door
+    assert {401, 407, 480} <= {m.message.status for m in scene.wire.messages if (m.source, m.target) == (door, alice)}
+    assert scene.answers(door, "REGISTER").count(401) <= 2 + scene.answers(door, "REGISTER").count(200)
+    assert "event=login-failed" not in scene.server.log.read_text()
+
+
+def test_the_servers_own_calls_need_no_password(stage: Stage):
+    """It calls both, by its own front door, and joins them."""
+    scene = stage("linphone", JOINED, passwords=True)
+    scene.arm()
+    scene.log_in()
+    scene.recalled()
 
 
 @pytest.mark.parametrize("behind", [False, True], ids=["alone", "before Kamailio"])
