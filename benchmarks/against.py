@@ -40,6 +40,7 @@ SURE = 0.95
 TITLES = {
     "options": "OPTIONS answered",
     "register": "REGISTER refreshed",
+    "register-digest": "REGISTER refreshed, with a password",
     "call": "whole calls",
     "redial": "redial cycles",
     "redial-notify": "redial cycles with NOTIFYs",
@@ -204,7 +205,7 @@ def one_round(row: Row, checkouts: Mapping[str, Checkout], plan: Turns, core: in
     """
     runs: dict[str, list[dict[str, Any]]] = {BEFORE: [], AFTER: []}
     order = list(turned((BEFORE, AFTER), len(row.rounds)))
-    options = {"size": plan.users} if row.mode == "register" else {}
+    options = {"size": plan.users} if row.mode.startswith("register") else {}
     with ExitStack() as stack:
         peers, loads = {}, {}
         for side in order:

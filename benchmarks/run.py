@@ -45,6 +45,7 @@ class Row:
 ROWS = (
     Row("options", "OPTIONS answered", "answers/s", (OURS, THEIRS, "echo", "uvloop"), (1.5, 1.8)),
     Row("register", "REGISTER refreshed", "answers/s", (OURS, THEIRS, "sipfast-power"), (1.3, 1.5)),
+    Row("register-digest", "REGISTER refreshed, with a password", "answers/s", (OURS, THEIRS), (1.5,)),
     Row("call", "whole calls, proxied with Record-Route", "calls/s", (OURS, THEIRS), (2.0, 3.0)),
     Row(
         "redial",

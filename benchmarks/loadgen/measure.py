@@ -11,11 +11,11 @@ from hdrh.histogram import HdrHistogram
 from ..accounting import busy_seconds, cpu_seconds, kernel_drops
 from ..build import ensure_built
 
-MODES = ("echo", "options", "register", "call", "redial", "redial-notify", "callback", "b2bua")
+MODES = ("echo", "options", "register", "register-digest", "call", "redial", "redial-notify", "callback", "b2bua")
 MODES += ("presence", "storm", "ordinary")
 WINDOW = 128  # for all alike: neither Kamailio nor sipfast gains from a wider one
 NARROW = {"storm": 64, "ordinary": 64}  # beside each other
-SIZES = {"echo": 1024, "options": 1024, "register": 100_000}
+SIZES = {"echo": 1024, "options": 1024, "register": 100_000, "register-digest": 100_000}
 SIZES |= dict.fromkeys(("call", "redial", "redial-notify", "callback", "b2bua", "presence", "ordinary"), 1000)
 SIZES |= {"storm": 100_000}
 LINGER = 5.0  # seconds that calls in flight are waited for at the end
@@ -59,7 +59,7 @@ class Result:
 def generator(mode: str, server: tuple[str, int], **options: Any) -> Any:
     """A generator for a mode; see Generator for the options."""
     ensure_built("loadgen")
-    from . import b2bua, callback, calls, core, presence, redial, requests, storm
+    from . import b2bua, callback, calls, core, digest, presence, redial, requests, storm
 
     assert core
     options.setdefault("size", SIZES[mode])
@@ -68,6 +68,7 @@ def generator(mode: str, server: tuple[str, int], **options: Any) -> Any:
         "echo": requests.Echo,
         "options": requests.Options,
         "register": requests.Register,
+        "register-digest": digest.RegisterDigest,
         "call": calls.Calls,
         "redial": redial.Redial,
         "redial-notify": redial.Redial,
@@ -79,7 +80,7 @@ def generator(mode: str, server: tuple[str, int], **options: Any) -> Any:
     }
     if mode == "redial-notify":
         options["notify"] = True
-    return kinds[mode](server, ends=1 if mode in ("echo", "options", "register") else 2, **options)
+    return kinds[mode](server, ends=1 if mode in ("echo", "options", "register", "register-digest") else 2, **options)
 
 
 def prepare(load: Any, mode: str) -> Result | None:
@@ -87,7 +88,7 @@ def prepare(load: Any, mode: str) -> Result | None:
     calling = mode in ("call", "ordinary")
     if calling:
         load.bind()
-    if not calling and mode != "register":
+    if not calling and not mode.startswith("register"):
         return None
     seconds = load.run(60, limit=load.size)
     load.drain(LINGER)

@@ -61,9 +61,6 @@ cdef class Register(Generator):
     A user's Call-ID stays the same and its CSeq grows (RFC 3261 §10.2), so the generation is not part of the Call-ID.
     """
 
-    cdef bint fetching
-    cdef int expires
-
     def __init__(self, *args, bint fetch=False, int expires=3600, **more):
         self.fetching = fetch
         self.expires = expires
@@ -104,8 +101,12 @@ cdef class Register(Generator):
             text(&out, b">\r\nExpires: ")
             put_number(&out, self.expires)
             text(&out, b"\r\n")
+        self.put_more(&out, call)
         text(&out, b"Content-Length: 0\r\n\r\n")
         self.send(call, 0, &out)
+
+    cdef void put_more(self, Out *out, Call *call) noexcept nogil:
+        """Whole header lines of a subclass."""
 
     cdef void received(self, int end, Scan *s) noexcept nogil:
         cdef Call *call = self.find(s.call_id, s)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import os
 import random
 import re
@@ -27,6 +28,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 HOST = "127.0.0.1"
 DOMAIN = "example.test"
+USERS, PASSWORD = 100_000, "secret"  # of register-digest, in all servers alike
 OTHER_DOMAIN = "calls.test"  # of the ordinary calls beside a storm
 PORTS = range(20_000, 32_000)  # below those that the kernel gives out by itself
 START = 15.0  # seconds
@@ -144,12 +146,24 @@ def serve_options(
     options = ["--workers", str(workers), "--listen", f"udp:{HOST}:{port}"]
     domains = (DOMAIN, OTHER_DOMAIN) if mode == "storm" else (DOMAIN,)
     options += [part for domain in domains for part in ("--domain", domain)]
+    if mode == "register-digest":
+        options += ["--users", str(write_users(folder / "users"))]
     settings = SETTINGS.get(mode, "") + (UNBOUND if limits and mode != "flood" else "")
     if settings:
         place = folder / f"{mode}.toml"
         place.write_text(settings)
         options += ["--config", str(place)]
     return [*options, "--data", str(folder / "data"), "--log-level", level]
+
+
+def write_users(path: Path) -> Path:
+    """As many users as `register-digest` has, as `sipfast users` writes them."""
+    with path.open("w") as file:
+        for number in range(USERS):
+            a1 = f"u{number}:{DOMAIN}:{PASSWORD}".encode()
+            hashes = f'"md5":"{hashlib.md5(a1).hexdigest()}","sha256":"{hashlib.sha256(a1).hexdigest()}"'
+            file.write(f'{{"user":"u{number}","realm":"{DOMAIN}",{hashes}}}\n')
+    return path
 
 
 def sipfast_power(port: int, folder: Path, mode: str) -> list[str]:
@@ -166,6 +180,7 @@ def sipfast_presence(port: int, folder: Path, mode: str) -> list[str]:
 KAMAILIO = {
     "options": ["OPTIONS"],
     "register": ["REGISTER"],
+    "register-digest": ["REGISTER", "DIGEST"],
     "call": ["REGISTER", "CALL"],
     "presence": ["REGISTER", "CALL", "PRESENCE"],
     "redial": ["REGISTER", "CALL", "RECIPE"],
