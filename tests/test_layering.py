@@ -25,7 +25,7 @@ ARROWS: dict[str, set[str]] = {
     "_hash": set(),
     "_listener": set(),
     "_names": {"_grammar"},
-    "_parser": {"_grammar", "_names", "_uri", "_values"},
+    "_parser": {"_grammar", "_likeness", "_names", "_uri", "_values"},
     "_uri": {"_grammar"},
     "_values": {"_grammar", "_uri"},
     "_wheel": set(),
@@ -100,7 +100,7 @@ ARROWS: dict[str, set[str]] = {
     "store.backends.pages": set(),
     "store.backends.upgrade": {"_flow", "_parser", "store.codec", "store.keys"},
     "store.codec": {"_uri"},
-    "store.keys": {"store.codec"},
+    "store.keys": {"_uri", "store.codec"},
     "store.repository": {"store.codec", "store.keys", "store.sweep", "store.tables"},
     "store.sweep": set(),
     "store.tables": set(),
@@ -109,7 +109,7 @@ ARROWS: dict[str, set[str]] = {
     "observe.logs": set(),
     # routing. Where requests go, and where phones are. Registrar, learning and proxy are siblings: the engine wires them.
     "routing.binding_observer": set(),
-    "routing.contacts": {"_grammar", "_parser", "_writer", "store.codec"},
+    "routing.contacts": {"_grammar", "_likeness", "_parser", "_writer", "store.codec"},
     "routing.context": {
         "_edits", "_flow", "_parser", "_wheel", "_writer", "routing.ringing", "routing.upstream", "transaction.client",
         "transaction.layer", "transaction.server", "transaction.transaction",
@@ -129,6 +129,7 @@ ARROWS: dict[str, set[str]] = {
     "routing.mid_registrar": {
         "_flow", "_parser", "routing.contacts", "routing.location", "routing.outbound", "routing.token",
     },
+    "routing.names": {"_wheel", "transaction.server"},
     "routing.outbound": {"_edits", "_flow", "_listener", "_parser", "_writer", "routing.token", "transaction.transaction"},
     "routing.probe": {
         "_flow", "_hash", "_listener", "_parser", "routing.location", "transaction.branch", "trust.credit", "trust.proven",
@@ -156,7 +157,7 @@ ARROWS: dict[str, set[str]] = {
     },
     "redial.bucket": {"_flow", "_hash"},
     "redial.device": {"routing.location", "store.codec"},
-    "redial.invite": {"_flow", "_parser", "_writer", "store.codec"},
+    "redial.invite": {"_flow", "_parser", "_writer", "routing.contacts", "store.codec"},
     "redial.keepalive": {"_wheel", "redial.policy", "redial.waiting", "routing.doubt"},
     "redial.keyring": {"dialog.leg", "redial.ladder"},
     "redial.ladder": {"redial.memory", "redial.methods.method", "redial.order", "redial.watchlist", "store.codec"},
@@ -236,7 +237,7 @@ ARROWS: dict[str, set[str]] = {
     "engine.calls": {
         "_flow", "_parser", "_writer", "engine.answers", "engine.batch", "engine.commits", "engine.registrations",
         "observe.events", "redial.observer", "routing.context", "routing.destination", "routing.doubt", "routing.location",
-        "routing.outbound", "routing.proxy", "routing.router", "transaction.client", "transaction.layer",
+        "routing.outbound", "routing.proxy", "routing.router", "store.keys", "transaction.client", "transaction.layer",
         "transaction.server", "trust.peers",
     },
     "engine.commits": {
@@ -245,9 +246,9 @@ ARROWS: dict[str, set[str]] = {
     },
     "engine.dispatch": {
         "_flow", "_parser", "_writer", "dialog.dialogs", "engine.answers", "engine.calls", "engine.mail",
-        "engine.registrations", "engine.speaker", "redial.redial", "routing.destination", "routing.outbound",
-        "routing.proxy", "routing.router", "routing.token", "routing.upstream", "transaction.layer", "transaction.server",
-        "trust.proven",
+        "engine.registrations", "engine.speaker", "redial.redial", "routing.destination", "routing.names",
+        "routing.outbound", "routing.proxy", "routing.router", "routing.token", "routing.upstream", "store.keys",
+        "transaction.layer", "transaction.server", "trust.proven",
     },
     "engine.engine": {
         "_flow", "_hash", "_listener", "_parser", "_uri", "_wheel", "dialog.dialogs", "engine.answers", "engine.arrivals",
@@ -255,8 +256,8 @@ ARROWS: dict[str, set[str]] = {
         "engine.responses", "engine.speaker", "identity.authenticator", "identity.claims", "identity.failures",
         "identity.nonces", "identity.users", "observe.events", "observe.steps", "redial.redial", "routing.connections",
         "routing.destination", "routing.doubt", "routing.learning", "routing.location", "routing.mid_registrar",
-        "routing.outbound", "routing.probe", "routing.proxy", "routing.registrar", "routing.ringing", "routing.router",
-        "routing.sweeper", "routing.token", "routing.upstream", "store.repository", "transaction.layer",
+        "routing.names", "routing.outbound", "routing.probe", "routing.proxy", "routing.registrar", "routing.ringing",
+        "routing.router", "routing.sweeper", "routing.token", "routing.upstream", "store.repository", "transaction.layer",
         "transaction.server", "trust.limiter", "trust.peers", "trust.proven",
     },
     "engine.mail": {"_flow", "_parser", "redial.notice"},
@@ -264,11 +265,11 @@ ARROWS: dict[str, set[str]] = {
         "_flow", "_parser", "_writer", "engine.answers", "engine.batch", "engine.commits", "engine.mail", "observe.events",
         "routing.binding_observer", "routing.context", "routing.doubt", "routing.learning", "routing.location",
         "routing.mid_registrar", "routing.outbound", "routing.probe", "routing.proxy", "routing.registrar",
-        "routing.router", "routing.upstream", "transaction.layer", "transaction.server", "trust.limiter",
+        "routing.router", "routing.upstream", "store.keys", "transaction.layer", "transaction.server", "trust.limiter",
     },
     "engine.responses": {
         "_flow", "_listener", "_parser", "_uri", "dialog.dialogs", "engine.calls", "engine.mail", "identity.claims",
-        "routing.location", "routing.probe", "routing.proxy", "routing.router", "transaction.layer",
+        "routing.location", "routing.probe", "routing.proxy", "routing.router", "store.keys", "transaction.layer",
     },
     "engine.speaker": {
         "_flow", "_parser", "_uri", "_writer", "engine.answers", "identity.authenticator", "identity.claims",
@@ -282,6 +283,7 @@ ARROWS: dict[str, set[str]] = {
     "transport.sockets": {"_listener", "transport.udp_socket"},
     "transport.udp": {"_flow", "driver.driver", "transport.kernel", "transport.udp_socket"},
     "transport.udp_socket": {"_flow", "transport.kernel"},
+    "transport.dns": {"driver.driver"},
     # node. Processes: one that serves, and one that watches over several.
     "node.admin": set(),
     "node.bus": {"transport.udp_socket"},
@@ -296,7 +298,7 @@ ARROWS: dict[str, set[str]] = {
     "node.worker": {
         "_listener", "driver.clock", "driver.driver", "engine.engine", "node.admin", "node.bus", "node.clock",
         "node.outlet", "node.signals", "node.user_watch", "observe.steps", "store.backends.lmdb", "store.repository",
-        "transport.sockets", "transport.udp",
+        "transport.dns", "transport.sockets", "transport.udp",
     },
     # command line. What people start.
     "_edits": {"_flow", "_parser", "_writer"},
@@ -308,7 +310,7 @@ ARROWS: dict[str, set[str]] = {
     "commands": set(),
     "commands.backup": {"commands.console", "commands.stored"},
     "commands.bans": {"commands.console", "commands.listing", "commands.stored", "trust.limiter", "trust.peers"},
-    "commands.bindings": {"_flow", "_uri", "commands.console", "commands.listing", "commands.stored"},
+    "commands.bindings": {"_flow", "_likeness", "commands.console", "commands.listing", "commands.stored"},
     "commands.check_config": {"commands.console"},
     "commands.console": set(),
     "commands.demo": {"_parser"},
@@ -340,6 +342,7 @@ ARROWS: dict[str, set[str]] = {
     "transaction": set(),
     "transport": set(),
     "trust": set(),
+    "_likeness": {"_grammar", "_hash", "_uri"},
 }
 
 OURS_OF_LEAVES: dict[str, set[str]] = {
