@@ -80,7 +80,7 @@ STILL: dict[str, tuple[Callable[[Store, int], object], str]] = {
             store, state="suspended", last_result="REFER got 486 Busy Here", agent=b"Desk 1.0", not_before=now + 30_000
         ),
         "suspended: alice@example.com cannot take a recall now: REFER got 486 Busy Here; "
-        "again in (1\d|2\d|30) s, or when alice@example.com registers or has hung up",
+        r"again in (1\d|2\d|30) s, or when alice@example.com registers or has hung up",
     ),
     "dead": (
         lambda store, now: (bind(store, doubtful=now - 60_000), waiting(store)),

@@ -51,10 +51,10 @@ def test_copies_and_others_for_the_name_ask_no_more() -> None:
     street = Street()
     invite = street.call()
     street.trunk.transmit(invite, street.scene.server.address)
-    street.call(uri="sip:dave@CARRIER.example.")
+    street.call(uri="sip:dave@CARRIER.example")
     assert len(street.asked) == 1
     street.answer(CARRIER[0])
-    assert sorted(message.uri for message in street.carrier.inbox) == [CAROL, "sip:dave@CARRIER.example."]
+    assert sorted(message.uri for message in street.carrier.inbox) == [CAROL, "sip:dave@CARRIER.example"]
 
 
 def test_nobody_without_the_right_to_relay_makes_the_server_ask() -> None:
