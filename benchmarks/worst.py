@@ -23,7 +23,7 @@ from pathlib import Path
 
 from sipfast._flow import Flow, Sink
 from sipfast._listener import Listener
-from sipfast.config import Config, Redial, Registrar
+from sipfast.config import Config, Rates, Redial, Registrar
 from sipfast.engine.engine import Engine
 from sipfast.store.backends.lmdb import LmdbTables
 from sipfast.store.repository import Store
@@ -60,7 +60,8 @@ class Served:
         self.store = Store(LmdbTables(folder, map_size_gib=4))
         self.out = Out()
         listener = Listener(transport="UDP", host=SERVER, port=5060, sent_by=f"{SERVER}:5060".encode())
-        config = Config(registrar=Registrar(default_expires=3600), redial=Redial(default_period=3600))
+        redial = Redial(default_period=3600)
+        config = Config(registrar=Registrar(default_expires=3600), redial=redial, rates=Rates(enabled=False))
         self.engine = Engine(config, self.store, self.out, [listener], domains=[DOMAIN], hosts={})
         self.now = START
         self.engine.start(self.now)
