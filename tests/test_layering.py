@@ -288,6 +288,7 @@ ARROWS: dict[str, set[str]] = {
     "node.admin": set(),
     "node.bus": {"transport.udp_socket"},
     "node.clock": {"driver.clock", "store.repository"},
+    "node.memory": set(),
     "node.outlet": {"driver.clock", "node.clock", "observe.steps"},
     "node.signals": set(),
     "node.supervisor": {
@@ -297,8 +298,8 @@ ARROWS: dict[str, set[str]] = {
     "node.user_watch": {"identity.user_file", "identity.users"},
     "node.worker": {
         "_listener", "driver.clock", "driver.driver", "engine.engine", "node.admin", "node.bus", "node.clock",
-        "node.outlet", "node.signals", "node.user_watch", "observe.steps", "store.backends.lmdb", "store.repository",
-        "transport.dns", "transport.sockets", "transport.udp",
+        "node.memory", "node.outlet", "node.signals", "node.user_watch", "observe.steps", "store.backends.lmdb",
+        "store.repository", "transport.dns", "transport.sockets", "transport.udp",
     },
     # command line. What people start.
     "_edits": {"_flow", "_parser", "_writer"},

@@ -38,7 +38,7 @@ from ..store.repository import Store
 from ..transport.dns import Resolver
 from ..transport.sockets import listener_for, open_shared, open_socket, primary_address, resolve_all
 from ..transport.udp import UdpTransport, interface_addresses
-from . import admin, clock, outlet, signals
+from . import admin, clock, memory, outlet, signals
 from .bus import Bus
 from .user_watch import UserWatch
 
@@ -236,9 +236,11 @@ async def run(
     driver.start(engine)
     begun()
     timekeeper = loop.create_task(keep_time(store, driver.clock, ended))
+    trimming = loop.create_task(memory.keep_trimmed(lambda: engine.counters()["held_bytes"], ended))
     watcher = loop.create_task(watch.run(ended, engine.know)) if watch is not None else None
     await keep_flushed(store, config, ended)
     await timekeeper
+    await trimming
     if watcher is not None:
         await watcher
     if lifeline >= 0:
