@@ -146,6 +146,7 @@ cdef class Engine(Receiver):
         self.proven = Proven(secret ^ other, self.proofs, self.peers)
         self.limiter = Limiter(config.rates, secret, self.limits, self.peers, self.proven)
         self.limiter.configure(config.rates, self.mail.workers)
+        self.limiter.exempt(flows_to(listeners))
         self.transactions = TransactionLayer(config.timers, self.wheel, self.batch, whole, self.mail.worker, self.proven)
         self.transactions.limit(config.limits)
         self.transactions.guide = self.outbound

@@ -8,6 +8,7 @@ from .proven cimport Proven
 
 cdef enum:
     MOST_NEWS = 32          # between two looks
+    MOST_OWN = 16           # addresses of our own
 
 # What is known of an address (/64 of IPv6), or of a registered flow.
 cdef struct Share:
@@ -47,6 +48,8 @@ cdef class Limiter:
     cdef int64_t source, source_new, binding, binding_new, phone, phone_new
     cdef int64_t ban_after, ban_time     # refused messages; ms
     cdef Bucket strangers, heard, answered
+    cdef uint64_t own[MOST_OWN]          # keyed hashes of our own listeners: calls of the server's own come by its front door
+    cdef int own_count
     cdef News news[MOST_NEWS]            # what people are to be told
     cdef readonly int told               # how many of these there are
     cdef readonly uint64_t refused, refused_new, dropped_banned, bans_made

@@ -1,5 +1,6 @@
 """Typed face of the compiled module `limiter`; all but this is for C callers."""
 
+from collections.abc import Iterable
 from mmap import mmap
 from typing import final
 
@@ -31,6 +32,8 @@ class Limiter:
     ) -> None: ...
     def configure(self, rates: Rates, workers: int) -> None:
         """Take other rates. `workers`: how many processes share what all strangers may do."""
+    def exempt(self, flows: Iterable[Flow]) -> None:
+        """Our own addresses, of which 16 count: calls of the server's own come by its front door."""
     def take_news(self) -> list[tuple[str, bool]]:
         """What people are to be told since the last time: address or network, and whether it was banned."""
     def bans(self, now: int) -> list[tuple[str, int]]:

@@ -11,7 +11,7 @@ makes state here, such as an INVITE, has smaller ones of its own.
   office comes back after a power cut with new NAT ports.
 - An address without such flows is a stranger. What makes state draws from the bucket of all strangers, too: many addresses
   get no more than that.
-- Peers are exempt.
+- Peers are exempt, and so is the server itself.
 
 A stranger of whom much was refused within REFUSED_FOR is banned for a while: nothing of it is looked at. Where a phone is
 registered nobody is banned.
@@ -130,15 +130,29 @@ cdef class Limiter:
         self.ban_after = rates.ban_after
         self.ban_time = rates.ban_time * 1000
 
+    def exempt(self, flows):
+        """Our own addresses."""
+        cdef Flow flow
+        for flow in flows:
+            if self.own_count < MOST_OWN:
+                self.own[self.own_count] = self.flow_hash(flow.ip, flow.family, flow.port)
+                self.own_count += 1
+
     cdef Admission admit(self, const unsigned char *data, Py_ssize_t size, const unsigned char *ip, int family, int port,
                          int64_t now) noexcept:
         cdef Share *share
+        cdef uint64_t who
         cdef bint new
+        cdef int i
         if not self.on or (self.peers is not None and self.peers.has_address(ip, family)):
             return ADMITTED
         new = makes_state(data, size)
-        share = self.find(self.flow_hash(ip, family, port), FLOW)
+        who = self.flow_hash(ip, family, port)
+        share = self.find(who, FLOW)
         if share == NULL or not self.is_live(share, ip, family, port, now):
+            for i in range(self.own_count):
+                if self.own[i] == who:
+                    return ADMITTED
             return self.admit_source(ip, family, new, now)
         if draw_share(share, self.phone, self.phone_new, new, now):
             return ADMITTED

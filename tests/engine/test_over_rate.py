@@ -97,6 +97,13 @@ def test_other_rates_are_taken_while_it_runs() -> None:
     assert sum(limiter.admits(b"INVITE sip:a@b", flow, scene.now) == 0 for _ in range(50)) <= 5
 
 
+def test_the_server_itself_is_exempt() -> None:
+    # Calls of its own (b2bua) come by its front door.
+    scene = Scene(Config(rates=Rates(source_new=1)))
+    limiter = scene.server.engine.limiter
+    assert sum(limiter.admits(b"INVITE sip:a@b", Flow(*scene.server.address), scene.now) == 0 for _ in range(300)) == 300
+
+
 def test_a_phone_that_has_registered_and_answered_has_its_own_share() -> None:
     # The OPTIONS that follows its REGISTER proves it (registrar.probe).
     scene = Scene(Config(rates=Rates(source_new=1, phone_new=40)))
