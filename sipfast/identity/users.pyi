@@ -24,6 +24,7 @@ class Users:
 class UserTable(Users):
     """Users in memory."""
 
+    def __init__(self) -> None: ...
     def add(self, user: User) -> None:
         """Take one more. ValueError: the realm has one of this name."""
     def offered(self, realm: bytes) -> frozenset[str]:

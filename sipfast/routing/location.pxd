@@ -13,7 +13,8 @@ cdef class Location:
     cdef readonly Store store
     cdef Peers peers
     cdef Connections connections         # None: each is open
-    cdef dict hosts                      # host name (lower-case bytes) -> IP literal (str), from the configuration or `names`; None: it has none
+    # Host name (lower-case bytes) -> IP literal (str), from the configuration or `names`; None: it has none.
+    cdef dict hosts
     cdef readonly dict doubtful          # Flow.pack() of phones that are in doubt, as far as this process has seen them
     cdef tuple families                  # for each local listener 4 or 6
     # Live bindings, q descending, then the latest `updated` first. [] where there are none.

@@ -1,8 +1,9 @@
 """Typed face of the compiled module `names`: see names.pyx. For compiled modules only."""
 
+from collections.abc import Callable
 from typing import final
 
-from .._wheel import Timed
+from .._wheel import Timed, Wheel
 
 class Waiting: ...
 
@@ -10,4 +11,7 @@ class Waiting: ...
 class Question: ...
 
 @final
-class Names(Timed): ...
+class Names(Timed):
+    def __init__(
+        self, wheel: Wheel, addresses: dict[bytes, str | None], resolver: Callable[[int, bytes], object] | None = None
+    ) -> None: ...

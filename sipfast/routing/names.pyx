@@ -12,7 +12,7 @@ import cython
 from libc.stdint cimport int64_t, uint64_t
 
 from .._wheel cimport Timed, Wheel
-from ..transaction.server cimport Handler, ServerTransaction
+from ..transaction.server cimport Handler
 
 cdef enum:
     MOST_QUESTIONS = 256        # at a time

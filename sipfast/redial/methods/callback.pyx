@@ -11,7 +11,8 @@ Out of a dialog hardly any phone obeys a REFER; within a call nearly all do (RFC
       | <------ INVITE sip:callee  |   a call of its own, through this server as any other
       | CANCEL ------------------> |   no sooner: some would not call then
 
-A phone that refuses that rings on, and the next recall does not ask it so again (`redial/memory`). Once somebody picks up, or with "ring", it is asked in the dialog, and that ends with a BYE
+A phone that refuses that rings on, and the next recall does not ask it so again (`redial/memory`). Once somebody picks up,
+or with "ring", it is asked in the dialog, and that ends with a BYE
 when the two talk:
 
       | <--------------------- 200 |
