@@ -248,8 +248,13 @@ cdef class Leg:
     cdef int end(self, int64_t now, bytes why=b"") except -1:
         cdef LegRequest request
         cdef bint answered = self.state == ANSWERED
-        if self.over or self.state == ENDING and not self.is_left():
+        if self.over:
             return 0
+        if self.state == ENDING and not self.is_left():
+            request = self.waiting(b"INVITE")     # what the phone said to it may have come before this process went on to end it
+            if request is None or not request.initial or request.transaction is None:
+                return 0
+            return request.transaction.cancel(now, why)
         self.state = ENDING
         if answered:
             self.request(b"BYE", why, b"", self.remote, now)                    # RFC 3261 §15.1.1

@@ -15,6 +15,7 @@ from net.sipwire import Address, literal, uri_of
 from net.stores import FlakyStore, count_watches
 from net.stubborn import OBEDIENT, PHONES
 
+from sipfast._flow import Flow
 from sipfast.config import Config, Redial
 from sipfast.engine.engine import Engine
 from sipfast.observe.steps import Step
@@ -240,6 +241,27 @@ def test_the_next_method_waits_until_the_phone_has_stopped_ringing() -> None:
     scene.alice.ring_time = 2_000
     scene.network.wait(lambda: count_watches(scene.store) == 0, 9_000, "the two to be joined")
     assert lost and [call.status for call in scene.alice.calls if not call.outgoing] == [487, 200]
+
+
+def test_a_phone_that_rings_on_after_a_restart_is_cancelled_though_it_speaks_first() -> None:
+    """RFC 3261 §9.1. Its 180 comes before the new process has gone on to end what the old one had begun to end."""
+    scene, alice, _ = quiet({"start": "ring", "recall_ring": 2.0})
+    invite = alice.take("INVITE")
+    alice.answer(invite, 180)
+    scene.run(2_100)
+    assert alice.count("CANCEL") == 1
+    scene.server.crash(scene.now, down=10)
+    scene.run(10)
+    alice.inbox.clear()
+    engine = scene.server.engine
+    alice.transmit = lambda data, to: engine.receive(data, Flow(*alice.address), scene.now)  # type: ignore[method-assign]
+    alice.answer(invite, 180)
+    engine.commit(scene.now)
+    scene.run(1_000)
+    assert alice.count("CANCEL") >= 1
+    scene.run(120_000)
+    counters = scene.server.counters
+    assert (counters["legs"], counters["client_transactions"]) == (0, 0)
 
 
 def test_who_picks_up_and_hangs_up_wants_no_call() -> None:
