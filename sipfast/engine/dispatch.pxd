@@ -50,9 +50,9 @@ cdef class Dispatch:
     cdef Speaker speaker
     cdef ServerTransaction current       # of the request being handled
     cdef int receive(self, Message request, Flow flow, int64_t now) except -1
-    # Its answer was taken back, since the store has not kept what it was decided upon: decide anew.
     # Whether a request belongs to what there is: a copy, or one of a dialog, as our token in its Route says.
     cdef bint goes_on(self, Message request) except -1
+    # Its answer was taken back, since the store has not kept what it was decided upon: decide anew.
     cdef int again(self, ServerTransaction server, Message request, Flow flow, int64_t now) except -1
     # The steps, in their order. Each says how the request goes on: a Verdict.
     cdef int read_route_set(self, Message request, Flow flow, Course *course, int64_t now) except -1

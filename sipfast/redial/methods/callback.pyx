@@ -12,8 +12,7 @@ Out of a dialog hardly any phone obeys a REFER; within a call nearly all do (RFC
       | CANCEL ------------------> |   no sooner: some would not call then
 
 A phone that refuses that rings on, and the next recall does not ask it so again (`redial/memory`). Once somebody picks up,
-or with "ring", it is asked in the dialog, and that ends with a BYE
-when the two talk:
+or with "ring", it is asked in the dialog, and that ends with a BYE when the two talk:
 
       | <--------------------- 200 |
       | ACK ---------------------> |
