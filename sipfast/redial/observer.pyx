@@ -109,9 +109,9 @@ cdef class Observer(Timed):
         before = self.watchlist.find(pair)
         if before is None and not self.watchlist.has_room(caller, callee):
             full = self.store.count_by_caller(caller) >= self.policy.per_caller
-            self.not_armed(caller, callee, "there are redial.max_watches" if (
-                self.store.count_watches() >= self.policy.max_watches) else "its caller has redial.per_caller watches" if full
-                else "its callee has redial.per_callee watches")
+            self.not_armed(caller, callee, "there are redial.max_watches" if not self.watchlist.has_room_in_all()
+                           else "its caller has redial.per_caller watches" if full
+                           else "its callee has redial.per_callee watches")
             return None
         watch = self.put_armed(request, flow, pair, identity, before, expires_at, now)
         self.ownership.owner_of(callee).watch_armed(pair, expires_at, now)

@@ -53,6 +53,7 @@ cdef class Watchlist(Timed):
     # Whether somebody else's turn is to wait until the pair has talked.
     cdef bint keeps_others_waiting(self, tuple pair) except -1
     cdef bint has_room(self, bytes caller, bytes callee) except -1
+    cdef bint has_room_in_all(self) except -1
     cdef Credit credit_of(self, bytes callee)
 
     cdef StoredWatch change(self, const WatchEntry *entry, tuple pair)

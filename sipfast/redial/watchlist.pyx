@@ -132,13 +132,18 @@ cdef class Watchlist(Timed):
     cdef bint has_room(self, bytes caller, bytes callee) except -1:
         # What is held in memory may be too much, since others may cancel: then the store says how many there are.
         cdef bint alone = self.ownership.alone
-        if <int64_t>len(self.waiting.timers) >= self.policy.max_watches or self.store.count_watches() >= self.policy.max_watches:
+        if not self.has_room_in_all():
             return False
         return (
             (alone and self.waiting.count_of_caller(caller) < self.policy.per_caller
              or <int64_t>self.store.count_by_caller(caller) < self.policy.per_caller)
             and (alone and self.waiting.count_of_callee(callee) < self.policy.per_callee
                  or <int64_t>self.store.count_by_callee(callee) < self.policy.per_callee))
+
+    cdef bint has_room_in_all(self) except -1:
+        if <int64_t>len(self.waiting.timers) >= self.policy.max_watches:
+            return False
+        return self.ownership.alone or self.store.has_room_for_watch(self.policy.max_watches)
 
     cdef Credit credit_of(self, bytes callee):
         """What may still be sent to callers who have proven nothing: one REGISTER of a callee brings about many REFERs."""

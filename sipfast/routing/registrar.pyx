@@ -160,7 +160,7 @@ cdef class Registrar:
                 return self.list_bindings(request, flow, path, self.date(now))
         elif wanted.expires == 0:
             return None
-        elif store.count_aors() >= self.max_aors:
+        elif not store.has_room_for_aor(self.max_aors):
             return self.refuse_new(request, flow)
         params = other_params(request, &wanted)
         entry.contact = piece_of(p + contact.start, contact.end - contact.start)
@@ -303,7 +303,7 @@ cdef class Registrar:
             make_room(live, made, <Py_ssize_t>len(live) - 1)
         for move in self.moves:
             store.put_move(move)
-        if changed and stored.record is None and live and store.count_aors() >= self.max_aors:
+        if changed and stored.record is None and live and not store.has_room_for_aor(self.max_aors):
             return self.refuse_new(request, flow)
         if changed:
             store.put_bindings(aor, live + lapsed[-self.max_contacts:], stored)

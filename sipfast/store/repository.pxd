@@ -5,9 +5,15 @@ from libc.stdint cimport int64_t
 from .codec cimport StoredBindings, StoredWatch
 from .tables cimport Tables
 
+# How many more records a table may take before they are counted again.
+cdef struct Room:
+    int64_t left
+    int64_t most
+
 cdef class Store:
     cdef readonly Tables tables
     cdef object round               # sweep.Round
+    cdef Room room_for_aors, room_for_watches
     cdef bytes swept                # the key that the last sweep looked at last
     cdef object read(self, object decode, bytes stored)
     cdef int raise_at(self, object error) except -1
@@ -17,8 +23,9 @@ cdef class Store:
     cpdef let_go(self)
     cpdef StoredBindings bindings(self, bytes aor)
     cpdef put_bindings(self, bytes aor, object bindings, StoredBindings former=*)
-    cpdef int64_t count_aors(self) except -1
-    cpdef int64_t count_watches(self) except -1
+    cdef bint has_room(self, int table, Room *room, int64_t most) except -1
+    cpdef bint has_room_for_aor(self, int64_t most) except -1
+    cpdef bint has_room_for_watch(self, int64_t most) except -1
     cdef Py_ssize_t look_at(self, list rows, int64_t now, list lapsed, list gone) except -1
     cdef Py_ssize_t drop_lapsed(self, bytes aor, int64_t now) except -1
     cpdef list aors_of(self, bytes contact)

@@ -35,8 +35,12 @@ class Store:
     def each_bindings(self) -> Iterator[tuple[bytes, tuple[Binding, ...]]]:
         """Every AOR with its bindings, in the order of keys, from one consistent snapshot."""
 
-    def count_aors(self) -> int:
-        """AORs that have bindings, those that ran out and were not swept yet among them; 0 where the store answers later."""
+    def has_room_for_aor(self, most: int) -> bool:
+        """Whether one more AOR with bindings may be stored, if `most` may be in all.
+
+        Those that ran out and were not swept yet count. They are counted now and then, so that up to 16 processes keep to
+        `most`; always True where the store answers later.
+        """
 
     def sweep_bindings(self, now: int, limit: int, keep: int = 0, gone: list[bytes] | None = None) -> int:
         """Look at up to `limit` AORs from where the last sweep stopped.
@@ -85,8 +89,8 @@ class Store:
     def count_by_callee(self, callee: bytes) -> int:
         """Watches armed for a callee."""
 
-    def count_watches(self) -> int:
-        """All of them; 0 where the store answers later."""
+    def has_room_for_watch(self, most: int) -> bool:
+        """Whether one more watch may be stored, if `most` may be in all: as `has_room_for_aor`."""
 
     def each_watch(self) -> Iterator[StoredWatch]:
         """Every watch, in the order of keys, from one consistent snapshot."""

@@ -31,6 +31,7 @@ cdef enum:
     SWEPT_AT_ONCE = 50          # AORs
     MOST_SWEPT = 262_144        # bytes of them in one call
     NOMINAL = 100               # bytes: what a row costs however short it is
+    SHARES = 16                 # of the room in a table: one is used up before its records are counted again
 
 
 def by_age(StoredWatch watch):
@@ -102,8 +103,8 @@ cdef class Store:
         for contact in added:
             self.put_contact(contact, aor)
 
-    cpdef int64_t count_aors(self) except -1:
-        return self.tables.count(BINDINGS, b"") if self.tables.at_once else 0
+    cpdef bint has_room_for_aor(self, int64_t most) except -1:
+        return self.has_room(BINDINGS, &self.room_for_aors, most)
 
     def each_bindings(self):
         return readable(decode_bindings, self.tables.each(BINDINGS))
@@ -233,8 +234,22 @@ cdef class Store:
     cpdef Py_ssize_t count_by_callee(self, bytes callee) except -1:
         return self.tables.count(WATCHES, key_of(callee) + b"\0")
 
-    cpdef int64_t count_watches(self) except -1:
-        return self.tables.count(WATCHES, b"") if self.tables.at_once else 0
+    cpdef bint has_room_for_watch(self, int64_t most) except -1:
+        return self.has_room(WATCHES, &self.room_for_watches, most)
+
+    # LMDB tells a number by a dict of its statistics, which costs as much as a record's write. So a share of the room that it
+    # tells of is used up before it is asked again; others that fill the same store have such shares, too.
+    cdef bint has_room(self, int table, Room *room, int64_t most) except -1:
+        if room.left <= 0 or room.most != most:
+            if not self.tables.at_once:
+                return True
+            room.most = most
+            room.left = most - self.tables.count(table, b"")
+            if room.left <= 0:
+                return False
+            room.left = room.left // SHARES
+        room.left -= 1
+        return True
 
     def each_watch(self):
         return readable(read_watch, self.tables.each(WATCHES))

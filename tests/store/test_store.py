@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from net.stores import MemoryStore, count_watches, row
 
 from sipfast.store.backends.lmdb import LmdbTables
+from sipfast.store.backends.memory import MemoryTables
 from sipfast.store.codec import changed_contacts, stored_bindings, stored_watch
 from sipfast.store.records import (
     AGENT,
@@ -631,6 +632,34 @@ def test_abort_undoes_a_change_and_commit_keeps_it(store: Store, change: Callabl
     store.abort()
     if change is not CHANGES["sweep"]:  # which may be past B by now
         assert content(store) == changed
+
+
+@pytest.mark.parametrize("most", [1, 5, 40])
+def test_a_table_takes_as_many_records_as_it_may(store: Store, most: int) -> None:
+    taken = 0
+    while store.has_room_for_aor(most) and taken < 100:
+        store.put_bindings(b"sip:%d@example.org" % taken, [Binding(b"sip:a@192.0.2.1", NOW, b"call", 1)])
+        taken += 1
+        if taken % 7 == 0:
+            store.commit()
+    assert taken == most
+    store.put_bindings(b"sip:0@example.org", ())
+    store.commit()
+    assert store.has_room_for_aor(most), "one has gone"
+    assert store.has_room_for_aor(most + 1), "the bound has grown"
+
+
+def test_several_who_fill_a_table_keep_to_its_bound() -> None:
+    tables = MemoryTables()
+    one, other = Store(tables), Store(tables)
+    taken = 0
+    for number in range(300):
+        store = (one, other)[number % 2]
+        if store.has_room_for_watch(100):
+            store.put_watch(Watch(b"sip:%d@example.org" % number, A, NOW, NOW + 1, b"call", b"sip:a@192.0.2.1"), True)
+            store.commit()
+            taken += 1
+    assert taken == 100
 
 
 def test_what_changes_nothing_is_not_counted_as_a_write(store: Store) -> None:
