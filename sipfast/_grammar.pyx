@@ -191,7 +191,13 @@ cdef int32_t read_port(const unsigned char *p, int32_t i, int32_t end, int *port
 # Parameters of headers and URIs
 
 cdef int32_t quoted_end(const unsigned char *p, int32_t i, int32_t end) noexcept:
+    cdef const unsigned char *close
     i += 1
+    close = <const unsigned char *>memchr(p + i, c'"', max(end - i, 0))
+    if close == NULL:
+        return -1
+    if memchr(p + i, c'\\', close - p - i) == NULL:
+        return <int32_t>(close - p) + 1
     while i < end:
         if p[i] == c'"':
             return i + 1
