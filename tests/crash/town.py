@@ -20,6 +20,8 @@ from peers.phones import Fleet
 from peers.process import HERE, wait_until
 from peers.server import Server
 
+from sipfast.identity.user_file import Record, secrets_of, write_records
+
 DOMAIN = "crash.example"
 REFER_TIMEOUT, RECALL_TIMEOUT = 2.0, 3.0
 CONFIG = f"""
@@ -137,6 +139,7 @@ class Town:
         self.unwritten: list[tuple[int, int]] = []
         self.done: list[str] = []  # what was done to it, and when
         self._started = 0
+        self._write_users(callers)
         self.server = self._serve()
         self.server.ready()
         self.calling = Fleet("a", callers, self.port, DOMAIN)
@@ -145,6 +148,7 @@ class Town:
         self.seen: dict[str, list[tuple[int, Sip]]] = {}
         for phone in (*self.calling, *self.called):
             phone.ring_time, phone.dial_delay, phone.lines, phone.re_register_after = 100, 60, 1000, 300
+            phone.password = phone.user
         for phone in self.calling:
             phone.talk_time = 150
             self._tap(phone)
@@ -165,10 +169,17 @@ class Town:
 
     # The server
 
+    def _write_users(self, callers: int) -> None:
+        """Everybody has a password, the own name."""
+        names = [f"a{i}" for i in range(callers)] + [f"b{i}" for i in range(callers // 2)]
+        records = [Record(user=name, realm=DOMAIN, **secrets_of(name, DOMAIN, name)) for name in names]
+        write_records(self.folder / "users", records)
+
     def _serve(self) -> Server:
         self._started += 1
         return Server(
-            self.folder, self._started, port=self.port, domain=DOMAIN, data=self.data, upstream=None, config=CONFIG,
+            self.folder, self._started, port=self.port, domain=DOMAIN, data=self.data, upstream=None,
+            config=f"users = {str(self.folder / 'users')!r}\n{CONFIG}",
             workers=self.workers, at=self.machine,
         )  # fmt: skip
 

@@ -27,10 +27,11 @@ from typing import Any
 from zlib import crc32
 
 from fuzz.course import Address
-from fuzz.messages import METHODS, SERVER, UPSTREAM, Talker
+from fuzz.logins import table
+from fuzz.messages import METHODS, SERVER, UPSTREAM, USERS, Talker
 from sipfast._flow import Flow, Sink
 from sipfast._listener import Listener
-from sipfast.config import Config, Peer, Redial, Registrar, Upstream
+from sipfast.config import Config, Limits, Peer, Rates, Redial, Registrar, Upstream
 from sipfast.engine.engine import Engine
 from sipfast.errors import StoreUnavailable
 from sipfast.routing.context import live_contexts
@@ -43,6 +44,7 @@ CORPUS = Path(__file__).parent.parent / "data" / "fuzz"
 MOST_KEPT, LARGEST_KEPT = 400, 2_000  # messages of the corpus, and bytes of each
 START = 1_700_000_000_000
 PER_ROUND = 4_000  # messages
+ADMITTED, OVER = 0, 2  # what a limiter says of a message
 AFTERWARDS = 10_000_000  # ms: longer than any binding, watch, move and memory of a REFER lasts here
 STEP = 5_000  # ms, of those
 
@@ -55,6 +57,7 @@ class Kind:
     upstreams: tuple[Upstream, ...] = ()
     fails: bool = False  # its store, now and then
     unreadable: bool = False  # records of it, now and then
+    guarded: bool = False  # by passwords, and by rates and bounds that are soon reached
 
 
 def upstream(*hosts: bytes, domains: Sequence[str] = ("up.example",), **more: Any) -> Upstream:
@@ -79,7 +82,14 @@ KINDS = {
     "workers+token+failing": Kind(workers=2, upstreams=(TOKEN,), fails=True),
     "unreadable": Kind(unreadable=True),
     "workers+unreadable": Kind(workers=2, unreadable=True),
+    "guarded": Kind(guarded=True),
+    "workers+guarded": Kind(workers=2, guarded=True),
+    "guarded+failing": Kind(guarded=True, fails=True),
 }
+
+
+# Soon reached, though hours pass in a round.
+TIGHT = Rates(source=4, source_new=2, binding=1, binding_new=1, phone=2, phone_new=1, strangers_new=5, ban_after=30)
 
 
 class Found(AssertionError):
@@ -185,6 +195,7 @@ class Round:
         self.sent: list[tuple[bytes, Address]] = []
         self.posted: list[tuple[int, bytes]] = []
         self.messages = 0
+        self.verdicts = Counter[int]()
         self.last: tuple[bytes, Address] = (b"", (b"", 0))
         self.found: dict[tuple[Any, ...], bytes] = {}
         self.faults = Faults()
@@ -192,9 +203,17 @@ class Round:
         self.before = (live_objects(), live_contexts())
         self.config = Config(
             registrar=Registrar(min_expires=1, max_expires=3_600),
-            redial=Redial(min_period=1, max_period=3_600, max_talk=3_600, order=self.draw.choice(("serial", "all"))),
+            redial=Redial(
+                min_period=1,
+                max_period=3_600,
+                max_talk=3_600,
+                order=self.draw.choice(("serial", "all")),
+                max_watches=2 if self.like.guarded else Redial().max_watches,
+            ),
             upstream=self.like.upstreams,
             peer=(Peer(addresses=("10.0.1.8",), rights=("relay", "path", "refer")),),
+            limits=Limits(transactions=100) if self.like.guarded else Limits(),
+            rates=TIGHT if self.like.guarded else Rates(),
         )
         self.engines = [self.engine(number) for number in range(self.count)]
         for engine in self.engines:
@@ -228,6 +247,7 @@ class Round:
             resumed=resumed,
             ringing=self.ringing,
             proofs=self.proofs,
+            users=table(USERS) if self.like.guarded else None,
             randomness=self.draw.randbytes,  # a round is the same each time
         )
 
@@ -283,13 +303,22 @@ class Round:
             engine.commit(self.now)
         before = len(self.sent)
         self.messages += 1
-        engine.receive(data, Flow(source[0], source[1]), self.now)
+        self.give(engine, data, Flow(source[0], source[1]))
         if watched:
             engine.commit(self.now)
             starts = {sent.split(b" ", 2)[1 if sent.startswith(b"SIP") else 0] for sent, _ in self.sent[before:]}
             key = (kind_of(data), tuple(sorted(starts)[:3]))
             if key not in self.found and len(data) <= LARGEST_KEPT:
                 self.found[key] = data
+
+    def give(self, engine: Engine, data: bytes, flow: Flow) -> None:
+        """As the transport does: what is over its source's rate is dropped, or only looked at."""
+        verdict = engine.limiter.admits(data, flow, self.now) if self.like.guarded else ADMITTED
+        self.verdicts[verdict] += 1
+        if verdict == ADMITTED:
+            engine.receive(data, flow, self.now)
+        elif verdict == OVER:
+            engine.receive_over(data, flow, self.now)
 
     def pass_time(self, ms: int) -> None:
         self.now += ms

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from hostile import HOSTILE, PIECES
 
 from fuzz.course import Address, Course, answer_to, called, fields_of, whole
+from fuzz.logins import login
 
 SERVER = b"10.0.0.1:5060"
 UPSTREAM = (b"10.0.2.1", b"10.0.2.2")
@@ -114,6 +115,11 @@ class Talker:
         if data.startswith(b"SIP/2.0 "):
             if data[8:9] in b"23456":
                 self.finals.append((data, to))
+            if data[8:11] in (b"401", b"407"):
+                again = login(self.draw, data, reversed(self.said))
+                if again is not None:
+                    self.said.append(again)
+                    self.course.say(*again)
         else:
             self.requests.append((data, to))
             if data.startswith(b"REFER ") and b"\r\nSubject: Automatic redial\r\n" in data:
