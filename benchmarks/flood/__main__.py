@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import socket
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..accounting import PROC, cpu_seconds, family, kernel_drops
 from ..peers.servers import Peer, running
 from ..run import OURS, SERVER_CORE, beside_the_server
-from .kinds import FLOODS, SILENT, send
-from .phones import DOMAIN, Phones
+from .kinds import FLOODS, send
+from .phones import DOMAIN, HOSTS, Phones
 
 RATE = 150_000
 ROUNDS = 120
@@ -63,13 +64,23 @@ def main() -> int:
     print(f"{'flood':28}{'sources':>8}{'rounds':>10}{'slowest':>10}{'again':>7}{'sent/s':>10}{'drops':>10}"
           f"{'core':>7}  MB before, at the end, after")  # fmt: skip
     bad = 0
-    for kind in kinds:
-        for sources in arguments.sources:
-            seen = one_flood(kind, sources, arguments.rate, arguments.rounds, arguments.serve)
-            good = seen.is_enough(enough)
-            bad += not good
-            show(seen, arguments.rounds / A_SECOND, good)
+    with tempfile.TemporaryDirectory(prefix="sipfast-flood-") as folder:
+        options = [*(("--users", write_users(Path(folder) / "users")) if arguments.passwords else ()), *arguments.serve]
+        for kind in kinds:
+            for sources in arguments.sources:
+                seen = one_flood(kind, sources, arguments.rate, arguments.rounds, options)
+                good = seen.is_enough(enough)
+                bad += not good
+                show(seen, arguments.rounds / A_SECOND, good)
     return 1 if bad else 0
+
+
+def write_users(path: Path) -> str:
+    """The phones, whose passwords are their names, as `sipfast users` writes them."""
+    from sipfast.identity.user_file import Record, secrets_of, write_records
+
+    write_records(path, [Record(user=name, realm=DOMAIN, **secrets_of(name, DOMAIN, name)) for name in HOSTS])
+    return str(path)
 
 
 def parse() -> argparse.Namespace:
@@ -78,6 +89,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rate", type=int, default=RATE, help="datagrams a second (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="of the phones (default %(default)s)")
     parser.add_argument("--sources", type=int, nargs="+", default=SOURCES, help="addresses that a flood comes from")
+    parser.add_argument("--passwords", action="store_true", help="the server has users, and the phones their passwords")
     parser.add_argument("--serve", nargs=argparse.REMAINDER, default=[], help="options for sipfast serve; the last argument")
     return parser.parse_args()
 
@@ -94,14 +106,13 @@ def one_flood(kind: str, sources: int, rate: int, rounds: int, options: list[str
     """A fresh server, its phones, and a flood for as long as their rounds take."""
     with beside_the_server() as pinned, running(OURS, "flood", SERVER_CORE if pinned else None, options=options) as peer:
         phones = Phones(peer.port)
-        silent = bind_silent(peer.port)
         try:
+            phones.register("silent")
             for _ in range(A_SECOND):  # proven by their first answers
                 phones.round()
             return flooded(kind, sources, rate, rounds, peer, phones)
         finally:
             phones.close()
-            silent.close()
 
 
 def flooded(kind: str, sources: int, rate: int, rounds: int, peer: Peer, phones: Phones) -> Seen:
@@ -139,22 +150,6 @@ def flooded(kind: str, sources: int, rate: int, rounds: int, peer: Peer, phones:
         busy,
         told.failures[0] if told.failures else "",
     )
-
-
-def bind_silent(port: int) -> socket.socket:
-    """A phone that registers, and answers nothing."""
-    opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    opened.bind(("127.0.0.4", 0))
-    host, own = opened.getsockname()
-    opened.settimeout(2)
-    text = (
-        f"REGISTER sip:{DOMAIN} SIP/2.0\r\nVia: SIP/2.0/UDP {host}:{own};branch=z9hG4bKsilent\r\nMax-Forwards: 70\r\n"
-        f"From: <sip:{SILENT}@{DOMAIN}>;tag=s\r\nTo: <sip:{SILENT}@{DOMAIN}>\r\nCall-ID: silent\r\nCSeq: 1 REGISTER\r\n"
-        f"Contact: <sip:{SILENT}@{host}:{own}>\r\nExpires: 3600\r\nContent-Length: 0\r\n\r\n"
-    )
-    opened.sendto(text.encode(), ("127.0.0.1", port))
-    opened.recv(65_535)
-    return opened
 
 
 def memory(pid: int) -> float:
