@@ -186,9 +186,14 @@ ARROWS: dict[str, set[str]] = {
     },
     "redial.notice": {"redial.ownership", "redial.pending", "trust.credit"},
     "redial.observer": {
-        "_flow", "_parser", "_wheel", "observe.events", "redial.device", "redial.invite", "redial.notice", "redial.owner",
+        "_flow", "_parser", "_wheel", "observe.events", "redial.device", "redial.invite", "redial.notice", "redial.offers",
+        "redial.owner",
         "redial.ownership", "redial.policy", "redial.recall", "redial.suspended", "redial.talks", "redial.unacknowledged",
         "redial.watchlist", "routing.location", "store.codec", "store.repository",
+    },
+    "redial.offers": {
+        "_wheel", "observe.events", "redial.ownership", "redial.pending", "redial.policy", "redial.watchlist", "store.codec",
+        "store.repository", "transaction.transaction",
     },
     "redial.order": {"_uri", "redial.profiles"},
     "redial.owner": {
@@ -238,7 +243,7 @@ ARROWS: dict[str, set[str]] = {
         "_flow", "_parser", "_writer", "engine.answers", "engine.batch", "engine.commits", "engine.registrations",
         "observe.events", "redial.observer", "routing.context", "routing.destination", "routing.doubt", "routing.location",
         "routing.outbound", "routing.proxy", "routing.router", "store.keys", "transaction.client", "transaction.layer",
-        "transaction.server", "trust.peers",
+        "transaction.server", "transaction.transaction", "trust.peers",
     },
     "engine.commits": {
         "_flow", "_parser", "_writer", "dialog.dialogs", "engine.batch", "engine.mail", "observe.events", "redial.pending",

@@ -9,7 +9,7 @@ import msgspec
 from ..errors import StoreCorrupt
 from ..observe.printable import printable, text_of
 from ..observe.steps import life_of
-from ..store.records import ARMED, MOST_ENDED, PAUSES_CUT_SHORT, SUSPENDED, Ended, Watch
+from ..store.records import CLAIMED, MOST_ENDED, OFFERED, PAUSES_CUT_SHORT, SUSPENDED, Ended, Watch
 from .console import duration, iso, local, person, until
 
 WAITS = "not logged in"  # RFC 6910 m=NL, for people
@@ -40,7 +40,7 @@ def lives(store: Any, callee: bytes, caller: bytes, now: int) -> list[Life]:
             recalls = store.attempts(callee, caller)
         except StoreCorrupt:
             recalls = ()
-        if watch.state not in (ARMED, SUSPENDED):
+        if watch.state in CLAIMED:
             recalls = (*recalls, (watch.recalled_at, watch.last_result))
         found.append(Life(watch, recalls, 0, why_not_yet(store, watch, now)))
     return found
@@ -61,7 +61,9 @@ def why_not_yet(store: Any, watch: Watch, now: int) -> str:
         pause = f"in {duration((watch.not_before - now) // 1000)}, or " if watch.not_before > now else ""
         said = f": {watch.last_result}" if watch.last_result else ""
         return f"{caller} cannot take a recall now{said}; again {pause}when {caller} registers or has hung up"
-    if watch.state != ARMED:
+    if watch.state == OFFERED:
+        return f"it is not armed: no ACK has come yet for the 480 that offers it to {caller}"
+    if watch.state in CLAIMED:
         return f"the recall goes on, by {watch.method or 'refer'}: {watch.last_result}"
     try:
         bindings = [binding for binding in store.bindings(watch.callee) if binding.expires > now]

@@ -35,8 +35,8 @@ cdef class Calls(CallObserver):
     cdef Observer redial
     cdef bint local_callers              # only callers of our own domains are offered redial
     cdef long rerouted
-    # An INVITE goes straight to phones. `cancels`: its Expires: 0 is to end a watch, for there is no upstream to ask.
-    cdef int started(self, Message request, bytes caller, bytes callee, bint cancels, int64_t now) except -1
+    # An INVITE goes straight to phones. `proven`: it is from whom it says, so that an Expires: 0 ends a watch at once.
+    cdef int started(self, Message request, bytes caller, bytes callee, bint proven, int64_t now) except -1
     cdef int acknowledged(self, Message ack, int64_t now) except -1
     # Nobody is there for the request: 480, and perhaps a watch.
     cdef int unbound(self, ServerTransaction server, Message request, Flow flow, bytes caller, bytes callee,
@@ -47,6 +47,7 @@ cdef class Calls(CallObserver):
     cdef bint is_local(self, Message request) except -1
     cdef int not_here(self, ServerTransaction server, Message request, Flow flow, object offer, int64_t now) except -1
     cdef bint after_failure(self, ResponseContext context, int status, int64_t now) except -1
+    cdef int cancel_later(self, ResponseContext context, int status, int64_t now) except -1
     cdef int call_over(self, ResponseContext context, int status, int64_t now) except -1
     # Whether the final response means that the callee is not logged in: where phones were called, and where an upstream was.
     # What was learned of it is given up then.

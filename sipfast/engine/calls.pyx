@@ -17,6 +17,7 @@ from ..routing.router cimport RoutePlan
 from ..store.keys cimport is_keepable
 from ..transaction.client cimport OUTCOME_UNREACHABLE
 from ..transaction.server cimport ServerTransaction
+from ..transaction.transaction cimport OFFERS
 from ..trust.peers cimport RIGHT_IDENTITY
 
 from ..errors import StoreError
@@ -32,10 +33,10 @@ cdef class Calls(CallObserver):
         """`settings`: a config.Redial."""
         self.local_callers = settings.callers == "local"
 
-    cdef int started(self, Message request, bytes caller, bytes callee, bint cancels, int64_t now) except -1:
+    cdef int started(self, Message request, bytes caller, bytes callee, bint proven, int64_t now) except -1:
         try:
             self.redial.call_started(caller, callee, request, now)
-            if cancels and request.number(H_EXPIRES) == 0:
+            if proven and request.number(H_EXPIRES) == 0:
                 self.redial.cancel(caller, callee, now)
         except Exception as error:
             self.commits.stumble("redial-failed", error, now)
@@ -86,7 +87,7 @@ cdef class Calls(CallObserver):
         if self.is_absent(context, status, now):
             offer = self.redial.is_off(context.callee) if context.called_off else self.redial.unavailable(
                 context.request, context.flow, context.caller, context.callee, self.is_local(context.request),
-                by_upstream if context.vouched else self.identity(context.flow), now)
+                by_upstream if context.vouched else self.identity(context.flow), context.server.tag(), now)
             self.call_over(context, status, now)        # where it was a recalled one, and that is not said yet
             if offer is not None:
                 self.not_here(context.server, context.request, context.flow, offer, now)
@@ -94,7 +95,18 @@ cdef class Calls(CallObserver):
             return False
         self.unwatched(context, status)
         self.call_over(context, status, now)
+        self.cancel_later(context, status, now)
         return False
+
+    cdef int cancel_later(self, ResponseContext context, int status, int64_t now) except -1:
+        # Its Expires: 0 is to end a watch, and only the source says who calls: the ACK shows that they are there. A 2xx needs
+        # none of this, for its ACK ends the watch in any case. Behind an upstream that is down nobody says anything.
+        cdef Message request = context.request
+        if (request.number(H_EXPIRES) == 0 and context.group is None
+                and self.router.upstream_of(request.p, &request.uri) is None
+                and self.redial.cancel_later(context.caller, context.callee, context.tag_of_best(status), now)):
+            context.server.marks |= OFFERS
+        return 0
 
     cdef int call_over(self, ResponseContext context, int status, int64_t now) except -1:
         return self.redial.call_failed(context.caller, context.callee, context.request, status,
@@ -167,7 +179,7 @@ cdef class Calls(CallObserver):
         cdef object offer = None
         if caller is not None:
             offer = self.redial.unavailable(
-                request, flow, caller, callee, self.is_local(request), self.identity(flow), now)
+                request, flow, caller, callee, self.is_local(request), self.identity(flow), server.tag(), now)
         elif callee is not None and is_keepable(&request.sender.uri):
             self.events.not_watched(canonical_aor(request.p, &request.sender.uri), callee,
                                     "it comes from the upstream" if self.router.is_upstream(flow)
@@ -198,6 +210,7 @@ cdef class Calls(CallObserver):
             if not self.transactions.proven.has(server.flow, now) and self.location.is_registered_by(
                     canonical_aor(request.p, &request.sender.uri), answer_flow(request, flow), now):
                 server.credit = self.transactions.own
+            server.marks |= OFFERS
         if server.respond(make_response(request, 480, flow, server.tag(), extra, reason, b""), 480, now) and offer is not None:
             self.batch.promise(place, request, flow, server)
         return 0

@@ -314,7 +314,7 @@ cdef class Dispatch:
         if request.method == M_REGISTER:
             return self.registrations.forward(server, request, flow, targets, plan, group, now)
         if caller is not None and group is None:        # else once the upstream has accepted it
-            self.calls.started(request, caller, callee, self.destination.dead is None, now)
+            self.calls.started(request, caller, callee, self.speaker.knows() and self.destination.dead is None, now)
         self.proxy.forward(server, request, flow, targets, plan, b"", group, caller, callee, now)
         return 0
 

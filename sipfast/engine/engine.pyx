@@ -122,6 +122,7 @@ cdef class Engine(Receiver):
         self.redial = make_redial(self.config.redial, self.store, self.wheel, self.events, self.location, self.transactions,
                                   self.listeners, self.dialogs, self.doubts, self.randomness(16), self.mail.worker,
                                   self.mail.workers, self.mail, self.resumed)
+        self.transactions.witness = self.redial.calls.offers
         self.connect()
         self.registrations.load_moves()
         self.upstreams.start(self.transactions, self.wheel, self.listeners, self.location.hosts, self.mail.worker,

@@ -104,6 +104,7 @@ COUNTERS = (
     Counter("redial_recalling", "gauge", "recall", "that go on"),
     Counter("legs", "gauge", "dialog", "of the server itself with phones that it calls"),
     Counter("redial_armed", "counter", "watch", "a caller waits for a callee"),
+    Counter("redial_unacknowledged", "counter", "watch", "offered, renewed or cancelled by a 480 that no ACK came for"),
     Counter("redial_renewed", "counter", "watch", "its caller has called once more"),
     Counter("redial_cancelled", "counter", "watch", "its caller wants it no more"),
     Counter("redial_expired", "counter", "watch", "its monitoring period is over"),

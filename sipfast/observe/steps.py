@@ -90,7 +90,7 @@ def line(step: Step, time: str, ms: int, node: str, worker: int | None) -> bytes
             result=step.result or None,
             reason=step.reason or None,
             by=by,
-            period=max(step.expires_at - step.at, 0) // 1000,
+            period=-(min(step.at - step.expires_at, 0) // 1000),  # begun ones count
             node=node,
             worker=worker,
         )

@@ -12,6 +12,7 @@ from .._parser cimport Message
 from .._wheel cimport Timed
 from .unacknowledged cimport Recent, Unacknowledged
 from .notice cimport Notices
+from .offers cimport Offers
 from .owner cimport Owner
 from .ownership cimport Ownership
 from .policy cimport Policy
@@ -35,6 +36,7 @@ cdef class Observer(Timed):
     cdef Events events
     cdef Location location
     cdef dict counts                     # name -> int
+    cdef Offers offers                   # what a 480 has said, and its ACK makes true
     cdef Unacknowledged unacknowledged
     cdef int64_t former_until            # ms: until then there may be ACKs of recalled calls that were answered before the start
     # Of several workers
@@ -42,13 +44,16 @@ cdef class Observer(Timed):
     cdef Recent acknowledged             # calls whose ACK was not awaited as far as known
 
     # An INVITE found the callee unbound. Returns the reason phrase and header lines of its 480, None for a plain one.
-    # `allowed`: the caller is of a domain whose users may arm. `identity`: by whom it is known, as records.Watch has it.
+    # `allowed`: the caller is of a domain whose users may arm. `identity`: by whom it is known, as records.Watch has it. `tag`:
+    # To tag of that 480, whose ACK makes it final.
     cdef tuple unavailable(self, Message request, Flow flow, bytes caller, bytes callee, bint allowed, bytes identity,
-                           int64_t now)
+                           bytes tag, int64_t now)
     # The same of one who no longer wants to be recalled, and was not to be found.
     cdef tuple is_off(self, bytes callee)
-    # The caller no longer wants to be recalled. Whether there was a watch.
+    # The caller no longer wants to be recalled: that is proven; or it is once the ACK has come of the final response with
+    # this To tag. Whether there was a watch.
     cdef bint cancel(self, bytes caller, bytes callee, int64_t now) except -1
+    cdef bint cancel_later(self, bytes caller, bytes callee, bytes tag, int64_t now) except -1
     # Whether a recall of the pair is going on.
     cdef bint is_recalled(self, bytes caller, bytes callee) except -1
     # An INVITE from caller to callee is being proxied; it got a 2xx; another final response.
@@ -69,9 +74,9 @@ cdef class Observer(Timed):
     cdef int tell_again(self, int64_t now) except -1
 
     cdef bint is_recalled_call(self, tuple pair, Message request, int64_t now) except -1
-    cdef StoredWatch arm(self, Message request, Flow flow, tuple pair, bytes identity, int64_t expires_at, int64_t now)
-    cdef StoredWatch put_armed(self, Message request, Flow flow, tuple pair, bytes identity, StoredWatch before,
-                               int64_t expires_at, int64_t now)
+    cdef StoredWatch arm(self, Message request, Flow flow, tuple pair, bytes identity, int64_t expires_at, bytes tag,
+                         int64_t now)
+    cdef StoredWatch armed_by(self, Message request, Flow flow, tuple pair, bytes identity, int64_t expires_at, int64_t now)
     cdef tuple not_armed(self, bytes caller, bytes callee, str why)
     cdef bint is_known(self, tuple pair) except -1
     # No longer one of `proxied`; whether it was.

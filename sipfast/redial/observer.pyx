@@ -10,7 +10,7 @@ callee repeats its 2xx, and the caller its ACK. Those may come to any worker, so
 
 from libc.stdint cimport int64_t
 
-from ..observe.events cimport ARMED as EVENT_ARMED, STEP_ARMED, STEP_CALLED, STEP_RENEWED
+from ..observe.events cimport STEP_CALLED
 from ..routing.location cimport Location
 from ..store.codec cimport Entry, StoredWatch, WatchEntry, bytes_of, piece_in, piece_of, written_watch
 from .._flow cimport MOST_PACKED, Flow
@@ -19,12 +19,13 @@ from .unacknowledged cimport Recent, Unacknowledged, call_of, parts_of, turned
 from .device cimport device_of
 from .invite cimport agent_of, contact_of, expires_of, offer, warning
 from .notice cimport Notices
+from .offers cimport Offers
 from .owner cimport Owner
 from .ownership cimport CalleeOwner
 from .recall cimport Recall
 from .suspended cimport Suspended
 from .talks cimport Talks, call_of_talk
-from .watchlist cimport is_armed, is_recalling
+from .watchlist cimport is_claimed, is_recalling
 
 from ..errors import StoreUnreadable
 from ..store.records import ARMED, CALLING, WAITING, tell_unreadable
@@ -58,16 +59,17 @@ cdef class Observer(Timed):
         self.unacknowledged = Unacknowledged(owner.wheel, self, NO_ACK, patience)
         self.proxied = set()
         self.acknowledged = Recent(EARLY_ACKS)
+        self.offers = Offers(owner.policy, owner.watchlist, patience)
 
     # ---- arm and cancel
 
     cdef tuple unavailable(self, Message request, Flow flow, bytes caller, bytes callee, bint allowed, bytes identity,
-                           int64_t now):
+                           bytes tag, int64_t now):
         cdef tuple pair = (callee, caller)
         cdef int64_t asked = expires_of(request), period
         cdef StoredWatch watch
         if asked == 0:
-            if self.cancel(caller, callee, now):
+            if self.offers.cancel_later(tag, pair, now):
                 return self.is_off(callee)
             return self.not_armed(caller, callee, "its Expires is 0: it asks for none")
         if not self.policy.enabled:
@@ -80,13 +82,13 @@ cdef class Observer(Timed):
             self.ownership.owner_of(callee).callee_gone(pair, now)
             watch = self.watchlist.find(pair)
             # Its owner, where that is another, will give it up or put it back.
-            if watch is None or not is_armed(watch) and watch.at.attempts >= self.policy.attempts:
+            if watch is None or is_claimed(watch) and watch.at.attempts >= self.policy.attempts:
                 return None
             return offer(watch, now)
         period = self.policy.period_for(asked, caller, callee)
         if not period:
             return self.not_armed(caller, callee, self.policy.why_no_period(asked, caller, callee))
-        watch = self.arm(request, flow, pair, identity, now + period * 1000, now)
+        watch = self.arm(request, flow, pair, identity, now + period * 1000, tag, now)
         return offer(watch, now) if watch is not None else None
 
     cdef tuple is_off(self, bytes callee):
@@ -100,9 +102,10 @@ cdef class Observer(Timed):
         watch = self.watchlist.find_readable(pair)
         if self.unproxied(pair, request) and watch is None:
             self.ownership.elsewhere.callee_gone(pair, now)
-        return watch is not None and not is_armed(watch)
+        return watch is not None and is_claimed(watch)
 
-    cdef StoredWatch arm(self, Message request, Flow flow, tuple pair, bytes identity, int64_t expires_at, int64_t now):
+    cdef StoredWatch arm(self, Message request, Flow flow, tuple pair, bytes identity, int64_t expires_at, bytes tag,
+                         int64_t now):
         cdef bytes callee = <bytes>pair[0], caller = <bytes>pair[1]
         cdef StoredWatch before, watch
         self.store.for_update()
@@ -113,21 +116,14 @@ cdef class Observer(Timed):
                            else "its caller has redial.per_caller watches" if full
                            else "its callee has redial.per_callee watches")
             return None
-        watch = self.put_armed(request, flow, pair, identity, before, expires_at, now)
-        self.ownership.owner_of(callee).watch_armed(pair, expires_at, now)
-        self.counts["armed" if before is None else "renewed"] += 1
-        self.events.step(STEP_ARMED if before is None else STEP_RENEWED, watch)
-        if self.events.wants(EVENT_ARMED):
-            self.events.add("watch-armed", {"callee": callee, "caller": caller, "seconds": (expires_at - now) // 1000,
-                                            "renewed": before is not None})
+        watch = self.armed_by(request, flow, pair, identity, expires_at, now)
+        self.offers.arm(tag, pair, watch, before, now)
         return watch
 
-    cdef StoredWatch put_armed(self, Message request, Flow flow, tuple pair, bytes identity, StoredWatch before,
-                               int64_t expires_at, int64_t now):
+    cdef StoredWatch armed_by(self, Message request, Flow flow, tuple pair, bytes identity, int64_t expires_at, int64_t now):
         cdef bytes callee = <bytes>pair[0], caller = <bytes>pair[1], contact, instance, agent, path = b"", nothing = b""
         cdef bytes mode = self.owner.availability.mode
         cdef unsigned char packed[MOST_PACKED]
-        cdef StoredWatch watch
         cdef WatchEntry entry
         cdef Entry device
         contact, instance = contact_of(request, flow)
@@ -137,7 +133,7 @@ cdef class Observer(Timed):
             instance = instance or bytes_of(device.instance)
         entry.callee = piece_in(callee)
         entry.caller = piece_in(caller)
-        entry.armed_at = before.at.armed_at if before is not None else now
+        entry.armed_at = now
         entry.expires_at = expires_at
         entry.call_id = piece_of(request.p + request.call_id.start, request.call_id.end - request.call_id.start)
         entry.contact = piece_in(contact)
@@ -152,23 +148,19 @@ cdef class Observer(Timed):
         agent = agent_of(request)
         entry.agent = piece_in(agent)
         entry.registration = device.call_id if kept is not None else piece_in(nothing)
-        entry.method = piece_in(nothing)
+        entry.method = entry.offer = piece_in(nothing)
         entry.identity = piece_in(identity)
-        watch = written_watch(&entry)
-        self.watchlist.pending.promise(pair)
-        self.watchlist.put(pair, watch, before is None)
-        return watch
+        return written_watch(&entry)
 
     cdef tuple not_armed(self, bytes caller, bytes callee, str why):
         """Tell why a call that found nobody armed nothing. None."""
         self.events.not_watched(caller, callee, why)
 
     cdef bint cancel(self, bytes caller, bytes callee, int64_t now) except -1:
-        if not self.watchlist.remove((callee, caller), "cancelled by the caller"):
-            return False
-        self.counts["cancelled"] += 1
-        self.ownership.owner_of(callee).watch_cancelled((callee, caller), now)
-        return True
+        return self.offers.cancel((callee, caller), now)
+
+    cdef bint cancel_later(self, bytes caller, bytes callee, bytes tag, int64_t now) except -1:
+        return self.offers.cancel_later(tag, (callee, caller), now)
 
     # ---- calls
 
@@ -191,7 +183,7 @@ cdef class Observer(Timed):
         else:
             # The claim was committed before the REFER left, so the store knows of every recall.
             watch = self.watchlist.find(pair)
-            if (watch is None or is_armed(watch)) and not self.policy.ends_on_refer:
+            if (watch is None or not is_claimed(watch)) and not self.policy.ends_on_refer:
                 return 0
             self.proxied.add((request.text(request.call_id), request.text(request.sender.tag), pair))
         owner.call_started(pair, request.text(request.call_id), self.ownership.worker, now)
@@ -210,7 +202,7 @@ cdef class Observer(Timed):
         if self.ownership.is_mine(callee):
             return (callee, caller) in self.owner.recalls.of
         watch = self.watchlist.find((callee, caller))
-        return watch is not None and not is_armed(watch)
+        return watch is not None and is_claimed(watch)
 
     cdef bint unproxied(self, tuple pair, Message message) except -1:
         cdef tuple call
@@ -299,7 +291,7 @@ cdef class Observer(Timed):
             # With end_on = "refer" only the owner knows whether it was recalled.
             self.store.for_update()
             watch = self.watchlist.find(pair)
-            recalled = watch is not None and not is_armed(watch)
+            recalled = watch is not None and is_claimed(watch)
             if recalled:
                 method = bytes_of(watch.at.method).decode()
         if recall is not None:

@@ -36,6 +36,7 @@ cdef class Owner(CalleeOwner):
     cdef dict counts                     # name -> int
     cdef dict engaged                    # callee -> pair being recalled, or call of the talk (serial); that of `recalls`
     cdef dict pauses                     # callee -> GUARD or RETRY timer
+    cdef list offered                    # (pair, Watch.offer) of what was found at the start as offered, of whichever callee
 
     # Take up the watches that the store holds. Whether there was a recall going on, of whichever callee.
     cdef bint start(self, int64_t now) except -1

@@ -4,7 +4,10 @@ A watch is one stored caller-callee pair. Its life::
 
                  INVITE finds the callee unbound, Expires >= min_period
                                     |
-                                    v         callee bound, guard passed: claim
+                                    v         no ACK of the 480 in 64*T1
+                                [offered] ----------------------------------> removed, as if it had not been
+                                    |
+                                    v  ACK    callee bound, guard passed: claim
       renewed by another INVITE  [armed] ----------------------------------> [recalling]
                  |     ^            ^    all methods refused, or no INVITE    |   |
                  +-----+            +-------------------------------------------+   | the caller's INVITE
@@ -33,10 +36,10 @@ from .ladder cimport Rung
 from .ownership cimport CalleeOwner
 from .policy cimport Policy
 from .recall cimport PAUSED, Recall, Recalls, Turns
-from .watchlist cimport REWRITE_AFTER, Watchlist, is_armed, is_recalling, is_suspended
+from .watchlist cimport REWRITE_AFTER, Watchlist, is_armed, is_claimed, is_recalling, is_suspended
 
 from ..errors import StoreError, StoreUnreadable
-from ..store.records import ARMED, PAUSES_CUT_SHORT, RECALLING, SUSPENDED, WAITING, tell_unreadable
+from ..store.records import ARMED, CLAIMED, OFFERED, PAUSES_CUT_SHORT, RECALLING, SUSPENDED, WAITING, tell_unreadable
 
 cdef enum:
     # Timers
@@ -78,6 +81,7 @@ cdef class Owner(CalleeOwner):
         self.recalls.turns = turns
         self.engaged = recalls.engaged
         self.pauses = {}
+        self.offered = []
 
     # ---- start, commit, failure
 
@@ -87,9 +91,11 @@ cdef class Owner(CalleeOwner):
         cdef bint recalls = False
         cdef Recall recall
         for watch in self.store.each_watch():
-            recalls = recalls or watch.state not in WAITING
+            recalls = recalls or watch.state in CLAIMED
             if watch.state == SUSPENDED:
                 self.recalls.suspended.remember((watch.callee, watch.caller))
+            elif watch.state == OFFERED:
+                self.offered.append(((watch.callee, watch.caller), watch.offer))
             if not self.ownership.is_mine(watch.callee):
                 continue
             pair = (watch.callee, watch.caller)
@@ -101,7 +107,7 @@ cdef class Owner(CalleeOwner):
             self.watchlist.remember(pair, watch.expires_at)
             if watch.state in WAITING:
                 waiting[watch.callee] = min(watch.not_before, waiting.get(watch.callee, watch.not_before))
-            else:
+            elif watch.state in CLAIMED:
                 recall = self.recalls.take_up(self.watchlist.find(pair), pair, now)
                 if watch.state == RECALLING:
                     resumed += 1
@@ -131,7 +137,7 @@ cdef class Owner(CalleeOwner):
         self.watchlist.remember(pair, watch.at.expires_at)
         if is_armed(watch):
             self.look_again(pair[0], now + self.policy.retry_pause, RETRY, now)
-        else:
+        elif is_claimed(watch):
             recall = self.recalls.take_up(watch, pair, now)
             if is_recalling(watch):
                 self.recalls.resume_at(recall, now + self.policy.retry_pause)
@@ -140,8 +146,9 @@ cdef class Owner(CalleeOwner):
 
     cdef int watch_armed(self, tuple pair, int64_t expires_at, int64_t now) except -1:
         self.watchlist.remember(pair, expires_at)
-        if not self.ownership.alone:
-            self.watch_changed(pair, now)
+        # Its callee may have come back since the call found nobody.
+        if self.availability.is_available(pair[0], now):
+            self.look_again(pair[0], now + self.policy.guard, GUARD, now)
 
     cdef int watch_cancelled(self, tuple pair, int64_t now) except -1:
         self.recalls.call_off(pair, now)

@@ -14,6 +14,7 @@ cdef class Pending:
         self.touched = {}
         self.talked = {}
         self.promised = {}
+        self.acknowledged = []
         self.claims = []
         self.notices = []
         self.units = {}
@@ -34,18 +35,23 @@ cdef class Pending:
         self.promised[pair] = self.unit
         return 0
 
+    cdef int acknowledge(self, object offer) except -1:
+        self.acknowledged.append((offer, self.unit))
+        return 0
+
     cdef int claim(self, object recall) except -1:
         self.claims.append((recall, self.unit))
         return 0
 
     cdef Pending sealed(self):
         cdef Pending batch
-        if not (self.touched or self.talked or self.claims or self.notices):
+        if not (self.touched or self.talked or self.claims or self.notices or self.acknowledged):
             return None
         batch = Pending.__new__(Pending)
         batch.touched, self.touched = self.touched, batch.touched
         batch.talked, self.talked = self.talked, batch.talked
         batch.promised, self.promised = self.promised, batch.promised
+        batch.acknowledged, self.acknowledged = self.acknowledged, batch.acknowledged
         batch.claims, self.claims = self.claims, batch.claims
         batch.notices, self.notices = self.notices, batch.notices
         batch.units, self.units = self.units, batch.units

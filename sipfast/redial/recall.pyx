@@ -29,7 +29,7 @@ from .pending cimport Pending
 from .policy cimport OTHERS_ALWAYS, OTHERS_OF_THE_KNOWN, Policy
 from .subscriptions cimport make_subscriptions
 from .suspended cimport Suspended
-from .watchlist cimport Watchlist, is_armed, is_calling, is_recalling, outcome_text
+from .watchlist cimport Watchlist, is_calling, is_claimed, is_recalling, outcome_text
 
 from ..config import METHODS
 from ..observe.counters import OUTCOMES as COUNTED_OUTCOMES
@@ -313,7 +313,7 @@ cdef class Recalls(Timed):
         cdef bytes result
         self.store.for_update()
         watch = self.watchlist.find(pair)
-        if watch is None or is_armed(watch) or not same_piece(watch.at.refer_call_id, call_id):
+        if watch is None or not is_claimed(watch) or not same_piece(watch.at.refer_call_id, call_id):
             return 0                          # a recall that is over: what came of it is known better
         result = text.encode()
         entry = watch.at

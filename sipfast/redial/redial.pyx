@@ -46,7 +46,7 @@ from .notice import (
     ANSWERED, AWAITED, BOUND, CALLER_BACK, ENDED, FAILED, GONE, HELLO, LOOK, STARTED, SUSPENDED, TALK, UNCONFIRMED, decode,
 )
 
-COUNTS = ("armed", "renewed", "cancelled", "expired", "recalls", "recall_failures", "completed", "given_up")
+COUNTS = ("armed", "unacknowledged", "renewed", "cancelled", "expired", "recalls", "recall_failures", "completed", "given_up")
 NOBODY = (b"", b"")
 
 
@@ -63,6 +63,7 @@ cdef class Redial:
             self.calls.former_until = now + self.calls.unacknowledged.patience
         if self.resumed:
             self.calls.tell_again(now)
+        self.calls.offers.take_over(self.owner.offered, now)
         self.notices.tell_all(HELLO, NOBODY, b"")
 
     cdef bint committed(self, Pending batch, int64_t now) except -1:
@@ -73,6 +74,7 @@ cdef class Redial:
 
     cdef int batch_lost(self, Pending batch, list later, object units, int64_t now) except -1:
         cdef set undone = self.owner.recalls.claims_lost(batch, units)
+        self.calls.offers.batch_lost(batch, units, now)
         undone.update([pair for pair, unit in batch.promised.items() if units is None or unit in units])
         self.notices.batch_lost(batch, undone, units)
         self.watchlist.leave_to_others(batch, undone)
@@ -91,6 +93,7 @@ cdef class Redial:
             self.watchlist.commit_soon(now)
 
     cdef int ending(self, int64_t now) except -1:
+        self.calls.offers.write_again(now)
         if self.watchlist.lost or self.watchlist.lost_talks:
             self.watchlist.write_again(now)
 
@@ -147,7 +150,7 @@ cdef class Redial:
         self.keepalive.run(self.keepalive.wheel.now)
         self.ladder.configure(settings)
         # RFC 3261 §13.3.1.4. Who comes after a shortening waits no less than who came before it: they are told in their order.
-        self.calls.unacknowledged.patience = 64 * self.talks.transactions.t1
+        self.calls.unacknowledged.patience = self.calls.offers.patience = 64 * self.talks.transactions.t1
 
     def counters(self):
         """Watches and recalls, counted since the start."""

@@ -16,11 +16,13 @@ from .waiting cimport Waiting
 cdef enum:
     REWRITE_AFTER = 1_000   # ms from a failed commit until what it lost is written again
 
-# The state of a watch as stored. One that is suspended is armed, too.
+# The state of a watch as stored. One that is suspended is armed, too; one that is claimed is recalling or calling.
 cdef bint is_armed(StoredWatch watch) noexcept
 cdef bint is_suspended(StoredWatch watch) noexcept
 cdef bint is_recalling(StoredWatch watch) noexcept
 cdef bint is_calling(StoredWatch watch) noexcept
+cdef bint is_claimed(StoredWatch watch) noexcept
+cdef bint is_offered(StoredWatch watch) noexcept
 # What came of a recall, for people: what the phone said to the REFER, and the rest.
 cdef str outcome_text(str answer, str result)
 
@@ -61,6 +63,8 @@ cdef class Watchlist(Timed):
     # Whether there was one. `answer`: what the caller's phone said to the last REFER, `result`: what came of it where the
     # caller of this tells of the end.
     cdef bint remove(self, tuple pair, str reason, str answer=*, str result=*) except -1
+    # It was offered, and never armed: it leaves no trace. Whether there was one.
+    cdef bint drop(self, tuple pair) except -1
     cdef StoredWatch as_stored(self, tuple pair)
     cdef object outcomes(self, tuple pair)
     cdef int keep_ended(self, object watch, object attempts, str reason, str answer, str result) except -1

@@ -21,7 +21,7 @@ from .policy cimport Policy
 from .waiting cimport Waiting
 
 from ..errors import StoreCorrupt, StoreError, StoreUnreadable
-from ..store.records import ARMED, CALLING, RECALLING, SUSPENDED, Ended, tell_unreadable
+from ..store.records import ARMED, CALLING, CLAIMED, OFFERED, RECALLING, SUSPENDED, Ended, tell_unreadable
 
 cdef enum:
     # Timers
@@ -33,6 +33,7 @@ cdef enum:
 
 # As stored.
 cdef bytes armed = ARMED.encode(), recalling = RECALLING.encode(), calling = CALLING.encode(), suspended = SUSPENDED.encode()
+cdef bytes offered = OFFERED.encode()
 
 
 cdef bint is_armed(StoredWatch watch) noexcept:
@@ -49,6 +50,14 @@ cdef bint is_recalling(StoredWatch watch) noexcept:
 
 cdef bint is_calling(StoredWatch watch) noexcept:
     return same_piece(watch.at.state, calling)
+
+
+cdef bint is_claimed(StoredWatch watch) noexcept:
+    return is_recalling(watch) or is_calling(watch)
+
+
+cdef bint is_offered(StoredWatch watch) noexcept:
+    return same_piece(watch.at.state, offered)
 
 
 def by_age(StoredWatch watch):
@@ -172,6 +181,8 @@ cdef class Watchlist(Timed):
         cdef bint kept = self.events.has_room(HISTORY)      # of more than that a second nobody reads
         if kept or self.events.telling:
             watch = self.as_stored(pair)
+            if watch is not None and is_offered(watch):
+                return self.drop(pair)
         if kept:
             attempts = self.outcomes(pair)
         self.forget(pair)
@@ -185,6 +196,11 @@ cdef class Watchlist(Timed):
         if not result and self.events.wants(ENDED):
             self.events.add("watch-ended", {"callee": pair[0], "caller": pair[1], "reason": reason})
         return True
+
+    cdef bint drop(self, tuple pair) except -1:
+        self.forget(pair)
+        self.note_write(pair, None)
+        return self.store.delete_watch(<bytes>pair[0], <bytes>pair[1])
 
     cdef StoredWatch as_stored(self, tuple pair):
         """The pair's watch, as far as that can be read."""
@@ -202,7 +218,7 @@ cdef class Watchlist(Timed):
 
     cdef int keep_ended(self, object watch, object attempts, str reason, str answer, str result) except -1:
         """In the same batch as its end."""
-        if watch.state != ARMED and watch.state != SUSPENDED:
+        if watch.state in CLAIMED:
             attempts = (*attempts, (watch.recalled_at, outcome_text(answer, result or reason)))
         self.store.put_ended(Ended(watch, self.events.time(), reason, attempts))
 
@@ -226,7 +242,10 @@ cdef class Watchlist(Timed):
     cdef int committed(self, Pending batch) except -1:
         if batch.touched:
             batch.touched.clear()
+        if batch.promised:
             batch.promised.clear()
+        if batch.acknowledged:
+            batch.acknowledged.clear()
         if batch.talked:
             batch.talked.clear()
         if self.rewrite and not self.lost and not self.lost_talks:
@@ -314,6 +333,8 @@ cdef class Watchlist(Timed):
             self.forget(pair)
         elif watch.at.expires_at > now:
             self.remember(pair, watch.at.expires_at)
+        elif is_offered(watch):
+            self.drop(pair)
         else:
             self.remove(pair, "monitoring period over")
             self.counts["expired"] += 1

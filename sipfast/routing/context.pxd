@@ -91,6 +91,9 @@ cdef class ResponseContext(Waiter):
     cdef int status_of_silence(self) noexcept
     cdef int finish_when_all_done(self, int64_t now) except -1
     cdef int finish(self, int64_t now) except -1
+    # Whether that final response is made here, and its To tag.
+    cdef bint is_ours(self, int status) noexcept
+    cdef bytes tag_of_best(self, int status)
     cdef int send_best(self, int status, int64_t now) except -1
     cdef int forget_request(self, int64_t now) except -1
 

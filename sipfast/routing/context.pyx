@@ -413,9 +413,15 @@ cdef class ResponseContext(Waiter):
         self.forget_request(now)
         return 0
 
+    cdef bint is_ours(self, int status) noexcept:
+        return self.best is None or status == 503
+
+    cdef bytes tag_of_best(self, int status):
+        return self.server.tag() if self.is_ours(status) else self.best.text(self.best.target.tag)
+
     cdef int send_best(self, int status, int64_t now) except -1:
         cdef bytes data, extra = b""
-        if self.best is None or status == 503:
+        if self.is_ours(status):
             # §16.7 step 6: a 503 would speak of us, who are well; downstream's trouble is a 500. But not where all else
             # for that upstream would fare alike.
             if status == 503 and self.retry_after is not None:

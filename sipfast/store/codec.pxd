@@ -49,6 +49,7 @@ cdef struct WatchEntry:
     Piece registration
     Piece identity
     int64_t pauses
+    Piece offer
 
 
 # All bindings of an AOR in their stored form, or none. `single`: it is one, and `at` points into `record`.

@@ -28,7 +28,7 @@ cdef extern from "<endian.h>" nogil:
 
 cdef enum:
     FIELDS = 13
-    WATCH_FIELDS = 22
+    WATCH_FIELDS = 23
     ARRAY = 0x90            # fixarray, plus its length
     BIN8 = 0xC4
     BIN16 = 0xC5
@@ -49,7 +49,7 @@ cdef enum:
 cdef int version = VERSION, bindings_version = BINDINGS_VERSION
 if (VERSION > MOST_SHORT or BINDINGS_VERSION > MOST_SHORT or len(Binding.__struct_fields__) != FIELDS
         or Binding.__struct_fields__[FIELDS - 1] != "doubtful"
-        or len(Watch.__struct_fields__) != WATCH_FIELDS or Watch.__struct_fields__[WATCH_FIELDS - 1] != "pauses"):
+        or len(Watch.__struct_fields__) != WATCH_FIELDS or Watch.__struct_fields__[WATCH_FIELDS - 1] != "offer"):
     raise AssertionError("records.py has changed: this module reads and writes what it did before")
 
 
@@ -229,6 +229,7 @@ cdef bint read_watch(bytes record, WatchEntry *entry) noexcept:
     p = read_piece(p, end, &entry.registration)
     p = read_string(p, end, &entry.identity)
     p = read_number(p, end, &entry.pauses)
+    p = read_piece(p, end, &entry.offer)
     return p == end
 
 
@@ -343,7 +344,7 @@ cdef bytes write_watch(const WatchEntry *entry):
         + size_of_string(entry.last_result) + size_of_piece(entry.refer_call_id) + size_of_piece(entry.refer_tag)
         + size_of_number(entry.recalled_at) + size_of_number(entry.not_before) + size_of_string(entry.method)
         + size_of_piece(entry.agent) + size_of_piece(entry.registration) + size_of_string(entry.identity)
-        + size_of_number(entry.pauses))
+        + size_of_number(entry.pauses) + size_of_piece(entry.offer))
     cdef bytes record = PyBytes_FromStringAndSize(NULL, size)
     cdef unsigned char *to = <unsigned char *>PyBytes_AS_STRING(record)
     to[0] = ARRAY + 2
@@ -371,7 +372,8 @@ cdef bytes write_watch(const WatchEntry *entry):
     to = write_piece(to, entry.agent)
     to = write_piece(to, entry.registration)
     to = write_string(to, entry.identity)
-    write_number(to, entry.pauses)
+    to = write_number(to, entry.pauses)
+    write_piece(to, entry.offer)
     return record
 
 
@@ -542,6 +544,10 @@ cdef class StoredWatch:
     def pauses(self):
         return self.at.pauses
 
+    @property
+    def offer(self):
+        return bytes_of(self.at.offer)
+
     def unpacked(self):
         cdef WatchEntry *at = &self.at
         return Watch(bytes_of(at.callee), bytes_of(at.caller), at.armed_at, at.expires_at, bytes_of(at.call_id),
@@ -549,7 +555,7 @@ cdef class StoredWatch:
                      bytes_of(at.mode).decode(), bytes_of(at.state).decode(), at.attempts,
                      bytes_of(at.last_result).decode(), bytes_of(at.refer_call_id), bytes_of(at.refer_tag),
                      at.recalled_at, at.not_before, bytes_of(at.method).decode(), bytes_of(at.agent),
-                     bytes_of(at.registration), bytes_of(at.identity).decode(), at.pauses)
+                     bytes_of(at.registration), bytes_of(at.identity).decode(), at.pauses, bytes_of(at.offer))
 
     def __eq__(self, other):
         if isinstance(other, StoredWatch):

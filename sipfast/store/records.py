@@ -41,11 +41,13 @@ PAUSES_CUT_SHORT = 3
 MOST_PHONES = 10_000  # devices and User-Agents of which is remembered what they did
 MOST_ATTEMPTS = 16  # recalls of one watch whose outcomes are kept
 
+OFFERED = "offered"  # a 480 has offered it to the caller, whose ACK has not come yet: it is not armed before
 ARMED = "armed"  # waiting for the callee
 RECALLING = "recalling"  # REFER sent, or about to be: marked before it leaves
 CALLING = "calling"  # the caller's new INVITE has been seen
 SUSPENDED = "suspended"  # the caller cannot take a recall now
 WAITING = (ARMED, SUSPENDED)
+CLAIMED = (RECALLING, CALLING)  # a recall goes on
 DEVICE = "device"  # whom a Phone is about
 AGENT = "agent"
 EARLY_REFER = "early-refer"  # Note.method of the REFER that `callback` sends while the phone rings
@@ -99,6 +101,7 @@ class Watch(msgspec.Struct, array_like=True, frozen=True, gc=False):
     registration: bytes = b""  # Call-ID of the caller's binding then (RFC 3261 §10.2), b"" where it had none
     identity: str = ""  # how the caller is known: "upstream", "peer"; "": it says so itself
     pauses: Number = 0  # suspensions and pauses in a row: each is longer than the last
+    offer: bytes = b""  # while it is offered: which worker has, and the To tag of its 480; else b""
 
 
 class Talk(msgspec.Struct, array_like=True, frozen=True, gc=False):

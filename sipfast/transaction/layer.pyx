@@ -22,7 +22,7 @@ from .index cimport Link, index_add, index_close, index_first, index_foresee, in
 from .machines cimport ACCEPTED, COMPLETED, ON_ACK, ON_ERROR, ON_REQUEST, PROCEEDING, TELL, event_of
 from .matching cimport identify, merge_hash, method_of, quoted_branch, same_legacy
 from .server cimport Handler, ServerTransaction, make_server
-from .transaction cimport LEGACY, MOST_UDP, MOVED, PATIENCE, PROVISIONAL, Surroundings, Transaction
+from .transaction cimport LEGACY, MOST_UDP, MOVED, OFFERS, PATIENCE, PROVISIONAL, STRAYED, Surroundings, Transaction
 
 from .machines import durations
 
@@ -285,11 +285,17 @@ cdef class TransactionLayer(Surroundings):
 
     cdef int receive_ack(self, Message ack, int64_t now) except -1:
         cdef ServerTransaction found = self.find(ack, M_INVITE)
-        if (found is not None and found.state == COMPLETED and not found.marks & MOVED
-                and ack.text(ack.target.tag) == found.tag()):
-            self.prove(found.flow, now)
+        cdef bytes tag = None
+        cdef bint first = found is not None and found.state == COMPLETED
+        if first:
+            tag = ack.text(ack.target.tag)
+            if not found.marks & MOVED and tag == found.tag():
+                self.prove(found.flow, now)
         if found is None or found.handle(ON_ACK, None, now) & TELL:
             return VERDICT_UNMATCHED          # RFC 6026 §7.1: an ACK for a 2xx is the user's
+        # Whoever has sent the INVITE again from elsewhere was told the tag there (§18.2.2).
+        if first and found.marks & (OFFERS | STRAYED) == OFFERS:
+            self.witness.acknowledged(tag, now)
         return VERDICT_ABSORBED
 
     cdef int receive_cancel(self, Message cancel, Flow flow, int64_t now) except -1:

@@ -8,6 +8,7 @@ import cython
 from cpython.bytes cimport PyBytes_GET_SIZE
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport memcmp
 
 from .._flow cimport Flow
 from .._parser cimport M_INVITE, Message
@@ -20,7 +21,7 @@ from .machines cimport (
     server_machine,
 )
 from .matching cimport Key, method_of, tag_of
-from .transaction cimport LEGACY, MOST_UDP, MOVED, PATIENCE, Surroundings, Transaction
+from .transaction cimport LEGACY, MOST_UDP, MOVED, OFFERS, PATIENCE, STRAYED, Surroundings, Transaction
 
 cdef bytes NO_DATAGRAM = b"The answer is larger than any datagram"
 cdef bytes UNPROVEN = b"The answer is too large for an address that has proven nothing: it has to answer a request first"
@@ -70,6 +71,9 @@ cdef class ServerTransaction(Transaction):
     cdef int unanswer(self) except -1:
         if self.credit is not None and self.data is not None:
             self.credit.give_back(PyBytes_GET_SIZE(self.data))
+        if self.marks & OFFERS:
+            self.marks &= ~OFFERS
+            self.layer.witness.withdrawn(self.tag())
         if self.state == ACCEPTED or self.state == COMPLETED:
             self.stop_timers()
             self.state = PROCEEDING
@@ -145,6 +149,9 @@ cdef class ServerTransaction(Transaction):
         if not self.marks & MOVED and not flow.same_peer(self.flow):
             self.first = self.layer.proven.hash_of(self.flow)
             self.marks |= MOVED
+        # One host is one place: its NAT gives it another port now and then.
+        if flow.family != self.flow.family or memcmp(flow.ip, self.flow.ip, 4 if flow.family == 4 else 16) != 0:
+            self.marks |= STRAYED
         self.flow = flow
         return 0
 

@@ -23,6 +23,8 @@ cdef enum Mark:
     CANCEL_WANTED = 4
     CANCEL_SENT = 8
     MOVED = 16               # has gone to more than one address
+    OFFERS = 32              # of a server transaction: whether its final response was heard matters to the layer's Witness
+    STRAYED = 64             # of a server transaction: has gone to more than one host
 
 # Tells where phones have moved to.
 cdef class Guide:
@@ -34,10 +36,19 @@ cdef class Guide:
     # in what the dialog brings.
     cdef bytes entrust(self, bytes response, Flow flow, int64_t now)
 
+# Who is to know whether a final response other than 2xx has come to where its request said to be from. A source can be forged;
+# the To tag of the response reaches only who is there.
+cdef class Witness(Timed):
+    # An ACK with this To tag has come, to a transaction that OFFERS and has not STRAYED. Once.
+    cdef int acknowledged(self, bytes tag, int64_t now) except -1
+    # The response with it was taken back, and never left.
+    cdef int withdrawn(self, bytes tag) except -1
+
 # The layer as its transactions see it: its clock, its sink, its tables, and who pays for what is being handled. The layer
 # itself says what these methods do.
 cdef class Surroundings:
     cdef Guide guide                     # what is repeated, and responses to INVITE, go by its word; None: by their flow
+    cdef Witness witness                 # of transactions that OFFER
     cdef readonly Wheel wheel
     cdef Sink sink
     cdef Secret secret

@@ -10,6 +10,9 @@ def live_objects() -> int:
 class Guide:
     """Tells where phones have moved to, for compiled modules."""
 
+class Witness(Timed):
+    """Who is to know whether a final response was acknowledged, for compiled modules."""
+
 class Surroundings:
     """The layer as its transactions see it."""
 

@@ -33,6 +33,15 @@ cdef class Guide:
         return response
 
 
+cdef class Witness(Timed):
+
+    cdef int acknowledged(self, bytes tag, int64_t now) except -1:
+        return 0
+
+    cdef int withdrawn(self, bytes tag) except -1:
+        return 0
+
+
 cdef class Surroundings:
 
     cdef int resume(self, Credit credit, Py_ssize_t taken, int64_t now) except -1:

@@ -77,8 +77,8 @@ class Caller:
             return False
         if "m=NL" in call.final.first("call-info"):
             self.told = "armed"
-        elif self.told == "armed":  # "redial is off", or nothing was left of it to switch off
-            self.told = "off"
+        elif self.told == "armed" and "redial" not in call.final.first("warning"):  # nothing is left to switch off
+            self.told = "off"  # after "redial is off" it calls again: that is final with an ACK, which a kill may swallow
         return True
 
     # What became of it

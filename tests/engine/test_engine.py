@@ -422,7 +422,7 @@ def test_other_settings_of_redial_count_from_the_next_call_on() -> None:
     def armed(engine: Engine, out: Out, number: int) -> int:
         names = {"branch": f"z9hG4bKr{number}", "call_id": f"r{number}"}
         exchange(engine, out, text("INVITE", f"sip:nobody@{DOMAIN}", headers=[("Expires", "60")], **names))
-        return engine.counters()["redial_armed"]
+        return engine.counters()["redial_watches"]
 
     engine, out = build(Config(redial=Redial(min_period=300)))
     assert armed(engine, out, 1) == 0

@@ -31,6 +31,7 @@ def arm(scene: Scene, caller: Phone, expires: int | None = 3600, callee: str = "
     call = caller.call(callee, expires)
     scene.network.wait(lambda: call.over)
     assert call.status == 480
+    scene.run(10)  # until its ACK is there: it is final only then
     return call
 
 

@@ -85,7 +85,21 @@ class Scene:
 
 
 class Speaker(Peer):
-    """A peer that writes requests to the server for a test."""
+    """A peer that writes requests to the server for a test.
+
+    It acknowledges a 480 about redial, as phones do (RFC 3261 §17.1.1.3), unless it is `quiet`; no other final response.
+    """
+
+    def __init__(self, name: str, address: Address) -> None:
+        super().__init__(name, address)
+        self._invites: dict[str, Sip] = {}  # by branch
+
+    def receive(self, data: bytes, source: Address, now: int) -> None:
+        super().receive(data, source, now)
+        answer = Sip(data)
+        invite = self._invites.get(answer.branch)
+        if self.answers_probes and invite is not None and answer.status == 480 and "redial" in answer.first("warning"):
+            self.ack(invite, answer)
 
     def text(
         self, method: str, uri: str, *, to: str = "", sender: str = "", call_id: str = "", cseq: int = 1,
@@ -107,7 +121,10 @@ class Speaker(Peer):
 
     def say(self, data: bytes, to: Address = SERVER) -> Sip:
         self.transmit(data, to)
-        return Sip(data)
+        message = Sip(data)
+        if message.method == "INVITE" and not message.status:
+            self._invites[message.branch] = message
+        return message
 
     def ask(self, method: str, uri: str, **more: Any) -> Sip:
         """Send a request to the server; returns it."""
@@ -157,6 +174,11 @@ def quiet(scene: Scene, name: str = "alice", **more: object) -> Speaker:
     peer = scene.peer(name, **more)  # type: ignore[arg-type]
     peer.answers_probes = False
     return peer
+
+
+def forget_proofs(scene: Scene) -> None:
+    """Nobody is proven any more, as after a while of silence."""
+    scene.server.proofs[:] = bytes(len(scene.server.proofs))
 
 
 def is_proven(scene: Scene, peer: Speaker) -> bool:

@@ -10,7 +10,7 @@ from net.network import Crash, Line, replay, seeds
 from net.phone import Phone
 from net.recalling import arm_surely, checked, play, set_up, settle
 from net.redialing import come_back, watch_of
-from net.scene import SERVER, Scene, Speaker
+from net.scene import SERVER, Scene, Speaker, forget_proofs
 from net.sipwire import Address, literal, uri_of
 from net.stores import FlakyStore, count_watches
 from net.stubborn import OBEDIENT, PHONES
@@ -312,12 +312,13 @@ def test_one_login_has_the_server_send_little_to_who_has_proven_nothing() -> Non
     settings: dict[str, Any] = {"methods": ("callback",), "default_period": 600, "retry_pause": 5.0}
     scene = Scene(Config(redial=Redial(**settings)))
     victim, bob = scene.peer("victim"), scene.peer("bob")
-    victim.answers_probes = False
     for number in range(10):
         victim.ask(
             "INVITE", "sip:bob@example.com", sender=f"<sip:caller{number}@example.com>;tag=1", branch=f"z9hG4bK{number}"
         )
     scene.run(40_000)
+    victim.answers_probes = False
+    forget_proofs(scene)
     since = len(scene.network.trace)
     register = bob.bind()
     scene.run(200_000)

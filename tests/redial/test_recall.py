@@ -616,6 +616,7 @@ def test_8_a_cancel_takes_back_a_recall_that_is_going_on() -> None:
     bob.on_invite = "486"
     call = alice.call("bob", 0)
     scene.network.wait(lambda: call.over)
+    scene.run(10)
     assert watch_of(scene) is None
     scene.run(200_000)
     assert len(refers(scene)) == 1 and watch_of(scene) is None

@@ -1,4 +1,4 @@
-"""Whoever was told that automatic redial is off is not asked to call: after that 480 no REFER for the watch leaves."""
+"""Whoever was told that automatic redial is off is not asked to call: after the ACK of that 480 no REFER of it leaves."""
 
 from __future__ import annotations
 
@@ -20,10 +20,13 @@ from sipfast.observe.steps import Step
 
 
 def refers_after_the_480(scene: Scene) -> int:
-    """REFERs, retransmitted ones among them, that left after the last 480 or in its millisecond after it."""
-    out = [event.data.split(b"\r\n")[0] for event in scene.network.trace if event.source == "server"]
-    last = max(number for number, line in enumerate(out) if b" 480 " in line)
-    return sum(line.startswith(b"REFER ") for line in out[last:])
+    """REFERs, retransmitted ones among them, that left after the ACK of the last 480 had come."""
+    trace = scene.network.trace
+    final = max(event.at for event in trace if event.source == "server" and b" 480 " in event.data.split(b"\r\n")[0])
+    acks = [event.at for event in trace if event.source == "alice" and event.data.startswith(b"ACK ")]
+    acked = min(at for at in acks if at > final)
+    there = acked + scene.network.line.latency[1]
+    return sum(event.at > there and event.source == "server" and event.data.startswith(b"REFER ") for event in trace)
 
 
 def call_off(scene: Scene, alice: Phone) -> None:

@@ -25,7 +25,7 @@ from net.redialing import (
     three_callers,
     watch_of,
 )
-from net.scene import SERVER
+from net.scene import SERVER, quiet
 from net.sipwire import Sip, is_probe, literal, uri_of
 from net.stores import FailingStore, count_watches
 
@@ -243,6 +243,7 @@ def test_2_expires_zero_cancels_when_the_callee_is_there_too() -> None:
     bob.on_invite = "486"
     call = alice.call("bob", 0)
     scene.network.wait(lambda: call.over)
+    scene.run(10)
     assert watch_of(scene) is None
     scene.run(120_000)
     assert not refers(scene)
@@ -273,7 +274,7 @@ def test_2_a_renewal_may_shorten() -> None:
 
 def test_2_a_retransmitted_invite_is_no_second_one() -> None:
     scene, _, _ = stage()
-    carol = scene.peer("carol")
+    carol = quiet(scene, "carol")
     invite = carol.ask("INVITE", "sip:bob@example.com", headers=[("Expires", "3600")])
     scene.run()
     first = watch_of(scene, b"sip:carol@example.com")

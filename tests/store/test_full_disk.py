@@ -118,24 +118,18 @@ def test_an_answer_that_is_not_promised_after_all_may_be_over_already() -> None:
 
 
 def test_a_recall_is_taken_up_again_once_however_often_it_is_made_anew_from_the_store() -> None:
-    scene, alice, bob = armed({"retry_pause": 0.0}, store=FullStore())
+    scene, alice, bob = armed({"retry_pause": 0.0}, store=FailingStore())
     alice.on_refer = "ignore"
-    bob.register(60)
+    come_back(scene, bob)
     scene.network.wait(lambda: len(refers(scene)) == 1)
-    scene.network.remove(bob)
-    scene.server.crash(scene.now, down=100_000)  # until his binding has run out
+    scene.server.crash(scene.now, down=100_000)
     scene.run(99_000)
-    again = scene.peer("again")
+    scene.store.broken = True  # each time that it is to begin, its batch is lost
     scene.server.start(scene.now)
-    scene.store.full = True
-    for _ in range(2):  # the first finds the callee gone again, the second arms, and nothing of it can be written
-        invite = again.text(
-            "INVITE", "sip:bob@example.com", sender=f"<{ALICE.decode()}>;tag=1", headers=[("Expires", "600")]
-        )
-        scene.server.engine.receive(invite, Flow(*alice.address), scene.now)
-    scene.server.engine.commit(scene.now)
-    scene.store.full = False
-    scene.run(100)
+    scene.run(1_000)
+    assert scene.server.counters["failed_commits"] > 1
+    scene.store.broken = False
+    scene.run(1_000)
     assert watch_of(scene) is not None
     assert len(refers(scene)) == 2 and scene.server.counters["faults"] == 0
 

@@ -100,7 +100,7 @@ def query(more: str = "") -> Callable[[Stage], tuple[int, float]]:
 
 
 def waited_for(stage: Stage) -> tuple[int, float]:
-    """Many callers that are all forged wait for bob, who registers."""
+    """Many callers are to wait for bob, who registers: all are forged, and none acknowledges its 480."""
     for i in range(MOST):
         stage.silent(f"caller{i}").ask("INVITE", "sip:bob@example.com", headers=[("Expires", "3600")])
         stage.scene.run()
@@ -180,7 +180,7 @@ ROWS: dict[str, Callable[[Stage], tuple[int, float]]] = {
     "REGISTER": register,
     "REGISTER, without a Contact, 16 bindings": query(),
     "REGISTER, without a Contact, 16 bindings of 1,300 bytes": query(LARGE),
-    "REGISTER of somebody whom 16 callers wait for": waited_for,
+    "REGISTER of somebody whom 16 callers are to wait for": waited_for,
     "OPTIONS to the server": asks("OPTIONS", f"sip:{literal(SERVER)}"),
     "INVITE to nobody": asks("INVITE"),
     "INVITE to nobody, arming a watch": asks("INVITE", headers=[("Expires", "3600")]),
