@@ -424,6 +424,22 @@ def test_an_offer_that_was_not_stored_is_not_acknowledged_into_being() -> None:
     assert not refers(scene) and scene.server.counters["redial_unacknowledged"] == 0
 
 
+@pytest.mark.parametrize("expires", [7200, 0])
+def test_an_answer_that_was_taken_back_changes_nothing(expires: int) -> None:
+    """Its 503 has the same To tag."""
+    scene, alice, _ = stage(store=FailingStore())
+    arm(scene, alice)
+    watch = watch_of(scene)
+    alice.inbox.clear()
+    scene.store.broken = True
+    invite = alice.ask("INVITE", "sip:bob@example.com", headers=[("Expires", str(expires))])
+    scene.run()
+    scene.store.broken = False
+    alice.ack(invite, alice.take("INVITE", 503))
+    scene.run(TIMER_H + 1_000)
+    assert watch_of(scene) == watch and scene.server.counters["redial_unacknowledged"] == 0
+
+
 @pytest.mark.parametrize("kind", [FailingStore, FullStore])
 @pytest.mark.parametrize("expires", [3600, 7200, 0])
 def test_an_ack_that_cannot_be_stored_is_stored_later(kind: Any, expires: int) -> None:
