@@ -85,7 +85,7 @@ def as_text(life: Life, now: int, ahead: int) -> str:
     """For people."""
     watch = life.watch
     end = life.ended_at or now
-    waits = "waited" if life.ended_at else "waits"
+    waits = "waited" if life.ended_at else "is to wait" if watch.state == OFFERED else "waits"
     lines = [
         f"{person(watch.caller)} {waits} for {person(watch.callee)}, {WAITS} ({watch.mode})",
         f"id          {life.id}",

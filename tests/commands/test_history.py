@@ -64,6 +64,10 @@ STILL: dict[str, tuple[Callable[[Store, int], object], str]] = {
         "armed: caller's address has proven nothing",
     ),
     "its turn": (lambda store, now: (bind(store), waiting(store)), r"armed: bob@example.com is registered, and .*"),
+    "offered": (
+        lambda store, now: waiting(store, ago=1_000, state="offered", offer=b"0 1928301774"),
+        "offered: it is not armed: no ACK has come yet for the 480 that offers it to alice@example.com",
+    ),
     "recalling": (
         lambda store, now: waiting(
             store, state="recalling", recalled_at=now, last_result="REFER sent", attempts=1, method="refer"
@@ -106,7 +110,8 @@ STILL: dict[str, tuple[Callable[[Store, int], object], str]] = {
 def test_why_there_was_no_call_yet(store: Store, tmp_path: Path, do: Callable[[Store, int], object], says: str) -> None:
     do(store, clock.now_and_ahead(store)[0])
     lines = show(tmp_path)
-    assert lines[0] == "alice@example.com waits for bob@example.com, not logged in (NL)"
+    waits = "is to wait" if says.startswith("offered") else "waits"
+    assert lines[0] == f"alice@example.com {waits} for bob@example.com, not logged in (NL)"
     assert re.fullmatch(r"state       " + says, lines[-1])
     assert sum(line.startswith("recalled at ") for line in lines) == (says.startswith("recalling"))
     assert lines.count("phone       Desk 1.0") == says.startswith("suspended")

@@ -10,7 +10,7 @@ from net import scene as scenes
 from net.cluster import Cluster
 from net.phone import Phone
 from net.redialing import arm, armed, come_back, refused, stage
-from net.scene import DOMAIN, Scene
+from net.scene import DOMAIN, Scene, quiet
 from net.stores import FailingStore, MemoryStore
 from net.upstream import Upstream
 
@@ -131,6 +131,22 @@ def test_an_armed_watch_is_told(lines: Lines) -> None:
     arm(scene, alice, 7200)
     assert lines.of("watch-armed")[1:] == [{"event": "watch-armed", **PAIR, "seconds": 7200, "renewed": True}]
     assert lines.of("call-not-watched") == []
+
+
+@pytest.mark.parametrize(
+    ("expires", "does"), [(3600, "offers a watch"), (7200, "renews its watch"), (0, "is to end its watch")]
+)
+def test_a_480_without_an_ack_is_told(lines: Lines, expires: int, does: str) -> None:
+    scene, alice, _ = stage()
+    if expires != 3600:
+        arm(scene, alice)
+    told = len(lines.of("watch-armed"))
+    silent = quiet(scene, "silent")
+    silent.ask("INVITE", "sip:bob@example.com", sender=f"<{alice.aor}>;tag=1", headers=[("Expires", str(expires))])
+    scene.run(33_000)
+    why = f"no ACK came for the 480 that {does}"
+    assert lines.of("call-not-watched") == [{"event": "call-not-watched", **PAIR, "why": why}]
+    assert len(lines.of("watch-armed")) == told and lines.of("watch-ended") == []
 
 
 NOTHING_ARMED: dict[str, tuple[dict[str, Any], int | None, str]] = {

@@ -18,6 +18,8 @@ from net.sipwire import Sip
 from net.stores import FailingStore, FullStore, count_watches
 
 from sipfast.config import Config, Redial
+from sipfast.identity.user_file import secrets_of
+from sipfast.identity.users import User, UserTable
 
 TIMER_H = 32_000  # 64*T1
 
@@ -358,6 +360,26 @@ def test_a_call_that_is_refused_cancels_nothing_without_one() -> None:
     assert watch_of(scene) == watch
     scene.run(60_000)
     assert refer_names(scene) == ["alice"]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_who_has_shown_who_she_is_cancels_with_the_call(known: bool) -> None:
+    users = UserTable()
+    for name in ("alice", "bob") if known else ():
+        secrets = secrets_of(name, "example.com", "x")
+        aor = f"sip:{name}@example.com".encode()
+        users.add(User(name.encode(), b"example.com", secrets["md5"].encode(), secrets["sha256"].encode(), (aor,)))
+    scene = Scene(Config(redial=Redial(guard=60.0)), users=users if known else None)
+    alice, bob = scene.phone("alice", password="x"), scene.phone("bob", register=False, password="x", on_invite="ring")
+    call_of = alice.call("bob", 3600)
+    scene.network.wait(lambda: call_of.over)
+    scene.run()
+    assert watch_of(scene) is not None
+    bob.register()
+    scene.run()
+    alice.call("bob", 0)
+    scene.run(1_000)
+    assert (watch_of(scene) is None) == known
 
 
 # A store that fails, and a server that dies
