@@ -34,6 +34,7 @@ cdef class Offers(Witness):
     cdef Events events
     cdef dict counts                     # name -> int
     cdef int64_t patience                # ms: 64*T1
+    cdef bytes place                     # which worker this is, as Watch.offer begins
     cdef dict waiting                    # To tag -> Offer; the oldest first
     cdef bint timed                      # the timer runs
     cdef dict unwritten                  # pair -> Offer: its ACK has come, and that was lost with a batch
@@ -56,7 +57,7 @@ cdef class Offers(Witness):
     cdef int add(self, bytes tag, tuple pair, StoredWatch watch, int64_t former_end, int64_t now) except -1
     cdef int confirm(self, Offer offer, int64_t now) except -1
     cdef int confirm_all(self, list offers, int64_t now) except -1
-    cdef int put_armed(self, tuple pair, StoredWatch watch, bint new, bint renewed, int64_t now) except -1
+    cdef int put_armed(self, tuple pair, StoredWatch watch, bint new, bint renewed, bint later, int64_t now) except -1
     cdef int give_up(self, bytes tag, Offer offer, int64_t now) except -1
     cdef int drop(self, bytes tag, Offer offer) except -1
     cdef int arm_former(self, int64_t now) except -1

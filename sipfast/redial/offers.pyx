@@ -61,6 +61,7 @@ cdef class Offers(Witness):
         self.events = watchlist.events
         self.counts = watchlist.counts
         self.patience = patience
+        self.place = b"%d " % self.ownership.worker
         self.waiting = {}
         self.unwritten = {}
         self.former = []
@@ -94,7 +95,7 @@ cdef class Offers(Witness):
         return self.watch_first()
 
     cdef bytes mark(self, bytes tag):
-        return b"%d %b" % (self.ownership.worker, tag)
+        return self.place + tag
 
     # ---- its ACK
 
@@ -126,23 +127,24 @@ cdef class Offers(Witness):
                 return 0
             entry = watch.at
             entry.armed_at = now
-            return self.put_armed(pair, written_watch(&entry), True, False, now)
+            return self.put_armed(pair, written_watch(&entry), True, False, True, now)
         if is_offered(before):
-            return self.put_armed(pair, watch, False, False, now)
+            return self.put_armed(pair, watch, False, False, watch.at.expires_at != before.at.expires_at, now)
         if is_claimed(before):                # what its recall has to say of it stays, and only its end moves
             entry = before.at
             entry.expires_at = watch.at.expires_at
         else:
             entry = watch.at
             entry.armed_at = before.at.armed_at
-        return self.put_armed(pair, written_watch(&entry), False, True, now)
+        return self.put_armed(pair, written_watch(&entry), False, True, True, now)
 
-    cdef int put_armed(self, tuple pair, StoredWatch watch, bint new, bint renewed, int64_t now) except -1:
+    # `later`: it ends at another time than its pair was noted with.
+    cdef int put_armed(self, tuple pair, StoredWatch watch, bint new, bint renewed, bint later, int64_t now) except -1:
         self.unwritten.pop(pair, None)        # this is newer
         if not is_claimed(watch):             # else the owner of the recall writes it again, if that is lost
             self.watchlist.pending.promise(pair)
         self.watchlist.put(pair, watch, new)
-        self.ownership.owner_of(<bytes>pair[0]).watch_armed(pair, watch.at.expires_at, now)
+        self.ownership.owner_of(<bytes>pair[0]).watch_armed(pair, watch.at.expires_at if later else 0, now)
         self.counts["renewed" if renewed else "armed"] += 1
         self.events.step(STEP_RENEWED if renewed else STEP_ARMED, watch)
         if self.events.wants(EVENT_ARMED):

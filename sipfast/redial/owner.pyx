@@ -145,7 +145,8 @@ cdef class Owner(CalleeOwner):
     # ---- what it is told
 
     cdef int watch_armed(self, tuple pair, int64_t expires_at, int64_t now) except -1:
-        self.watchlist.remember(pair, expires_at)
+        if expires_at:                        # else it is noted with its end, since it was offered
+            self.watchlist.remember(pair, expires_at)
         # Its callee may have come back since the call found nobody.
         if self.availability.is_available(pair[0], now):
             self.look_again(pair[0], now + self.policy.guard, GUARD, now)
