@@ -27,7 +27,7 @@ cdef class Recalls
 
 # What it means for a watch that its recall came to nothing.
 cdef enum Consequence:
-    COUNTED             # one attempt less, after redial.retry_pause
+    COUNTED             # one attempt less, after redial.retry_pause; where no device has taken part, as PAUSED
     PAUSED              # again after a pause that grows; no attempt is used up
     SUSPEND             # the same, unless the caller registers or hangs up before
     NEXT_LOGIN          # again when the callee has logged in anew
@@ -49,6 +49,7 @@ cdef class Recall(AttemptObserver):
     cdef set tried                       # Contacts of the devices that are not there; None: no other is to be asked yet
     cdef Attempt attempt                 # the last that was begun
     cdef bint waits                      # for the phone's answer to it
+    cdef bint took_part                  # a device of the caller's has said that it will call, has rung, or has called
     cdef bint same                       # it is the device that has armed the watch, not another of the caller's
     cdef list silent                     # names of methods after which the phone said nothing, or placed no call; or None
     cdef int64_t number                  # of the attempt

@@ -112,7 +112,7 @@ cdef class Recalls(Timed):
         recall.call_id = b""
         recall.worker = -1
         recall.answer = ""
-        recall.extended = is_calling(watch)
+        recall.extended = recall.took_part = is_calling(watch)
         self.of[pair] = recall
         self.subscriptions.expect(recall.refer_call_id, pair)
         if self.policy.serial:
@@ -182,6 +182,8 @@ cdef class Recalls(Timed):
             watch.at.instance.size > 0 and same_piece(watch.at.instance, bytes_of(device.instance))) or (
             watch.at.registration.size > 0 and same_piece(watch.at.registration, bytes_of(device.call_id)))
         recall.number = watch.at.attempts
+        if before is not None and before.took_part:
+            recall.took_part = True
         wanted.callee, wanted.caller = watch.at.callee, watch.at.caller
         wanted.call_id, wanted.tag = watch.at.refer_call_id, watch.at.refer_tag
         wanted.agent = watch.at.agent
@@ -220,6 +222,7 @@ cdef class Recalls(Timed):
         if recall.over:
             return 0
         recall.waits = False
+        recall.took_part = True
         self.tell_answer(recall, answer, "accepted")
         if not recall.call_id:
             self.set_deadline(recall, now + (max(self.policy.recall_timeout, <int64_t>CALLED_AGAIN) if before
@@ -320,7 +323,10 @@ cdef class Recalls(Timed):
         entry.last_result = piece_in(result)
         watch = self.watchlist.change(&entry, pair)
         recall = self.of.get(pair)
-        if recall is not None and is_recalling(watch) and not recall.call_id and status >= 300:
+        if recall is None:
+            return 0
+        recall.took_part = True               # RFC 3515 §2.4.4: of a REFER that it has accepted, whether its 2xx has come or not
+        if is_recalling(watch) and not recall.call_id and status >= 300:
             self.placed_no_call(recall, status, text, now)
 
     cdef int placed_no_call(self, Recall recall, int status, str text, int64_t now) except -1:
@@ -349,6 +355,7 @@ cdef class Recalls(Timed):
         cdef bint first = not recall.call_id
         recall.call_id = call_id
         recall.worker = worker
+        recall.took_part = True
         # Its end is told, unless that is lost: then nobody behind it waits for ever.
         self.set_deadline(recall, now + min(self.policy.max_talk, <int64_t>LONGEST))
         if recall.attempt is not None:
@@ -416,6 +423,8 @@ cdef class Recalls(Timed):
         watch = self.watchlist.find_readable(recall.pair)
         if consequence == NO:
             consequence = OVER if self.policy.declined_ends else NEXT_LOGIN
+        elif consequence == COUNTED and not recall.took_part:
+            consequence = PAUSED              # nothing that its caller has had a chance to use
         if watch is None:
             pass
         elif consequence == OVER:
@@ -432,6 +441,8 @@ cdef class Recalls(Timed):
         if attempt is None:
             return 0
         recall.attempt = None
+        if attempt.took_part:
+            recall.took_part = True
         attempt.give_up(now)
         if recall.waits:
             recall.waits = False
@@ -451,7 +462,7 @@ cdef class Recalls(Timed):
         self.keep_outcome(watch, recall, result)
         entry.state = piece_in(armed)
         if consequence == SUSPEND or consequence == PAUSED:
-            entry.attempts = max(0, entry.attempts - 1)     # nothing that its caller has had a chance to use
+            entry.attempts = max(0, entry.attempts - 1)
             pause = self.pause_after(entry.pauses, recall.refer_call_id)
             entry.pauses += 1
             if consequence == SUSPEND:
@@ -564,7 +575,7 @@ cdef class Recalls(Timed):
         watch = self.watchlist.find_readable(recall.pair)
         if watch is None or not is_calling(watch):
             return False
-        recall.extended = True
+        recall.extended = recall.took_part = True
         self.set_deadline(recall, now + self.policy.recall_timeout)
         return True
 

@@ -3,7 +3,7 @@
 It hears each step that the server tells of a watch's life, and looks at the phones of the two. What it asks:
 
 1. No watch is spent without cause. One that was answered has had its call; one that was declined, somebody declined; one
-   that is given up was tried `attempts` times with a phone that took part, and whose callee was not just busy; one that was
+   that is given up was tried `attempts` times with a phone that accepted, and whose callee was not just busy; one that was
    cancelled, its caller cancelled; and one that expired has had its period.
 2. None outlives its period: nothing begins after it, and no record is left.
 3. Two who are both there, free and willing for longer than `bound` have had their call.
@@ -29,7 +29,6 @@ DOZE = 15 * SECOND  # the server is woken for its timers no more often (town.Dro
 LATER = 40 * SECOND  # until the phones know what the server knows
 LONGEST_PAUSE = 900 * SECOND * 5 // 4  # docs/redial.md: at most 15 min, and up to a quarter more
 LONGEST_RECALL = 2 * MINUTE  # of one caller with all methods, until the next one's turn
-BUSY, ABSENT = (486, 600), (404, 408, 410, 430, 480)
 CALLEE_BUSY = (486, 600, 500, 503)
 
 
@@ -257,11 +256,11 @@ class Chronicle:
         return [each for each in self.people[life.caller].asked if each.callee == life.callee and since <= each.at <= until]
 
     def judge(self, life: Life, attempt: Attempt) -> None:
-        """Whether an attempt may count, and whether it was one at all."""
+        """Whether an attempt may count: its phone has accepted, rung or called, or its user has said no."""
         if not attempt.counted:
             return
-        took_part = any(
-            each.rang or (each.status > 100 and each.status not in BUSY and each.status not in ABSENT)
+        took_part = attempt.declined or any(
+            each.rang or 200 <= each.status < 300 or each.status == 482
             for each in self.asked_of(life, attempt.began - SECOND, attempt.ended)
         )
         if not took_part:

@@ -63,16 +63,29 @@ def test_a_call_that_renews_is_of_the_same_life() -> None:
 
 
 def test_a_phone_that_refuses() -> None:
-    steps, scene, alice, bob = told({"attempts": 2, "retry_pause": 5.0})
+    """It has taken no part: no attempt is counted."""
+    steps, scene, alice, bob = told({"attempts": 1, "retry_pause": 5.0})
     arm(scene, alice)
     alice.on_refer = "603"
+    come_back(scene, bob)
+    scene.run(10_000)
+    attempt = ["claimed", "begun", "outcome"]
+    assert names(steps) == ["armed", *attempt, "failed", *attempt, "failed"]
+    assert [step.attempt for step in steps] == [0, 1, 1, 1, 0, 1, 1, 1, 0]
+    assert steps[4].reason.startswith("REFER got 603") and steps[4].result.startswith("603")
+
+
+def test_a_phone_that_accepts_and_places_no_call() -> None:
+    steps, scene, alice, bob = told({"attempts": 2, "retry_pause": 5.0, "recall_timeout": 1.0})
+    arm(scene, alice)
+    alice.on_refer = "idle"
     come_back(scene, bob)
     scene.run(30_000)
     attempt = ["claimed", "begun", "outcome"]
     assert names(steps) == ["armed", *attempt, "failed", *attempt, "given-up"]
     failed, end = steps[4], steps[-1]
-    assert failed.reason.startswith("REFER got 603") and failed.result.startswith("603")
-    assert (failed.attempt, end.attempt) == (1, 2) and end.result.startswith("REFER got 603")
+    assert (failed.reason, failed.result) == ("no call after REFER", "202 Accepted")
+    assert (failed.attempt, end.attempt, end.result) == (1, 2, "no call after REFER")
 
 
 def test_a_phone_that_says_nothing() -> None:
@@ -81,8 +94,8 @@ def test_a_phone_that_says_nothing() -> None:
     alice.on_refer = "ignore"
     come_back(scene, bob)
     scene.run(10_000)
-    assert names(steps) == ["armed", "claimed", "begun", "outcome", "given-up"]
-    assert (steps[3].result, steps[4].result) == ("none", "no answer to REFER")
+    assert names(steps) == ["armed", "claimed", "begun", "outcome", "failed"]
+    assert (steps[3].result, steps[4].reason) == ("none", "no answer to REFER")
 
 
 @pytest.mark.parametrize("ends", ["by itself", "by her login", "by his login"])

@@ -47,9 +47,8 @@ def test_a_phone_without_refer_keeps_its_watch(lab: Lab):
     alice.sees("CALL_CLOSED")
     assert [row["callee"] for row in server.watches()] == [f"sip:bob@{DOMAIN}"]
     bob = lab.baresip("bob", server.port)
-    wait_until(lambda: server.watches()[0]["attempts"] == 1, 5, "the recall was tried")
-    wait_until(lambda: server.watches()[0]["state"] == "armed", 10, "the watch is armed again")
-    assert "501" in str(server.watches()[0]["last_result"])
+    wait_until(lambda: "501" in str(server.watches()[0]["last_result"]), 10, "the recall was tried")
+    assert (server.watches()[0]["state"], server.watches()[0]["attempts"]) == ("armed", 0)
     alice.dial(f"sip:bob@{DOMAIN}")  # so she calls by hand, and the watch has done its work
     bob.sees("CALL_ESTABLISHED")
     wait_until(lambda: server.watches() == [], 5, "the watch is gone")

@@ -178,6 +178,41 @@ def test_a_refused_invite(status: int, result: str) -> None:
     assert watch is not None and watch.last_result == result and not scene.store.legs()
 
 
+@pytest.mark.parametrize(("first", "then", "attempts"), [(100, 488, 0), (180, 488, 1), (183, 500, 1), (200, 501, 1)])
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_phone_that_has_rung_or_was_picked_up_has_taken_part(first: int, then: int, attempts: int, restarts: bool) -> None:
+    """An attempt is what a device accepted and nothing came of: what it says in the end changes nothing of that."""
+    scene, alice, _ = quiet({"start": "ring" if first == 200 else "dial", "recall_timeout": 600.0, "recall_ring": 60.0})
+    invite, contact = alice.take("INVITE"), [("Contact", f"<sip:alice@{literal(alice.address)}>")]
+    alice.answer(invite, first, tag="" if first == 100 else "tag-alice", headers=contact)
+    scene.run(100)
+    if restarts:
+        scene.server.crash(scene.now)
+        scene.run(500)
+    watch = watch_of(scene)
+    assert watch is not None and (watch.state, watch.attempts) == ("recalling", 1)
+    alice.answer(alice.take("REFER") if first == 200 else invite, then, headers=contact)
+    scene.run(500)
+    watch = watch_of(scene)
+    assert watch is not None and (watch.state, watch.attempts) == ("armed", attempts)
+
+
+def test_one_of_several_devices_that_rang_makes_an_attempt() -> None:
+    """The first rings and is not there after all, the second one refuses."""
+    scene, alice, _ = quiet({"other_devices": "always", "start": "ring"})
+    other = scene.peer("alice")
+    other.bind()
+    invite = alice.take("INVITE")
+    alice.answer(invite, 180)
+    scene.run(10)
+    alice.answer(invite, 404)
+    scene.run(100)
+    other.answer(other.take("INVITE"), 488)
+    scene.run(100)
+    watch = watch_of(scene)
+    assert watch is not None and (watch.state, watch.attempts) == ("armed", 1)
+
+
 def test_nobody_picks_up() -> None:
     scene = set_up({"early": "500", "ring_time": 60_000}, {"retry_pause": 3600.0})
     arm_surely(scene)

@@ -412,8 +412,12 @@ def test_6_a_notify_of_nothing_is_481() -> None:
 # 7. Recalls that come to nothing
 
 
-@pytest.mark.parametrize(("on_refer", "after"), [("603", 0), ("405", 0), ("500", 0), ("ignore", 5_000), ("idle", 20_000)])
-def test_7_a_recall_that_comes_to_nothing_is_armed_again(on_refer: str, after: int) -> None:
+@pytest.mark.parametrize(
+    ("on_refer", "after", "attempts"),
+    [("603", 0, 0), ("405", 0, 0), ("500", 0, 0), ("ignore", 5_000, 0), ("idle", 20_000, 1)],
+)
+def test_7_a_recall_that_comes_to_nothing_is_armed_again(on_refer: str, after: int, attempts: int) -> None:
+    """It is an attempt only where the phone has accepted, and nothing came of it."""
     scene, alice, bob = armed({"retry_pause": 600.0})
     before = watch_of(scene)
     alice.on_refer = on_refer
@@ -424,7 +428,7 @@ def test_7_a_recall_that_comes_to_nothing_is_armed_again(on_refer: str, after: i
     assert before is not None and watch is not None and watch.state == ("recalling" if after else watch.state)
     scene.run(1_000)
     watch = watch_of(scene)
-    assert watch is not None and (watch.state, watch.attempts) == ("armed", 1)
+    assert watch is not None and (watch.state, watch.attempts) == ("armed", attempts)
     assert (watch.armed_at, watch.expires_at) == (before.armed_at, before.expires_at)  # its remaining life
     assert watch.last_result
 
@@ -504,7 +508,7 @@ def test_7_the_pause_is_kept_while_bob_stays_bound() -> None:
     alice.on_refer = "accept"
     scene.run(28_000)
     assert len(refers(scene)) == 1
-    scene.run(2_000)
+    scene.run(9_500)  # up to a quarter more
     assert len(refers(scene)) == 2
     scene.network.wait(lambda: alice.calls[-1].was_answered)
 
@@ -518,7 +522,7 @@ def test_7_no_retry_while_bob_is_away() -> None:
     scene.run(300_000)
     assert len(refers(scene)) == 1
     watch = watch_of(scene)
-    assert watch is not None and watch.attempts == 1
+    assert watch is not None and watch.attempts == 0
 
 
 def test_7_a_new_registration_does_not_wait_for_the_pause() -> None:
@@ -534,19 +538,96 @@ def test_7_a_new_registration_does_not_wait_for_the_pause() -> None:
 def test_7_after_the_last_attempt_it_ends_with_a_reason(attempts: int, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "sipfast")
     scene, alice, bob = armed({"attempts": attempts, "retry_pause": 10.0})
-    alice.on_refer = "603"
+    alice.on_refer = "idle"
     come_back(scene, bob)
     scene.run(120_000)
     assert len(refers(scene)) == attempts
     assert watch_of(scene) is None
     (record,) = [record for record in caplog.records if "given-up" in record.getMessage()]
-    assert "603" in str(vars(record))
+    assert "no call after REFER" in str(vars(record))
+
+
+@pytest.mark.parametrize("on_refer", ["603", "501", "ignore"])
+def test_7_a_phone_that_refuses_all_methods_uses_no_attempt_up(on_refer: str) -> None:
+    """Its watch lives as long as it was asked for; the pauses grow, and are no less than redial.retry_pause."""
+    scene, alice, bob = armed({"attempts": 1, "methods": ("refer", "refer-nosub"), "retry_pause": 60.0})
+    alice.on_refer = on_refer
+    come_back(scene, bob)
+    for _ in range(29):
+        scene.run(120_000)
+        watch = watch_of(scene)
+        assert watch is not None and watch.attempts == (watch.state == "recalling")
+    times = [event.at for event in refers(scene)][::2]  # by two methods each time
+    pauses = [later - sooner for sooner, later in pairwise(times)]
+    assert all(60_000 * 2**index <= pause <= 95_000 * 2**index for index, pause in enumerate(pauses[:4]))
+    assert len(times) >= 6 and all(pause >= 900_000 for pause in pauses[4:])
+    scene.run(200_000)
+    assert watch_of(scene) is None and scene.store.ended()[0].reason == "monitoring period over"
+
+
+def test_7_a_callee_who_comes_and_goes_has_no_phone_asked_that_refuses_at_each_login() -> None:
+    """Three logins cut the pause short, the later ones do not: no attempts that are used up put an end to it."""
+    scene, alice, bob = armed({"retry_pause": 600.0})
+    alice.on_refer = "501"
+    for _ in range(10):
+        come_back(scene, bob)
+        scene.run(1_000)
+        bob.unregister()
+        scene.run(1_000)
+    watch = watch_of(scene)
+    assert len(refers(scene)) == 4 and watch is not None and (watch.state, watch.attempts) == ("armed", 0)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_7_one_method_that_was_accepted_makes_an_attempt(first: int) -> None:
+    """Whatever the phone says to the others."""
+    scene, alice, bob = armed({"methods": ("refer", "refer-nosub"), "retry_pause": 3600.0, "recall_timeout": 2.0})
+    answers = ["idle", "501"][:: -1 if first else 1]
+    alice.on_refer = answers[0]
+    come_back(scene, bob)
+    scene.network.wait(lambda: alice.refers)
+    alice.on_refer = answers[1]
+    scene.run(10_000)
+    watch = watch_of(scene)
+    assert len(refers(scene)) == 2 and watch is not None and (watch.state, watch.attempts) == ("armed", 1)
+
+
+@pytest.mark.parametrize("again", ["482", "501"])
+def test_7_a_restart_forgets_what_a_phone_has_said_unless_it_says_so_again(again: str) -> None:
+    """482 (RFC 3261 §8.2.2.2): it has accepted. Else nothing is known of it, and no attempt is counted."""
+    scene, alice, bob = armed({"retry_pause": 3600.0, "recall_timeout": 30.0})
+    alice.on_refer = "idle"
+    come_back(scene, bob)
+    scene.network.wait(lambda: alice.refers)
+    scene.run(500)
+    alice.on_refer = again
+    scene.server.crash(scene.now, 40_000)  # longer than the phone's own transaction lasts
+    scene.run(100_000)
+    watch = watch_of(scene)
+    assert watch is not None and (watch.state, watch.attempts) == ("armed", int(again == "482"))
+
+
+def test_7_a_call_that_had_come_before_a_restart_makes_an_attempt() -> None:
+    """By the state that is stored: her call came, whatever has become of it."""
+    scene, alice, bob = armed({"retry_pause": 3600.0, "max_talk": 60.0})
+    bob.on_invite = "ring"
+    come_back(scene, bob)
+    scene.network.wait(lambda: bob.calls)
+    scene.run()
+    watch = watch_of(scene)
+    assert watch is not None and watch.state == "calling"
+    scene.network.remove(alice)
+    scene.network.remove(bob)
+    scene.server.crash(scene.now)
+    scene.run(300_000)
+    watch = watch_of(scene)
+    assert watch is not None and (watch.state, watch.attempts) == ("armed", 1)
 
 
 def test_7_attempts_are_those_of_one_watch() -> None:
     """A renewal is a new wish: it begins anew."""
-    scene, alice, bob = armed({"attempts": 2, "retry_pause": 3600.0})
-    alice.on_refer = "603"
+    scene, alice, bob = armed({"attempts": 2, "retry_pause": 3600.0, "recall_timeout": 0.5})
+    alice.on_refer = "idle"
     come_back(scene, bob)
     scene.run(1_000)
     bob.unregister()
@@ -561,13 +642,13 @@ def test_7_attempts_are_those_of_one_watch() -> None:
 
 
 def test_7_life_does_not_grow_by_trying() -> None:
-    scene, alice, bob = stage({"retry_pause": 100.0, "attempts": 100})
+    scene, alice, bob = stage({"retry_pause": 100.0, "attempts": 100, "recall_timeout": 1.0})
     arm(scene, alice, 300)
-    alice.on_refer = "603"
+    alice.on_refer = "idle"
     come_back(scene, bob)
     scene.run(400_000)
     assert watch_of(scene) is None
-    assert len(refers(scene)) == 3  # at 0, 100 and 200 s
+    assert len(refers(scene)) == 3  # at 0, 101 and 202 s
 
 
 # 8. Other ends

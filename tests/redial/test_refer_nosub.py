@@ -181,11 +181,11 @@ def test_a_stale_nonce_is_answered_once_more() -> None:
     ],
 )
 def test_who_is_not_known_there_tries_the_next_method(credentials: tuple[Credentials, ...], asked: int) -> None:
-    scene, alice, _ = recalled({"credentials": credentials, "attempts": 1}, asks=PASSWORD)
+    scene, alice, _ = recalled({"credentials": credentials, "retry_pause": 3600.0}, asks=PASSWORD)
     assert len(alice.seen) == 1 + asked
-    assert watch_of(scene) is None
-    (ended,) = scene.store.ended()
-    assert ended.attempts[-1][1].startswith("REFER without subscription got 401")
+    watch = watch_of(scene)
+    assert watch is not None and (watch.state, watch.attempts) == ("armed", 0)
+    assert watch.last_result.startswith("REFER without subscription got 401")
 
 
 def test_what_is_configured_for_another_user_is_not_told() -> None:

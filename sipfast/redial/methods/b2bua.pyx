@@ -97,6 +97,7 @@ cdef class Join(Pickup):
         self.leg = leg
         leg.user = self
         if leg.state != INVITED:
+            self.attempt.took_part = True
             return self.wait(GO_ON, now)
         if invite is not None:
             leg.resume(invite, now)
@@ -107,6 +108,7 @@ cdef class Join(Pickup):
         cdef Joining joining = Joining.__new__(Joining)
         joining.join = self
         self.leg = leg
+        self.attempt.took_part = True         # somebody had picked up
         if isinstance(leg.user, Bridge):
             self.bridge = <Bridge>leg.user
             self.bridge.observer = joining

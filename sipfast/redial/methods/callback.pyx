@@ -117,6 +117,7 @@ cdef class Callback(Pickup):
         """Go on where an earlier process died, or where the store did."""
         cdef Leg leg = self.leg
         cdef LegRequest each
+        self.attempt.took_part = leg.is_answered() or leg.step != STEP      # which it has left when it rang
         for each in [*leg.requests]:
             each.early = leg.step == EARLY and each.name == b"REFER"
             if leg.state != ENDING:

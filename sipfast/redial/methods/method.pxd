@@ -46,6 +46,7 @@ cdef class AttemptObserver:
 cdef class Attempt(Handler):
     cdef AttemptObserver observer
     cdef bint taken_over                 # its dialog goes on as that of the next method's attempt
+    cdef bint took_part                  # the phone has rung, or somebody has picked up
     # The new call of the caller has begun.
     cdef int called(self, bytes call_id, int64_t now) except -1
     # The two talk, or the new call has come to nothing: what is left of the attempt goes away.

@@ -181,12 +181,13 @@ cdef class Pickup(LegUser):
         if response.status == 100 or self.over:
             return 0
         if not self.rung:
-            self.rung = True
+            self.rung = self.attempt.took_part = True
             self.wait(NO_PICK_UP, now + self.method.ring)
         return self.rings(remote, now)
 
     cdef int answered(self, Leg leg, Message response, int64_t now) except -1:
         self.stop()
+        self.attempt.took_part = True
         return 0 if self.over else self.picked_up(now)
 
     cdef int refused(self, Leg leg, int status, str answer, int64_t now) except -1:
