@@ -23,7 +23,7 @@ from .._wheel cimport LONGEST
 from .bucket cimport Bucket
 from .device cimport phone_of
 from .ladder cimport Ladder, Rung, place_of
-from .methods.method cimport ABSENT, BUSY, CANNOT, DECLINED, TOLD, Attempt, Outcome, WantedCall
+from .methods.method cimport ABSENT, BUSY, CANNOT, DECLINED, ELSEWHERE, TOLD, Attempt, Outcome, WantedCall
 from .methods.progress cimport progress_in
 from .pending cimport Pending
 from .policy cimport OTHERS_ALWAYS, OTHERS_OF_THE_KNOWN, Policy
@@ -48,7 +48,7 @@ cdef enum:
     MOST_PAUSE = 900_000
 
 # In the order of Outcome.
-cdef tuple OUTCOMES = ("cannot", "absent", "busy", "declined", "told")
+cdef tuple OUTCOMES = ("cannot", "absent", "busy", "declined", "told", "cannot")
 cdef str UNPROVEN = "caller's address has proven nothing"
 cdef str NOT_THERE = "caller's phone is not registered"
 cdef str OTHERS_ONLY = "the phone that called is not registered, and redial.other_devices lets no other be asked"
@@ -237,7 +237,7 @@ cdef class Recalls(Timed):
         if recall.over:
             return 0
         recall.waits = False
-        if recall.call_id:                    # it has, whatever it says: a 487 to a CANCEL of ours, mostly
+        if recall.call_id:                    # it has, whatever it says to what it was asked by
             return self.tell_answer(recall, "called", "accepted") if waits else 0
         self.tell_answer(recall, answer, <str>OUTCOMES[<int>outcome])
         if outcome == CANNOT:
@@ -245,6 +245,8 @@ cdef class Recalls(Timed):
                 self.note_silence(recall)
             else:
                 self.note(recall, recall.rung().method.name, False, now)
+            self.climb(recall, result, now)
+        elif outcome == ELSEWHERE:
             self.climb(recall, result, now)
         elif outcome == ABSENT:
             self.ask_another(recall, result, now)

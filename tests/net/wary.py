@@ -74,6 +74,7 @@ class Wary(Stubborn):
         super().__init__(*args, **more)
         self.guard: Guard | None = None
         self.asks: frozenset[str] = frozenset()
+        self.asks_by = 401  # or 407, as a proxy before it
         self.let_in: list[Sip] = []  # what came of those methods, and was answered
         self.turned_away: list[Sip] = []
         self.unsigned: list[Sip] = []  # ACKs of a 2xx that have other credentials than their INVITE (RFC 3261 §22.1)
@@ -82,9 +83,10 @@ class Wary(Stubborn):
         request = transaction.request
         if self.guard is None or request.method not in self.asks:
             super().on_request(transaction)
-        elif found := self.guard.wants(request, "authorization"):
+        elif found := self.guard.wants(request, "authorization" if self.asks_by == 401 else "proxy-authorization"):
             self.turned_away.append(request)
-            transaction.answer(401, self.token("w"), headers=[("WWW-Authenticate", each) for each in found])
+            field = "WWW-Authenticate" if self.asks_by == 401 else "Proxy-Authenticate"
+            transaction.answer(self.asks_by, self.token("w"), headers=[(field, each) for each in found])
         else:
             self.let_in.append(request)
             super().on_request(transaction)

@@ -221,6 +221,57 @@ def test_what_is_sent_to_a_callee_who_asks_within_the_dialog() -> None:
     assert [m.method for m in scene.bob.let_in] == ["INVITE", "INVITE", "BYE"] and not scene.bob.unsigned
 
 
+@pytest.mark.parametrize("status", [401, 407])
+@pytest.mark.parametrize("method", ["INFO", "UPDATE"])
+@pytest.mark.parametrize("asks", ["alice", "bob"])
+def test_what_one_of_two_who_are_joined_says_to_one_who_asks(asks: str, method: str, status: int) -> None:
+    """RFC 3261 §22.2: it is said again with who we are; whoever has said it hears no challenge."""
+    scene = joining({"credentials": (PHONE,)}, {**IDLE, "asks": frozenset(), "guard": None})
+    connect(scene)
+    near, far = calls(scene)
+    speaker, call, listener, other = (
+        (scene.bob, far, scene.alice, near) if asks == "alice" else (scene.alice, near, scene.bob, far)
+    )
+    listener.guard, listener.asks, listener.asks_by = phone_guard(), frozenset({method}), status
+    headers, body = ([], b"Signal=5") if method == "INFO" else ([("Contact", speaker.contact)], speaker.describe("sendonly"))
+    speaker.in_dialog(call, method, headers, body)
+    scene.run(1_000)
+    assert call.answers == [(method, 200)] and other.heard[-1] == method
+    (asked,), (said,) = listener.turned_away, listener.let_in
+    assert (said.cseq, said.call_id) == (asked.cseq + 1, asked.call_id)
+    if method == "INFO":
+        assert said.body == body
+    else:
+        assert b"a=sendonly" in listener.media[other.call_id]
+    speaker.in_dialog(call, method, headers, body)  # §22.3: it need not ask again
+    scene.run(1_000)
+    assert len(listener.turned_away) == 1 and call.answers == [(method, 200)] * 2
+    scene.alice.hang_up(near)
+    over(scene)
+
+
+def test_a_password_that_the_upstream_wants_and_nobody_has_is_not_held_against_the_phone() -> None:
+    """The phone did all that `b2bua` asks of it: it is not remembered as one that refuses that."""
+    scene = joining({"user": (), "retry_pause": 3600.0})
+    arm_surely(scene)
+    come_back(scene, scene.bob)
+    scene.run(30_000)
+    watch = watch_of(scene)
+    assert watch is not None and watch.last_result.startswith("the call to the callee got 407")
+    assert [note.method for phone in scene.store.each_phone() for note in phone.notes if not note.worked] == []
+
+
+@pytest.mark.parametrize(("status", "held"), [(401, True), (407, False)])
+def test_a_401_is_the_phones_word_and_a_407_that_of_a_proxy_on_the_way(status: int, held: bool) -> None:
+    """RFC 3261 §21.4.2, §21.4.8"""
+    scene = set_up({"asks_by": status}, {"credentials": (), "retry_pause": 3600.0})
+    arm_surely(scene)
+    come_back(scene, scene.bob)
+    scene.run(10_000)
+    notes = [(note.method, note.worked) for phone in scene.store.each_phone() for note in phone.notes]
+    assert notes == [("callback", False)] * held
+
+
 def test_what_is_for_the_callers_make_of_phone_is_not_shown_to_the_upstream() -> None:
     nameless = Credentials(user="sipfast", password="long and random")
     redial = {"user": (), "credentials": (), "phone": (Profile(agent="", credentials=(nameless,)),), "retry_pause": 3600.0}

@@ -9,7 +9,7 @@ import pytest
 from net.network import Crash, Line, replay, seeds
 from net.phone import Phone
 from net.recalling import arm_surely, checked, play, set_up, settle
-from net.redialing import come_back, watch_of
+from net.redialing import ALICE, BOB, come_back, watch_of
 from net.scene import SERVER, Scene, Speaker, forget_proofs
 from net.sipwire import Address, literal, uri_of
 from net.stores import FlakyStore, count_watches
@@ -17,6 +17,7 @@ from net.stubborn import OBEDIENT, PHONES
 
 from sipfast._flow import Flow
 from sipfast.config import Config, Redial
+from sipfast.config import Phone as Profile
 from sipfast.engine.engine import Engine
 from sipfast.observe.steps import Step
 
@@ -62,13 +63,30 @@ def test_the_end_of_the_servers_own_call_is_no_outcome() -> None:
     }  # fmt: skip
 
 
+def test_a_call_that_comes_before_any_answer_to_the_refer_is_one() -> None:
+    """Its 2xx is lost, or comes later."""
+    steps: list[Step] = []
+    scene, alice, bob = quiet(kind=partial(Engine, outlet=steps.extend))
+    invite, contact = alice.take("INVITE"), [("Contact", f"<sip:alice@{literal(alice.address)}>")]
+    alice.answer(invite, 180, headers=contact)
+    scene.run(10)
+    refer = alice.take("REFER")
+    alice.ask("INVITE", "sip:bob@example.com")
+    scene.run(100)
+    alice.answer(refer, 202, headers=contact)
+    alice.answer(invite, 487)
+    scene.run(100)
+    outcomes = [(step.result, step.reason) for step in steps if step.event == "outcome"]
+    assert bob.calls and outcomes == [("called", "accepted")]
+
+
 # The form of what is sent
 
 
-def quiet(redial: dict[str, Any] | None = None) -> tuple[Scene, Speaker, Phone]:
+def quiet(redial: dict[str, Any] | None = None, **more: Any) -> tuple[Scene, Speaker, Phone]:
     """Alice has armed a watch, bob is back, and the server calls her, who says nothing by herself."""
     settings = {"methods": ("callback",), "retry_pause": 3600.0, **(redial or {})}
-    scene = Scene(Config(redial=Redial(**settings)))
+    scene = Scene(Config(redial=Redial(**settings)), **more)
     alice, bob = scene.peer("alice"), scene.phone("bob", register=False)
     alice.bind()
     invite = alice.ask("INVITE", "sip:bob@example.com", headers=[("Expires", "3600")])
@@ -88,6 +106,27 @@ def test_the_form_of_the_invite() -> None:
     assert uri_of(invite.first("to")) == "sip:alice@example.com" and invite.uri == f"sip:alice@{literal(alice.address)}"
     assert invite.lines("alert-info") == ["<urn:alert:service:recall:callback>"]
     assert b"a=sendrecv" in invite.body and not invite.lines("expires")
+
+
+@pytest.mark.parametrize("methods", [("callback",), ("b2bua",)])
+def test_what_the_profile_of_its_make_adds_is_in_the_invite(methods: tuple[str, ...]) -> None:
+    """Beside what stands there anyhow; nothing of it is in what is sent to another make."""
+    profile = Profile(agent="Acme ", headers=("Alert-Info: <http://127.0.0.1/ring>", "X-Answer: now"))
+    for agent, alerts, answer in (
+        ("Acme 1.0", ["<urn:alert:service:recall:callback>", "<http://127.0.0.1/ring>"], ["now"]),
+        ("Other 1.0", ["<urn:alert:service:recall:callback>"], []),
+    ):
+        scene = Scene(Config(redial=Redial(methods=methods, phone=(profile,))))
+        alice, bob = scene.peer("alice"), scene.phone("bob", register=False)
+        alice.bind()
+        wish = alice.ask("INVITE", "sip:bob@example.com", headers=[("Expires", "3600"), ("User-Agent", agent)])
+        scene.run()
+        alice.ack(wish, alice.take("INVITE", 480))
+        alice.inbox.clear()
+        come_back(scene, bob)
+        scene.run()
+        invite = alice.take("INVITE")
+        assert (invite.lines("alert-info"), invite.lines("x-answer")) == (alerts, answer)
 
 
 def test_the_form_of_the_refer() -> None:
@@ -139,6 +178,46 @@ def test_a_late_481_to_the_early_refer_says_nothing_of_the_answered_call(restart
     assert watch is not None and watch.state == "recalling" and not alice.count("BYE")
     second = alice.take("REFER")
     assert second.cseq > refer.cseq and second.call_id == invite.call_id
+
+
+@pytest.mark.parametrize("late", [202, 481, 501, 603])
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_late_answer_to_the_early_refer_is_not_one_to_the_second(late: int, restarts: bool) -> None:
+    """RFC 3261 §17.1.3, §8.1.1.5: the second one is another request of the dialog, by its CSeq and branch."""
+    scene, alice, _ = quiet({"refer_timeout": 30.0})
+    invite, contact = alice.take("INVITE"), [("Contact", f"<sip:alice@{literal(alice.address)}>")]
+    alice.answer(invite, 180, headers=contact)
+    scene.run(10)
+    early = alice.take("REFER")
+    alice.answer(invite, 200, headers=contact)
+    alice.inbox.clear()
+    scene.run(3_000)
+    (second,) = {each.cseq: each for each in alice.inbox if each.method == "REFER" and each.cseq > early.cseq}.values()
+    if restarts:
+        scene.server.crash(scene.now)
+        scene.run(1_500)
+    alice.answer(early, late, headers=contact)
+    scene.run(100)
+    watch = watch_of(scene)
+    assert watch is not None and watch.state == "recalling" and not alice.count("BYE")
+    assert not [step for _, step in scene.store.attempts(BOB, ALICE)]
+    alice.answer(second, 501)
+    scene.run(100)
+    watch = watch_of(scene)
+    assert watch is not None and (watch.state, watch.last_result) == ("armed", "REFER in a call got 501 Not Implemented")
+
+
+@pytest.mark.parametrize("inside", ["silence", "accept"])
+def test_a_phone_that_says_nothing_in_its_call_is_waited_for_as_long_as_out_of_one(inside: str) -> None:
+    """redial.refer_timeout, and not the 32 s of its transaction; then its call goes on as that of the next method."""
+    how = {"early": "silence", "inside": inside, "ring_time": 1_000}
+    scene = set_up(how, {"methods": ("callback", "b2bua"), "refer_timeout": 4.0})
+    arm_surely(scene)
+    come_back(scene, scene.bob)
+    scene.network.wait(lambda: count_watches(scene.store) == 0, 10_000, "the two to talk")
+    assert scene.store.ended()[0].watch.method == ("callback" if inside == "accept" else "b2bua")
+    scene.run(60_000)
+    assert [call.state for call in scene.bob.calls] == ["talking"]
 
 
 def test_a_notify_that_it_could_not_may_come_before_the_202() -> None:

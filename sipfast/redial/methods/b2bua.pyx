@@ -14,7 +14,7 @@ from ...dialog.dialogs cimport Dialogs
 from ...dialog.leg cimport Leg, LegRequest
 from ...store.codec cimport bytes_of
 from ...trust.credit cimport Credit
-from .method cimport CANNOT, DECLINED, Attempt, AttemptObserver, WantedCall
+from .method cimport CANNOT, DECLINED, ELSEWHERE, Attempt, AttemptObserver, WantedCall
 from .pickup cimport ALERT, FURTHER, NO_PICK_UP, NO_RING, Pickup, PickupAttempt, PickupMethod, attempt_by
 
 from ...store.records import ENDING, INVITED
@@ -140,7 +140,7 @@ cdef class Join(Pickup):
     cdef int ended(self, int status, str answer, int64_t now) except -1:
         if status == 0:
             return self.tell(DECLINED, answer, "the caller has picked up, and hung up", now)
-        return self.tell(CANNOT, answer, f"the call to the callee got {answer}", now)
+        return self.tell(ELSEWHERE, answer, f"the call to the callee got {answer}", now)
 
     # ---- the attempt
 

@@ -4,6 +4,7 @@ cimport cython
 from libc.stdint cimport int64_t
 
 from ...dialog.dialogs cimport Dialogs
+from ...dialog.leg cimport LegRequest
 from ...dialog.remote cimport Remote
 from ..._parser cimport Message
 from ..._flow cimport Flow
@@ -27,6 +28,7 @@ cdef class Callback(Pickup):
     cdef bint dials, hangs_up
     cdef bint cancelled                  # by us, with nobody having picked up
     cdef int64_t pause                   # ms from the ACK to the REFER
+    cdef LegRequest asking               # the last REFER: an answer to an earlier one may come after it
     cdef str answer                      # to the early REFER
     cdef tuple vain                      # the phone has told of a call that failed, and its answer to the REFER is to come
     cdef bint doubtful                   # that was sent, and has not been refused nor brought a call about

@@ -44,6 +44,7 @@ cdef enum:
     ASK = FURTHER           # time to send the REFER in the dialog
     SAY = FURTHER + 1       # what is known from before a restart is told
     LEAVE = FURTHER + 2     # it has not hung up by itself
+    SILENT = FURTHER + 3    # it has not answered the REFER in the dialog
     PAUSE = 50              # ms from the ACK to the REFER
     LEAVES = 2_000          # ms in which a phone hangs up that does so by itself
     OBEYS = 2_000           # ms in which a phone that has taken the early REFER may call, though somebody has picked up meanwhile
@@ -118,8 +119,11 @@ cdef class Callback(Pickup):
         cdef Leg leg = self.leg
         cdef LegRequest each
         self.attempt.took_part = leg.is_answered() or leg.step != STEP      # which it has left when it rang
+        for each in leg.requests:
+            if each.name == b"REFER":
+                self.asking = each            # the last one: they are in their order
         for each in [*leg.requests]:
-            each.early = leg.step == EARLY and each.name == b"REFER"
+            each.early = each.name == b"REFER" and (leg.step == EARLY or each is not self.asking)
             if leg.state != ENDING:
                 leg.resume(each, now)
         if leg.state == INVITED:
@@ -127,7 +131,7 @@ cdef class Callback(Pickup):
                 leg.take_step(RINGS, now)
             return self.wait(NO_RING, now + 64 * self.method.transactions.t1)
         if leg.state == ANSWERED and leg.waiting(b"REFER") is not None:
-            return 0
+            return self.wait(SILENT, now + self.method.refer_timeout) if leg.step in (ASKED, ASKED_AGAIN) else 0
         if leg.state == ANSWERED and leg.step not in (ASKED, ASKED_AGAIN, ACCEPTED, ACCEPTED_AGAIN):
             return self.refer_soon(now)
         return self.wait(SAY, now)
@@ -139,6 +143,8 @@ cdef class Callback(Pickup):
             return self.leave(now)
         if kind == ASK:
             return self.refer(ASKED_AGAIN if leg.step == ACCEPTED else ASKED, leg.remote, now)
+        if kind == SILENT:
+            return self.tell(CANNOT, "none", "no answer to a REFER in a call", now)
         if leg.over or leg.state == ENDING:
             return self.tell(CANNOT, "none", "the call to the phone was over before a restart", now)
         if leg.step == ACCEPTED or leg.step == ACCEPTED_AGAIN:
@@ -155,8 +161,8 @@ cdef class Callback(Pickup):
         self.stop()
         if self.doubtful:
             self.learn(leg.step == OBEYED, now)
-        if observer is not None and leg.step == OBEYED:
-            observer.accepted(False, self.answer, now)
+        if observer is not None and leg.step in (EARLY, OBEYED, ASKED, ASKED_AGAIN):
+            observer.accepted(False, self.answer or "called", now)       # its 2xx to the REFER may come later, or is lost
         leg.step = CALLED
         if leg.state == INVITED:
             return leg.end(now, ELSEWHERE)
@@ -171,7 +177,7 @@ cdef class Callback(Pickup):
         return self.wait(LEAVE, now + LEAVES)
 
     cdef int refused(self, Leg leg, int status, str answer, int64_t now) except -1:
-        if leg.step == CALLED:                # by our own CANCEL
+        if leg.step == CALLED:                # a 487 to our own CANCEL, mostly
             return 0
         if self.cancelled:
             return self.tell(CANNOT, self.answer, "REFER accepted while it rang, and no call", now)
@@ -205,8 +211,9 @@ cdef class Callback(Pickup):
         leg.stepped = now
         self.vain = None
         # RFC 3515 §2.1, RFC 3892 §2.1. No headers and no method in the URI: some phones copy them into what they send.
-        leg.request(b"REFER", b"Refer-To: <%b>\r\nReferred-By: <%b>\r\n" % (leg.callee, leg.callee), b"", remote, now)
-        return 0
+        self.asking = leg.request(
+            b"REFER", b"Refer-To: <%b>\r\nReferred-By: <%b>\r\n" % (leg.callee, leg.callee), b"", remote, now)
+        return 0 if step == EARLY else self.wait(SILENT, now + self.method.refer_timeout)
 
     cdef int refer_soon(self, int64_t now) except -1:
         cdef int64_t when = now + self.pause
@@ -217,7 +224,7 @@ cdef class Callback(Pickup):
         return self.wait(ASK, when)
 
     cdef int replied(self, Leg leg, LegRequest request, int status, Message response, int64_t now) except -1:
-        if self.over or request.name != b"REFER":
+        if self.over or request is not self.asking:
             return 0
         if leg.step == EARLY:
             return self.early_answered(status, response, now)

@@ -25,6 +25,7 @@ cdef enum Outcome:
     BUSY                # its user is in a call
     DECLINED            # its user does not want to
     TOLD                # it has told its user, who may call: the last word
+    ELSEWHERE           # somebody else has refused, which says nothing of the device: the next method
 
 # What the final answer of a phone to a REFER means.
 cdef Outcome outcome_of_refer(int status) noexcept

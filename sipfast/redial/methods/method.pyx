@@ -10,6 +10,8 @@ from libc.stdint cimport int64_t
 cdef Outcome outcome_of_refer(int status) noexcept:
     if status == 486:
         return BUSY
+    if status == 407:                         # RFC 3261 §21.4.8: of a proxy on the way
+        return ELSEWHERE
     # The last: RFC 5626 §11.6, its flow has failed.
     return ABSENT if status == 404 or status == 410 or status == 480 or status == 430 else CANNOT
 

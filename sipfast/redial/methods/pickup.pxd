@@ -20,6 +20,7 @@ cdef enum:
 cdef class PickupMethod(RecallMethod):
     cdef Dialogs dialogs
     cdef int64_t ring                    # ms that it rings, for somebody to pick up
+    cdef int64_t refer_timeout           # ms that a REFER in a call may go unanswered
     # A call to the phone that an attempt for the same pair has left behind, when its batch was lost; None where there is none.
     cdef Leg left_behind(self, const WantedCall *wanted)
     # The leg to the phone, at a step of whoever uses it; `Leg.invite` is next.

@@ -12,7 +12,7 @@ from ...store.codec cimport bytes_of
 from ...transaction.client cimport OUTCOME_UNREACHABLE
 from ..._flow cimport Flow
 from ..._parser cimport Message
-from .method cimport ABSENT, BUSY, CANNOT, DECLINED, AttemptObserver, Outcome, WantedCall
+from .method cimport ABSENT, BUSY, CANNOT, DECLINED, ELSEWHERE, AttemptObserver, Outcome, WantedCall
 from .progress cimport MOST_RESULT
 
 from ...store.records import ENDING
@@ -32,6 +32,8 @@ cdef Outcome outcome_of_invite(int status, bint rung) noexcept:
     if (status == 404 or status == 408 or status == 410 or status == 430 or status == 480 or status == 604
             or status == OUTCOME_UNREACHABLE or 300 <= status < 400):
         return ABSENT
+    if status == 407:                         # §21.4.8: of a proxy on the way
+        return ELSEWHERE
     return CANNOT
 
 
@@ -40,6 +42,7 @@ cdef class PickupMethod(RecallMethod):
 
     cdef int configure(self, settings) except -1:
         self.ring = round(settings.recall_ring * 1000)
+        self.refer_timeout = round(settings.refer_timeout * 1000)
         # It ends by itself: no answer to the INVITE, nobody picking up, no answer to what is asked then.
         self.patience = 3 * 64 * self.transactions.t1 + self.ring
 
