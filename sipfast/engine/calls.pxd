@@ -33,6 +33,7 @@ cdef class Calls(CallObserver):
     cdef Proxy proxy
     cdef Doubts doubts
     cdef Observer redial
+    cdef bint asks_who                   # there are users, and whoever calls has shown to be one of them
     cdef bint local_callers              # only callers of our own domains are offered redial
     cdef long rerouted
     # An INVITE goes straight to phones. `proven`: it is from whom it says, so that an Expires: 0 ends a watch at once.
@@ -54,5 +55,5 @@ cdef class Calls(CallObserver):
     cdef bint is_absent(self, ResponseContext context, int status, int64_t now) except -1
     cdef bint forget_absent(self, bytes callee, int status, int64_t now) except -1
     # By whom the caller is known, as records.Watch has it.
-    cdef bytes identity(self, Flow flow)
+    cdef bytes identity(self, Message request, Flow flow)
     cdef int unwatched(self, ResponseContext context, int status) except -1

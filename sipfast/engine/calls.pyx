@@ -23,7 +23,7 @@ from ..trust.peers cimport RIGHT_IDENTITY
 from ..errors import StoreError
 
 # Who says who a caller is (records.Watch)
-cdef bytes by_upstream = b"upstream", by_peer = b"peer", nobody = b""
+cdef bytes by_upstream = b"upstream", by_peer = b"peer", by_password = b"password", nobody = b""
 
 
 @cython.final
@@ -87,7 +87,7 @@ cdef class Calls(CallObserver):
         if self.is_absent(context, status, now):
             offer = self.redial.is_off(context.callee) if context.called_off else self.redial.unavailable(
                 context.request, context.flow, context.caller, context.callee, self.is_local(context.request),
-                by_upstream if context.vouched else self.identity(context.flow), context.server.tag(), now)
+                by_upstream if context.vouched else self.identity(context.request, context.flow), context.server.tag(), now)
             self.call_over(context, status, now)        # where it was a recalled one, and that is not said yet
             if offer is not None:
                 self.not_here(context.server, context.request, context.flow, offer, now)
@@ -179,7 +179,7 @@ cdef class Calls(CallObserver):
         cdef object offer = None
         if caller is not None:
             offer = self.redial.unavailable(
-                request, flow, caller, callee, self.is_local(request), self.identity(flow), server.tag(), now)
+                request, flow, caller, callee, self.is_local(request), self.identity(request, flow), server.tag(), now)
         elif callee is not None and is_keepable(&request.sender.uri):
             self.events.not_watched(canonical_aor(request.p, &request.sender.uri), callee,
                                     "it comes from the upstream" if self.router.is_upstream(flow)
@@ -198,8 +198,15 @@ cdef class Calls(CallObserver):
     cdef bint is_local(self, Message request) except -1:
         return not self.local_callers or self.router.is_served(request.p, &request.sender.uri)
 
-    cdef bytes identity(self, Flow flow):
-        return by_peer if self.destination.peers.may(flow, RIGHT_IDENTITY) else nobody
+    cdef bytes identity(self, Message request, Flow flow):
+        if self.destination.peers.may(flow, RIGHT_IDENTITY):
+            return by_peer
+        # Whom or for whom an upstream asks, the speaker has not asked.
+        if (self.asks_who and self.router.is_served(request.p, &request.sender.uri)
+                and self.router.upstream_of(request.p, &request.sender.uri) is None
+                and self.router.upstream_of(request.p, &request.uri) is None):
+            return by_password
+        return nobody
 
     cdef int not_here(self, ServerTransaction server, Message request, Flow flow, object offer, int64_t now) except -1:
         cdef bytes extra = b"", reason = None

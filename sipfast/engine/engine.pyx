@@ -252,6 +252,7 @@ cdef class Engine(Receiver):
         it.registrations, it.events, it.transactions = self.registrations, self.events, self.transactions
         it.location, it.router, it.destination = self.location, self.router, self.destination
         it.proxy, it.redial, it.doubts = self.proxy, self.redial.calls, self.doubts
+        it.asks_who = self.speaker.authenticator is not None
         it.configure(self.config.redial)
         return 0
 

@@ -403,6 +403,38 @@ def test_peers(scene: Scene, address: Any, sender: str, status: int) -> None:
     assert peer.inbox[-1].status == status
 
 
+@pytest.mark.parametrize("users", [True, False], ids=["with passwords", "without"])
+def test_another_device_is_recalled_of_a_caller_who_has_shown_a_password(users: bool) -> None:
+    """redial.other_devices = "authenticated", the default: a phone that restarts looks like another one, or is one."""
+    scene = Scene(Config(redial=Redial(default_period=600)), users=table() if users else None)
+    desk, cell, bob = device(scene, "desk"), device(scene, "cell"), device(scene, "bob")
+
+    def registers(phone: Device, user: str, headers: Any = ()) -> None:
+        if users:
+            assert phone.log_in(scene, user).status == 200
+        else:
+            phone.register(user, headers=headers)
+            scene.run()
+            assert phone.inbox.pop().status == 200
+
+    registers(desk, "alice")
+    caller = {"sender": "<sip:alice@example.com>;tag=a", "contact": f"<sip:alice@{literal(desk.address)}>"}
+    if users:
+        desk.sign(scene, "INVITE", "sip:bob@example.com", "alice", **caller)
+    else:
+        desk.ask("INVITE", "sip:bob@example.com", **caller)
+    scene.run()
+    (watch,) = scene.store.each_watch()
+    assert watch.identity == ("password" if users else "")
+    scene.store.put_bindings(b"sip:alice@example.com", [])
+    scene.store.commit()
+    registers(cell, "alice")
+    desk.inbox.clear()
+    registers(bob, "bob")
+    scene.run()
+    assert (cell.count("REFER") >= 1, desk.count("REFER")) == (users, 0)
+
+
 def test_a_trusted_peer_says_who_calls(scene: Scene) -> None:
     peer = device(scene, "peer", TRUSTED)
     peer.ask("INVITE", "sip:bob@example.com", sender="<sip:alice@example.com>;tag=p",
