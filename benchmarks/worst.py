@@ -60,7 +60,7 @@ class Served:
         self.store = Store(LmdbTables(folder, map_size_gib=4))
         self.out = Out()
         listener = Listener(transport="UDP", host=SERVER, port=5060, sent_by=f"{SERVER}:5060".encode())
-        redial = Redial(default_period=3600)
+        redial = Redial(default_period=3600, callers="any")
         config = Config(registrar=Registrar(default_expires=3600), redial=redial, rates=Rates(enabled=False))
         self.engine = Engine(config, self.store, self.out, [listener], domains=[DOMAIN], hosts={})
         self.now = START

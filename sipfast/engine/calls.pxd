@@ -36,16 +36,19 @@ cdef class Calls(CallObserver):
     cdef bint asks_who                   # there are users, and whoever calls has shown to be one of them
     cdef bint local_callers              # only callers of our own domains are offered redial
     cdef long rerouted
-    # An INVITE goes straight to phones. `proven`: it is from whom it says, so that an Expires: 0 ends a watch at once.
-    cdef int started(self, Message request, bytes caller, bytes callee, bint proven, int64_t now) except -1
-    cdef int acknowledged(self, Message ack, int64_t now) except -1
+    # An INVITE goes straight to phones. `proven`: it is from whom it says, so that an Expires: 0 ends a watch at once. False: it is
+    # a stranger's, of which redial hears no more.
+    cdef bint started(self, Message request, Flow flow, bytes caller, bytes callee, bint proven, int64_t now) except -1
+    # A 2xx to an INVITE from before a restart.
+    cdef int answered_before(self, bytes caller, bytes callee, Message response, int64_t now) except -1
+    cdef int acknowledged(self, Message ack, Flow flow, int64_t now) except -1
     # Nobody is there for the request: 480, and perhaps a watch.
     cdef int unbound(self, ServerTransaction server, Message request, Flow flow, bytes caller, bytes callee,
                      int64_t now) except -1
     # Its upstream is down: 503.
     cdef int cut_off(self, ServerTransaction server, Message request, Flow flow, bytes caller, bytes callee,
                      int64_t now) except -1
-    cdef bint is_local(self, Message request) except -1
+    cdef bint is_local(self, bytes caller) except -1
     cdef int not_here(self, ServerTransaction server, Message request, Flow flow, object offer, int64_t now) except -1
     cdef bint after_failure(self, ResponseContext context, int status, int64_t now) except -1
     cdef int cancel_later(self, ResponseContext context, int status, int64_t now) except -1

@@ -5,10 +5,11 @@ A call goes on whatever redial or the store do: what redial could not write down
 
 import cython
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
 
 from .._flow cimport Flow
-from .._parser cimport H_EXPIRES, M_REGISTER, Message, Uri, canonical_aor
+from .._parser cimport H_EXPIRES, M_REGISTER, Message, Uri, canonical_aor, parse_uri_at
 from .._writer cimport make_response
 from ..observe.events cimport NOT_ARMED
 from ..routing.outbound cimport answer_flow
@@ -33,34 +34,44 @@ cdef class Calls(CallObserver):
         """`settings`: a config.Redial."""
         self.local_callers = settings.callers == "local"
 
-    cdef int started(self, Message request, bytes caller, bytes callee, bint proven, int64_t now) except -1:
+    cdef bint started(self, Message request, Flow flow, bytes caller, bytes callee, bint proven, int64_t now) except -1:
         try:
-            self.redial.call_started(caller, callee, request, now)
+            if not self.redial.call_started(caller, callee, request, flow, False, now):
+                return False
             if proven and request.number(H_EXPIRES) == 0:
                 self.redial.cancel(caller, callee, now)
         except Exception as error:
             self.commits.stumble("redial-failed", error, now)
+        return True
 
     # ---- what the proxy tells
 
     cdef int accepted(self, ResponseContext context, int64_t now) except -1:
         cdef Message request = context.request
         try:
-            self.redial.call_started(context.caller, context.callee, request, now)
-            if context.vouched and request.number(H_EXPIRES) == 0:
+            if not self.redial.call_started(context.caller, context.callee, request, context.flow, context.vouched, now):
+                context.caller = None
+            elif context.vouched and request.number(H_EXPIRES) == 0:
                 context.called_off = self.redial.cancel(context.caller, context.callee, now)
         except Exception as error:
             self.commits.stumble("redial-failed", error, now)
 
-    cdef int answered(self, bytes caller, bytes callee, Message response, int64_t now) except -1:
+    cdef int answered(self, ResponseContext context, Message response, int64_t now) except -1:
         try:
-            self.redial.call_answered(caller, callee, response, now)
+            self.redial.call_answered(context.caller, context.callee, response, context.request, context.flow,
+                                      context.vouched, now)
         except Exception as error:
             self.commits.stumble("redial-failed", error, now)
 
-    cdef int acknowledged(self, Message ack, int64_t now) except -1:
+    cdef int answered_before(self, bytes caller, bytes callee, Message response, int64_t now) except -1:
         try:
-            self.redial.call_acknowledged(ack, now)
+            self.redial.call_answered(caller, callee, response, None, None, True, now)
+        except Exception as error:
+            self.commits.stumble("redial-failed", error, now)
+
+    cdef int acknowledged(self, Message ack, Flow flow, int64_t now) except -1:
+        try:
+            self.redial.call_acknowledged(ack, flow, now)
         except Exception as error:
             self.commits.stumble("redial-failed", error, now)
         return 0
@@ -86,7 +97,7 @@ cdef class Calls(CallObserver):
     cdef bint after_failure(self, ResponseContext context, int status, int64_t now) except -1:
         if self.is_absent(context, status, now):
             offer = self.redial.is_off(context.callee) if context.called_off else self.redial.unavailable(
-                context.request, context.flow, context.caller, context.callee, self.is_local(context.request),
+                context.request, context.flow, context.caller, context.callee, self.is_local(context.caller),
                 by_upstream if context.vouched else self.identity(context.request, context.flow), context.server.tag(), now)
             self.call_over(context, status, now)        # where it was a recalled one, and that is not said yet
             if offer is not None:
@@ -104,12 +115,13 @@ cdef class Calls(CallObserver):
         cdef Message request = context.request
         if (request.number(H_EXPIRES) == 0 and context.group is None
                 and self.router.upstream_of(request.p, &request.uri) is None
-                and self.redial.cancel_later(context.caller, context.callee, context.tag_of_best(status), now)):
+                and self.redial.cancel_later(context.caller, context.callee, request, context.flow,
+                                             context.tag_of_best(status), now)):
             context.server.marks |= OFFERS
         return 0
 
     cdef int call_over(self, ResponseContext context, int status, int64_t now) except -1:
-        return self.redial.call_failed(context.caller, context.callee, context.request, status,
+        return self.redial.call_failed(context.caller, context.callee, context.request, context.flow, context.vouched, status,
                                        now - context.rang_at if context.rang_at else -1, now)
 
     cdef bint is_absent(self, ResponseContext context, int status, int64_t now) except -1:
@@ -179,7 +191,7 @@ cdef class Calls(CallObserver):
         cdef object offer = None
         if caller is not None:
             offer = self.redial.unavailable(
-                request, flow, caller, callee, self.is_local(request), self.identity(request, flow), server.tag(), now)
+                request, flow, caller, callee, self.is_local(caller), self.identity(request, flow), server.tag(), now)
         elif callee is not None and is_keepable(&request.sender.uri):
             self.events.not_watched(canonical_aor(request.p, &request.sender.uri), callee,
                                     "it comes from the upstream" if self.router.is_upstream(flow)
@@ -189,14 +201,18 @@ cdef class Calls(CallObserver):
     cdef int cut_off(self, ServerTransaction server, Message request, Flow flow, bytes caller, bytes callee,
                      int64_t now) except -1:
         # The upstream is down. RFC 3261 §21.5.4; whether the callee is absent nobody knows, so that this arms nothing.
-        if caller is not None:
-            self.started(request, caller, callee, False, now)
-            self.redial.call_failed(caller, callee, request, 503, -1, now)
+        # Nor has anybody asked for a password.
+        if caller is not None and self.redial.senders.is_device(caller, request, flow, now):
+            self.started(request, flow, caller, callee, False, now)
+            self.redial.call_failed(caller, callee, request, flow, False, 503, -1, now)
             self.events.not_watched(caller, callee, "the upstream is down")
         return self.answers.respond(server, request, flow, 503, self.destination.dead.retry_after(), now)
 
-    cdef bint is_local(self, Message request) except -1:
-        return not self.local_callers or self.router.is_served(request.p, &request.sender.uri)
+    cdef bint is_local(self, bytes caller) except -1:
+        cdef const unsigned char *p = <const unsigned char *>PyBytes_AS_STRING(caller)
+        cdef Uri uri
+        return not self.local_callers or (
+            parse_uri_at(p, 0, <int>PyBytes_GET_SIZE(caller), &uri) == 1 and self.router.is_served(p, &uri))
 
     cdef bytes identity(self, Message request, Flow flow):
         if self.destination.peers.may(flow, RIGHT_IDENTITY):

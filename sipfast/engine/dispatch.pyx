@@ -161,7 +161,7 @@ cdef class Dispatch:
             self.answers.discarded += 1
             return 0
         if (<Target>targets[0]).flow is not None:
-            self.calls.acknowledged(request, now)
+            self.calls.acknowledged(request, flow, now)
         return self.proxy.forward_ack(request, flow, <Target>targets[0], plan)
 
     cdef bint hand_over(self, Message request, Flow flow, RoutePlan *plan, int64_t now) except -1:
@@ -313,8 +313,9 @@ cdef class Dispatch:
         group = self.destination.group        # what follows may ask for another destination
         if request.method == M_REGISTER:
             return self.registrations.forward(server, request, flow, targets, plan, group, now)
-        if caller is not None and group is None:        # else once the upstream has accepted it
-            self.calls.started(request, caller, callee, self.speaker.knows() and self.destination.dead is None, now)
+        if caller is not None and group is None and not self.calls.started(        # else once the upstream has accepted it
+                request, flow, caller, callee, self.speaker.knows() and self.destination.dead is None, now):
+            caller = None
         self.proxy.forward(server, request, flow, targets, plan, b"", group, caller, callee, now)
         return 0
 

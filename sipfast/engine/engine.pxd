@@ -20,6 +20,7 @@ from ..routing.probe cimport Probe
 from ..routing.proxy cimport Proxy
 from ..routing.registrar cimport Registrar
 from ..routing.router cimport Router
+from ..routing.senders cimport Senders
 from ..routing.upstream cimport Upstreams
 from ..transaction.layer cimport TransactionLayer
 from ..trust.limiter cimport Limiter
@@ -60,6 +61,7 @@ cdef class Engine(Receiver):
     cdef MidRegistrar mid_registrar
     cdef Destination destination
     cdef Registrar registrar
+    cdef Senders senders
     cdef Learning learning
     cdef Probe probe
     cdef Doubts doubts

@@ -39,6 +39,7 @@ from ..routing.proxy cimport Proxy
 from ..routing.registrar cimport Registrar
 from ..routing.ringing cimport Ringing
 from ..routing.router cimport Router
+from ..routing.senders cimport Senders
 from ..routing.sweeper cimport Sweeper
 from ..routing.upstream cimport Upstreams
 from ..transaction.layer cimport TransactionLayer
@@ -159,6 +160,8 @@ cdef class Engine(Receiver):
         self.calls = Calls()
         self.names = Names(self.wheel, self.location.hosts, self.resolver)
         self.make_speaker(key, now)
+        self.senders = Senders(self.location, self.transactions, self.peers, self.users is not None)
+        self.registrar.senders = self.senders
         self.proxy = Proxy(self.transactions, self.wheel, listeners, self.outbound, secret, config.timers,
                            self.upstreams, Ringing(other, self.memory), self.location.doubtful,
                            self.claims, self.calls)
@@ -208,6 +211,7 @@ cdef class Engine(Receiver):
         self.registrar.configure(config.registrar)
         self.learning.configure(config.registrar)
         self.proxy.configure(config.timers)
+        self.senders.configure(config.redial)
         self.calls.configure(config.redial)
         self.redial.configure(config.redial)
         self.limiter.configure(config.rates, self.mail.workers)
@@ -252,7 +256,9 @@ cdef class Engine(Receiver):
         it.registrations, it.events, it.transactions = self.registrations, self.events, self.transactions
         it.location, it.router, it.destination = self.location, self.router, self.destination
         it.proxy, it.redial, it.doubts = self.proxy, self.redial.calls, self.doubts
-        it.asks_who = self.speaker.authenticator is not None
+        it.redial.senders = self.senders
+        self.senders.configure(self.config.redial)
+        it.asks_who = self.senders.passwords
         it.configure(self.config.redial)
         return 0
 

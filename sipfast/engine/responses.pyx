@@ -94,7 +94,7 @@ cdef class Responses:
             callee = canonical_aor(response.p, &response.target.uri)
             # The ACK tells whether the caller heard of it: one that has sent its INVITE again meanwhile was told 482
             # (§8.2.2.2) and listens no more.
-            self.calls.answered(caller, callee, response, now)
+            self.calls.answered_before(caller, callee, response, now)
         return self.proxy.forward_stray(response, &via, way, back, now)
 
     cdef Flow via_flow(self, Message response, Via *via):

@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t
 
 from ..observe.events cimport Events
 from ..routing.location cimport Location
+from ..routing.senders cimport Senders
 from ..store.codec cimport StoredWatch
 from ..store.repository cimport Store
 from .._flow cimport Flow
@@ -35,6 +36,7 @@ cdef class Observer(Timed):
     cdef Suspended suspended
     cdef Events events
     cdef Location location
+    cdef Senders senders
     cdef dict counts                     # name -> int
     cdef Offers offers                   # what a 480 has said, and its ACK makes true
     cdef Unacknowledged unacknowledged
@@ -51,17 +53,21 @@ cdef class Observer(Timed):
     # The same of one who no longer wants to be recalled, and was not to be found.
     cdef tuple is_off(self, bytes callee)
     # The caller no longer wants to be recalled: that is proven; or it is once the ACK has come of the final response with
-    # this To tag. Whether there was a watch.
+    # this To tag, where the call is from its caller. Whether there was a watch.
     cdef bint cancel(self, bytes caller, bytes callee, int64_t now) except -1
-    cdef bint cancel_later(self, bytes caller, bytes callee, bytes tag, int64_t now) except -1
+    cdef bint cancel_later(self, bytes caller, bytes callee, Message request, Flow flow, bytes tag, int64_t now) except -1
     # Whether a recall of the pair is going on.
     cdef bint is_recalled(self, bytes caller, bytes callee) except -1
-    # An INVITE from caller to callee is being proxied; it got a 2xx; another final response.
-    cdef int call_started(self, bytes caller, bytes callee, Message request, int64_t now) except -1
-    cdef int call_answered(self, bytes caller, bytes callee, Message response, int64_t now) except -1
-    cdef int call_failed(self, bytes caller, bytes callee, Message request, int status, int64_t rang, int64_t now) except -1
+    # An INVITE from caller to callee is being proxied; it got a 2xx; another final response. `accepted`: its upstream has accepted
+    # it, and with it who it is from; else `senders` say whether a call that concerns a watch is from its caller.
+    # False: a stranger's, of which nothing more is to be told.
+    cdef bint call_started(self, bytes caller, bytes callee, Message request, Flow flow, bint accepted, int64_t now) except -1
+    cdef int call_answered(self, bytes caller, bytes callee, Message response, Message request, Flow flow, bint accepted,
+                           int64_t now) except -1
+    cdef int call_failed(self, bytes caller, bytes callee, Message request, Flow flow, bint accepted, int status, int64_t rang,
+                         int64_t now) except -1
     # An ACK for a 2xx passes: the two talk.
-    cdef int call_acknowledged(self, Message ack, int64_t now) except -1
+    cdef int call_acknowledged(self, Message ack, Flow flow, int64_t now) except -1
     # A BYE was answered, or never will be: its call is over.
     cdef int call_hung_up(self, Message bye, int64_t now) except -1
 
@@ -78,6 +84,7 @@ cdef class Observer(Timed):
                          int64_t now)
     cdef StoredWatch armed_by(self, Message request, Flow flow, tuple pair, bytes identity, int64_t expires_at, int64_t now)
     cdef tuple not_armed(self, bytes caller, bytes callee, str why)
+    cdef bint has_started(self, tuple pair, Message response) except -1
     cdef bint is_known(self, tuple pair) except -1
     # No longer one of `proxied`; whether it was.
     cdef bint unproxied(self, tuple pair, Message message) except -1

@@ -8,6 +8,7 @@ is removed in the batch that lets it through. Until then the watch is stored as 
 callee repeats its 2xx, and the caller its ACK. Those may come to any worker, so all are told of them.
 """
 
+from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
 
 from ..observe.events cimport STEP_CALLED
@@ -40,6 +41,11 @@ cdef enum:
 cdef bytes armed = ARMED.encode(), calling = CALLING.encode(), caller_calls = b"caller is calling"
 
 
+# Whether who a caller is was said by somebody who knows (records.Watch).
+cdef inline bint is_proof(bytes identity) noexcept:
+    return PyBytes_GET_SIZE(identity) > 0
+
+
 cdef class Observer(Timed):
     """Sees calls. Driven by the engine; all times are ms."""
 
@@ -69,7 +75,8 @@ cdef class Observer(Timed):
         cdef int64_t asked = expires_of(request), period
         cdef StoredWatch watch
         if asked == 0:
-            if self.offers.cancel_later(tag, pair, now):
+            if (is_proof(identity) or self.senders.vouch_for(caller, request, flow, now)) and (
+                    self.offers.cancel_later(tag, pair, now)):
                 return self.is_off(callee)
             return self.not_armed(caller, callee, "its Expires is 0: it asks for none")
         if not self.policy.enabled:
@@ -78,6 +85,10 @@ cdef class Observer(Timed):
             return self.not_armed(caller, callee, "its caller is of no domain served here (redial.callers)")
         if caller == callee:
             return self.not_armed(caller, callee, "its caller calls itself")
+        if b"@" not in caller:
+            return self.not_armed(caller, callee, "its caller has no user part")
+        if not is_proof(identity) and not self.senders.vouch_for(caller, request, flow, now):
+            return self.not_armed(caller, callee, "its caller is not registered by the way that it comes (redial.callers)")
         if self.is_recalled_call(pair, request, now):
             self.ownership.owner_of(callee).callee_gone(pair, now)
             watch = self.watchlist.find(pair)
@@ -159,36 +170,40 @@ cdef class Observer(Timed):
     cdef bint cancel(self, bytes caller, bytes callee, int64_t now) except -1:
         return self.offers.cancel((callee, caller), now)
 
-    cdef bint cancel_later(self, bytes caller, bytes callee, bytes tag, int64_t now) except -1:
-        return self.offers.cancel_later(tag, (callee, caller), now)
+    cdef bint cancel_later(self, bytes caller, bytes callee, Message request, Flow flow, bytes tag, int64_t now) except -1:
+        return self.senders.vouch_for(caller, request, flow, now) and self.offers.cancel_later(tag, (callee, caller), now)
 
     # ---- calls
 
-    cdef int call_started(self, bytes caller, bytes callee, Message request, int64_t now) except -1:
+    cdef bint call_started(self, bytes caller, bytes callee, Message request, Flow flow, bint accepted, int64_t now) except -1:
         cdef CalleeOwner owner
         cdef StoredWatch watch = None
         cdef WatchEntry entry
         cdef tuple pair
         cdef bint mine
         if not self.policy.enabled:
-            return 0
+            return True
         owner = self.ownership.owner_of(callee)
         mine = owner is self.owner
         if mine and not self.owner.recalls.of:
-            return 0
+            return True
         pair = (callee, caller)
         if mine:
             if pair not in self.owner.recalls.of:
-                return 0
+                return True
         else:
             # The claim was committed before the REFER left, so the store knows of every recall.
             watch = self.watchlist.find(pair)
             if (watch is None or not is_claimed(watch)) and not self.policy.ends_on_refer:
-                return 0
+                return True
+        # The recalled phone's, or that of somebody who says he is its user.
+        if not accepted and not self.senders.vouch_for(caller, request, flow, now):
+            return False
+        if not mine:
             self.proxied.add((request.text(request.call_id), request.text(request.sender.tag), pair))
         owner.call_started(pair, request.text(request.call_id), self.ownership.worker, now)
         if not mine and (watch is None or not is_recalling(watch)):
-            return 0                          # known, or nothing to be known
+            return True                       # known, or nothing to be known
         self.store.for_update()
         watch = self.watchlist.find(pair)
         if watch is not None and is_recalling(watch):
@@ -196,6 +211,7 @@ cdef class Observer(Timed):
             entry.state = piece_in(calling)
             entry.last_result = piece_in(caller_calls)
             self.events.step(STEP_CALLED, self.watchlist.change(&entry, pair))
+        return True
 
     cdef bint is_recalled(self, bytes caller, bytes callee) except -1:
         cdef StoredWatch watch
@@ -214,25 +230,34 @@ cdef class Observer(Timed):
         self.proxied.remove(call)
         return True
 
-    cdef int call_failed(self, bytes caller, bytes callee, Message request, int status, int64_t rang, int64_t now) except -1:
+    cdef int call_failed(self, bytes caller, bytes callee, Message request, Flow flow, bint accepted, int status, int64_t rang,
+                         int64_t now) except -1:
         cdef CalleeOwner owner = self.ownership.owner_of(callee)
         cdef tuple pair = (callee, caller)
         if owner is self.owner or self.unproxied(pair, request):
             owner.call_failed(pair, request.text(request.call_id), status, rang, now)
         if self.suspended.callees:
-            self.suspended.caller_back(caller, AFTER_CALL, now)
+            if accepted or self.senders.vouch_for(caller, request, flow, now):
+                self.suspended.caller_back(caller, AFTER_CALL, now)
             self.suspended.caller_back(callee, AFTER_CALL, now)
 
-    cdef int call_answered(self, bytes caller, bytes callee, Message response, int64_t now) except -1:
+    cdef int call_answered(self, bytes caller, bytes callee, Message response, Message request, Flow flow, bint accepted,
+                           int64_t now) except -1:
         cdef bytes call
         cdef tuple pair
         if not self.policy.enabled or self.ownership.alone and not self.watchlist.waiting.timers and not self.owner.recalls.of:
             return 0
         pair = (callee, caller)
-        if self.unproxied(pair, response) or self.is_known(pair) or self.is_known((caller, callee)):
+        if self.unproxied(pair, response) or (self.is_known(pair) or self.is_known((caller, callee))) and (
+                accepted or self.has_started(pair, response) or self.senders.vouch_for(caller, request, flow, now)):
             call = call_of(response)
             self.notices.tell_all(AWAITED, pair, call)      # first: the owner is to know of it whatever can be written here
             self.await_ack(pair, call, self.ownership.worker, now)
+
+    cdef bint has_started(self, tuple pair, Message response) except -1:
+        """Whether it is the recalled call, whose sender was looked at when it began."""
+        cdef Recall recall = self.owner.recalls.of.get(pair)
+        return recall is not None and recall.call_id == response.text(response.call_id)
 
     cdef bint is_known(self, tuple pair) except -1:
         """Whether somebody waits for a call of the pair."""
@@ -242,7 +267,7 @@ cdef class Observer(Timed):
         self.unacknowledged.add(call, pair, now)        # first: then it is known that its ACK does not come
         self.owner.call_answered(pair, parts_of(call)[0], worker, now)
 
-    cdef int call_acknowledged(self, Message ack, int64_t now) except -1:
+    cdef int call_acknowledged(self, Message ack, Flow flow, int64_t now) except -1:
         cdef bytes call
         cdef tuple pair
         if not self.policy.enabled or self.ownership.alone and not self.unacknowledged.calls and (
@@ -252,6 +277,8 @@ cdef class Observer(Timed):
         pair = self.unacknowledged.pop(call)
         if pair is None:
             pair = self.pair_from_before(ack, True, now)
+            if pair is not None and not self.senders.vouch_for(<bytes>pair[1], ack, flow, now):
+                return 0                      # a stranger may say so of any two
         if pair is not None:
             self.connected(pair, call, now)
         elif not self.ownership.alone:

@@ -102,7 +102,7 @@ cdef class CallObserver:
     # An INVITE with known AORs that was `awaited` is so no more; `vouched` says whether an upstream has accepted it.
     cdef int accepted(self, ResponseContext context, int64_t now) except -1
     # An INVITE with known AORs got its first 2xx.
-    cdef int answered(self, bytes caller, bytes callee, Message response, int64_t now) except -1
+    cdef int answered(self, ResponseContext context, Message response, int64_t now) except -1
     # The phone at `place` has not answered an INVITE, not even by a 100; it has answered, though it was in doubt.
     cdef int silent(self, ResponseContext context, Flow place, int64_t now) except -1
     cdef int heard(self, ResponseContext context, Flow place, int64_t now) except -1

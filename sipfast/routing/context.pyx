@@ -242,7 +242,7 @@ cdef class ResponseContext(Waiter):
         if request.method == M_REGISTER:
             response = self.proxy.observer.registered(self, response, now)
         if self.caller is not None:
-            self.proxy.observer.answered(self.caller, self.callee, response, now)
+            self.proxy.observer.answered(self, response, now)
         self.server.respond(upward(self.proxy.edits, response), response.status, now)
         if request.method == M_BYE:
             self.proxy.observer.ended(request, now)
@@ -503,7 +503,7 @@ cdef class CallObserver:
     cdef int accepted(self, ResponseContext context, int64_t now) except -1:
         return 0
 
-    cdef int answered(self, bytes caller, bytes callee, Message response, int64_t now) except -1:
+    cdef int answered(self, ResponseContext context, Message response, int64_t now) except -1:
         return 0
 
     cdef int silent(self, ResponseContext context, Flow place, int64_t now) except -1:

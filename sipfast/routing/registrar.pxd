@@ -6,10 +6,12 @@ from .contacts cimport Wanted
 from .._flow cimport Flow
 from .._parser cimport Cursor, Message, Span
 from .location cimport Location
+from .senders cimport Senders
 from ..trust.proven cimport Proven
 
 cdef class Registrar:
     cdef Location location
+    cdef Senders senders                 # None: whoever asks is told all
     cdef Proven known
     cdef Proven proven                   # None: nobody is asked to prove anything
     cdef bint unproven          # the last register() has bound what is at an address that owes a proof
@@ -45,6 +47,8 @@ cdef class Registrar:
     cdef bytes refuse_brief(self, Message request, Flow flow)
     cdef bytes refuse_new(self, Message request, Flow flow)
     cdef bytes refuse_large(self, Message request, Flow flow, bytes aor)
+    # Accept a REGISTER that binds nothing. A stranger's lists nothing.
+    cdef bytes show(self, Message request, Flow flow, bytes path, list bindings, int64_t now)
     cdef bytes accept(self, Message request, Flow flow, bytes path, list bindings, int64_t now)
     cdef bytes date(self, int64_t now)
     cdef bytes list_bindings(self, Message request, Flow flow, bytes path, bytes lines)

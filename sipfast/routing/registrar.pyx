@@ -109,7 +109,7 @@ cdef class Registrar:
         if path is None:
             return self.refuse(request, flow, 400, b"")
         if not request.has(H_CONTACT):
-            return self.accept(request, flow, path, self.location.lookup(aor, now), now)
+            return self.show(request, flow, path, self.location.lookup(aor, now), now)
         if path and not self.location.is_trusted_path(path, flow):
             return self.refuse(request, flow, 403, warning_line(
                 domain_of(aor), b"The Path leads to a host that no peer with the right path has"))
@@ -309,7 +309,7 @@ cdef class Registrar:
             store.put_bindings(aor, live + lapsed[-self.max_contacts:], stored)
         self.newly_bound = not reachable and has_reachable(live)
         self.newly_unbound = before > 0 and len(live) == 0
-        return self.accept(request, flow, path, live, now)
+        return self.accept(request, flow, path, live, now) if made else self.show(request, flow, path, live, now)
 
     # The very same REGISTER has come again, perhaps by another flow: that one leads to its phone now.
     cdef int follow_copy(self, Message request, Flow flow, bytes aor, int64_t now) except -1:
@@ -419,6 +419,13 @@ cdef class Registrar:
         return self.date_line
 
     # RFC 3261 §10.3 step 8; RFC 3327 §5.3 for Path.
+    # Who only asks, and is not one of them, is not told where somebody's phones are. RFC 3261 §10.3 step 8 lists them all, but
+    # has asked for a password before (step 2).
+    cdef bytes show(self, Message request, Flow flow, bytes path, list bindings, int64_t now):
+        if self.senders is not None and not self.senders.may_see(bindings, request, flow):
+            bindings = []
+        return self.accept(request, flow, path, bindings, now)
+
     cdef bytes accept(self, Message request, Flow flow, bytes path, list bindings, int64_t now):
         return self.list_bindings(request, flow, path, contact_lines(bindings, self.date(now), now))
 

@@ -99,7 +99,7 @@ class Watch(msgspec.Struct, array_like=True, frozen=True, gc=False):
     method: str = ""  # by which the caller's phone is being asked, "" before the first recall
     agent: bytes = b""  # User-Agent of the INVITE that armed it, cut
     registration: bytes = b""  # Call-ID of the caller's binding then (RFC 3261 §10.2), b"" where it had none
-    identity: str = ""  # how the caller is known: "upstream", "peer", "password"; "": it says so itself
+    identity: str = ""  # how the caller is known: "upstream", "peer", "password"; "": by its device, or it says so itself
     pauses: Number = 0  # suspensions and pauses in a row: each is longer than the last
     offer: bytes = b""  # while it is offered: which worker has, and the To tag of its 480; else b""
 

@@ -208,6 +208,7 @@ class Round:
                 max_period=3_600,
                 max_talk=3_600,
                 order=self.draw.choice(("serial", "all")),
+                callers=self.draw.choice(("any", "any", "local")),
                 max_watches=2 if self.like.guarded else Redial().max_watches,
             ),
             upstream=self.like.upstreams,

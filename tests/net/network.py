@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
+
 from net.endpoint import Endpoint
 from net.nat import Nat
 from net.sipwire import Address, Sip, literal
@@ -331,10 +333,12 @@ class Server(Endpoint):
         self, name: str, address: Address, *, config: Any = None, store: Any = None,
         domains: Sequence[str] = ("example.com",), hosts: Mapping[str, Sequence[str]] | None = None,
         crashes: Sequence[Crash] = (), reopen: Callable[[Any], Any] | None = None, kind: Any = None, seed: int = 0,
-        users: Any = None,
+        users: Any = None, believes: bool = True,
     ) -> None:  # fmt: skip
         super().__init__(name, address)
         self.config = config or Config()
+        if believes and users is None:  # who is only there to call does not register before
+            self.config = replace(self.config, redial=replace(self.config.redial, callers="any"))
         self.random = random.Random(f"{name} {seed}")  # a run of one seed is the same each time
         self.store = store if store is not None else _memory_store(self.random.randbytes)
         self.kind = kind or _engine()

@@ -17,6 +17,7 @@ CALL_INFO = "<sip:bob@example.com>;purpose=call-completion;m=NL"
 
 def stage(redial: dict[str, Any] | None = None, *, peer: tuple[Peer, ...] = (), **more: Any) -> tuple[Scene, Phone, Phone]:
     """Alice is registered, bob is not."""
+    more.setdefault("believes", False)
     scene = Scene(Config(redial=Redial(**{"methods": ("refer",), **(redial or {})}), peer=peer), **more)
     return scene, scene.phone("alice"), scene.phone("bob", register=False)
 
