@@ -63,13 +63,14 @@ ARROWS: dict[str, set[str]] = {
         "_flow", "_grammar", "_hash", "_parser", "_writer", "identity.credentials", "identity.digests", "identity.failures",
         "identity.nonces", "identity.users", "transaction.branch",
     },
-    "identity.claims": {"_edits", "_flow", "_parser", "identity.authenticator", "trust.peers"},
+    "identity.claims": {"_edits", "_flow", "_parser", "_uri", "identity.authenticator", "trust.peers"},
     "identity.credentials": {"_grammar"},
     "identity.digests": {"identity.credentials"},
     "identity.failures": {"_flow", "_hash"},
     "identity.nonces": {"_flow", "_grammar", "_hash", "transaction.branch"},
-    "identity.user_file": {"_uri", "identity.users"},
-    "identity.users": {"identity.credentials"},
+    "identity.rights": set(),
+    "identity.user_file": {"_uri", "identity.rights", "identity.users"},
+    "identity.users": {"identity.credentials", "identity.rights"},
     # dialog. What the server itself takes part in.
     "dialog": set(),
     "dialog.bridge": {
@@ -204,7 +205,7 @@ ARROWS: dict[str, set[str]] = {
     },
     "redial.ownership": {"_wheel", "trust.credit"},
     "redial.pending": set(),
-    "redial.policy": {"_uri"},
+    "redial.policy": {"_parser", "_uri", "identity.claims", "identity.users"},
     "redial.profiles": set(),
     "redial.recall": {
         "_flow", "_parser", "_wheel", "dialog.call_names", "observe.counters", "observe.events", "redial.bucket",

@@ -1,4 +1,4 @@
-"""`sipfast users`: who has a password. A running server takes up what is changed, within seconds."""
+"""`sipfast users`: who has a password, and who may watch for him. A running server takes up what is changed soon."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ from .stored import aor
 
 def add_to(commands: Any) -> None:
     """Its line of the command line."""
-    command = commands.add_parser("users", help="who has a password: list, add, passwd, remove, import", allow_abbrev=False)
-    verbs = command.add_subparsers(metavar="list | add | passwd | remove | import", required=True)
+    command = commands.add_parser(
+        "users", help="who has a password: list, add, passwd, rights, remove, import", allow_abbrev=False
+    )
+    verbs = command.add_subparsers(metavar="list | add | passwd | rights | remove | import", required=True)
 
     verb = verbs.add_parser("list", help="show them; no hash of a password is shown", allow_abbrev=False)
     verb.add_argument("--json", action="store_true", help="as JSON")
@@ -33,11 +35,17 @@ def add_to(commands: Any) -> None:
     )
     verb.add_argument("--name", metavar="NAME", help="what the phone has as the name for authentication (USER)")
     verb.add_argument("--sha256-only", action="store_true", help="without MD5; then phones that know MD5 only cannot log in")
+    say_rights(verb)
     say_which(verb, add_user)
 
     verb = verbs.add_parser("passwd", help="give a user another password", allow_abbrev=False)
     verb.add_argument("aor", metavar="USER@DOMAIN")
     say_which(verb, change_password)
+
+    verb = verbs.add_parser("rights", help="who may watch for a user, that is, be called back", allow_abbrev=False)
+    verb.add_argument("aor", metavar="USER@DOMAIN")
+    say_rights(verb)
+    say_which(verb, change_rights)
 
     verb = verbs.add_parser("remove", help="remove a user", allow_abbrev=False)
     verb.add_argument("aor", metavar="USER@DOMAIN")
@@ -46,6 +54,7 @@ def add_to(commands: Any) -> None:
     verb = verbs.add_parser("import", help="add users of a file, all or none", allow_abbrev=False)
     verb.add_argument("file", metavar="FILE", type=Path, help="lines of USER:REALM:MD5[:SHA256], as htdigest writes them")
     verb.add_argument("--plain", action="store_true", help="lines are USER@DOMAIN:PASSWORD")
+    say_rights(verb)
     say_which(verb, import_users)
 
 
@@ -54,6 +63,47 @@ def say_which(verb: argparse.ArgumentParser, run: Any) -> None:
     verb.add_argument("--users", metavar="FILE", type=Path, help="the file of users")
     verb.add_argument("--config", metavar="FILE", type=Path, help="the server's configuration, which names it (users)")
     verb.set_defaults(run=run)
+
+
+def say_rights(verb: argparse.ArgumentParser) -> None:
+    """The options that restrict who watches for a user (3GPP TS 22.173)."""
+    yes_or_no = argparse.BooleanOptionalAction
+    verb.add_argument("--watch", action=yes_or_no, default=None, help="anybody may watch at all (yes)")
+    who = verb.add_mutually_exclusive_group()
+    who.add_argument(
+        "--watchers",
+        metavar="WHO,...",
+        help="only these may: USER@DOMAIN, or @DOMAIN for everybody there; replaces the list",
+    )
+    who.add_argument(
+        "--anybody", action="store_const", dest="watchers", const="", help="there is no such list (the default)"
+    )
+    verb.add_argument(
+        "--anonymous", action=yes_or_no, default=None, help="callers may who want not to be known (yes; RFC 3323)"
+    )
+
+
+def with_rights(record: Record, arguments: argparse.Namespace) -> Record:
+    """The record, with what is said of rights. ConfigError: the list has something else than addresses and domains."""
+    said: dict[str, Any] = {
+        name: getattr(arguments, name) for name in ("watch", "anonymous") if getattr(arguments, name) is not None
+    }
+    if arguments.watchers is not None:
+        names = [each.strip() for each in arguments.watchers.split(",") if each.strip()]
+        if arguments.watchers and not names:
+            raise ConfigError("--watchers names nobody; see --anybody, and --no-watch")
+        said["watchers"] = tuple(dict.fromkeys(each.lower() if each[0] == "@" else address_of(each) for each in names))
+    record = replace(record, **said)
+    refuse(record)
+    return record
+
+
+def rights_in_words(record: Record) -> str:
+    """Who may watch for a user."""
+    if not record.watch:
+        return "nobody"
+    who = ", ".join(each.removeprefix("sip:") for each in record.watchers) or "anybody"
+    return who if record.anonymous else f"{who}, not anonymous"
 
 
 def place_of(arguments: argparse.Namespace) -> tuple[Path, str]:
@@ -67,19 +117,23 @@ def place_of(arguments: argparse.Namespace) -> tuple[Path, str]:
 def list_users(arguments: argparse.Namespace) -> int:
     """Print who there is."""
     path, _ = place_of(arguments)
-    rows = [
-        (record.user, record.realm, [name for name in ("md5", "sha256") if getattr(record, name)], list(record.own))
-        for _, record in read_records(path)
-    ]
+    rows = [(record, [name for name in ("md5", "sha256") if getattr(record, name)]) for _, record in read_records(path)]
     if arguments.json:
         return print_json(
-            {"user": user, "realm": realm, "algorithms": algorithms, "aors": aors} for user, realm, algorithms, aors in rows
-        )
+            {
+                "user": record.user, "realm": record.realm, "algorithms": algorithms, "aors": list(record.own),
+                "watch": record.watch, "watchers": list(record.watchers), "anonymous": record.anonymous,
+            }
+            for record, algorithms in rows
+        )  # fmt: skip
     shown = [
-        (user, realm, ", ".join(kinds), ", ".join(each.removeprefix("sip:") for each in aors))
-        for user, realm, kinds, aors in rows
-    ]
-    return print_table(("user", "realm", "algorithms", "acts for"), shown, f"no users in {path}")
+        (
+            record.user, record.realm, ", ".join(kinds), ", ".join(each.removeprefix("sip:") for each in record.own),
+            rights_in_words(record),
+        )
+        for record, kinds in rows
+    ]  # fmt: skip
+    return print_table(("user", "realm", "algorithms", "acts for", "watched by"), shown, f"no users in {path}")
 
 
 def add_user(arguments: argparse.Namespace) -> int:
@@ -95,7 +149,7 @@ def add_user(arguments: argparse.Namespace) -> int:
     )
     if record.aors == (f"sip:{record.user}@{record.realm}",):
         record = replace(record, aors=())
-    refuse(record)
+    record = with_rights(record, arguments)
     secrets = secrets_of(record.user, record.realm, new_password())
     record = replace(record, **(secrets | {"md5": ""} if arguments.sha256_only else secrets))
     with kept(path) as records:
@@ -130,6 +184,22 @@ def change_password(arguments: argparse.Namespace) -> int:
     return DONE
 
 
+def change_rights(arguments: argparse.Namespace) -> int:
+    """Say who may watch for one; what is not said stays as it is."""
+    if (arguments.watch, arguments.watchers, arguments.anonymous) == (None, None, None):
+        raise ConfigError("which right? See --watch, --watchers, --anybody, --anonymous and their opposites")
+    path, realm = place_of(arguments)
+    changed = None
+    with kept(path) as records:
+        place = find(records, address_of(arguments.aor), realm)
+        if place >= 0:
+            changed = records[place] = with_rights(records[place], arguments)
+    if changed is None:
+        return complain(f"{path}: nobody is {arguments.aor}", FAILED)
+    print(f"changed: {changed.user} in the realm {changed.realm} is watched by {rights_in_words(changed)}")
+    return DONE
+
+
 def remove_user(arguments: argparse.Namespace) -> int:
     """Remove one. His bindings stay until they run out, or `sipfast bindings remove`."""
     path, realm = place_of(arguments)
@@ -152,7 +222,7 @@ def import_users(arguments: argparse.Namespace) -> int:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{arguments.file}: cannot read it: {error}") from None
     try:
-        found = list(parse_imported(lines, plain=arguments.plain, realm=realm))
+        found = [with_rights(each, arguments) for each in parse_imported(lines, plain=arguments.plain, realm=realm)]
     except ConfigError as error:
         raise ConfigError(f"{arguments.file}: {error}") from None
     with kept(path) as records:

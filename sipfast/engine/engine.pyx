@@ -124,6 +124,7 @@ cdef class Engine(Receiver):
                                   self.listeners, self.dialogs, self.doubts, self.randomness(16), self.mail.worker,
                                   self.mail.workers, self.mail, self.resumed)
         self.transactions.witness = self.redial.calls.offers
+        self.redial.know(self.users)
         self.connect()
         self.registrations.load_moves()
         self.upstreams.start(self.transactions, self.wheel, self.listeners, self.location.hosts, self.mail.worker,
@@ -196,6 +197,7 @@ cdef class Engine(Receiver):
         if self.speaker.authenticator is None:
             raise RuntimeError("an engine that began without users has no use for any")
         self.speaker.authenticator.users = users
+        self.redial.know(users)
 
     def configure(self, config):
         """Take other settings while running: those of registrar, redial, timers and limits, and what is logged.

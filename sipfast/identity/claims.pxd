@@ -16,3 +16,6 @@ cdef class Claims:
     cdef Message cleaned(self, Message response, Flow came)
     # The AOR that a peer says the request is from; None: nobody whom it may be believed of says so.
     cdef bytes asserted(self, Message request, Flow flow)
+
+# Whether a caller wants not to be known to whom he calls.
+cdef bint is_anonymous(Message request) except -1

@@ -12,12 +12,16 @@ import cython
 
 from .._edits cimport Edits
 from .._flow cimport Flow
+from .._uri cimport plain_host
 from .._parser cimport (
     H_OTHER, H_P_ASSERTED_IDENTITY, H_P_PREFERRED_IDENTITY, H_PROXY_AUTHORIZATION, Address, Cursor, Message, SCHEME_SIP,
     SCHEME_SIPS, Span, canonical_aor, parse_message, span_is,
 )
 from ..trust.peers cimport RIGHT_IDENTITY, Peers
 from .authenticator cimport realm_of
+
+
+cdef tuple PRIVACY_ID = (b"id",), PRIVACY_OF_USER = (b"id", b"user")
 
 
 @cython.final
@@ -31,7 +35,7 @@ cdef class Claims:
         cdef bint trusted
         if message.has(H_P_ASSERTED_IDENTITY):
             trusted = self.peers.may(came, RIGHT_IDENTITY)
-            if not trusted or (not self.peers.may(out, RIGHT_IDENTITY) and asks_for_privacy(message)):
+            if not trusted or (not self.peers.may(out, RIGHT_IDENTITY) and asks_for_privacy(message, PRIVACY_ID)):
                 self.strip_identity(edits, message, H_P_ASSERTED_IDENTITY)
         if message.has(H_P_PREFERRED_IDENTITY) and not self.peers.may(came, RIGHT_IDENTITY):
             self.strip_identity(edits, message, H_P_PREFERRED_IDENTITY)
@@ -75,12 +79,17 @@ cdef class Claims:
         return None
 
 
+cdef bint is_anonymous(Message request) except -1:
+    # RFC 3323 §4.1.1.3, §4.2; RFC 3325 §7: `id` is about what others say of him.
+    return plain_host(request.p, request.sender.uri.host) == b"anonymous.invalid" or asks_for_privacy(request, PRIVACY_OF_USER)
+
+
 # RFC 3325 §7, RFC 3323 §4.2: values are separated by semicolons.
-cdef bint asks_for_privacy(Message message) except -1:
+cdef bint asks_for_privacy(Message message, tuple kinds) except -1:
     cdef int field
     for field in range(message.count):
         if message.fields[field].id == H_OTHER and span_is(message.p, message.fields[field].name, b"Privacy"):
             for value in message.text(message.fields[field].value).lower().split(b";"):
-                if value.strip() == b"id":
+                if value.strip() in kinds:
                     return True
     return False

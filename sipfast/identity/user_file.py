@@ -20,6 +20,7 @@ import msgspec
 
 from .._uri import aor as canonical
 from ..errors import ConfigError, ParseError
+from .rights import Rights
 from .users import User, UserTable
 
 CHUNK = 256  # lines that are read at a time: about a millisecond
@@ -37,6 +38,12 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     """H(A1) as hex digits, lower-case; empty: not known."""
     aors: tuple[str, ...] = ()
     """For which addresses of record the user acts, his own first; none: sip:USER@REALM."""
+    watch: bool = True
+    """Whether anybody may watch for the user, at any of them (3GPP TS 22.173)."""
+    watchers: tuple[str, ...] = ()
+    """Who may: addresses of record, and @DOMAIN for all of a domain; none: anybody."""
+    anonymous: bool = True
+    """Whether callers may who want not to be known (RFC 3323)."""
 
     @property
     def own(self) -> tuple[str, ...]:
@@ -69,6 +76,9 @@ def problem_of(record: Record) -> str:
     for each in record.own:
         if not is_canonical(each):
             return f"{each} is not an address of record such as sip:alice@example.com"
+    for each in record.watchers:
+        if not is_canonical(f"sip:all{each}" if each.startswith("@") else each):
+            return f"{each} is neither an address of record such as sip:alice@example.com nor a domain such as @example.com"
     return ""
 
 
@@ -95,6 +105,9 @@ def load_users(path: Path, rest: Callable[[], object] | None = None) -> UserTabl
         except ValueError:
             raise ConfigError(f"{path}: line {number}: {record.user} is there twice in the realm {record.realm}") from None
         realms.add(user.realm)
+        if not record.watch or record.watchers or not record.anonymous:
+            watchers = [each.encode() for each in record.watchers]
+            table.restrict(user.aors, Rights(record.watch, watchers, record.anonymous))
     for realm in sorted(realms):
         if not table.offered(realm):
             raise ConfigError(f"{path}: the users of {realm.decode()} have no algorithm in common: give some a new password")
@@ -195,4 +208,5 @@ def _plain(text: str, realm: str) -> Record:
     if not colon or not password or not (realm or domain):
         raise ValueError("not USER@DOMAIN:PASSWORD")
     aors = (f"sip:{user}@{domain}",) if domain and domain != realm and realm else ()
-    return Record(user=user, realm=realm or domain, aors=aors, **secrets_of(user, realm or domain, password))
+    secrets = secrets_of(user, realm or domain, password)
+    return Record(user=user, realm=realm or domain, aors=aors, md5=secrets["md5"], sha256=secrets["sha256"])

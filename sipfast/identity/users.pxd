@@ -14,9 +14,14 @@ cdef class Users:
     cdef User find(self, bytes realm, bytes name)
     # Which algorithms all users of a realm have, as bits 1 << Algorithm; of a realm without users, all.
     cdef int algorithms(self, bytes realm) except -1
+    # Why somebody may not watch for a callee, both by canonical AORs; None: he may.
+    cdef str refusal(self, bytes callee, bytes caller, bint anonymous)
+    # Whether it matters to a callee that a caller wants not to be known.
+    cdef bint refuses_anonymous(self, bytes callee) except -1
 
 cdef class UserTable(Users):
     cdef dict realms                     # name -> Realm
+    cdef dict rights                     # AOR -> tuple of Rights, of each who acts for it; those who restrict nothing have none
 
 cdef class Realm:
     cdef dict users                      # name -> User

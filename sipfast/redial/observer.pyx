@@ -73,6 +73,7 @@ cdef class Observer(Timed):
                            bytes tag, int64_t now):
         cdef tuple pair = (callee, caller)
         cdef int64_t asked = expires_of(request), period
+        cdef str refusal
         cdef StoredWatch watch
         if asked == 0:
             if (is_proof(identity) or self.senders.vouch_for(caller, request, flow, now)) and (
@@ -89,13 +90,18 @@ cdef class Observer(Timed):
             return self.not_armed(caller, callee, "its caller has no user part")
         if not is_proof(identity) and not self.senders.vouch_for(caller, request, flow, now):
             return self.not_armed(caller, callee, "its caller is not registered by the way that it comes (redial.callers)")
+        refusal = self.policy.refusal(callee, caller, request)
         if self.is_recalled_call(pair, request, now):
             self.ownership.owner_of(callee).callee_gone(pair, now)
             watch = self.watchlist.find(pair)
             # Its owner, where that is another, will give it up or put it back.
+            if refusal is not None:
+                return self.not_armed(caller, callee, refusal)
             if watch is None or is_claimed(watch) and watch.at.attempts >= self.policy.attempts:
                 return None
             return offer(watch, now)
+        if refusal is not None:
+            return self.not_armed(caller, callee, refusal)
         period = self.policy.period_for(asked, caller, callee)
         if not period:
             return self.not_armed(caller, callee, self.policy.why_no_period(asked, caller, callee))

@@ -247,10 +247,15 @@ cdef class Owner(CalleeOwner):
     cdef int claim_due(self, bytes callee, list watches, int64_t now) except -1:
         cdef StoredWatch watch
         cdef int64_t later = 0, due
+        cdef str refusal
         try:
             for watch in watches:
                 pair = (callee, bytes_of(watch.at.caller))
                 if not is_armed(watch) or watch.at.expires_at <= now or pair in self.recalls.of:
+                    continue
+                refusal = self.policy.refusal(callee, <bytes>pair[1], None)
+                if refusal is not None:       # what its callee allows has changed since
+                    self.give_up(pair, refusal)
                     continue
                 due = watch.at.not_before
                 if pair in self.watchlist.lost:  # not as it is stored: nothing that could be claimed
@@ -266,6 +271,10 @@ cdef class Owner(CalleeOwner):
             raise
         if later:
             self.look_again(callee, later, RETRY, now)
+
+    cdef int give_up(self, tuple pair, str reason) except -1:
+        if self.watchlist.remove(pair, reason):
+            self.counts["given_up"] += 1
 
     cdef bint is_held_back(self, StoredWatch watch, tuple pair, int64_t now) except -1:
         """Whether its caller has proven nothing, and the callee's credit is spent. That is noted in the watch, once."""

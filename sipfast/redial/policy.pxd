@@ -3,6 +3,9 @@
 cimport cython
 from libc.stdint cimport int64_t
 
+from .._parser cimport Message
+from ..identity.users cimport Users
+
 
 # Whether another device of the caller is asked where the one that called is not there.
 cdef enum OtherDevices:
@@ -27,8 +30,11 @@ cdef class Policy:
     cdef int64_t everybody
     cdef dict users                      # AOR of a caller -> the same; None where nobody has rules of their own
     cdef dict domains                    # host -> the same
+    cdef Users callees                   # who may restrict who watches for them; None: nobody is known
     cdef object never_callees            # pattern of AORs that nobody is watched for; None: there are none
     # Seconds for which a call is watched that asks for so many (-1: for none); 0: it is not, and `why_no_period` says why.
     cdef int64_t period_for(self, int64_t asked, bytes caller, bytes callee) except -1
     cdef str why_no_period(self, int64_t asked, bytes caller, bytes callee)
+    # Why a callee does not let a caller watch, who has just called by `request` or has a watch (None); None: he does.
+    cdef str refusal(self, bytes callee, bytes caller, Message request)
     cdef tuple rules_of(self, bytes caller)

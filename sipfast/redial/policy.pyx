@@ -5,6 +5,9 @@ from fnmatch import translate
 
 from libc.stdint cimport int64_t
 
+from ..identity.claims cimport is_anonymous
+from .._parser cimport Message
+
 from .._uri import aor as canonical
 
 cdef enum:
@@ -69,6 +72,12 @@ cdef class Policy:
         if where == "redial":
             return f"{why}, and redial.default_period is 0"
         return f'{why}, and the policy for its caller is "ask" ({where}.policy)'
+
+    cdef str refusal(self, bytes callee, bytes caller, Message request):
+        if self.callees is None:
+            return None
+        return self.callees.refusal(
+            callee, caller, request is not None and self.callees.refuses_anonymous(callee) and is_anonymous(request))
 
     cdef tuple rules_of(self, bytes caller):
         """What applies to a caller: as `everybody`, and the table that says so."""

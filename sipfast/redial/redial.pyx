@@ -143,6 +143,10 @@ cdef class Redial:
     cdef int notify(self, Message request, int64_t now) except -1:
         return self.owner.recalls.notified(request, now)
 
+    def know(self, users):
+        """Who says whom he lets watch: identity.users.Users; None: nobody does."""
+        self.policy.callees = users
+
     def configure(self, settings):
         """Take other settings while running: all but whether redial is on, which is as at the start."""
         self.policy.configure(settings)

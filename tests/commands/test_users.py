@@ -31,7 +31,7 @@ def test_add_change_and_remove(path: Path) -> None:
     assert users(path, "add", "alice@example.com", "--alias", "sales@example.com", typed="one\n").returncode == 0
     assert listed(path) == [{
         "user": "alice", "realm": "example.com", "algorithms": ["md5", "sha256"],
-        "aors": ["sip:alice@example.com", "sip:sales@example.com"],
+        "aors": ["sip:alice@example.com", "sip:sales@example.com"], "watch": True, "watchers": [], "anonymous": True,
     }]  # fmt: skip
     assert json.loads(path.read_text())["md5"] == hashlib.md5(b"alice:example.com:one").hexdigest()
     assert users(path, "passwd", "sales@example.com", typed="two\n").returncode == 0
@@ -40,6 +40,51 @@ def test_add_change_and_remove(path: Path) -> None:
     assert "alice" in done.stdout and json.loads(path.read_text())["md5"] not in done.stdout
     assert users(path, "remove", "alice@example.com").returncode == 0
     assert listed(path) == []
+
+
+def rights_of(path: Path) -> tuple[bool, list[str], bool]:
+    found = listed(path)[0]
+    return found["watch"], found["watchers"], found["anonymous"]
+
+
+def test_rights(path: Path) -> None:
+    """Each is changed alone, by any address of the user, and the password stays."""
+    users(path, "add", "alice@example.com", "--alias", "sales@example.com", typed="one\n")
+    before = json.loads(path.read_text())
+    done = users(path, "rights", "sales@example.com", "--watchers", "bob@Example.com, @EXAMPLE.org")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "changed: alice in the realm example.com is watched by bob@example.com, @example.org\n"
+    assert rights_of(path) == (True, ["sip:bob@example.com", "@example.org"], True)
+    users(path, "rights", "alice@example.com", "--no-anonymous")
+    assert "bob@example.com, @example.org, not anonymous" in users(path, "list").stdout
+    users(path, "rights", "alice@example.com", "--no-watch")
+    assert rights_of(path) == (False, ["sip:bob@example.com", "@example.org"], False)
+    users(path, "rights", "alice@example.com", "--watch", "--anybody", "--anonymous")
+    assert rights_of(path) == (True, [], True)
+    assert json.loads(path.read_text()) == before
+
+
+@pytest.mark.parametrize(("arguments", "status", "says"), [
+    (("alice@example.com",), 2, "which right?"), (("nobody@example.com", "--no-watch"), 1, "nobody is nobody@example.com"),
+    (("alice@example.com", "--watchers", "bob"), 2, "'bob' is not an address of record"),
+    (("alice@example.com", "--watchers", "@"), 2, "@ is neither an address of record"),
+    (("alice@example.com", "--watchers", ","), 2, "--watchers names nobody"),
+])  # fmt: skip
+def test_rights_that_cannot_be(path: Path, arguments: tuple[str, ...], status: int, says: str) -> None:
+    users(path, "add", "alice@example.com", typed="one\n")
+    before = path.read_bytes()
+    assert says in one_line(users(path, "rights", *arguments), status)
+    assert path.read_bytes() == before
+
+
+def test_rights_from_the_start(tmp_path: Path, path: Path) -> None:
+    users(path, "add", "alice@example.com", "--no-watch", typed="one\n")
+    assert rights_of(path) == (False, [], True)
+    path.unlink()
+    (tmp_path / "list").write_text(f"alice:example.com:{'0' * 32}\nbob:example.com:{'1' * 32}\n")
+    done = users(path, "import", tmp_path / "list", "--watchers", "@example.com", "--no-anonymous")
+    assert (done.returncode, done.stdout) == (0, "added: 2\n")
+    assert {(tuple(each["watchers"]), each["anonymous"]) for each in listed(path)} == {(("@example.com",), False)}
 
 
 def test_no_md5_where_it_is_not_wanted(path: Path) -> None:

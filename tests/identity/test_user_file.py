@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import stat
 import time
@@ -10,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from sipfast.errors import ConfigError
 from sipfast.identity.user_file import (
@@ -45,6 +47,24 @@ def test_what_is_written_is_read(path: Path) -> None:
     assert b"secret" not in path.read_bytes()
 
 
+def test_rights_are_written_and_read(path: Path) -> None:
+    """They hold for all addresses of a user; a file from before there were any is read as it was."""
+    write_records(path, [ALICE, replace(SALES, watchers=("sip:alice@example.com", "@example.org"), anonymous=False)])
+    alice, bob = path.read_text().splitlines()
+    assert not {"watch", "watchers", "anonymous"} & json.loads(alice).keys()
+    assert json.loads(bob)["watchers"] == ["sip:alice@example.com", "@example.org"] and "watch" not in json.loads(bob)
+    assert [record for _, record in read_records(path)][1].anonymous is False
+    users = load_users(path)
+    for callee in (b"sip:bob@example.com", b"sip:sales@example.org"):
+        assert users.refused(callee, b"sip:alice@example.com") is None
+        assert users.refused(callee, b"sip:x@example.org") is None
+        assert users.refused(callee, b"sip:carol@example.com")
+        assert users.refused(callee, b"sip:alice@example.com", True)
+    assert users.refused(b"sip:alice@example.com", b"sip:carol@example.com", True) is None
+    write_records(path, [replace(ALICE, watch=False)])
+    assert load_users(path).refused(b"sip:alice@example.com", b"sip:carol@example.com") == "its callee lets nobody watch"
+
+
 def test_the_file_is_its_owners_alone(path: Path) -> None:
     old = os.umask(0)
     try:
@@ -73,6 +93,9 @@ def test_what_fails_leaves_the_file_as_it_was(path: Path) -> None:
     ('{"user":"a","realm":"r"}', "line 1: neither md5 nor sha256"),
     ('{"user":"a:b","realm":"r","md5":"%s"}' % ("0" * 32), "colon"),
     ('{"user":"a","realm":"r","md5":"%s","aors":["bob"]}' % ("0" * 32), "bob is not an address of record"),
+    ('{"user":"a","realm":"r","md5":"%s","watchers":["alice"]}' % ("0" * 32), "alice is neither an address of record"),
+    ('{"user":"a","realm":"r","md5":"%s","watchers":["@"]}' % ("0" * 32), "@ is neither"),
+    ('{"user":"a","realm":"r","md5":"%s","watch":0}' % ("0" * 32), "watch"),
     ('{"user":"a","realm":"r","md5":"%s","other":1}' % ("0" * 32), "other"), ('{"user":"\udcff"}', "line 1: "),
 ])  # fmt: skip
 def test_each_mistake_is_one_line(path: Path, text: str, reason: str) -> None:
@@ -106,6 +129,19 @@ def test_a_hundred_thousand_users_are_read_in_a_second(path: Path) -> None:
     load_users(path, lambda: rests.append(time.process_time()))
     assert took < 1.0 if not os.environ.get("CI") else took < 3.0
     assert max(b - a for a, b in pairwise(rests)) < 0.05  # the loop gets its turn in between
+
+
+def test_rights_cost_others_nothing_and_those_who_have_them_little(path: Path) -> None:
+    def took(**rights: object) -> float:
+        write_records(path, (Record(user=f"u{n}", realm="example.com", md5=f"{n:032x}", **rights) for n in range(20_000)))  # type: ignore[arg-type]
+        times = []
+        for _ in range(3):
+            began = time.process_time()
+            load_users(path)
+            times.append(time.process_time() - began)
+        return min(times)
+
+    assert took(watch=False, watchers=("sip:alice@example.com", "@example.org"), anonymous=False) < 3 * took()
 
 
 def test_imports() -> None:
