@@ -58,8 +58,8 @@ cdef class Observer(Timed):
     cdef bint cancel_later(self, bytes caller, bytes callee, Message request, Flow flow, bytes tag, int64_t now) except -1
     # Whether a recall of the pair is going on.
     cdef bint is_recalled(self, bytes caller, bytes callee) except -1
-    # An INVITE from caller to callee is being proxied; it got a 2xx; another final response. `accepted`: its upstream has accepted
-    # it, and with it who it is from; else `senders` say whether a call that concerns a watch is from its caller.
+    # An INVITE from caller to callee is being proxied; it got a 2xx; another final response. `accepted`: its upstream has
+    # accepted it, and with it who it is from; else `senders` say whether a call that concerns a watch is from its caller.
     # False: a stranger's, of which nothing more is to be told.
     cdef bint call_started(self, bytes caller, bytes callee, Message request, Flow flow, bint accepted, int64_t now) except -1
     cdef int call_answered(self, bytes caller, bytes callee, Message response, Message request, Flow flow, bint accepted,
