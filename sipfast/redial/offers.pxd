@@ -20,6 +20,7 @@ from .watchlist cimport Watchlist
 cdef class Offer:
     cdef tuple pair
     cdef StoredWatch watch               # as it is armed or renewed then; None: it is cancelled
+    cdef StoredWatch stored              # as it was offered; None: it is renewed or cancelled
     cdef int64_t former_end              # when the watch that is to be renewed runs out; 0: it is a new one
     cdef int64_t due                     # until then
 
@@ -54,10 +55,11 @@ cdef class Offers(Witness):
     cdef int batch_lost(self, Pending batch, object units, int64_t now) except -1
     cdef int write_again(self, int64_t now) except -1
 
-    cdef int add(self, bytes tag, tuple pair, StoredWatch watch, int64_t former_end, int64_t now) except -1
+    cdef int add(self, bytes tag, tuple pair, StoredWatch watch, StoredWatch stored, int64_t former_end, int64_t now) except -1
     cdef int confirm(self, Offer offer, int64_t now) except -1
     cdef int confirm_all(self, list offers, int64_t now) except -1
     cdef int put_armed(self, tuple pair, StoredWatch watch, bint new, bint renewed, bint later, int64_t now) except -1
+    cdef int tell_armed(self, tuple pair, StoredWatch watch, bint renewed, bint later, int64_t now) except -1
     cdef int give_up(self, bytes tag, Offer offer, int64_t now) except -1
     cdef int drop(self, bytes tag, Offer offer) except -1
     cdef int arm_former(self, int64_t now) except -1

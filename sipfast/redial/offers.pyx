@@ -39,10 +39,11 @@ cdef class Offer:
     pass
 
 
-cdef Offer make_offer(tuple pair, StoredWatch watch, int64_t former_end, int64_t due):
+cdef Offer make_offer(tuple pair, StoredWatch watch, StoredWatch stored, int64_t former_end, int64_t due):
     cdef Offer offer = Offer.__new__(Offer)
     offer.pair = pair
     offer.watch = watch
+    offer.stored = stored
     offer.former_end = former_end
     offer.due = due
     return offer
@@ -71,27 +72,29 @@ cdef class Offers(Witness):
     cdef int arm(self, bytes tag, tuple pair, StoredWatch watch, StoredWatch before, int64_t now) except -1:
         cdef WatchEntry entry
         cdef bytes offer
+        cdef StoredWatch stored
         if before is not None and not is_offered(before):
-            return self.add(tag, pair, watch, before.at.expires_at, now)
+            return self.add(tag, pair, watch, None, before.at.expires_at, now)
         offer = self.mark(tag)
         entry = watch.at
         entry.state = piece_in(offered)
         entry.offer = piece_in(offer)
         self.watchlist.pending.promise(pair)
-        self.watchlist.put(pair, written_watch(&entry), before is None)
+        stored = written_watch(&entry)
+        self.watchlist.put(pair, stored, before is None)
         if self.ownership.is_mine(<bytes>pair[0]):
             self.watchlist.remember(pair, entry.expires_at)
-        return self.add(tag, pair, watch, 0, now)
+        return self.add(tag, pair, watch, stored, 0, now)
 
     cdef bint cancel_later(self, bytes tag, tuple pair, int64_t now) except -1:
         if not self.store.has_watch(<bytes>pair[0], <bytes>pair[1]):
             return False
-        self.add(tag, pair, None, 0, now)
+        self.add(tag, pair, None, None, 0, now)
         return True
 
-    cdef int add(self, bytes tag, tuple pair, StoredWatch watch, int64_t former_end, int64_t now) except -1:
+    cdef int add(self, bytes tag, tuple pair, StoredWatch watch, StoredWatch stored, int64_t former_end, int64_t now) except -1:
         self.waiting.pop(tag, None)           # decided once more, after a conflict: it is the youngest again
-        self.waiting[tag] = make_offer(pair, watch, former_end, now + self.patience)
+        self.waiting[tag] = make_offer(pair, watch, stored, former_end, now + self.patience)
         return self.watch_first()
 
     cdef bytes mark(self, bytes tag):
@@ -119,6 +122,10 @@ cdef class Offers(Witness):
         cdef tuple pair = offer.pair
         cdef StoredWatch before, watch = offer.watch
         cdef WatchEntry entry
+        if offer.stored is not None and not self.watchlist.lost and self.store.claim(offer.stored, watch):
+            # It is stored as it was offered, which goes for nearly all, and is seen without reading it.
+            self.watchlist.note_write(pair, watch)
+            return self.tell_armed(pair, watch, False, watch.at.expires_at != offer.stored.at.expires_at, now)
         self.store.for_update()
         before = self.watchlist.find(pair)
         if before is None:
@@ -140,10 +147,13 @@ cdef class Offers(Witness):
 
     # `later`: it ends at another time than its pair was noted with.
     cdef int put_armed(self, tuple pair, StoredWatch watch, bint new, bint renewed, bint later, int64_t now) except -1:
+        self.watchlist.put(pair, watch, new)
+        return self.tell_armed(pair, watch, renewed, later, now)
+
+    cdef int tell_armed(self, tuple pair, StoredWatch watch, bint renewed, bint later, int64_t now) except -1:
         self.unwritten.pop(pair, None)        # this is newer
         if not is_claimed(watch):             # else the owner of the recall writes it again, if that is lost
             self.watchlist.pending.promise(pair)
-        self.watchlist.put(pair, watch, new)
         self.ownership.owner_of(<bytes>pair[0]).watch_armed(pair, watch.at.expires_at if later else 0, now)
         self.counts["renewed" if renewed else "armed"] += 1
         self.events.step(STEP_RENEWED if renewed else STEP_ARMED, watch)
@@ -189,7 +199,7 @@ cdef class Offers(Witness):
         try:
             self.drop(tag, offer)
         except StoreError:
-            self.add(tag, offer.pair, offer.watch, offer.former_end, now)
+            self.add(tag, offer.pair, offer.watch, offer.stored, offer.former_end, now)
             raise
         self.counts["unacknowledged"] += 1
         return self.events.not_watched(<bytes>offer.pair[1], <bytes>offer.pair[0], "no ACK came for the 480 that " + (
@@ -257,5 +267,5 @@ cdef class Offers(Witness):
                 entry = watch.at
                 entry.state = piece_in(armed)
                 entry.offer = piece_in(nothing)
-                offers.append(make_offer(pair, written_watch(&entry), 0, 0))
+                offers.append(make_offer(pair, written_watch(&entry), watch, 0, 0))
         return self.confirm_all(offers, now)

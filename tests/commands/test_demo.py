@@ -12,8 +12,8 @@ import pytest
 
 from sipfast.commands import demo
 
-OBEYS = "INVITE 480 ACK REGISTER 200 REFER 202 INVITE 180 200 ACK BYE 200"
-REFUSES = "INVITE 480 ACK REGISTER 200 REFER 501 INVITE 180 REFER 202 INVITE CANCEL 200 487 ACK 180 200 ACK BYE 200"
+OBEYS = "REGISTER 200 INVITE 480 ACK REGISTER 200 REFER 202 INVITE 180 200 ACK BYE 200"
+REFUSES = "REGISTER 200 INVITE 480 ACK REGISTER 200 REFER 501 INVITE 180 REFER 202 INVITE CANCEL 200 487 ACK 180 200 ACK BYE 200"
 
 
 @pytest.mark.parametrize(("phone", "ladder"), [("obeys", OBEYS), ("refuses", REFUSES)])
@@ -47,7 +47,7 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(demo, "PATIENCE", 0.2)
     out = io.StringIO()
     assert demo.run([], out) == 1
-    assert "did not happen: alice got no 480 INVITE" in out.getvalue()
+    assert "did not happen: alice got no 200 REGISTER" in out.getvalue()
 
 
 def test_a_server_that_does_not_start(monkeypatch: pytest.MonkeyPatch):

@@ -424,7 +424,7 @@ def test_other_settings_of_redial_count_from_the_next_call_on() -> None:
         exchange(engine, out, text("INVITE", f"sip:nobody@{DOMAIN}", headers=[("Expires", "60")], **names))
         return engine.counters()["redial_watches"]
 
-    engine, out = build(Config(redial=Redial(min_period=300)))
+    engine, out = build(Config(redial=Redial(min_period=300, callers="any")))
     assert armed(engine, out, 1) == 0
-    engine.configure(Config(redial=Redial(min_period=30)))
+    engine.configure(Config(redial=Redial(min_period=30, callers="any")))
     assert armed(engine, out, 2) == 1
