@@ -76,7 +76,7 @@ $(VENV)/.tools: pyproject.toml ci/check-python.sh
 	$(BIN)/python -m pip install --quiet --group dev
 	@touch $@
 
-# Softphones from PyPI, for tests only. Where there is no wheel of them, their tests say that they are skipped.
+# Softphones, and SIPVicious, from PyPI, for tests only. Where there is no wheel of them, their tests say that they are skipped.
 $(VENV)/.phones: pyproject.toml $(VENV)/.tools
 	@$(BIN)/python -m pip install --quiet --only-binary :all: --group phones || \
 	    echo "the softphones of PyPI cannot be installed here; tests with them will be skipped" >&2

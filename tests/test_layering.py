@@ -281,7 +281,8 @@ ARROWS: dict[str, set[str]] = {
     },
     "engine.speaker": {
         "_flow", "_parser", "_uri", "_writer", "engine.answers", "identity.authenticator", "identity.claims",
-        "identity.users", "observe.events", "routing.router", "routing.token", "transaction.layer", "trust.peers",
+        "identity.users", "observe.events", "routing.router", "routing.token", "transaction.layer", "trust.limiter",
+        "trust.peers",
     },
     # driver. The only caller of the engine, of which it knows the face alone.
     "driver.clock": set(),

@@ -288,6 +288,8 @@ class Passwords(Section, frozen=True):
     """How the User-Agents begin of phones that give up where SHA-256 is offered: they are offered MD5 alone."""
     outside_calls: bool = False
     """Calls from other domains to users of ours are let in, though nobody knows whom they are from. They arm nothing."""
+    ban_after: Annotated[int, msgspec.Meta(ge=0, le=60_000)] = 20
+    """Logins refused within a minute after which an address where no phone is registered is banned; 0: never."""
 
 
 LOOPBACK, EVERYWHERE = "udp:127.0.0.1:5060", "udp:0.0.0.0:5060"

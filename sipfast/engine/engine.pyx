@@ -185,6 +185,7 @@ cdef class Engine(Receiver):
                 make_failures(secret.high ^ secret.low),
                 tuple(agent.encode() for agent in passwords.md5_only), self.randomness(16))
         it.outside_calls = passwords.outside_calls
+        it.limiter, it.ban_after, it.ban_time = self.limiter, passwords.ban_after, self.config.rates.ban_time * 1000
         it.claims = self.claims = Claims(self.peers, realms)
         it.peers, it.router, it.transactions, it.events = self.peers, self.router, self.transactions, self.events
         self.speaker = it

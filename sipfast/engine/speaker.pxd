@@ -10,6 +10,7 @@ from ..identity.users cimport User
 from ..observe.events cimport Events
 from ..routing.router cimport RoutePlan, Router
 from ..transaction.layer cimport TransactionLayer
+from ..trust.limiter cimport Limiter
 from ..trust.peers cimport Peers
 from .answers cimport Answers
 
@@ -24,6 +25,9 @@ cdef class Speaker:
     cdef bytes realm                     # of all users; b"": each domain has its own
     cdef bytes first_realm               # for whoever is from nowhere that we serve
     cdef bint outside_calls              # are let in
+    cdef Limiter limiter
+    cdef int64_t ban_after               # logins refused within a minute; 0: never
+    cdef int64_t ban_time                # ms
     cdef long challenged, logins, failed_logins, slowed_logins, stale_nonces, not_owned
     # Whether a request may go on; else it was answered. Not for ACK and CANCEL (RFC 3261 §22.1).
     cdef bint admits(self, Message request, Flow flow, RoutePlan *plan, Uri *uri, bint in_dialog, int64_t now) except -1

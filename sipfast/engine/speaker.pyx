@@ -131,6 +131,9 @@ cdef class Speaker:
             why = "too many failures"
         else:
             self.failed_logins += 1
+        # Its nonce was sent to this address, so that nobody has another one banned.
+        if self.ban_after and self.limiter.on and authenticator.failures.refused_often(flow, self.ban_after, now):
+            self.limiter.ban(flow.ip, flow.family, now + self.ban_time, now)
         if self.events.wants(LOGIN_FAILED):
             self.events.add("login-failed", {
                 "source": flow.host_text(), "user": authenticator.name, "realm": realm,

@@ -15,6 +15,8 @@ cdef class Failures:
     cdef int64_t wait(self, Flow flow, bytes user, int64_t now) noexcept
     # It has tried, and failed.
     cdef int add(self, Flow flow, bytes user, int64_t now) noexcept
+    # One more login of its was refused, looked at or not. Whether that were `most` (up to 60,000) in a minute.
+    cdef bint refused_often(self, Flow flow, int64_t most, int64_t now) noexcept
     cdef uint64_t key_of(self, Flow flow) noexcept
     cdef Source *find(self, uint64_t key, bint taking) noexcept
 

@@ -13,3 +13,5 @@ class Failures:
         """A login of a user has failed."""
     def pause(self, flow: Flow, user: bytes, now: int) -> int:
         """How long (ms) the source has to wait until it may try this user; 0: not at all."""
+    def often(self, flow: Flow, most: int, now: int) -> bool:
+        """One more login was refused: whether that were `most` in a minute."""

@@ -5,6 +5,8 @@ user at once, then once in USER_EVERY; and with all of its users together SOURCE
 is beyond is not looked at, right or wrong: else the right guess would show. So a phone with an old password, which tries for
 ever, is kept off by itself, and its office goes on: beyond its own bound it costs the others nothing.
 
+Whoever goes on all the same, and is refused so many times a minute as no phone does, is to be banned (`refused_often`).
+
 The table has a fixed size; who has the least left to pay makes room. Whoever has many addresses is met by nothing here but
 by the bound of what one server answers in all.
 """
@@ -25,6 +27,8 @@ cdef enum:
     USER_EVERY = 10_000     # ms
     SOURCE_BURST = 30
     SOURCE_EVERY = 1_000    # ms
+    MINUTE = 60_000         # ms
+    OF_REFUSALS = 1 << 30   # what tells their account from that of failures
 
 
 @cython.final
@@ -79,7 +83,15 @@ cdef class Failures:
         source.paid = max(source.paid, now) + USER_EVERY
         return 0
 
+    cdef bint refused_often(self, Flow flow, int64_t most, int64_t now) noexcept:
+        cdef Source *source = self.find(fold_number(self.key_of(flow), OF_REFUSALS) | 1, True)
+        source.paid = max(source.paid, now) + MINUTE // most
+        return source.paid - now > MINUTE - MINUTE // most
+
     # ---- the Python face, for tests
+
+    def often(self, Flow flow not None, int64_t most, int64_t now):
+        return self.refused_often(flow, most, now)
 
     def note(self, Flow flow not None, bytes user not None, int64_t now):
         self.add(flow, user, now)

@@ -13,7 +13,8 @@ makes state here, such as an INVITE, has smaller ones of its own.
   get no more than that.
 - Peers are exempt, and so is the server itself.
 
-A stranger of whom much was refused within REFUSED_FOR is banned for a while: nothing of it is looked at. Where a phone is
+A stranger of whom much was refused within REFUSED_FOR, or who guesses passwords, is banned for a while: nothing of it is
+looked at. Where a phone is
 registered nobody is banned.
 
 The memory is fixed and may be a mapped file that workers share without a lock: of two who write one place at a time one is
@@ -248,6 +249,7 @@ cdef class Limiter:
             return False
         share.banned_until = until
         self.bans_made += 1
+        self.tell(share, True)
         return True
 
     cdef int tell(self, Share *share, bint banned) noexcept:

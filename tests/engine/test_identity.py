@@ -12,7 +12,8 @@ from net.cluster import Cluster, cluster_of
 from net.scene import SERVER, Scene, Speaker
 from net.sipwire import Sip, literal
 
-from sipfast.config import Config, Passwords, Peer, Redial, Upstream
+from sipfast._flow import Flow
+from sipfast.config import Config, Passwords, Peer, Rates, Redial, Upstream
 from sipfast.identity.user_file import secrets_of
 from sipfast.identity.users import User, UserTable
 
@@ -488,6 +489,54 @@ def test_an_upstream_asks_itself() -> None:
 
 
 # Who guesses
+
+
+def guess(scene: Scene, name: str, times: int) -> Any:
+    """A phone that tries wrong passwords, all with the nonce that it got."""
+    phone = device(scene, name)
+    phone.register()
+    scene.run()
+    phone.nonce = challenges(phone.take("REGISTER", 401))[0]
+    for n in range(times):
+        phone.again_registered(scene, password=f"guess {n}", count=n + 1)
+    return phone
+
+
+def test_who_goes_on_guessing_is_banned(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        mallory = guess(scene, "alice", 19)
+        assert scene.server.engine.limiter.bans(scene.now) == []
+        mallory.again_registered(scene, password="the last", count=20)
+        scene.run(1_000)
+    (source, until), = scene.server.engine.limiter.bans(scene.now)
+    assert source == mallory.address[0] and 290_000 < until - scene.now <= 300_000
+    assert [record.sip["source"] for record in caplog.records if record.message == "source-banned"] == [source]
+    limiter, there = scene.server.engine.limiter, Flow(mallory.address[0], 5070)
+    assert limiter.admits(mallory.text("OPTIONS", "sip:example.com"), there, scene.now) == 1  # it is dropped
+
+
+def test_nobody_is_banned_where_a_phone_is_registered_or_by_a_nonce_of_another_address(scene: Scene) -> None:
+    bob = device(scene, "bob")
+    bob.register()
+    scene.run()
+    bob.nonce = challenges(bob.take("REGISTER", 401))[0]
+    assert bob.again_registered(scene, count=1).status == 200
+    scene.run()  # he has answered the OPTIONS that asks whether he is there
+    assert scene.server.engine.limiter.admits(b"\r\n\r\n", Flow(*bob.address), scene.now) == 0
+    for n in range(40):
+        bob.again_registered(scene, password=f"guess {n}", count=n + 2)
+    mallory, carol = guess(scene, "carol", 1), device(scene, "alice")
+    carol.nonce = mallory.nonce  # whom it was not sent to
+    for n in range(40):
+        carol.again_registered(scene, password=f"guess {n}", count=n + 2)
+    assert scene.server.engine.limiter.bans(scene.now) == []
+
+
+def test_a_ban_for_guessing_can_be_off() -> None:
+    for more in ({"passwords": Passwords(ban_after=0)}, {"rates": Rates(enabled=False)}):
+        scene = Scene(Config(**more), users=table())  # type: ignore[arg-type]
+        guess(scene, "alice", 60)
+        assert scene.server.engine.limiter.bans(scene.now) == []
 
 
 def test_who_guesses_is_slowed_down_and_logged(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:

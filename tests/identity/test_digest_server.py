@@ -34,6 +34,16 @@ def h(algorithm: str, text: bytes) -> bytes:
     return HASHES[algorithm](text).hexdigest().encode()
 
 
+def test_who_is_refused_too_often_in_a_minute() -> None:
+    """The 20th at once; one every 4 s never; and each address for itself."""
+    failures = Failures(1)
+    assert [failures.often(HERE, 20, START + n) for n in range(20)] == [False] * 19 + [True]
+    assert not failures.often(ELSEWHERE, 20, START + 20)
+    assert not any(failures.often(Flow("192.0.2.3", 5060), 20, START + n * 4_000) for n in range(100))
+    assert not failures.often(HERE, 20, START + 120_000)
+    assert failures.pause(HERE, b"alice", START) == 0  # it is another account than that of who has to wait
+
+
 @pytest.mark.parametrize("algorithm", VECTORS)
 def test_the_examples_of_rfc_7616(algorithm: str) -> None:
     secret = h(algorithm, b"Mufasa:http-auth@example.org:Circle of Life")
