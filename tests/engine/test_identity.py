@@ -466,6 +466,19 @@ def test_asserted_identities(address: Any, privacy: str, stays: bool, users: Any
     assert bool(message.lines("p-preferred-identity")) == (address is TRUSTED)
 
 
+def test_credentials_for_this_server_reach_no_phone(scene: Scene) -> None:
+    """RFC 3261 §22.3: who is called could guess the password by them. Those for others go on."""
+    bob = scene.phone("bob", password="bob")
+    alice = device(scene, "alice")
+    wanted = alice.challenged(scene, "MESSAGE", "sip:bob@example.com")
+    others = ("Proxy-Authorization", 'Digest username="a", realm="other.test", nonce="x", uri="sip:x", response="y"')
+    own = signed("MESSAGE", "sip:bob@example.com", wanted, "alice", "ecila")
+    alice.ask("MESSAGE", "sip:bob@example.com", headers=[others, own])
+    scene.run()
+    message, = bob.messages
+    assert message.lines("proxy-authorization") == [others[1]]
+
+
 def test_a_phone_asserts_nothing_in_an_answer(scene: Scene) -> None:
     bob, peer = device(scene, "bob"), device(scene, "peer", TRUSTED)
     bob.log_in(scene)
