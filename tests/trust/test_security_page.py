@@ -1,4 +1,4 @@
-"""docs/security.md: each test that its table of rights names is there, and the defaults of its bounds are those of the code."""
+"""docs/security.md: each test that its table of rights names is there, and its bounds have the defaults of the code."""
 
 from __future__ import annotations
 
