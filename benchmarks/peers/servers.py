@@ -148,7 +148,7 @@ def serve_options(
     options += [part for domain in domains for part in ("--domain", domain)]
     if mode == "register-digest":
         options += ["--users", str(write_users(folder / "users"))]
-    settings = BELIEVED + SETTINGS.get(mode, "") + (UNBOUND if limits and mode != "flood" else "")
+    settings = SETTINGS.get(mode, "") + (UNBOUND if limits and mode != "flood" else "")
     if settings:
         place = folder / f"{mode}.toml"
         place.write_text(settings)
@@ -199,8 +199,10 @@ def kamailio(port: int, folder: Path, mode: str) -> list[str]:
 
 BELIEVED = '[redial]\ncallers = "any"\n'
 """A generator's callers do not register."""
-SETTINGS = {method: f'methods = ["{method}"]\n' for method in ("callback", "b2bua")}
-"""what a mode asks of redial's configuration; else it runs with its defaults, but for BELIEVED and UNBOUND"""
+SETTINGS = dict.fromkeys(("redial", "redial-notify", "storm", "presence"), BELIEVED) | {
+    method: f'{BELIEVED}methods = ["{method}"]\n' for method in ("callback", "b2bua")
+}
+"""what a mode asks of sipfast's configuration; else it runs with its defaults, but for UNBOUND"""
 UNBOUND = "[rates]\n" + "".join(
     f"{name} = 1_000_000\n"
     for name in ("source", "source_new", "binding", "binding_new", "phone", "phone_new", "strangers_new")

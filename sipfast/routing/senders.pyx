@@ -3,7 +3,8 @@
 Where nobody is asked for a password, that device is known
 
 - by its flow: that of a binding, to which all goes that is for the phone;
-- by its address, with the same Contact or +sip.instance: its NAT has given the phone another port since.
+- by its address, with the same Contact or +sip.instance: its NAT has given the phone another port since;
+- by the address in its Contact, with that Contact, where it has registered by way of another server.
 
 The source of a datagram is easily forged. So this alone makes nothing final: what is offered on the strength of it waits for an
 ACK that only who lives there can send (redial/offers.pyx).
@@ -53,9 +54,21 @@ cdef bint names_device(Message request, const Entry *device) except -1:
 
 cdef bint is_from(Location location, Message request, Flow flow, const Entry *device) except -1:
     cdef Flow way = location.flow_by(device.contact, device.path, device.flow)
+    cdef const unsigned char *p = <const unsigned char *>device.contact.text
+    cdef Uri uri
     if way is None:
         return False
-    return way.same_peer(flow) or same_host(way, flow) and names_device(request, device)
+    if way.same_peer(flow):
+        return True
+    if not names_device(request, device):
+        return False
+    if same_host(way, flow):
+        return True
+    # It has registered by another server (Path), and comes from where its Contact says that it is.
+    if not device.path.size or parse_uri_at(p, 0, <int32_t>device.contact.size, &uri) != 1:
+        return False
+    way = location.flow_to(p, &uri)
+    return way is not None and way.same_peer(flow)
 
 
 @cython.final

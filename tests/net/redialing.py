@@ -17,7 +17,7 @@ CALL_INFO = "<sip:bob@example.com>;purpose=call-completion;m=NL"
 
 def stage(redial: dict[str, Any] | None = None, *, peer: tuple[Peer, ...] = (), **more: Any) -> tuple[Scene, Phone, Phone]:
     """Alice is registered, bob is not."""
-    more.setdefault("believes", False)
+    more.setdefault("believes", "callers" not in (redial or {}))
     scene = Scene(Config(redial=Redial(**{"methods": ("refer",), **(redial or {})}), peer=peer), **more)
     return scene, scene.phone("alice"), scene.phone("bob", register=False)
 
@@ -37,7 +37,7 @@ def arm(scene: Scene, caller: Phone, expires: int | None = 3600, callee: str = "
 
 
 def armed(redial: dict[str, Any] | None = None, **more: Any) -> tuple[Scene, Phone, Phone]:
-    scene, alice, bob = stage(redial, **more)
+    scene, alice, bob = stage(redial, **{"believes": False, **more})
     arm(scene, alice)
     assert watch_of(scene) is not None
     return scene, alice, bob
@@ -81,7 +81,7 @@ def refused(redial: dict[str, Any] | None = None) -> tuple[Scene, Phone, Phone]:
 
 def three_callers(redial: dict[str, Any] | None = None) -> tuple[Scene, list[Phone], Phone]:
     """Carol, alice and dave called, in this order."""
-    scene = Scene(Config(redial=Redial(**{"methods": ("refer",), **(redial or {})})))
+    scene = Scene(Config(redial=Redial(**{"methods": ("refer",), **(redial or {})})), believes=False)
     callers = [scene.phone(name, talk_time=10_000) for name in ("carol", "alice", "dave")]
     bob = scene.phone("bob", register=False, lines=5)
     for caller in callers:

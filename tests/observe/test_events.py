@@ -192,7 +192,7 @@ def test_why_a_call_armed_nothing_when_a_limit_is_reached(lines: Lines) -> None:
 
 
 def test_why_a_strangers_call_armed_nothing(lines: Lines) -> None:
-    scene = Scene()
+    scene = Scene(believes=False)
     stranger = scene.peer("alice")
     stranger.ask("INVITE", f"sip:bob@{DOMAIN}", sender="<sip:alice@elsewhere.example>;tag=1", headers=[("Expires", "3600")])
     scene.run()

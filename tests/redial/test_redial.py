@@ -489,7 +489,7 @@ def test_1_a_caller_without_contact_is_asked_where_the_invite_came_from() -> Non
 
 def test_1_an_anonymous_caller_is_of_no_domain_of_ours() -> None:
     """RFC 3323 §4.1.1.3"""
-    scene, _, _ = stage()
+    scene, _, _ = stage({"callers": "local"})
     carol = scene.peer("carol")
     sender = '"Anonymous" <sip:anonymous@anonymous.invalid>;tag=1'
     carol.ask("INVITE", "sip:bob@example.com", sender=sender, headers=[("Expires", "3600")])
