@@ -7,7 +7,6 @@ import json
 import os
 import stat
 import time
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -119,16 +118,13 @@ def test_the_same_name_twice_and_no_algorithm_in_common(path: Path) -> None:
         load_users(path)
 
 
-def test_a_hundred_thousand_users_are_read_in_a_second(path: Path) -> None:
-    many = (Record(user=f"u{n}", realm="example.com", md5=f"{n:032x}", sha256=f"{n:064x}") for n in range(100_000))
+def test_many_users_are_read_with_rests(path: Path) -> None:
+    """The loop has its turn in between; how long all takes, benchmarks/bench_users.py measures."""
+    many = (Record(user=f"u{n}", realm="example.com", md5=f"{n:032x}", sha256=f"{n:064x}") for n in range(20_000))
     write_records(path, many)
-    began = time.process_time()
-    assert load_users(path).count == 100_000
-    took = time.process_time() - began
-    rests: list[float] = []
-    load_users(path, lambda: rests.append(time.process_time()))
-    assert took < 1.0 if not os.environ.get("CI") else took < 3.0
-    assert max(b - a for a, b in pairwise(rests)) < 0.05  # the loop gets its turn in between
+    rests: list[None] = []
+    assert load_users(path, lambda: rests.append(None)).count == 20_000
+    assert len(rests) >= 20
 
 
 def test_rights_cost_others_nothing_and_those_who_have_them_little(path: Path) -> None:
