@@ -461,6 +461,8 @@ def test_a_cancelled_watch_is_told_by_the_command_line(play: Callable[..., tuple
     path = tmp_path / "events.jsonl"
     server, phones = play(f'[events]\nto = "file"\npath = "{path}"\n[store]\ndata = "{tmp_path / "data"}"\n')
     alice = next(iter(phones))
+    alice.register()
+    run([phones], lambda: alice.registered, 20, "alice is registered")
     call = alice.call("nobody", 3600)
     run([phones], lambda: call.over, 20, "the call finds nobody")
     until(lambda: path.exists() and path.read_text(), "it is told")

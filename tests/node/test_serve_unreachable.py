@@ -75,6 +75,7 @@ def line(server: Address) -> Iterator[type[Line]]:
 def test_a_phone_that_has_crashed_is_480_at_once(line) -> None:
     """Eight of them: of two workers, the error comes to the one that has the phone's port, and not to the one that asks."""
     alice = line("alice")
+    alice.register()
     for number in range(8):
         bob = line(f"bob{number}")
         bob.register()
