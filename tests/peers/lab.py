@@ -40,12 +40,16 @@ class Lab:
 
     def sipfast(
         self, config: str = "", *, upstream: int | None = None, like: Server | None = None, workers: int = 1,
-        at: Place = HERE, probe: bool = False,
+        at: Place = HERE, probe: bool = False, believes: bool = False,
     ) -> Server:  # fmt: skip
         """A server that answers. `like` another: on its port and its data, that is, its restart.
 
         Without `probe` it asks nobody who registers: a scenario of SIPp's takes what it expects and nothing else.
+        `believes`: a caller need not be registered, as SIPp's are not.
         """
+        if believes:
+            table = '[redial]\ncallers = "any"\n'
+            config = config.replace("[redial]\n", table) if "[redial]\n" in config else f"{config}\n{table}"
         table = f"[registrar]\nprobe = {str(probe).lower()}\n"
         config = config.replace("[registrar]\n", table) if "[registrar]" in config else f"{config}\n{table}"
         data = like.data if like else self.folder / f"data{self._number}"

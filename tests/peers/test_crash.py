@@ -21,6 +21,7 @@ pytestmark = [pytest.mark.peers, pytest.mark.slow]
 MANY = 1000
 CONFIG = """
 [redial]
+callers = "any"
 attempts = 20
 retry_pause = 0.5
 
@@ -150,7 +151,7 @@ def test_killed_in_the_middle_of_a_thousand_recalls(town: tuple[Town, Callable[[
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_caller_hangs_up_on_a_phone_that_rings_since_before_the_crash(lab: Lab, workers: int):
-    server = lab.sipfast(workers=workers)
+    server = lab.sipfast(believes=True, workers=workers)
     fleets = [Fleet(name, 1, server.port, DOMAIN) for name in ("alice", "bob")]
     try:
         alice, bob = (next(iter(fleet)) for fleet in fleets)
@@ -161,7 +162,7 @@ def test_a_caller_hangs_up_on_a_phone_that_rings_since_before_the_crash(lab: Lab
         call = alice.call(bob.user)
         run(fleets, lambda: call.state == "ringing", 10, "bob rings")
         server.kill()
-        lab.sipfast(like=server, workers=workers)
+        lab.sipfast(believes=True, like=server, workers=workers)
         alice.hang_up(call)
         run(fleets, lambda: call.over and bob.calls[-1].over, 10, "alice and bob's phone know that it is over")
         assert (call.status, bob.calls[-1].status) == (487, 487)

@@ -165,7 +165,7 @@ def test_redial_to_the_ack_and_to_the_bye(street: Street):
 
 def test_redial_of_a_sipp_phone(lab: Lab, nat_town: Town):
     """SIPp arms, is told to call by a REFER, and does so; bob's phone is baresip, which is in its call once the ACK came."""
-    server = lab.sipfast(at=nat_town.at)
+    server = lab.sipfast(at=nat_town.at, believes=True)
     home, far = nat_town.home(), nat_town.home()
     port = home.at.free_port()
     lab.caller("redial_arm", server.port, at=home.at, port=port, caller="alice", callee="bob", expires=3600).done()

@@ -25,7 +25,7 @@ Serve = Callable[..., Server]
 def serve(request: pytest.FixtureRequest, lab: Lab) -> Serve:
     """Starts sipfast with a configuration: with nothing behind it, or in front of Kamailio, which registers and routes."""
     behind = lab.kamailio().port if request.param == "before Kamailio" else None
-    return lambda config="": lab.sipfast(config, upstream=behind)
+    return lambda config="": lab.sipfast(config, upstream=behind, believes=True)
 
 
 def arm(lab: Lab, server: Server, caller: str, port: int, expires: int = 3600) -> None:

@@ -33,6 +33,7 @@ PHONES = 10
 MANY = SOCKETS * PHONES
 CONFIG = """
 [redial]
+callers = "any"
 attempts = 50
 refer_timeout = 2.0
 recall_timeout = 3.0
@@ -184,7 +185,7 @@ def test_watches_survive_the_workers_one_by_one(town: Town) -> None:
 
 
 def test_it_ends_when_asked_to_and_leaves_nobody(lab: Lab) -> None:
-    server = lab.sipfast(workers=3)
+    server = lab.sipfast(believes=True, workers=3)
     workers = workers_of(server)
     began = time.monotonic()
     assert server.stop() == 0 and time.monotonic() - began < 3.0
@@ -194,12 +195,12 @@ def test_it_ends_when_asked_to_and_leaves_nobody(lab: Lab) -> None:
 
 
 def test_workers_end_without_their_supervisor(lab: Lab) -> None:
-    server = lab.sipfast(workers=2)
+    server = lab.sipfast(believes=True, workers=2)
     workers = workers_of(server)
     os.kill(server.pid, signal.SIGKILL)
     server.wait(5)
     wait_until(lambda: not any(alive(process) for process in workers), 5, "the workers ended")
-    lab.sipfast(like=server, workers=2)
+    lab.sipfast(believes=True, like=server, workers=2)
 
 
 def alive(process: int) -> bool:
@@ -210,7 +211,7 @@ def alive(process: int) -> bool:
 
 
 def test_a_port_in_use_by_workers_is_refused_to_a_second_server(lab: Lab) -> None:
-    server = lab.sipfast(workers=2)
+    server = lab.sipfast(believes=True, workers=2)
     second = Server(
         lab.folder,
         9,
@@ -228,7 +229,7 @@ def test_a_port_in_use_by_workers_is_refused_to_a_second_server(lab: Lab) -> Non
 
 
 def test_a_worker_that_dies_at_once_is_not_started_in_a_hurry(lab: Lab) -> None:
-    server = lab.sipfast(workers=2)
+    server = lab.sipfast(believes=True, workers=2)
     for _ in range(3):
         victim = workers_of(server)[-1]
         os.kill(victim, signal.SIGKILL)
@@ -239,7 +240,7 @@ def test_a_worker_that_dies_at_once_is_not_started_in_a_hurry(lab: Lab) -> None:
 
 
 def test_datagrams_for_a_dead_worker_wait_for_its_successor(lab: Lab) -> None:
-    server = lab.sipfast(workers=2)
+    server = lab.sipfast(believes=True, workers=2)
     phones = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(16)]
     os.kill(workers_of(server)[0], signal.SIGKILL)
     try:
