@@ -33,12 +33,11 @@ cdef class Calls(CallObserver):
     cdef Proxy proxy
     cdef Doubts doubts
     cdef Observer redial
-    cdef bint asks_who                   # there are users, and whoever calls has shown to be one of them
     cdef bint local_callers              # only callers of our own domains are offered redial
     cdef long rerouted
-    # An INVITE goes straight to phones. `proven`: it is from whom it says, so that an Expires: 0 ends a watch at once. False:
-    # it is a stranger's, of which redial hears no more.
-    cdef bint started(self, Message request, Flow flow, bytes caller, bytes callee, bint proven, int64_t now) except -1
+    # An INVITE goes straight to phones. `cancels`: its Expires: 0 is to end a watch, for there is no upstream to ask; at once
+    # where its caller has shown a password. False: it is a stranger's, of which redial hears no more.
+    cdef bint started(self, Message request, Flow flow, bytes caller, bytes callee, bint cancels, int64_t now) except -1
     # A 2xx to an INVITE from before a restart.
     cdef int answered_before(self, bytes caller, bytes callee, Message response, int64_t now) except -1
     cdef int acknowledged(self, Message ack, Flow flow, int64_t now) except -1

@@ -34,11 +34,11 @@ cdef class Calls(CallObserver):
         """`settings`: a config.Redial."""
         self.local_callers = settings.callers == "local"
 
-    cdef bint started(self, Message request, Flow flow, bytes caller, bytes callee, bint proven, int64_t now) except -1:
+    cdef bint started(self, Message request, Flow flow, bytes caller, bytes callee, bint cancels, int64_t now) except -1:
         try:
             if not self.redial.call_started(caller, callee, request, flow, False, now):
                 return False
-            if proven and request.number(H_EXPIRES) == 0:
+            if cancels and self.redial.senders.passwords and request.number(H_EXPIRES) == 0:
                 self.redial.cancel(caller, callee, now)
         except Exception as error:
             self.commits.stumble("redial-failed", error, now)
@@ -202,9 +202,10 @@ cdef class Calls(CallObserver):
                      int64_t now) except -1:
         # The upstream is down. RFC 3261 §21.5.4; whether the callee is absent nobody knows, so that this arms nothing.
         # Nor has anybody asked for a password.
-        if caller is not None and self.redial.senders.is_device(caller, request, flow, now):
-            self.started(request, flow, caller, callee, False, now)
-            self.redial.call_failed(caller, callee, request, flow, False, 503, -1, now)
+        if caller is not None:
+            if self.redial.senders.vouch_unasked(caller, request, flow, now):
+                self.started(request, flow, caller, callee, False, now)
+                self.redial.call_failed(caller, callee, request, flow, False, 503, -1, now)
             self.events.not_watched(caller, callee, "the upstream is down")
         return self.answers.respond(server, request, flow, 503, self.destination.dead.retry_after(), now)
 
@@ -218,7 +219,7 @@ cdef class Calls(CallObserver):
         if self.destination.peers.may(flow, RIGHT_IDENTITY):
             return by_peer
         # Whom or for whom an upstream asks, the speaker has not asked.
-        if (self.asks_who and self.router.is_served(request.p, &request.sender.uri)
+        if (self.redial.senders.passwords and self.router.is_served(request.p, &request.sender.uri)
                 and self.router.upstream_of(request.p, &request.sender.uri) is None
                 and self.router.upstream_of(request.p, &request.uri) is None):
             return by_password

@@ -314,7 +314,7 @@ cdef class Dispatch:
         if request.method == M_REGISTER:
             return self.registrations.forward(server, request, flow, targets, plan, group, now)
         if caller is not None and group is None and not self.calls.started(        # else once the upstream has accepted it
-                request, flow, caller, callee, self.speaker.knows() and self.destination.dead is None, now):
+                request, flow, caller, callee, self.destination.dead is None, now):
             caller = None
         self.proxy.forward(server, request, flow, targets, plan, b"", group, caller, callee, now)
         return 0

@@ -261,7 +261,6 @@ cdef class Engine(Receiver):
         it.proxy, it.redial, it.doubts = self.proxy, self.redial.calls, self.doubts
         it.redial.senders = self.senders
         self.senders.configure(self.config.redial)
-        it.asks_who = self.senders.passwords
         it.configure(self.config.redial)
         return 0
 

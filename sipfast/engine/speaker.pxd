@@ -33,8 +33,6 @@ cdef class Speaker:
     cdef bint admits(self, Message request, Flow flow, RoutePlan *plan, Uri *uri, bint in_dialog, int64_t now) except -1
     # The AOR that a request out of a dialog is from, for redial; None: nobody whom that is known of.
     cdef bytes caller_of(self, Message request, Flow flow)
-    # Whether there are users at all: then whoever it is that a call is from has proven it, or is a peer's word.
-    cdef bint knows(self) noexcept
     cdef bint is_exempt(self, Message request, Flow flow, RoutePlan *plan, Uri *uri, bint in_dialog) except -1
     cdef bint is_from_outside(self, Message request) except -1
     cdef bint is_at_self(self, Message request, RoutePlan *plan, Uri *uri) except -1

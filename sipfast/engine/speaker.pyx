@@ -69,9 +69,6 @@ cdef class Speaker:
             return None                       # nobody knows who that is
         return canonical_aor(request.p, &request.sender.uri)
 
-    cdef bint knows(self) noexcept:
-        return self.authenticator is not None
-
     # ---- who is not asked
 
     cdef bint is_exempt(self, Message request, Flow flow, RoutePlan *plan, Uri *uri, bint in_dialog) except -1:

@@ -86,7 +86,10 @@ cdef class Senders:
         self.anybody = settings.callers == "any"
 
     cdef bint vouch_for(self, bytes caller, Message request, Flow flow, int64_t now) except -1:
-        return self.anybody or self.passwords or self.peers.may(flow, RIGHT_IDENTITY) or self.is_our_own(request, flow) or (
+        return self.passwords or self.vouch_unasked(caller, request, flow, now)
+
+    cdef bint vouch_unasked(self, bytes caller, Message request, Flow flow, int64_t now) except -1:
+        return self.anybody or self.peers.may(flow, RIGHT_IDENTITY) or self.is_our_own(request, flow) or (
             self.is_device(caller, request, flow, now))
 
     # A call that the server places for a caller comes by its own front door.

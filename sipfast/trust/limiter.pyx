@@ -14,8 +14,7 @@ makes state here, such as an INVITE, has smaller ones of its own.
 - Peers are exempt, and so is the server itself.
 
 A stranger of whom much was refused within REFUSED_FOR, or who guesses passwords, is banned for a while: nothing of it is
-looked at. Where a phone is
-registered nobody is banned.
+looked at. Where a phone is registered nobody is banned.
 
 The memory is fixed and may be a mapped file that workers share without a lock: of two who write one place at a time one is
 lost, which costs a count. A newcomer takes the place of who was quiet longest, but not that of a registered flow, of an

@@ -143,3 +143,24 @@ def test_nobody_else_takes_a_recall_over(how: str) -> None:
     scene.run(30_000)
     watch = watch_of(scene)
     assert watch is not None and watch.state == "armed"
+
+
+def test_a_recalled_call_that_finds_the_upstream_down_is_over() -> None:
+    """Its phone is not registered here: it is believed (redial.callers), by a peer, or as the server's own call."""
+    scene, upstream, alice, bob = stage(retry_pause=600.0, recall_timeout=120.0)
+    alice.unregister()
+    scene.run(1_000)
+    call(scene, alice)
+    alice.dial_delay = 60_000
+    come_back(scene, bob)
+    scene.run(1_000)
+    assert len(refers(scene)) == 1
+    bob.unregister()
+    scene.run(1_000)
+    scene.network.remove(upstream)
+    call(scene, scene.phone("carol", register=False))  # then it is known to be down
+    assert not alice.calls[-1].recalled
+    scene.network.wait(lambda: alice.calls[-1].recalled and alice.calls[-1].over)
+    assert alice.calls[-1].status == 503
+    watch = watch_of(scene)
+    assert watch is not None and watch.last_result == "call got 503"
