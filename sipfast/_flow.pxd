@@ -58,16 +58,23 @@ cdef class Target:
 
 cdef Target make_target(bytes uri, bytes route, Flow flow)
 
+# A message that has come, before anything is made of it.
+cdef struct Incoming:
+    const unsigned char *data
+    const unsigned char *ip     # 4 or 16 bytes by family, network order
+    Py_ssize_t size             # 0: nothing to look at
+    int family
+    int port
+    Admission admission
+
 cdef class Sink:
     cpdef int send(self, bytes data, Flow flow) except -1
 
 # What the driver feeds: the engine is one.
 cdef class Receiver:
     cpdef int receive(self, bytes data, Flow flow, int64_t now) except -1
-    # A message that comes, before anything is made of it: whether it is received (ADMITTED), dropped, or given to `receive_over`.
-    # `ip`: 4 or 16 bytes by family, network order.
-    cdef Admission admit(self, const unsigned char *data, Py_ssize_t size, const unsigned char *ip, int family, int port,
-                         int64_t now) noexcept
+    # Set the admission of each: whether it is received (ADMITTED), dropped, or given to `receive_over`.
+    cdef int admit(self, Incoming *arrivals, int count, int64_t now) noexcept
     # Of a source that has sent its share: what belongs to a dialog is received all the same.
     cpdef int receive_over(self, bytes data, Flow flow, int64_t now) except -1
     # What was sent by a flow could not be delivered (RFC 3261 §18.4). `data`: what the error quotes of it, perhaps cut. An

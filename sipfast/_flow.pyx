@@ -197,9 +197,11 @@ cdef class Receiver:
     cpdef int receive(self, bytes data, Flow flow, int64_t now) except -1:
         raise NotImplementedError("a Receiver needs its own receive()")
 
-    cdef Admission admit(self, const unsigned char *data, Py_ssize_t size, const unsigned char *ip, int family, int port,
-                         int64_t now) noexcept:
-        return ADMITTED
+    cdef int admit(self, Incoming *arrivals, int count, int64_t now) noexcept:
+        cdef int i
+        for i in range(count):
+            arrivals[i].admission = ADMITTED
+        return 0
 
     cpdef int receive_over(self, bytes data, Flow flow, int64_t now) except -1:
         return 0

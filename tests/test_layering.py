@@ -142,7 +142,7 @@ ARROWS: dict[str, set[str]] = {
     },
     "routing.registrar": {
         "_flow", "_parser", "_writer", "routing.contacts", "routing.location", "routing.senders", "store.codec",
-        "store.repository", "trust.proven",
+        "store.repository", "trust.limiter", "trust.proven",
     },
     "routing.ringing": {"_flow", "_hash", "_parser", "transaction.branch"},
     "routing.router": {"_flow", "_parser", "_uri", "routing.token", "routing.upstream"},

@@ -91,8 +91,7 @@ class Peer:
     def way(self) -> tuple[list[str], Path, dict[str, str]]:
         """How it is started: command, folder and environment."""
         if self.checkout is not None:
-            knows = (self.checkout.root / "sipfast" / "trust" / "limiter.pyx").exists()
-            options = serve_options(self.port, self.folder, self.mode, limits=knows)
+            options = serve_options(self.port, self.folder, self.mode, rates=known_rates(self.checkout.root))
             return self.checkout.serving(options), self.checkout.root, self.checkout.environment
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
         return KINDS[self.kind](self.port, self.folder, self.mode), self.folder, {**os.environ, "PYTHONPATH": path}
@@ -135,20 +134,36 @@ def echo_one_by_one(port: int, folder: Path, mode: str) -> list[str]:
     return [*echo(port, folder, mode), "one-by-one"]
 
 
+RATES = (
+    "source", "source_new", "binding", "binding_new", "phone", "phone_new", "strangers_new", "strangers_register",
+    "source_aors",
+)  # fmt: skip
+"""What a source may send is looked at, and is as much as it likes: a generator is thousands of phones at one address."""
+
+
+def known_rates(root: Path) -> list[str]:
+    """Those that a checkout has settings for."""
+    schema = root / "sipfast" / "config" / "schema.py"
+    text = (schema.read_text() if schema.exists() else "").partition("class Rates(")[2].partition("\nclass ")[0]
+    return [name for name in RATES if re.search(rf"^    {name}: ", text, re.MULTILINE)]
+
+
 def sipfast(port: int, folder: Path, mode: str, workers: int = 1, level: str = "warning") -> list[str]:
     return [sys.executable, "-m", "sipfast", "serve", *serve_options(port, folder, mode, workers, level)]
 
 
 def serve_options(
-    port: int, folder: Path, mode: str, workers: int = 1, level: str = "warning", limits: bool = True
+    port: int, folder: Path, mode: str, workers: int = 1, level: str = "warning", rates: Sequence[str] = RATES
 ) -> list[str]:
-    """The options of `sipfast serve`, each with its value. `limits`: whether this sipfast knows rates."""
+    """The options of `sipfast serve`, each with its value. `rates`: those of RATES that this sipfast knows."""
     options = ["--workers", str(workers), "--listen", f"udp:{HOST}:{port}"]
     domains = (DOMAIN, OTHER_DOMAIN) if mode == "storm" else (DOMAIN,)
     options += [part for domain in domains for part in ("--domain", domain)]
     if mode == "register-digest":
         options += ["--users", str(write_users(folder / "users"))]
-    settings = SETTINGS.get(mode, "") + (UNBOUND if limits and mode != "flood" else "")
+    settings = SETTINGS.get(mode, "")
+    if rates and mode != "flood":
+        settings += "[rates]\n" + "".join(f"{name} = 1_000_000\n" for name in rates)
     if settings:
         place = folder / f"{mode}.toml"
         place.write_text(settings)
@@ -202,13 +217,7 @@ BELIEVED = '[redial]\ncallers = "any"\n'
 SETTINGS = dict.fromkeys(("redial", "redial-notify", "storm", "presence"), BELIEVED) | {
     method: f'{BELIEVED}methods = ["{method}"]\n' for method in ("callback", "b2bua")
 }
-"""what a mode asks of sipfast's configuration; else it runs with its defaults, but for UNBOUND"""
-UNBOUND = "[rates]\n" + "".join(
-    f"{name} = 1_000_000\n"
-    for name in ("source", "source_new", "binding", "binding_new", "phone", "phone_new", "strangers_new")
-)
-"""What a source may send is looked at, and is as much as it likes: a generator is thousands of phones at one address."""
-
+"""what a mode asks of sipfast's configuration; else it runs with its defaults, but for RATES"""
 KINDS = {
     "echo": echo,
     "echo-one-by-one": echo_one_by_one,

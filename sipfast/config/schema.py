@@ -265,6 +265,10 @@ class Rates(Section, frozen=True):
     """New ones among them."""
     strangers_new: PerSecond = 2000
     """New ones a second from all addresses together where no phone is registered."""
+    strangers_register: PerSecond = 5000
+    """REGISTERs a second from all those together."""
+    source_aors: Annotated[int, msgspec.Meta(ge=0)] = 2000
+    """AORs that one address may bind anew within an hour, where nobody is asked for a password; 0: any number."""
     ban_after: Annotated[int, msgspec.Meta(ge=0)] = 10_000
     """Messages refused within ten seconds after which an address where no phone is registered is banned; 0: never."""
     ban_time: Annotated[int, msgspec.Meta(ge=1)] = 300

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t, uint64_t
 
-from .._flow cimport Admission, Flow, Receiver, Sink
+from .._flow cimport Flow, Incoming, Receiver, Sink
 from .clock cimport Clock
 
 cdef enum:
@@ -44,9 +44,8 @@ cdef class Driver(Sink):
     cdef uint64_t postponements, postponed_drops
 
     cdef int64_t begin(self) noexcept                   # a batch; the time that all of it has
-    # Whether a message is to be taken, dropped or, of a source that has sent its share, given to `take_over`.
-    cdef Admission admit(self, const unsigned char *data, Py_ssize_t size, const unsigned char *ip, int family, int port,
-                         int64_t now) noexcept
+    # Set whether each is to be taken, dropped or, of a source that has sent its share, given to `take_over`.
+    cdef int admit(self, Incoming *arrivals, int count, int64_t now) noexcept
     cdef int take(self, bytes data, Flow flow, int64_t now) except -1
     cdef int take_over(self, bytes data, Flow flow, int64_t now) except -1
     cdef int finish(self, int64_t now) except -1

@@ -26,7 +26,7 @@ import cython
 from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
 
-from .._flow cimport TRANSPORT_WSS, Admission, Flow, Receiver, Sink
+from .._flow cimport TRANSPORT_WSS, Flow, Incoming, Receiver, Sink
 
 cdef enum:
     MOST_POSTPONED = 16_384  # put aside: REGISTERs are answered within T1, or else will be repeated anyway
@@ -127,9 +127,8 @@ cdef class Driver(Sink):
         self.batches += 1
         return self.at
 
-    cdef Admission admit(self, const unsigned char *data, Py_ssize_t size, const unsigned char *ip, int family, int port,
-                         int64_t now) noexcept:
-        return self.engine.admit(data, size, ip, family, port, now)
+    cdef int admit(self, Incoming *arrivals, int count, int64_t now) noexcept:
+        return self.engine.admit(arrivals, count, now)
 
     cdef int take_over(self, bytes data, Flow flow, int64_t now) except -1:
         if self.tap is not None:

@@ -14,7 +14,7 @@ import cython
 from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint64_t
 
-from .._flow cimport Admission, Flow, Receiver, Sink
+from .._flow cimport Flow, Incoming, Receiver, Sink
 from .._hash cimport Secret
 from .._parser cimport M_ACK, Message, canonical_aor, parse_message
 from .._uri cimport plain_host_of
@@ -163,6 +163,7 @@ cdef class Engine(Receiver):
         self.make_speaker(key, now)
         self.senders = Senders(self.location, self.transactions, self.peers, self.users is not None)
         self.registrar.senders = self.senders
+        self.registrar.limiter = self.limiter if self.users is None else None
         self.proxy = Proxy(self.transactions, self.wheel, listeners, self.outbound, secret, config.timers,
                            self.upstreams, Ringing(other, self.memory), self.location.doubtful,
                            self.claims, self.calls)
@@ -303,9 +304,8 @@ cdef class Engine(Receiver):
         # Its phone repeats it (RFC 3261 §17.1.2.2), and nobody listens to it ring.
         return data.startswith(b"REGISTER ")
 
-    cdef Admission admit(self, const unsigned char *data, Py_ssize_t size, const unsigned char *ip, int family, int port,
-                         int64_t now) noexcept:
-        return self.limiter.admit(data, size, ip, family, port, now)
+    cdef int admit(self, Incoming *arrivals, int count, int64_t now) noexcept:
+        return self.limiter.admit(arrivals, count, now)
 
     cpdef int receive_over(self, bytes data, Flow flow, int64_t now) except -1:
         cdef Message message = None

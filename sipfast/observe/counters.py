@@ -59,6 +59,7 @@ COUNTERS = (
     Counter("undeliverable", "counter", "message", "that the network says it could not deliver"),
     Counter("refused_over_rate", "counter", "message", "of sources that had sent their share (`rates`)"),
     Counter("refused_new_over_rate", "counter", "message", "of these that would have made state"),
+    Counter("refused_aors_of_source", "counter", "AOR", "that were not bound, since their address had bound its share"),
     Counter("dropped_of_banned", "counter", "message", "of banned sources"),
     Counter("bans", "counter", "ban", "of sources that went on and on beyond their share"),
     Counter("faults", "counter", "fault", "of one message or timer each; the log says what it was"),

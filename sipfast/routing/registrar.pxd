@@ -7,11 +7,13 @@ from .._flow cimport Flow
 from .._parser cimport Cursor, Message, Span
 from .location cimport Location
 from .senders cimport Senders
+from ..trust.limiter cimport Limiter
 from ..trust.proven cimport Proven
 
 cdef class Registrar:
     cdef Location location
     cdef Senders senders                 # None: whoever asks is told all
+    cdef Limiter limiter                 # None: who binds new AORs has shown a password
     cdef Proven known
     cdef Proven proven                   # None: nobody is asked to prove anything
     cdef bint unproven          # the last register() has bound what is at an address that owes a proof
@@ -42,6 +44,7 @@ cdef class Registrar:
     cdef int count_contacts(self, Message request) noexcept
     cdef int drop_former(self, bytes aor, list live, object binding, int64_t now) except -1
     cdef int note_move(self, bytes aor, object former, object binding, int64_t now) except -1
+    cdef bint has_room(self, Flow flow, int64_t now) except -1
     cdef int note_unproven(self, Flow way, int64_t now) noexcept
     cdef bytes refuse(self, Message request, Flow flow, int status, bytes extra)
     cdef bytes refuse_brief(self, Message request, Flow flow)

@@ -160,7 +160,7 @@ cdef class Registrar:
                 return self.list_bindings(request, flow, path, self.date(now))
         elif wanted.expires == 0:
             return None
-        elif not store.has_room_for_aor(self.max_aors):
+        elif not self.has_room(flow, now):
             return self.refuse_new(request, flow)
         params = other_params(request, &wanted)
         entry.contact = piece_of(p + contact.start, contact.end - contact.start)
@@ -303,7 +303,7 @@ cdef class Registrar:
             make_room(live, made, <Py_ssize_t>len(live) - 1)
         for move in self.moves:
             store.put_move(move)
-        if changed and stored.record is None and live and not store.has_room_for_aor(self.max_aors):
+        if changed and stored.record is None and live and not self.has_room(flow, now):
             return self.refuse_new(request, flow)
         if changed:
             store.put_bindings(aor, live + lapsed[-self.max_contacts:], stored)
@@ -388,6 +388,11 @@ cdef class Registrar:
         if move is not None:
             self.moves.append(move)
         return 0
+
+    # Whether one more AOR may be bound: there is room for it, and its source has not bound its share.
+    cdef bint has_room(self, Flow flow, int64_t now) except -1:
+        return self.location.store.has_room_for_aor(self.max_aors) and (
+            self.limiter is None or self.limiter.may_bind(flow, now))
 
     cdef int note_unproven(self, Flow way, int64_t now) noexcept:
         if self.proven is not None and self.proven.owes(way, now):

@@ -19,7 +19,7 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport int64_t, uint16_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 
-from .._flow cimport DROPPED, OVER, TRANSPORT_UDP, Admission, Flow, make_flow
+from .._flow cimport DROPPED, OVER, TRANSPORT_UDP, Flow, Incoming, make_flow
 from ..driver.driver cimport BATCH, Driver, Transport
 from .kernel cimport (
     AF_INET, AF_INET6, EWOULDBLOCK, MSG_DONTWAIT, NOTE, SIPFAST_MMSG, in6_addr, iovec, local_address, mmsghdr, recvmmsg, recvmsg,
@@ -100,7 +100,8 @@ cdef class UdpTransport(Transport):
         self.peers = <sockaddr_in6 *>calloc(BATCH, sizeof(sockaddr_in6))
         self.space = <char *>malloc(BATCH * stride)
         self.notes = <char *>calloc(BATCH, NOTE)
-        if not (self.messages and self.parts and self.peers and self.space and self.notes):
+        self.arrivals = <Incoming *>calloc(BATCH, sizeof(Incoming))
+        if not (self.messages and self.parts and self.peers and self.space and self.notes and self.arrivals):
             raise MemoryError
         for slot in range(BATCH):
             self.parts[slot].iov_base = self.space + slot * stride
@@ -118,6 +119,7 @@ cdef class UdpTransport(Transport):
         free(self.peers)
         free(self.space)
         free(self.notes)
+        free(self.arrivals)
 
     def add(self, socket):
         cdef UdpSocket sock = UdpSocket(socket, len(self.sockets), self.batched)
@@ -222,7 +224,11 @@ cdef class UdpTransport(Transport):
             return 0
         now = self.driver.begin()
         for slot in range(count):
-            self.take(slot, sock.local, now)
+            self.describe(slot)
+        self.driver.admit(self.arrivals, count, now)
+        for slot in range(count):
+            if self.arrivals[slot].size and self.arrivals[slot].admission != DROPPED:
+                self.take(slot, sock.local, now)
         self.driver.finish(now)
         return count
 
@@ -248,41 +254,43 @@ cdef class UdpTransport(Transport):
             return count
         return 0 if errno == EAGAIN or errno == EWOULDBLOCK or errno == EINTR else -1
 
-    cdef int take(self, int slot, int local, int64_t now) except -1:
-        """Make one datagram an object with its flow, for the driver."""
+    cdef int describe(self, int slot) noexcept:
         cdef mmsghdr *message = &self.messages[slot]
         cdef sockaddr_in *peer4 = <sockaddr_in *>&self.peers[slot]
-        cdef sockaddr_in6 *peer6 = &self.peers[slot]
-        cdef const unsigned char *own
-        cdef const unsigned char *ip
-        cdef bint v4 = peer4.sin_family == AF_INET
-        cdef int family = 4 if v4 else 6
-        cdef int port = ntohs(peer4.sin_port if v4 else peer6.sin6_port)
-        cdef Admission admission
-        cdef bytes data
-        cdef Flow flow
+        cdef Incoming *arrival = &self.arrivals[slot]
         self.received += 1
+        arrival.size = 0
         if message.msg_len == 0:
             self.empty += 1
             return 0
         if message.msg_hdr.msg_flags & MSG_TRUNC:
             self.truncated += 1
             return 0
-        ip = <unsigned char *>&peer4.sin_addr if v4 else peer6.sin6_addr.s6_addr
-        admission = self.driver.admit(<unsigned char *>self.parts[slot].iov_base, message.msg_len, ip, family, port, now)
-        if admission == DROPPED:
-            return 0
+        arrival.size = message.msg_len
+        arrival.data = <unsigned char *>self.parts[slot].iov_base
+        if peer4.sin_family == AF_INET:
+            arrival.family, arrival.port, arrival.ip = 4, ntohs(peer4.sin_port), <unsigned char *>&peer4.sin_addr
+        else:
+            arrival.family, arrival.port, arrival.ip = 6, ntohs(self.peers[slot].sin6_port), self.peers[slot].sin6_addr.s6_addr
+        return 0
+
+    cdef int take(self, int slot, int local, int64_t now) except -1:
+        """Make one datagram an object with its flow, for the driver."""
+        cdef Incoming *arrival = &self.arrivals[slot]
+        cdef const unsigned char *own
+        cdef bytes data
+        cdef Flow flow
         try:
-            flow = make_flow(TRANSPORT_UDP, family, ip, port, local)
-            if family == 6:
-                flow.scope = peer6.sin6_scope_id  # a link-local peer is reached by its interface only
-            own = local_address(&message.msg_hdr)
+            flow = make_flow(TRANSPORT_UDP, arrival.family, arrival.ip, arrival.port, local)
+            if arrival.family == 6:
+                flow.scope = self.peers[slot].sin6_scope_id      # a link-local peer is reached by its interface only
+            own = local_address(&self.messages[slot].msg_hdr)
             if own != NULL:
                 flow.leave_from(own)
-            data = PyBytes_FromStringAndSize(<char *>self.parts[slot].iov_base, message.msg_len)
+            data = PyBytes_FromStringAndSize(<char *>arrival.data, arrival.size)
         except Exception as error:
             return self.driver.fail("receive-failed", error)
-        if admission == OVER:
+        if arrival.admission == OVER:
             return self.driver.take_over(data, flow, now)
         return self.driver.take(data, flow, now)
 

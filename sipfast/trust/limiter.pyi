@@ -20,6 +20,7 @@ class Limiter:
     told: int
     refused: int
     refused_new: int
+    refused_aors: int
     dropped_banned: int
     bans_made: int
     def __init__(
@@ -48,3 +49,5 @@ class Limiter:
         """What becomes of a message: 0 admitted, 1 dropped, 2 over: looked at, since a dialog may go on by it."""
     def note_registered(self, flow: Flow, now: int) -> None:
         """A phone has registered by this flow."""
+    def may_bind_one(self, flow: Flow, now: int) -> bool:
+        """Whether one more AOR may be bound from this address; it counts as bound."""

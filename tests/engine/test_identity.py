@@ -301,6 +301,13 @@ def test_nobody_registers_another(scene: Scene) -> None:
     assert bound(scene, "sales") == 1
 
 
+def test_who_has_a_password_binds_whatever_his_address_has_bound() -> None:
+    scene = Scene(Config(rates=Rates(source_aors=1)), users=table())
+    alice = device(scene, "alice")
+    alice.log_in(scene)
+    assert alice.again_registered(scene, aor="sip:sales@example.com", count=2).status == 200
+
+
 def test_a_token_of_a_call_registers_nobody(scene: Scene) -> None:
     bob = device(scene, "bob")
     bob.log_in(scene)

@@ -31,6 +31,7 @@ source_new = 100_000
 phone = 100_000
 phone_new = 100_000
 strangers_new = 100_000
+strangers_register = 100_000
 """
 
 

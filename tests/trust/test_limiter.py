@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from sipfast._flow import Flow
@@ -58,6 +59,14 @@ def test_what_makes_state_has_a_smaller_bucket(data: bytes) -> None:
 @pytest.mark.parametrize("data", NO_STATE)
 def test_what_makes_none_has_the_large_one(data: bytes) -> None:
     assert admitted(limiter(), data, STRANGER, 10_000) == 100 * BURST
+
+
+@pytest.mark.parametrize(("size", "counts"), [(4095, 1), (4096, 2), (60_000, 15)])
+def test_a_large_message_counts_for_several_where_it_is_kept(size: int, counts: int) -> None:
+    them = limiter()
+    # What is begun may cost more than is left: it is paid for later.
+    assert admitted(them, INVITE.ljust(size, b"x"), STRANGER, 1000) == -(-10 * BURST // counts)
+    assert admitted(them, NO_STATE[0].ljust(size, b"x"), STRANGER, 50) == 50
 
 
 def test_what_is_over_is_looked_at_where_a_dialog_may_go_on_by_it() -> None:
@@ -146,6 +155,27 @@ def test_strangers_at_many_addresses_share_what_makes_state() -> None:
     assert all(admitted(them, NO_STATE[0], flow, 5) == 5 for flow in many[:100])
 
 
+def test_strangers_at_many_addresses_share_their_registers_which_take_nothing_of_their_calls() -> None:
+    them = limiter(msgspec.structs.replace(RATES, strangers_register=300))
+    many = [Flow(f"10.0.{i >> 8}.{i & 255}", 5060) for i in range(10_000)]
+    assert sum(admitted(them, NO_STATE[0], flow, 5) for flow in many) == 300 * BURST
+    assert sum(admitted(them, NO_STATE[0], flow, 5, NOW + 1000) for flow in many) == 300
+    assert them.admits(NO_STATE[0], STRANGER, NOW + 1000) == DROPPED
+    assert them.admits(INVITE, STRANGER, NOW + 1000) == ADMITTED
+    assert all(admitted(them, data, flow, 5) == 5 for flow in many[:100] for data in NO_STATE[1:])
+
+
+def test_a_phone_registers_on_whatever_strangers_do() -> None:
+    them = limiter(msgspec.structs.replace(RATES, strangers_register=300))
+    phone = Flow("192.0.2.1", 40_000)
+    them.note_registered(phone, NOW)
+    for i in range(10_000):
+        admitted(them, NO_STATE[0], Flow(f"10.0.{i >> 8}.{i & 255}", 5060), 5)
+    assert them.admits(NO_STATE[0], Flow("10.1.0.1", 5060), NOW) == DROPPED
+    assert them.admits(NO_STATE[0], phone, NOW) == ADMITTED
+    assert them.admits(NO_STATE[0], STRANGER, NOW) == ADMITTED      # the same house, by another port
+
+
 def test_where_a_phone_is_registered_nobody_draws_from_the_strangers() -> None:
     them = limiter()
     them.note_registered(Flow("192.0.2.1", 40_000), NOW)
@@ -163,6 +193,31 @@ def test_strangers_take_no_registered_flows_place() -> None:
     for i in range(100_000):
         them.admits(INVITE, Flow(f"10.{i >> 16}.{i >> 8 & 255}.{i & 255}", 5060), NOW + i)
     assert all(them.admits(INVITE, phone, NOW + 100_000) == ADMITTED for phone in phones)
+
+
+# New AORs
+
+
+def test_an_address_binds_so_many_new_aors_within_an_hour() -> None:
+    them = limiter(msgspec.structs.replace(RATES, source_aors=7))
+    ports = [Flow("192.0.2.1", 1024 + i) for i in range(10)]
+    assert sum(them.may_bind_one(flow, NOW) for flow in ports) == 7
+    assert them.may_bind_one(Flow("192.0.2.2", 5060), NOW)
+    assert not them.may_bind_one(STRANGER, NOW + HOUR - 10_000)
+    assert them.may_bind_one(STRANGER, NOW + HOUR + 10_000)
+    assert them.counters()["refused_aors_of_source"] == 4
+    assert them.take_news() == [("192.0.2.1", False)]
+
+
+@pytest.mark.parametrize("more", [{"source_aors": 0}, {"enabled": False}])
+def test_or_any_number_of_them(more: dict[str, int]) -> None:
+    them = limiter(msgspec.structs.replace(RATES, **more))
+    assert all(them.may_bind_one(STRANGER, NOW) for _ in range(100_000))
+
+
+def test_and_so_does_a_peer() -> None:
+    them = limiter(msgspec.structs.replace(RATES, source_aors=7), peers=Peers([Peer(addresses=("192.0.2.1",))]))
+    assert all(them.may_bind_one(STRANGER, NOW) for _ in range(100))
 
 
 # Bans
@@ -210,6 +265,15 @@ def test_a_ban_is_made_and_ended_by_hand_and_seen_by_all_who_share_the_memory() 
     assert other.unban_address("198.51.100.9")
     assert not other.unban_address("198.51.100.9")
     assert one.admits(NO_STATE[0], Flow("198.51.100.9", 9), NOW) == ADMITTED
+
+
+def test_what_another_store_or_an_older_version_has_left_counts_as_empty() -> None:
+    memory = bytearray(1 << 18)
+    assert limiter(memory=memory).ban_address("198.51.100.9", NOW + 1000, NOW)
+    assert Limiter(RATES, SECRET, memory).bans(NOW) != []
+    assert Limiter(RATES, SECRET + 1, memory).bans(NOW) == []
+    for byte in (0x01, 0xFF):
+        assert limiter(memory=bytearray([byte]) * (1 << 18)).bans(NOW) == []
 
 
 def test_memory_for_no_set_is_refused() -> None:

@@ -8,7 +8,7 @@ from net.registering import Bench
 from net.scene import DOMAIN, Scene, quiet
 from net.stores import count_watches
 
-from sipfast.config import Config, Limits, Redial, Registrar
+from sipfast.config import Config, Limits, Rates, Redial, Registrar
 
 BOB = f"sip:bob@{DOMAIN}"
 
@@ -107,3 +107,19 @@ def test_a_watch_too_many_gets_the_plain_480() -> None:
         assert caller.got() == ["480"]
         assert len(caller.inbox[-1].lines("call-info")) == (name == "alice")
     assert count_watches(scene.store) == 1
+
+
+def test_an_address_binds_so_many_new_aors_where_nobody_is_asked_for_a_password() -> None:
+    scene = Scene(Config(rates=Rates(source_aors=2), registrar=Registrar(min_expires=60)))
+    house = scene.peer("house")
+    for user in ("a", "b", "c", "a"):
+        house.bind(user)
+        scene.run()
+    answers = [message for message in house.inbox if message.status]
+    assert [answer.status for answer in answers] == [200, 200, 503, 200]
+    assert answers[2].first("retry-after") == "60"
+    other = scene.peer("other")
+    other.bind("c")
+    scene.run()
+    assert other.got()[0] == "200"
+    assert counter(scene, "refused_aors_of_source") == 1
