@@ -245,7 +245,9 @@ PerSecond = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 
 
 class Rates(Section, frozen=True):
-    """How much each source may send; five seconds' worth at once. Peers and upstreams are exempt. See docs/security.md.
+    """How much each source may send; five seconds' worth at once, of all strangers one. Peers and upstreams are exempt.
+
+    See docs/security.md.
 
     *New* is what makes state: all requests but REGISTER, ACK and CANCEL.
     """

@@ -1,8 +1,8 @@
 """How many messages each source may send, so that a flood from one or from many leaves the server to its phones.
 
-Asked for each datagram before anything is made of it. There are token buckets, each of BURST seconds: of an address (an IPv6
-one's first 64 bits, which one house has), of a flow by which a phone has registered, and one of all strangers together. What
-makes state here, such as an INVITE, has smaller ones of its own.
+Asked for each datagram before anything is made of it. There are token buckets: of an address (an IPv6 one's first 64
+bits, which one house has) and of a flow by which a phone has registered, each of BURST seconds; and of all strangers together.
+What makes state here, such as an INVITE, has smaller ones of its own.
 
 - A registered flow draws from its own bucket only: an office of 500 phones behind one address is no flood, and what others
   send from its address does not touch it. It counts once it has proven to receive what is sent to it (proven.pyx); else anybody
@@ -48,7 +48,8 @@ cdef enum:
     SOURCE_4 = 1                # kinds of Share
     SOURCE_6 = 2
     FLOW = 3
-    BURST = 5                   # seconds of a rate that may come at once
+    BURST = 5                   # seconds of a source's rate that may come at once
+    TOGETHER = 1                # the same of all sources together: it has to be worked off within half a second
     EPOCH_BITS = 22             # of ms: 70 minutes; phones register within the hour
     REFUSED_FOR = 10            # of 1024 ms
     BOUND_FOR = 3516            # of 1024 ms: an hour
@@ -81,14 +82,14 @@ cdef inline Kind kind_of(const unsigned char *data, Py_ssize_t size) noexcept:
     return PLAIN if data[0] == c'S' and data[3] == c'/' else MAKES_STATE         # SIP/2.0
 
 
-cdef inline int64_t filled(int64_t room, int64_t passed, int64_t rate) noexcept:
+cdef inline int64_t filled(int64_t room, int64_t passed, int64_t rate, int64_t seconds) noexcept:
     # Thousandths of a message; `passed` ms.
-    passed = min(max(passed, 0), BURST * 1000)
-    return min(room + passed * rate, min(rate * BURST * 1000, MOST_ROOM))
+    passed = min(max(passed, 0), seconds * 1000)
+    return min(room + passed * rate, min(rate * seconds * 1000, MOST_ROOM))
 
 
 cdef bint draw(Bucket *bucket, int64_t now) noexcept:
-    bucket.room = filled(bucket.room, now - bucket.filled, bucket.rate)
+    bucket.room = filled(bucket.room, now - bucket.filled, bucket.rate, TOGETHER)
     bucket.filled = now
     if bucket.room < 1000:
         return False
@@ -99,8 +100,8 @@ cdef bint draw(Bucket *bucket, int64_t now) noexcept:
 # `cost`: thousandths of what makes state; 0: it makes none.
 cdef bint draw_share(Share *share, int64_t rate, int64_t rate_new, int64_t cost, int64_t now) noexcept:
     cdef int64_t passed = now - share.filled
-    share.room = <int32_t>filled(share.room, passed, rate)
-    share.room_new = <int32_t>filled(share.room_new, passed, rate_new)
+    share.room = <int32_t>filled(share.room, passed, rate, BURST)
+    share.room_new = <int32_t>filled(share.room_new, passed, rate_new, BURST)
     share.filled = now
     if share.room < 1000 or (cost and share.room_new < 1000):
         return False
