@@ -44,8 +44,8 @@ ARROWS: dict[str, set[str]] = {
     "transaction.index": set(),
     "transaction.layer": {
         "_flow", "_parser", "_wheel", "_writer", "transaction.branch", "transaction.client", "transaction.index",
-        "transaction.machines", "transaction.matching", "transaction.server", "transaction.transaction", "trust.credit",
-        "trust.proven",
+        "transaction.machines", "transaction.matching", "transaction.server", "transaction.shares",
+        "transaction.transaction", "trust.credit", "trust.proven",
     },
     "transaction.machines": set(),
     "transaction.matching": {"_hash", "_parser"},
@@ -53,6 +53,7 @@ ARROWS: dict[str, set[str]] = {
         "_flow", "_parser", "_writer", "transaction.client", "transaction.index", "transaction.machines",
         "transaction.matching", "transaction.transaction", "trust.proven",
     },
+    "transaction.shares": {"_flow", "transaction.index", "transaction.server"},
     "transaction.transaction": {
         "_flow", "_hash", "_wheel", "transaction.branch", "transaction.index", "transaction.machines", "trust.credit",
         "trust.proven",

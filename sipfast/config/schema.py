@@ -191,6 +191,8 @@ class Limits(Section, frozen=True):
     """Requests that are answered, or were in the last half minute."""
     memory: Annotated[int, msgspec.Meta(ge=1, le=65_536)] = 256
     """MiB of the messages that these keep."""
+    source: Annotated[float, msgspec.Meta(gt=0, le=1)] = 0.125
+    """The part of both that one address may have from when half is in use; 1: all of it. Peers may."""
 
 
 class Events(Section, frozen=True):

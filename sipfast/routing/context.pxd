@@ -60,6 +60,7 @@ cdef class ResponseContext(Waiter):
     cdef bint awaited           # nobody has accepted the call yet, and its observer knows nothing of it
     cdef bint vouched           # its upstream has accepted it, and with it who it is from
     cdef bint called_off        # it has ended its pair's watch (Expires: 0)
+    cdef int64_t held(self) noexcept
     cdef Branch add_branch(self)
     cdef Branch branch_of(self, ClientTransaction transaction)
     # The first that is `known` and still waited for; to that flow, or to any where it is None.

@@ -370,6 +370,15 @@ cdef class ResponseContext(Waiter):
     cdef void renew_note(self, Branch branch, int64_t until) noexcept:
         self.proxy.ringing.keep(branch.noted_at, self.key, branch.number, until)
 
+    cdef int64_t held(self) noexcept:
+        cdef Branch branch = self.first
+        cdef int64_t held = 0
+        while branch is not None:
+            if branch.transaction is not None:
+                held += branch.transaction.weight
+            branch = branch.next
+        return held
+
     cdef list tried(self):
         cdef list found = []
         self.for_each(name_member, found, 0)

@@ -8,6 +8,7 @@ from ..trust.credit cimport Credit
 from .client cimport ClientTransaction, ResponseHandler
 from .matching cimport Key
 from .server cimport ServerTransaction
+from .shares cimport Shares
 from .transaction cimport Surroundings
 
 # What became of a request handed to the layer.
@@ -33,6 +34,7 @@ cdef class TransactionLayer(Surroundings):
     cdef Py_ssize_t answer_size          # bytes of that
     cdef list listeners                  # flows to ourselves
     cdef readonly int64_t most_servers, most_held
+    cdef Shares shares                   # of these
     cdef int64_t refused                 # for which there was no room
     cdef int alike                       # transactions that find() has looked at, of those without the magic cookie
     cdef readonly int64_t unreachable
@@ -89,7 +91,7 @@ cdef class TransactionLayer(Surroundings):
 
     # Settings: what there is room for, a config.Limits.
     cpdef int limit(self, object limits) except -1
-    cdef bint has_room(self, bint in_dialog) noexcept
+    cdef bint has_room(self, bint in_dialog, Flow flow, int64_t now) except -1
     cdef ServerTransaction find(self, Message request, uint32_t method)
     cdef int receive_initial(self, Message request, Flow flow, int64_t now) except -1
     cdef int receive_ack(self, Message ack, int64_t now) except -1

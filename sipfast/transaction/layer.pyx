@@ -22,6 +22,7 @@ from .index cimport Link, index_add, index_close, index_first, index_foresee, in
 from .machines cimport ACCEPTED, COMPLETED, ON_ACK, ON_ERROR, ON_REQUEST, PROCEEDING, TELL, event_of
 from .matching cimport identify, merge_hash, method_of, quoted_branch, same_legacy
 from .server cimport Handler, ServerTransaction, make_server
+from .shares cimport Shares
 from .transaction cimport LEGACY, MOST_UDP, MOVED, OFFERS, PATIENCE, PROVISIONAL, STRAYED, Surroundings, Transaction
 
 from .machines import durations
@@ -54,6 +55,7 @@ cdef class TransactionLayer(Surroundings):
         self.own = self.credit = make_unlimited()
         self.listeners = []
         self.most_servers = self.most_held = 1 << 56
+        self.shares = Shares(1.0)
 
     def configure(self, timers):
         """`timers`: a config.Timers. Timers that run go on as they were set."""
@@ -66,12 +68,19 @@ cdef class TransactionLayer(Surroundings):
     cpdef int limit(self, object limits) except -1:
         self.most_servers = limits.transactions
         self.most_held = limits.memory << 20
+        self.shares = Shares(limits.source)
         return 0
 
-    cdef bint has_room(self, bint in_dialog) noexcept:
+    cdef bint has_room(self, bint in_dialog, Flow flow, int64_t now) except -1:
         # Calls that are there come first: a fifth of the room is for them alone.
         cdef int64_t fifths = 5 if in_dialog else 4
-        return 5 * self.servers < fifths * self.most_servers and 5 * self.held < fifths * self.most_held
+        if 5 * self.servers >= fifths * self.most_servers or 5 * self.held >= fifths * self.most_held:
+            return False
+        if in_dialog or (2 * self.servers < self.most_servers and 2 * self.held < self.most_held):
+            return True
+        # A peer speaks for many.
+        return (self.proven.peers is not None and self.proven.peers.is_peer(flow)) or not self.shares.has_too_much(
+            flow, &self.by_key, self.most_servers, self.most_held, now)
 
     def __dealloc__(self):
         index_close(&self.by_key)
@@ -229,7 +238,8 @@ cdef class TransactionLayer(Surroundings):
             return VERDICT_ABSORBED
         if request.method == M_CANCEL:
             return self.receive_cancel(request, flow, now)
-        if self.alike >= MOST_ALIKE or not self.has_room(request.target.tag.end > request.target.tag.start):
+        if self.alike >= MOST_ALIKE or not self.has_room(
+                request.target.tag.end > request.target.tag.start, flow, now):
             self.refused += 1
             return VERDICT_FULL
         if request.target.tag.end == request.target.tag.start:

@@ -20,6 +20,8 @@ cdef class Handler(ResponseHandler):
     # The server transaction: CANCEL matched it; it is gone (terminated or timed out).
     cpdef int on_cancel(self, ServerTransaction transaction, Message cancel, int64_t now) except -1
     cpdef int on_gone(self, ServerTransaction transaction, int64_t now) except -1
+    # Bytes that the requests which it has sent for that transaction keep.
+    cdef int64_t held(self) noexcept
 
 
 @cython.final
@@ -40,6 +42,7 @@ cdef class ServerTransaction(Transaction):
     cdef bytes tag(self)                 # the To tag of responses of our own, the same each time; Python sees `to_tag`
     cdef bytes final_response(self)
     cdef int redirect(self, Flow flow) noexcept      # what is sent goes there from now on
+    cdef int64_t held(self) noexcept                 # bytes that it keeps, and what it was forwarded as
     cdef int shrink(self) except -1
     cdef int terminate(self, int64_t now) except -1
 

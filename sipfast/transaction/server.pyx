@@ -43,6 +43,9 @@ cdef class Handler(ResponseHandler):
     cpdef int on_gone(self, ServerTransaction transaction, int64_t now) except -1:
         return 0
 
+    cdef int64_t held(self) noexcept:
+        return 0
+
 
 @cython.final
 @cython.no_gc
@@ -158,6 +161,9 @@ cdef class ServerTransaction(Transaction):
     # The response that an ACK would acknowledge; None where there is none yet or none any more.
     cdef bytes final_response(self):
         return self.data if self.state == COMPLETED or self.state == CONFIRMED else None
+
+    cdef int64_t held(self) noexcept:
+        return self.weight + (self.handler.held() if self.handler is not None else 0)
 
     # After the commit of its final response: what is left absorbs retransmissions.
     cdef int shrink(self) except -1:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+from net.network import Network, Server
 from net.registering import Bench
-from net.scene import DOMAIN, Scene, quiet
+from net.scene import DOMAIN, Scene, Speaker, quiet
 from net.stores import count_watches
 
-from sipfast.config import Config, Limits, Rates, Redial, Registrar
+from sipfast.config import Config, Limits, Peer, Rates, Redial, Registrar
 
 BOB = f"sip:bob@{DOMAIN}"
 
@@ -19,7 +21,7 @@ def counter(scene: Scene, name: str) -> int:
 
 
 def test_of_a_hundred_transactions_a_fifth_is_kept_for_dialogs() -> None:
-    scene = Scene(Config(limits=Limits(transactions=100)))
+    scene = Scene(Config(limits=Limits(transactions=100, source=1.0)))
     alice = scene.peer("alice")
     for _ in range(81):
         alice.ask("MESSAGE", BOB)
@@ -33,8 +35,72 @@ def test_of_a_hundred_transactions_a_fifth_is_kept_for_dialogs() -> None:
     assert counter(scene, "refused_full") == 2
 
 
-def test_what_is_over_makes_room() -> None:
+def test_of_transactions_an_address_has_its_part_once_half_are_in_use() -> None:
     scene = Scene(Config(limits=Limits(transactions=100)))
+    flood, alice = scene.peer("flood"), scene.peer("alice")
+    for _ in range(80):
+        flood.ask("MESSAGE", BOB)
+    scene.run()
+    assert (flood.got().count("480"), flood.got().count("503")) == (50, 30)
+    assert flood.inbox[-1].first("retry-after") == "32"
+    for _ in range(12):
+        alice.ask("MESSAGE", BOB)
+        scene.run(1_000)
+    assert alice.got() == ["480"] * 12, "an eighth is hers"
+    flood.ask("BYE", BOB, to=f"<{BOB}>;tag=t")
+    scene.run()
+    assert flood.got()[-1] != "503", "a call is not kept from ending"
+    scene.run(33_000)
+    flood.ask("MESSAGE", BOB)
+    scene.run()
+    assert flood.got()[-1] == "480"
+
+
+def test_addresses_of_an_ipv6_subnet_have_one_part() -> None:
+    network, server = Network(), Server("server", ("2001:db8:f::1", 5060), config=Config(limits=Limits(transactions=100)))
+    network.add(server)
+    server.start(network.now)
+    house = [network.add(Speaker(f"p{i}", (f"2001:db8::{i:x}", 5060))) for i in range(1, 81)]
+    neighbour = network.add(Speaker("neighbour", ("2001:db8:0:1::1", 5060)))
+    for peer in [*house, neighbour]:
+        peer.transmit(peer.text("MESSAGE", BOB), server.address)
+    network.run(50)
+    assert sum(peer.got() == ["503"] for peer in house) == 30
+    assert neighbour.got() == ["480"]
+
+
+def test_of_memory_too_and_what_is_forwarded_counts_as_its_senders() -> None:
+    scene = Scene(Config(limits=Limits(memory=1)))
+    mute = quiet(scene, "mute")
+    mute.bind()
+    scene.run()
+    flood, alice = scene.peer("flood"), scene.peer("alice")
+    others = [scene.peer(f"other{i}") for i in range(5)]
+    for caller in (flood, flood, *others):
+        caller.ask("INVITE", f"sip:mute@{DOMAIN}", body=b"x" * 50_000)     # kept as it came, and as it was sent
+    scene.run()
+    assert 1 << 19 < counter(scene, "held_bytes") < (1 << 20) * 4 // 5
+    for caller in (flood, others[0], alice):
+        caller.ask("INVITE", BOB)
+    scene.run()
+    assert [caller.got()[-1] for caller in (flood, others[0], alice)] == ["503", "480", "480"]
+
+
+@pytest.mark.parametrize("config", [
+    Config(limits=Limits(transactions=100, source=1.0)),
+    Config(limits=Limits(transactions=100), peer=(Peer(addresses=("10.0.0.0/8",)),)),
+])  # fmt: skip
+def test_or_all_of_them(config: Config) -> None:
+    scene = Scene(config)
+    alice = scene.peer("alice")
+    for _ in range(80):
+        alice.ask("MESSAGE", BOB)
+    scene.run()
+    assert alice.got() == ["480"] * 80
+
+
+def test_what_is_over_makes_room() -> None:
+    scene = Scene(Config(limits=Limits(transactions=100, source=1.0)))
     alice = scene.peer("alice")
     for _ in range(81):
         alice.ask("MESSAGE", BOB)
@@ -47,7 +113,7 @@ def test_what_is_over_makes_room() -> None:
 
 
 def test_copies_are_taken_where_there_is_no_room() -> None:
-    scene = Scene(Config(limits=Limits(transactions=100)))
+    scene = Scene(Config(limits=Limits(transactions=100, source=1.0)))
     alice = scene.peer("alice")
     asked = [alice.ask("MESSAGE", BOB) for _ in range(81)]
     scene.run()
@@ -57,7 +123,7 @@ def test_copies_are_taken_where_there_is_no_room() -> None:
 
 
 def test_messages_take_so_much_memory_at_most() -> None:
-    scene = Scene(Config(limits=Limits(memory=1)))
+    scene = Scene(Config(limits=Limits(memory=1, source=1.0)))
     scene.phone("bob").register()
     scene.run()
     mute = quiet(scene, "mute")
