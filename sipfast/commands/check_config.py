@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import Config, load
-from ..config.schema import is_secret, settings
+from ..config.schema import is_secret, listen_unset, settings
 from .console import as_json, print_table
 
 
@@ -21,7 +21,7 @@ def add_to(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Check a file and print every key with its value."""
     config = load(arguments.file)
-    defaults = dict(settings(Config()))
+    defaults = {**dict(settings(Config())), "listen": listen_unset(config)}
     rows = []
     for key, value in settings(config):
         shown = '"..."' if is_secret(key) and value else as_json(value)

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from ..errors import ConfigError
 from .checks import mistakes, phone_mistakes
 from .explain import Source, explain
-from .schema import EVERYWHERE, Config, Phone, Phones, Section, is_for_anybody
+from .schema import Config, Phone, Phones, Section, listen_unset
 
 Whole = TypeVar("Whole", bound=Section)
 
@@ -37,8 +37,8 @@ def load(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Confi
         tree["log_level"] = tree["log_level"].lower()
     source = Source(path, overrides or ())
     config = _convert(tree, Config, source)
-    if "listen" not in tree and (config.open or not is_for_anybody(config)):
-        config = replace(config, listen=(EVERYWHERE,))
+    if "listen" not in tree:
+        config = replace(config, listen=listen_unset(config))
     for key, reason in mistakes(config):
         raise ConfigError(source.blame(key, reason))
     if config.users and "users" not in (overrides or {}) and path is not None:

@@ -346,6 +346,11 @@ def is_for_anybody(config: Config) -> bool:
     return not config.users and not asked
 
 
+def listen_unset(config: Config) -> tuple[str, ...]:
+    """What is listened on where nobody says so."""
+    return (EVERYWHERE,) if config.open or not is_for_anybody(config) else (LOOPBACK,)
+
+
 def settings(config: Config) -> Iterator[tuple[str, Any]]:
     """Every key, dotted, with its value, in the order of the structs above."""
     return _settings("", config)

@@ -20,6 +20,25 @@ def test_check_config_shows_what_the_file_comes_to(tmp_path):
     assert rows["redial.min_period"] == ["redial.min_period", "300"]
 
 
+@pytest.mark.parametrize(
+    ("lines", "listen", "mark"),
+    [
+        ("", "udp:127.0.0.1:5060", []),
+        ("open = true", "udp:0.0.0.0:5060", []),
+        ('[[upstream]]\nuri = "sip:192.0.2.1"', "udp:0.0.0.0:5060", []),
+        ('listen = ["udp:127.0.0.1:5070"]', "udp:127.0.0.1:5070", ["set"]),
+        ('open = true\nlisten = ["udp:127.0.0.1:5060"]', "udp:127.0.0.1:5060", ["set"]),
+    ],
+)
+def test_check_config_says_that_listen_is_set_only_where_it_is(tmp_path, lines, listen, mark):
+    """Where nobody sets it, it depends on other keys."""
+    path = tmp_path / "sipfast.toml"
+    path.write_text(lines)
+    done = sipfast_command("check-config", path)
+    (row,) = [line for line in done.stdout.splitlines() if line.startswith("listen ")]
+    assert re.split(r"\s{2,}", row)[1:] == [f'["{listen}"]', *mark]
+
+
 def test_check_config_shows_no_password(tmp_path):
     path = tmp_path / "good.toml"
     path.write_text('[[redial.credentials]]\nuser = "sipfast"\npassword = "secret4711"')
