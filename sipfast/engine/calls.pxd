@@ -41,6 +41,8 @@ cdef class Calls(CallObserver):
     # A 2xx to an INVITE from before a restart.
     cdef int answered_before(self, bytes caller, bytes callee, Message response, int64_t now) except -1
     cdef int acknowledged(self, Message ack, Flow flow, int64_t now) except -1
+    # A BYE; all as Observer.call_hung_up has it.
+    cdef int hung_up(self, Message bye, Flow flow, Flow place, bint known, int64_t now) except -1
     # Nobody is there for the request: 480, and perhaps a watch.
     cdef int unbound(self, ServerTransaction server, Message request, Flow flow, bytes caller, bytes callee,
                      int64_t now) except -1

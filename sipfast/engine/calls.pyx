@@ -76,9 +76,13 @@ cdef class Calls(CallObserver):
             self.commits.stumble("redial-failed", error, now)
         return 0
 
-    cdef int ended(self, Message bye, int64_t now) except -1:
+    cdef int ended(self, ResponseContext context, bint agreed, int64_t now) except -1:
+        return self.hung_up(context.request, context.flow, context.first.place if agreed else None,
+                            agreed or context.in_call, now)
+
+    cdef int hung_up(self, Message bye, Flow flow, Flow place, bint known, int64_t now) except -1:
         try:
-            self.redial.call_hung_up(bye, now)
+            self.redial.call_hung_up(bye, flow, place, known, now)
         except Exception as error:
             self.commits.stumble("redial-failed", error, now)
 

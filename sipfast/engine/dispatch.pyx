@@ -336,7 +336,7 @@ cdef class Dispatch:
                 not self.dialogs.receive(server, request, flow, now)):
             return False
         if request.method == M_BYE:
-            self.calls.ended(request, now)
+            self.calls.hung_up(request, flow, None, True, now)
         return True
 
     cdef int to_self(self, ServerTransaction server, Message request, Flow flow, int64_t now) except -1:

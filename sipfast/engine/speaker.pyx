@@ -30,8 +30,8 @@ from .._writer cimport warning_line
 from ..identity.authenticator cimport LOGIN_GOOD, LOGIN_NONE, LOGIN_STALE, LOGIN_TOO_OFTEN, Authenticator
 from ..identity.users cimport User
 from ..observe.events cimport LOGIN_FAILED
-from ..routing.router cimport RoutePlan
-from ..routing.token cimport TOKEN_NONE, TOKEN_PATH
+from ..routing.router cimport RoutePlan, shows_call
+from ..routing.token cimport TOKEN_NONE
 from ..trust.peers cimport RIGHT_IDENTITY, RIGHT_RELAY
 
 cdef bytes ANONYMOUS = b"sip:anonymous@anonymous.invalid"      # RFC 3323 §4.1.1.3
@@ -79,7 +79,7 @@ cdef class Speaker:
         if request.method == M_REGISTER:      # before its Route is looked at: whatever token it has, the registrar takes it
             return self.router.upstream_of(request.p, uri) is not None or not (
                 self.router.is_served(request.p, &request.target.uri))
-        if in_dialog and plan.token.kind != TOKEN_NONE and plan.token.kind != TOKEN_PATH:
+        if in_dialog and shows_call(plan):
             return True
         if self.transactions.is_own(flow) and self.transactions.is_own_branch(
                 request.p + request.via.branch.start, request.via.branch.end - request.via.branch.start, &loop):

@@ -68,8 +68,9 @@ cdef class Observer(Timed):
                          int64_t now) except -1
     # An ACK for a 2xx passes: the two talk.
     cdef int call_acknowledged(self, Message ack, Flow flow, int64_t now) except -1
-    # A BYE was answered, or never will be: its call is over.
-    cdef int call_hung_up(self, Message bye, int64_t now) except -1
+    # A BYE was answered, or never will be: its call is over. `flow`: by which it came; `place`: where its 2xx is from, or None;
+    # `known`: there was such a call, as its 2xx or a flow token says.
+    cdef int call_hung_up(self, Message bye, Flow flow, Flow place, bint known, int64_t now) except -1
 
     # What other workers have told of calls.
     cdef int answered_elsewhere(self, tuple pair, bytes call, int worker, int64_t now) except -1
@@ -89,8 +90,9 @@ cdef class Observer(Timed):
     # No longer one of `proxied`; whether it was.
     cdef bint unproxied(self, tuple pair, Message message) except -1
     cdef int await_ack(self, tuple pair, bytes call, int worker, int64_t now) except -1
-    cdef tuple pair_from_before(self, Message message, bint acknowledged, int64_t now)
-    cdef int hung_up_early(self, Message bye, bytes call, int64_t now) except -1
+    cdef tuple pair_from_before(self, Message message, Flow flow, bint acknowledged, int64_t now)
+    cdef int parties_back(self, Message bye, Flow flow, Flow place, bint known, int64_t now) except -1
+    cdef int hung_up_early(self, Message bye, Flow flow, bytes call, int64_t now) except -1
     cdef int connected(self, tuple pair, bytes call, int64_t now) except -1
     cdef int complete(self, tuple pair, bytes call, int64_t now) except -1
     cdef int completed_elsewhere(self, tuple pair, bytes call, int64_t now) except -1

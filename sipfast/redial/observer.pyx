@@ -245,7 +245,8 @@ cdef class Observer(Timed):
         if self.suspended.callees:
             if accepted or self.senders.vouch_for(caller, request, flow, now):
                 self.suspended.caller_back(caller, AFTER_CALL, now)
-            self.suspended.caller_back(callee, AFTER_CALL, now)
+            if rang >= 0:                     # else it was no call of the callee's phone
+                self.suspended.caller_back(callee, AFTER_CALL, now)
 
     cdef int call_answered(self, bytes caller, bytes callee, Message response, Message request, Flow flow, bint accepted,
                            int64_t now) except -1:
@@ -282,23 +283,25 @@ cdef class Observer(Timed):
         call = call_of(ack)
         pair = self.unacknowledged.pop(call)
         if pair is None:
-            pair = self.pair_from_before(ack, True, now)
-            if pair is not None and not self.senders.vouch_for(<bytes>pair[1], ack, flow, now):
-                return 0                      # a stranger may say so of any two
+            pair = self.pair_from_before(ack, flow, True, now)
         if pair is not None:
             self.connected(pair, call, now)
         elif not self.ownership.alone:
             self.acknowledged.add(call)
 
-    cdef tuple pair_from_before(self, Message message, bint acknowledged, int64_t now):
-        """The pair of a call from before a restart: of a recalled one, or, with its ACK, of any that somebody waits for."""
+    cdef tuple pair_from_before(self, Message message, Flow flow, bint acknowledged, int64_t now):
+        """The pair of a call from before a restart: of a recalled one, or, with its ACK, of any that somebody waits for.
+
+        A stranger may say so of any two, and nobody is asked for a password within a call.
+        """
         cdef bytes caller, callee
         if now >= self.former_until:
             return None
         caller = canonical_aor(message.p, &message.sender.uri)
         callee = canonical_aor(message.p, &message.target.uri)
-        if self.is_recalled(caller, callee) or acknowledged and (
-                self.is_known((callee, caller)) or self.is_known((caller, callee))):
+        if (self.is_recalled(caller, callee) or acknowledged and (
+                self.is_known((callee, caller)) or self.is_known((caller, callee)))) and (
+                self.senders.vouch_unasked(caller, message, flow, now)):
             return callee, caller
         return None
 
@@ -339,27 +342,35 @@ cdef class Observer(Timed):
             if recalled and others:
                 self.talks.begin(pair, call, now)
 
-    cdef int call_hung_up(self, Message bye, int64_t now) except -1:
+    cdef int call_hung_up(self, Message bye, Flow flow, Flow place, bint known, int64_t now) except -1:
         cdef bytes call
         if not self.policy.enabled or self.ownership.alone and not (
                 self.talks.callees or self.unacknowledged.calls or self.suspended.callees or now < self.former_until):
             return 0
         call = call_of(bye)
         if self.unacknowledged.calls or now < self.former_until:
-            self.hung_up_early(bye, call, now)
+            self.hung_up_early(bye, flow, call, now)
         self.talks.hung_up(call, now)
         if self.suspended.callees:
-            self.suspended.caller_back(canonical_aor(bye.p, &bye.sender.uri), AFTER_CALL, now)
-            self.suspended.caller_back(canonical_aor(bye.p, &bye.target.uri), AFTER_CALL, now)
+            self.parties_back(bye, flow, place, known, now)
 
-    cdef int hung_up_early(self, Message bye, bytes call, int64_t now) except -1:
+    cdef int parties_back(self, Message bye, Flow flow, Flow place, bint known, int64_t now) except -1:
+        """Those of a call's two of whom it is known that it was theirs can take a recall. A BYE names whom its sender likes."""
+        cdef bytes party = canonical_aor(bye.p, &bye.sender.uri)
+        if known and self.suspended.has(party) and self.senders.vouch_unasked(party, bye, flow, now):
+            self.suspended.caller_back(party, AFTER_CALL, now)
+        party = canonical_aor(bye.p, &bye.target.uri)
+        if place is not None and self.suspended.has(party) and self.senders.vouch_for_place(party, place, now):
+            self.suspended.caller_back(party, AFTER_CALL, now)
+
+    cdef int hung_up_early(self, Message bye, Flow flow, bytes call, int64_t now) except -1:
         """A BYE of a call whose ACK has not been seen, perhaps; `call` is that of its sender."""
         cdef tuple pair = self.unacknowledged.pop(call)
         if pair is None:
             pair = self.unacknowledged.pop(turned(call))
             if pair is not None:
                 return self.unconfirmed(pair, turned(call), now)   # RFC 3261 §15: the callee has waited for it in vain
-            pair = self.pair_from_before(bye, False, now)  # as its caller hangs up: there has been a 2xx
+            pair = self.pair_from_before(bye, flow, False, now)      # as its caller hangs up: there has been a 2xx
         if pair is not None:
             self.connected(pair, call, now)   # who hangs up has its 2xx, and what is lost is the ACK
         return 0

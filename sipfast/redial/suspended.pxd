@@ -16,5 +16,6 @@ cdef class Suspended:
     cdef int add(self, tuple pair) except -1
     # The same, told by another worker or read from the store.
     cdef int remember(self, tuple pair) except -1
+    cdef bint has(self, bytes caller) except -1
     # The caller may be able to take a recall now, in `after` ms: the owners of its suspended watches are told, once.
     cdef int caller_back(self, bytes caller, int64_t after, int64_t now) except -1

@@ -31,6 +31,9 @@ cdef class Suspended:
             callees = self.callees[pair[1]] = set()
         callees.add(pair[0])
 
+    cdef bint has(self, bytes caller) except -1:
+        return caller in self.callees
+
     cdef int caller_back(self, bytes caller, int64_t after, int64_t now) except -1:
         callees = self.callees.pop(caller, None)
         if callees is not None:

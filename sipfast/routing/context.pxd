@@ -53,6 +53,7 @@ cdef class ResponseContext(Waiter):
     cdef bint final_sent
     cdef Group group            # the upstream that it goes to, whichever of its addresses; None: to phones
     cdef bytes retry_after               # the header line of a 503 of our own: the upstream is down
+    cdef bint in_call                    # its Route has the flow token of its call
     cdef bint cancelled                  # by the caller
     cdef int64_t rang_at                 # when it first rang, ms; 0: it has not
     cdef bytes caller           # AORs of a call that redial wants to hear of, else None
@@ -109,8 +110,8 @@ cdef class CallObserver:
     cdef int heard(self, ResponseContext context, Flow place, int64_t now) except -1
     # It will get this final response other than 2xx. True: it was answered otherwise.
     cdef bint failed(self, ResponseContext context, int status, int64_t now) except -1
-    # A BYE was answered, or never will be.
-    cdef int ended(self, Message bye, int64_t now) except -1
+    # A BYE was answered, or never will be; `agreed`: with a 2xx.
+    cdef int ended(self, ResponseContext context, bint agreed, int64_t now) except -1
     # An upstream registrar accepted a REGISTER; returns what its phone gets.
     cdef Message registered(self, ResponseContext context, Message response, int64_t now)
     # An address of its upstream does not serve it. True: it has other branches now.

@@ -245,7 +245,7 @@ cdef class ResponseContext(Waiter):
             self.proxy.observer.answered(self, response, now)
         self.server.respond(upward(self.proxy.edits, response), response.status, now)
         if request.method == M_BYE:
-            self.proxy.observer.ended(request, now)
+            self.proxy.observer.ended(self, True, now)
         self.cancel_pending(ELSEWHERE if self.server.invite else b"", now)      # §16.7 step 10
         self.forget_request(now)
         return 0
@@ -415,7 +415,7 @@ cdef class ResponseContext(Waiter):
         if status == OUTCOME_UNREACHABLE:
             status = self.unreached
         if self.request.method == M_BYE:
-            self.proxy.observer.ended(self.request, now)
+            self.proxy.observer.ended(self, False, now)
         # Redial may have a better answer to a call: its caller waits for another instead of hearing 480.
         if self.caller is None or not self.proxy.observer.failed(self, status, now):
             self.send_best(status, now)
@@ -524,7 +524,7 @@ cdef class CallObserver:
     cdef bint failed(self, ResponseContext context, int status, int64_t now) except -1:
         return False
 
-    cdef int ended(self, Message bye, int64_t now) except -1:
+    cdef int ended(self, ResponseContext context, bint agreed, int64_t now) except -1:
         return 0
 
     cdef Message registered(self, ResponseContext context, Message response, int64_t now):

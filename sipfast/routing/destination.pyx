@@ -21,13 +21,13 @@ from libc.stdint cimport int64_t
 from .._flow cimport TRANSPORT_TLS, TRANSPORT_WSS, Flow, Target, make_target
 from .._parser cimport M_PUBLISH, M_REGISTER, M_SUBSCRIBE, SCHEME_SIPS, Message, Uri, canonical_aor, parse_uri_at
 from ..store.codec cimport contact_key
-from .token cimport TOKEN_NONE, TOKEN_PATH
+from .token cimport TOKEN_NONE
 from .._writer cimport warning_line
 from .location cimport Location
 from .mid_registrar cimport MidRegistrar
 from .outbound cimport Outbound, answer_flow
 from ..trust.peers cimport RIGHT_REFER, RIGHT_RELAY, Peers
-from .router cimport RoutePlan, Router, routed_by_us
+from .router cimport RoutePlan, Router, routed_by_us, shows_call
 from .upstream cimport Group, Member
 
 cdef enum:
@@ -101,8 +101,7 @@ cdef class Destination:
         cdef Flow to
         if self.router.is_upstream(flow) or self.peers.may(flow, RIGHT_REFER):
             return True
-        if in_dialog and (plan.token.kind not in (TOKEN_NONE, TOKEN_PATH) or (
-                routed_by_us(plan) and now < self.plain_until)):
+        if in_dialog and (shows_call(plan) or (routed_by_us(plan) and now < self.plain_until)):
             return True
         for target in targets:
             to = target.flow

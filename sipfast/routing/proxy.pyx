@@ -27,7 +27,7 @@ from .._writer cimport make_ack_alone, make_response, put
 from .context cimport Branch, CallObserver, Forwarder, ResponseContext, upward
 from .outbound cimport Outbound, answer_flow
 from .ringing cimport Ringing
-from .router cimport RoutePlan
+from .router cimport RoutePlan, shows_call
 from .upstream cimport Group, Upstreams
 
 # What becomes of Max-Forwards, by its value, which is 255 at the most (§20.22). What came with 0 is never forwarded.
@@ -208,6 +208,7 @@ cdef class Proxy(Forwarder):
         context.group = group
         context.caller = caller
         context.callee = callee
+        context.in_call = shows_call(plan)
         context.awaited = caller is not None and group is not None
         server.handler = context
         if self.fork(context, targets, plan, extra, now) and server.invite:

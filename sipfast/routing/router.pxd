@@ -50,3 +50,5 @@ cdef class Router:
 
 # Whether our Record-Route value is in a Route or, from a strict router, in the Request-URI (RFC 3261 §16.4).
 cdef bint routed_by_us(RoutePlan *plan) noexcept
+# Whether it has the flow token of the request's call: there was one, and it came by here.
+cdef bint shows_call(RoutePlan *plan) noexcept

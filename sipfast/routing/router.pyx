@@ -29,6 +29,10 @@ from .._uri cimport is_plain_host, plain_host, plain_host_of
 from .upstream cimport Group, Upstreams
 
 
+cdef bint shows_call(RoutePlan *plan) noexcept:
+    return plan.token.kind != TOKEN_NONE and plan.token.kind != TOKEN_PATH
+
+
 cdef bint routed_by_us(RoutePlan *plan) noexcept:
     return plan.own > 0 or plan.from_strict
 
@@ -148,7 +152,7 @@ cdef class Router:
         if plan.left and strict:
             plan.from_strict = True
             plan.left -= 1
-        if plan.token.kind != TOKEN_NONE and plan.token.kind != TOKEN_PATH:
+        if shows_call(plan):
             return self.direct(request, plan)
         if plan.token.kind == TOKEN_NONE and plan.left == 0 and not strict:
             self.read_contact(request, plan)

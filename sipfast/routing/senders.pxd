@@ -16,8 +16,10 @@ cdef class Senders:
     cdef bint passwords                  # whoever has no right to speak for others was asked for one
     # Whether an INVITE, which no upstream has accepted, is from the AOR that it says.
     cdef bint vouch_for(self, bytes caller, Message request, Flow flow, int64_t now) except -1
-    # The same of one that was for an upstream, so that nobody was asked for a password.
+    # The same of a request that nobody was asked a password for: of an INVITE for an upstream, or within a call.
     cdef bint vouch_unasked(self, bytes caller, Message request, Flow flow, int64_t now) except -1
+    # Whether who is there is the AOR that a request is to.
+    cdef bint vouch_for_place(self, bytes aor, Flow place, int64_t now) except -1
     cdef bint is_our_own(self, Message request, Flow flow) except -1
     # Whether it is from a device that the AOR is bound to.
     cdef bint is_device(self, bytes caller, Message request, Flow flow, int64_t now) except -1

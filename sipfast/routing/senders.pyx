@@ -92,6 +92,9 @@ cdef class Senders:
         return self.anybody or self.peers.may(flow, RIGHT_IDENTITY) or self.is_our_own(request, flow) or (
             self.is_device(caller, request, flow, now))
 
+    cdef bint vouch_for_place(self, bytes aor, Flow place, int64_t now) except -1:
+        return self.anybody or self.peers.may(place, RIGHT_IDENTITY) or self.location.is_registered_by(aor, place, now)
+
     # A call that the server places for a caller comes by its own front door.
     cdef bint is_our_own(self, Message request, Flow flow) except -1:
         cdef uint32_t loop

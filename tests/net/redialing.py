@@ -12,6 +12,7 @@ from sipfast.config import Config, Peer, Redial
 from sipfast.store.codec import StoredWatch
 
 ALICE, BOB = b"sip:alice@example.com", b"sip:bob@example.com"
+BUSY = {"retry_pause": 600.0, "attempts": 1}  # of a caller who is, once he is called back
 CALL_INFO = "<sip:bob@example.com>;purpose=call-completion;m=NL"
 
 
@@ -75,6 +76,18 @@ def refused(redial: dict[str, Any] | None = None) -> tuple[Scene, Phone, Phone]:
     scene.run(1_000)
     watch = watch_of(scene)
     assert watch is not None and watch.state == "armed" and len(refers(scene)) == 1
+    alice.on_refer = "accept"
+    return scene, alice, bob
+
+
+def suspended(status: str = "486", **more: Any) -> tuple[Scene, Phone, Phone]:
+    """Bob is back, and alice cannot take the recall now; next time she could."""
+    scene, alice, bob = armed(BUSY, **more)
+    alice.on_refer = status
+    come_back(scene, bob)
+    scene.run(1_000)
+    watch = watch_of(scene)
+    assert watch is not None and (watch.state, watch.attempts) == ("suspended", 0)
     alice.on_refer = "accept"
     return scene, alice, bob
 

@@ -5,21 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from net.redialing import ALICE, BOB, armed, come_back, refers, watch_of
-from net.scene import Scene
-
-BUSY = {"retry_pause": 600.0, "attempts": 1}
-
-
-def suspended(status: str = "486") -> tuple[Scene, object, object]:
-    scene, alice, bob = armed(BUSY)
-    alice.on_refer = status
-    come_back(scene, bob)
-    scene.run(1_000)
-    watch = watch_of(scene)
-    assert watch is not None and (watch.state, watch.attempts) == ("suspended", 0)
-    alice.on_refer = "accept"
-    return scene, alice, bob
+from net.redialing import ALICE, BOB, BUSY, armed, come_back, refers, suspended, watch_of
 
 
 @pytest.mark.parametrize("status", ["404", "410", "430", "480", "486"])

@@ -8,12 +8,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from net.redialing import come_back, refers, watch_of
+from net.digest import answer_challenge
+from net.phone import Call, Phone
+from net.redialing import come_back, refers, suspended, watch_of
 from net.scene import Scene, Speaker, quiet
 from net.sipwire import Sip, literal
 from net.stores import count_watches
 
 from sipfast.config import Config, Peer, Redial, Registrar, Upstream
+from sipfast.identity.user_file import secrets_of
+from sipfast.identity.users import User, UserTable
 
 TO_BOB = "sip:bob@example.com"
 AS_ALICE = "<sip:alice@example.com>"
@@ -213,6 +217,158 @@ def test_a_strangers_answered_call_ends_no_watch() -> None:
     routes = [("Route", value) for value in reversed(answer.all("record-route"))]
     target = answer.first("contact").strip("<>")
     mallory.ask("ACK", target, sender=f"{AS_ALICE};tag=m", to=answer.first("to"), call_id=answer.call_id, headers=routes)
+    scene.run(1_000)
+    assert watch_of(scene) is not None
+
+
+# A watch that is suspended
+
+
+def is_suspended(scene: Scene) -> bool:
+    scene.run(2_000)
+    watch = watch_of(scene)
+    return watch is not None and watch.state == "suspended" and len(refers(scene)) == 1
+
+
+def have_passwords(scene: Scene) -> None:
+    """It begins anew, with users: mallory is one."""
+    secrets = secrets_of("mallory", "example.com", "secret")
+    scene.server.users = UserTable()
+    scene.server.users.add(User(b"mallory", b"example.com", secrets["md5"].encode(), secrets["sha256"].encode(),
+                                (b"sip:mallory@example.com",)))  # fmt: skip
+    scene.server.crash(scene.now, 10)
+    scene.run(100)
+
+
+def talk(scene: Scene, who: Speaker, whom: str, sender: str) -> Sip:
+    """He calls somebody's phone, which answers: the 200, after his ACK."""
+    invite = who.ask("INVITE", f"sip:{whom}@example.com", sender=sender, call_id="talk")
+    scene.run()
+    if who.count("INVITE", 407):
+        asked = who.take("INVITE", 407)
+        who.ack(invite, asked)
+        via = f"SIP/2.0/UDP {literal(who.address)};branch=z9hG4bKsecond"
+        who.say(answer_challenge(invite, asked, who.name, "secret", via))
+    scene.run(5_000)
+    answer = who.take("INVITE", 200)
+    say(who, "ACK", answer, sender)
+    scene.run(100)
+    return answer
+
+
+def say(who: Speaker, method: str, answer: Sip, sender: str) -> None:
+    """A request in the dialog that the 200 has made."""
+    routes = [("Route", value) for value in reversed(answer.all("record-route"))]
+    target = answer.first("contact").strip("<>")
+    who.ask(method, target, sender=sender, to=answer.first("to"), call_id="talk", cseq=answer.cseq + (method == "BYE"),
+            headers=routes)  # fmt: skip
+
+
+def test_a_bye_of_no_call_resumes_nothing() -> None:
+    """In the caller's name, or to its phone."""
+    scene, _, _ = suspended()
+    mallory = scene.peer("mallory")
+    mallory.ask("BYE", "sip:bob@example.com", sender=f"{AS_ALICE};tag=m", to="<sip:bob@example.com>;tag=x")
+    mallory.ask("BYE", "sip:alice@example.com", to=f"{AS_ALICE};tag=x")
+    assert is_suspended(scene)
+    assert mallory.got() == ["481", "481"]
+
+
+@pytest.mark.parametrize("his", ["From", "To"])
+def test_a_bye_that_a_confederate_agrees_to_resumes_nothing(his: str) -> None:
+    scene, _, _ = suspended()
+    mallory, other = scene.peer("mallory"), scene.peer("other")
+    other.bind()
+    sender, to = (f"{AS_ALICE};tag=m", "<sip:other@example.com>;tag=x") if his == "From" else ("", f"{AS_ALICE};tag=x")
+    mallory.ask("BYE", "sip:other@example.com", sender=sender, to=to)
+    scene.run()
+    other.answer(other.take("BYE"), 200)
+    assert is_suspended(scene)
+    assert mallory.count("BYE", 200) == 1
+
+
+@pytest.mark.parametrize("passwords", [False, True])
+def test_a_call_in_the_callers_name_resumes_nothing_when_it_ends(passwords: bool) -> None:
+    """With passwords he calls as himself; in the call nobody is asked who he is, and a phone looks at the tags only."""
+    scene, _, _ = suspended()
+    scene.phone("carol")
+    mallory = scene.peer("mallory")
+    if passwords:
+        have_passwords(scene)
+    answer = talk(scene, mallory, "carol", "<sip:mallory@example.com>;tag=m" if passwords else f"{AS_ALICE};tag=m")
+    say(mallory, "BYE", answer, f"{AS_ALICE};tag=m")
+    assert is_suspended(scene)
+    assert mallory.count("BYE", 200) == 1
+
+
+def test_a_strangers_call_that_fails_resumes_nothing() -> None:
+    """One in the caller's name, and one to the caller's phone, which is busy and does not ring."""
+    scene, alice, _ = suspended()
+    scene.phone("carol", on_invite="486")
+    alice.on_invite = "486"
+    mallory = scene.peer("mallory")
+    mallory.ask("INVITE", "sip:carol@example.com", sender=f"{AS_ALICE};tag=m")
+    mallory.ask("INVITE", "sip:alice@example.com")
+    assert is_suspended(scene)
+    assert set(mallory.got()) == {"486"}
+
+
+def talking() -> tuple[Scene, Phone, Phone, Call]:
+    """Alice's watch is suspended; she talks with carol."""
+    scene, alice, _ = suspended()
+    carol = scene.phone("carol")
+    call = alice.call("carol")
+    scene.network.wait(lambda: call.state == "talking")
+    assert is_suspended(scene)
+    return scene, alice, carol, call
+
+
+def test_the_callers_own_bye_resumes() -> None:
+    scene, alice, _, call = talking()
+    alice.hang_up(call)
+    assert not is_suspended(scene)
+
+
+def test_the_callers_own_bye_resumes_though_nobody_answers_it() -> None:
+    """RFC 3261 §15.1.1: the call is over then, too."""
+    scene, alice, carol, call = talking()
+    scene.network.remove(carol)
+    alice.hang_up(call)
+    assert is_suspended(scene)
+    scene.run(40_000)
+    assert not is_suspended(scene)
+
+
+def test_the_bye_that_the_callers_phone_agrees_to_resumes() -> None:
+    scene, _, carol, _ = talking()
+    carol.hang_up(carol.calls[0])
+    assert not is_suspended(scene)
+
+
+def test_a_call_that_rang_at_the_callers_phone_resumes() -> None:
+    """Whoever it is from: the phone has said that it rang."""
+    scene, alice, _ = suspended()
+    alice.ring_time = 10_000
+    mallory = scene.peer("mallory")
+    invite = mallory.ask("INVITE", "sip:alice@example.com")
+    assert is_suspended(scene)
+    mallory.cancel(invite)
+    assert not is_suspended(scene)
+
+
+# After a restart, when the server does not know of calls
+
+
+@pytest.mark.parametrize("method", ["ACK", "BYE"])
+@pytest.mark.parametrize("passwords", [False, True])
+def test_a_stranger_ends_no_watch_by_a_call_of_before_a_restart(method: str, passwords: bool) -> None:
+    scene, _, _, mallory = recalled()
+    if passwords:
+        have_passwords(scene)
+    else:
+        scene.server.crash(scene.now, 10)
+        scene.run(100)
+    mallory.ask(method, "sip:bob@example.com", sender=f"{AS_ALICE};tag=m", to="<sip:bob@example.com>;tag=x")
     scene.run(1_000)
     assert watch_of(scene) is not None
 
