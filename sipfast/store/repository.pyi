@@ -38,8 +38,8 @@ class Store:
     def has_room_for_aor(self, most: int) -> bool:
         """Whether one more AOR with bindings may be stored, if `most` may be in all.
 
-        Those that ran out and were not swept yet count. They are counted now and then, so that up to 16 processes keep to
-        `most`; always True where the store answers later.
+        Those that ran out and were not swept yet count, and those of batches under way. They are counted now and then, so
+        that up to 16 processes keep to `most`.
         """
 
     def sweep_bindings(self, now: int, limit: int, keep: int = 0, gone: list[bytes] | None = None) -> int:

@@ -241,10 +241,8 @@ cdef class Store:
     # tells of is used up before it is asked again; others that fill the same store have such shares, too.
     cdef bint has_room(self, int table, Room *room, int64_t most) except -1:
         if room.left <= 0 or room.most != most:
-            if not self.tables.at_once:
-                return True
             room.most = most
-            room.left = most - self.tables.count(table, b"")
+            room.left = most - self.tables.size(table)
             if room.left <= 0:
                 return False
             room.left = room.left // SHARES
@@ -317,7 +315,7 @@ cdef class Store:
     def put_phone(self, phone):
         cdef bytes key = phone_key(phone.kind, phone.name)
         self.tables.for_update()
-        if self.tables.get(PHONES, key) is None and self.tables.count(PHONES, b"") >= MOST_PHONES:
+        if self.tables.get(PHONES, key) is None and self.tables.size(PHONES) >= MOST_PHONES:
             self.make_room(key)
         self.tables.put(PHONES, key, encode_phone(phone))
 

@@ -30,6 +30,7 @@ cdef class Tables:
     cpdef list rows(self, int table, bytes prefix)
     cpdef list rows_after(self, int table, bytes key, Py_ssize_t limit)
     cpdef Py_ssize_t count(self, int table, bytes prefix) except -1
+    cpdef Py_ssize_t size(self, int table) except -1
     cpdef bytes last_key(self, int table)
     cpdef commit(self)
     cpdef bint fetch(self, set aors, object group) except -1

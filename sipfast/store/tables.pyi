@@ -46,6 +46,12 @@ class Tables:
     def count(self, table: int, prefix: bytes) -> int:
         """How many keys begin so."""
 
+    def size(self, table: int) -> int:
+        """How many keys there are, for bounds. No unit depends on it, else each new row would be in conflict with all.
+
+        Those of the batches under way count. What another node has under way need not.
+        """
+
     def last_key(self, table: int) -> bytes | None:
         """The greatest key; None where the table is empty."""
 

@@ -83,6 +83,9 @@ cdef class Tables:
     cpdef Py_ssize_t count(self, int table, bytes prefix) except -1:
         raise NotImplementedError
 
+    cpdef Py_ssize_t size(self, int table) except -1:
+        return self.count(table, b"")
+
     cpdef bytes last_key(self, int table):
         raise NotImplementedError
 

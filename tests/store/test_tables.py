@@ -46,6 +46,7 @@ def test_rows_come_in_the_order_of_keys(tables: Tables, committed: bool) -> None
     assert [key for key, _ in tables.rows(ONE, b"")] == sorted(keys)
     assert list(tables.each(ONE)) == [key.upper() for key in sorted(keys)]
     assert [tables.count(ONE, prefix) for prefix in (b"b\0", b"b", b"d", b"")] == [2, 4, 0, 6]
+    assert tables.size(ONE) == 6
     assert tables.rows_after(ONE, b"", 2) == [(b"a\0x", b"A\0X"), (b"b", b"B")]
     assert [key for key, _ in tables.rows_after(ONE, b"b", 9)] == [b"b\0a", b"b\0z", b"b\xffq", b"c"]
     assert tables.rows_after(ONE, b"b\0b", 1) == [(b"b\0z", b"B\0Z")], "after a key that is not there"

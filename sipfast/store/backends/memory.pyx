@@ -65,6 +65,9 @@ cdef class MemoryTables(Tables):
     cpdef Py_ssize_t count(self, int table, bytes prefix) except -1:
         return len(self.rows(table, prefix)) if prefix else len(<dict>self.tables[table])
 
+    cpdef Py_ssize_t size(self, int table) except -1:
+        return len(<dict>self.tables[table])
+
     cpdef bytes last_key(self, int table):
         cdef list order = self.orders[table]
         return order[len(order) - 1] if order else None
