@@ -37,6 +37,8 @@ cdef class Flow:
     cdef bint reliable(self) noexcept
     cdef int pack_into(self, unsigned char *out) noexcept       # writes what pack() gives, at most MOST_PACKED; its length
     cdef bint same_peer(self, Flow other) noexcept
+    cdef bint same_host(self, Flow other) noexcept              # whatever the port
+    cdef bint is_at(self, const unsigned char *ip, int family) noexcept
     cdef bint same_connection(self, Flow other) noexcept        # of a stream; False where one is none
     cdef void leave_from(self, const unsigned char *own) noexcept
 

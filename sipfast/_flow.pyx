@@ -62,6 +62,12 @@ cdef class Flow:
         return (self.family == other.family and self.port == other.port and self.transport == other.transport
                 and memcmp(self.ip, other.ip, 16) == 0)
 
+    cdef bint same_host(self, Flow other) noexcept:
+        return self.is_at(other.ip, other.family)
+
+    cdef bint is_at(self, const unsigned char *ip, int family) noexcept:
+        return self.family == family and memcmp(self.ip, ip, 4 if family == 4 else 16) == 0
+
     cdef bint same_connection(self, Flow other) noexcept:
         return (self.reliable() and other.reliable() and self.connection == other.connection
                 and self.generation == other.generation and self.node == other.node and self.worker == other.worker)

@@ -9,7 +9,6 @@ flow of its REGISTER.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int32_t, int64_t
-from libc.string cimport memcmp
 
 import cython
 
@@ -182,8 +181,7 @@ cdef class Location:
 
     cdef bint _is_at(self, const unsigned char *p, const Uri *uri, Flow flow) noexcept:
         cdef unsigned char ip[16]
-        return (not flow.reliable() and read_ip(p, target_host(p, uri), ip) == flow.family
-                and memcmp(ip, flow.ip, 4 if flow.family == 4 else 16) == 0)
+        return not flow.reliable() and flow.is_at(ip, read_ip(p, target_host(p, uri), ip))
 
     # ---- the way to a phone that registers
 

@@ -15,7 +15,7 @@ import cython
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint32_t
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcpy
 
 from .._flow cimport Flow, flow_beside, unpacked
 from .._listener cimport DEFAULT_PORT, Listener, listener_at
@@ -113,9 +113,8 @@ cdef class Outbound(Guide):
         message.cursor(H_RECORD_ROUTE, &cursor)
         while message.next_value(&cursor, &value):
             if (message.parse_address(value, &address) == 1 and self.tokens.read(message.p, address.uri.user, &token)
-                    and (token.kind == TOKEN_BOTH or token.kind == TOKEN_CALLER) and token.family == flow.family
-                    and token.ends[0].port == flow.port
-                    and memcmp(token.ends[0].ip, flow.ip, 4 if flow.family == 4 else 16) == 0):
+                    and (token.kind == TOKEN_BOTH or token.kind == TOKEN_CALLER)
+                    and token.ends[0].port == flow.port and flow.is_at(token.ends[0].ip, token.family)):
                 edits.replace(address.uri.params.end, address.uri.params.end, b";key=" + self.tokens.key_of(&token, now))
         return edits.apply(message)
 

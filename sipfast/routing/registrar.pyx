@@ -36,7 +36,7 @@ from .contacts cimport (
     date_line, find, find_instance, has_reachable, make_binding, move_between, other_params, read_contact, read_path,
     read_seconds, room_for,
 )
-from .._flow cimport MOST_PACKED, Flow, flow_beside, unpacked
+from .._flow cimport MOST_PACKED, Flow, unpacked
 from .._parser cimport H_CONTACT, H_EXPIRES, H_SUPPORTED, SCHEME_SIP, SCHEME_SIPS, Cursor, Message, Span
 from ..store.codec cimport Entry, StoredBindings, piece_of, written_bindings
 from ..store.repository cimport Store
@@ -456,7 +456,7 @@ cdef bytes way_of(object binding, Message request, Flow flow):
     cdef bytes packed = binding.flow
     cdef Flow stored = unpacked(<const unsigned char *>PyBytes_AS_STRING(packed), PyBytes_GET_SIZE(packed))
     if (stored is not None and not request.via.has_rport and not stored.reliable()
-            and flow_beside(flow, flow.ip, stored.port).same_peer(stored)):
+            and flow.transport == stored.transport and flow.same_host(stored)):
         return packed
     return flow.pack()
 

@@ -27,10 +27,6 @@ cdef inline bint is_text(const unsigned char *p, Span span, Piece piece) noexcep
     return span.end - span.start == piece.size and memcmp(p + span.start, piece.text, piece.size) == 0
 
 
-cdef bint same_host(Flow one, Flow other) noexcept:
-    return one.family == other.family and memcmp(one.ip, other.ip, 4 if one.family == 4 else 16) == 0
-
-
 # Whether the request's Contact, its first, is that of the device.
 cdef bint names_device(Message request, const Entry *device) except -1:
     cdef Cursor cursor
@@ -62,7 +58,7 @@ cdef bint is_from(Location location, Message request, Flow flow, const Entry *de
         return True
     if not names_device(request, device):
         return False
-    if same_host(way, flow):
+    if way.same_host(flow):
         return True
     # It has registered by another server (Path), and comes from where its Contact says that it is.
     if not device.path.size or parse_uri_at(p, 0, <int32_t>device.contact.size, &uri) != 1:

@@ -8,7 +8,6 @@ import cython
 from cpython.bytes cimport PyBytes_GET_SIZE
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int64_t, uint64_t
-from libc.string cimport memcmp
 
 from .._flow cimport Flow
 from .._parser cimport M_INVITE, Message
@@ -153,7 +152,7 @@ cdef class ServerTransaction(Transaction):
             self.first = self.layer.proven.hash_of(self.flow)
             self.marks |= MOVED
         # One host is one place: its NAT gives it another port now and then.
-        if flow.family != self.flow.family or memcmp(flow.ip, self.flow.ip, 4 if flow.family == 4 else 16) != 0:
+        if not flow.same_host(self.flow):
             self.marks |= STRAYED
         self.flow = flow
         return 0
