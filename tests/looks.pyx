@@ -1,7 +1,8 @@
 """What tests look at of compiled modules and these show no Python: `compiled.looks()`."""
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.string cimport memset
 
 from sipfast._flow cimport Flow
 from sipfast._parser cimport Message, Span, Uri
@@ -9,7 +10,9 @@ from sipfast.routing.learning cimport Learning
 from sipfast.routing.location cimport Location
 from sipfast.routing.ringing cimport Ringing
 from sipfast.routing.token cimport MOST_TOKEN, TOKEN_BOTH, Token, Tokens
-from sipfast.store.codec cimport Entry, StoredWatch, piece_in, written_bindings, written_watch
+from sipfast.store.codec cimport (
+    Entry, StoredWatch, WatchEntry, piece_in, stored_watch, written_bindings, written_watch,
+)
 from sipfast.transaction.layer cimport TransactionLayer
 
 
@@ -127,6 +130,17 @@ def write_one(bytes aor, binding):
     return written_bindings(aor, &entry)
 
 
-def write_watch(StoredWatch watch not None):
-    """The record of a watch, written again."""
-    return written_watch(&watch.at).record
+def write_watch(bytes record not None):
+    """The watch of a record, written again from memory in which nothing stays."""
+    cdef bytes copy = PyBytes_FromStringAndSize(PyBytes_AS_STRING(record), PyBytes_GET_SIZE(record))
+    cdef StoredWatch read = stored_watch(copy), written = written_watch(&read.at)
+    memset(PyBytes_AS_STRING(copy), 0, PyBytes_GET_SIZE(copy))
+    return written
+
+
+def write_watch_with(StoredWatch watch not None, int64_t not_before, bytes last_result not None):
+    """A watch, written with other values."""
+    cdef WatchEntry entry = watch.at
+    entry.not_before = not_before
+    entry.last_result = piece_in(last_result)
+    return written_watch(&entry)

@@ -104,7 +104,8 @@ cdef bint same_piece(Piece one, bytes other) noexcept
 # The watch of a record. StoreUnreadable as records.decode_watch raises it. Where that one reads more than what is written
 # here (fields left out, or added by a later version), `record` is what it comes to.
 cpdef StoredWatch stored_watch(bytes record)
-# The watch of an entry, whose pieces may be anybody's; the record is what records.encode_watch would return.
+# The watch of an entry, whose pieces may be anybody's, and whose strings are UTF-8; the record is what records.encode_watch
+# would return. StoreUnreadable where that could not be read again.
 cdef StoredWatch written_watch(const WatchEntry *entry)
 # Of a records.Watch, or what is stored already.
 cdef StoredWatch watch_of(object watch)
@@ -113,3 +114,6 @@ cdef StoredWatch watch_of(object watch)
 # no SIP URI, or has the user of its AOR: then it is found without an index.
 cdef bytes contact_key(const unsigned char *p, const Uri *uri)
 cdef bytes contact_key_beside(Piece contact, bytes aor)
+# Those of an AOR's bindings, and of its record.
+cdef tuple keys_of(StoredBindings bindings, bytes aor)
+cdef tuple keys_in(bytes record, bytes aor)

@@ -25,6 +25,7 @@ from .records import (
 
 cdef extern from "<endian.h>" nogil:
     uint64_t be64toh(uint64_t value)
+    uint64_t htobe64(uint64_t value)
 
 cdef enum:
     FIELDS = 13
@@ -46,6 +47,7 @@ cdef enum:
     HEAD = 5                # the most bytes before a byte string
     NUMBER = 9              # the most bytes of an integer
 
+cdef str UNWRITABLE = "watch record cannot be read: a number in it is negative, or a string too long"
 cdef int version = VERSION, bindings_version = BINDINGS_VERSION
 if (VERSION > MOST_SHORT or BINDINGS_VERSION > MOST_SHORT or len(Binding.__struct_fields__) != FIELDS
         or Binding.__struct_fields__[FIELDS - 1] != "doubtful"
@@ -80,7 +82,16 @@ cdef inline const unsigned char *read_number(const unsigned char *p, const unsig
     return p + 1 + size
 
 
-cdef const unsigned char *read_piece(const unsigned char *p, const unsigned char *end, Piece *piece) noexcept:
+# Nearly every piece is shorter than 256 bytes.
+cdef inline const unsigned char *read_piece(const unsigned char *p, const unsigned char *end, Piece *piece) noexcept:
+    if p == NULL or end - p < 2 or p[0] != BIN8 or p[1] > end - p - 2:
+        return read_any_piece(p, end, piece)
+    piece.text = <const char *>p + 2
+    piece.size = p[1]
+    return p + 2 + p[1]
+
+
+cdef const unsigned char *read_any_piece(const unsigned char *p, const unsigned char *end, Piece *piece) noexcept:
     cdef Py_ssize_t size = 0
     cdef int width, i
     if p == NULL or p >= end or p[0] < BIN8 or p[0] > BIN32:
@@ -168,6 +179,17 @@ cdef bytes owner_of(bytes record):
 
 
 cdef bint is_utf8(const char *p, Py_ssize_t size) noexcept:
+    cdef uint64_t word = 0, all_bits = 0
+    cdef Py_ssize_t at = 0
+    while at + 8 <= size:
+        memcpy(&word, p + at, 8)
+        all_bits |= word
+        at += 8
+    while at < size:
+        all_bits |= <unsigned char>p[at]
+        at += 1
+    if not all_bits & <uint64_t>0x8080808080808080ULL:      # ASCII, as nearly all
+        return True
     try:
         PyUnicode_DecodeUTF8(<char *>p, size, NULL)
     except UnicodeDecodeError:
@@ -176,7 +198,7 @@ cdef bint is_utf8(const char *p, Py_ssize_t size) noexcept:
 
 
 cdef const unsigned char *read_string(const unsigned char *p, const unsigned char *end, Piece *piece) noexcept:
-    cdef Py_ssize_t size, i
+    cdef Py_ssize_t size
     if p == NULL or p >= end:
         return NULL
     if STR5 <= p[0] <= STR5 + MOST_STR5:
@@ -190,13 +212,8 @@ cdef const unsigned char *read_string(const unsigned char *p, const unsigned cha
         p += 3
     else:
         return NULL
-    if size > end - p:
+    if size > end - p or not is_utf8(<const char *>p, size):
         return NULL
-    for i in range(size):
-        if p[i] > 0x7F:
-            if not is_utf8(<const char *>p, size):
-                return NULL
-            break
     piece.text = <const char *>p
     piece.size = size
     return p + size
@@ -242,8 +259,15 @@ cdef inline unsigned char *write_big(unsigned char *to, uint64_t value, int size
     return to + size
 
 
+cdef inline unsigned char *write_text(unsigned char *to, Piece piece) noexcept:
+    if piece.size:                      # many are empty
+        memcpy(to, piece.text, piece.size)
+    return to + piece.size
+
+
 cdef unsigned char *write_number(unsigned char *to, int64_t number) noexcept:
-    cdef int log = 3
+    cdef int log = 2
+    cdef uint64_t value
     if number <= MOST_SHORT:
         to[0] = <unsigned char>number
         return to + 1
@@ -251,22 +275,27 @@ cdef unsigned char *write_number(unsigned char *to, int64_t number) noexcept:
         log = 0
     elif number <= 0xFFFF:
         log = 1
-    elif number <= <int64_t>0xFFFFFFFF:
-        log = 2
+    elif number > <int64_t>0xFFFFFFFF:  # each time: by one store instead of eight
+        to[0] = UINT64
+        value = htobe64(<uint64_t>number)
+        memcpy(to + 1, &value, 8)
+        return to + NUMBER
     to[0] = <unsigned char>(UINT8 + log)
     return write_big(to + 1, <uint64_t>number, 1 << log)
 
 
-cdef unsigned char *write_piece(unsigned char *to, Piece piece) noexcept:
-    cdef int log = 2
+cdef inline unsigned char *write_piece(unsigned char *to, Piece piece) noexcept:
     if piece.size <= 0xFF:
-        log = 0
+        to[0] = BIN8
+        to[1] = <unsigned char>piece.size
+        to += 2
     elif piece.size <= 0xFFFF:
-        log = 1
-    to[0] = <unsigned char>(BIN8 + log)
-    to = write_big(to + 1, <uint64_t>piece.size, 1 << log)
-    memcpy(to, piece.text, piece.size)
-    return to + piece.size
+        to[0] = BIN16
+        to = write_big(to + 1, <uint64_t>piece.size, 2)
+    else:
+        to[0] = BIN32
+        to = write_big(to + 1, <uint64_t>piece.size, 4)
+    return write_text(to, piece)
 
 
 cdef inline Py_ssize_t size_of_number(int64_t number) noexcept:
@@ -317,7 +346,7 @@ cdef bytes write_entry(bytes aor, const Entry *entry, Entry *at):
     return record
 
 
-cdef unsigned char *write_string(unsigned char *to, Piece piece) noexcept:
+cdef inline unsigned char *write_string(unsigned char *to, Piece piece) noexcept:
     if piece.size <= MOST_STR5:
         to[0] = <unsigned char>(STR5 + piece.size)
         to += 1
@@ -327,15 +356,22 @@ cdef unsigned char *write_string(unsigned char *to, Piece piece) noexcept:
     else:
         to[0] = STR16
         to = write_big(to + 1, <uint64_t>piece.size, 2)
-    memcpy(to, piece.text, piece.size)
-    return to + piece.size
+    return write_text(to, piece)
+
+
+# As write_string, and `at` is where the string is now.
+cdef inline unsigned char *move_string(unsigned char *to, Piece piece, Piece *at) noexcept:
+    to = write_string(to, piece)
+    at[0] = piece_of(to - piece.size, piece.size)
+    return to
 
 
 cdef inline Py_ssize_t size_of_string(Piece piece) noexcept:
     return piece.size + (1 if piece.size <= MOST_STR5 else 2 if piece.size <= 0xFF else 3)
 
 
-cdef bytes write_watch(const WatchEntry *entry):
+# What records.encode_watch would return; `at` is the entry again, with its pieces in that.
+cdef bytes write_watch(const WatchEntry *entry, WatchEntry *at):
     cdef Py_ssize_t size = (
         5 + size_of_piece(entry.callee) + size_of_piece(entry.caller) + size_of_number(entry.armed_at)
         + size_of_number(entry.expires_at) + size_of_piece(entry.call_id) + size_of_piece(entry.contact)
@@ -347,33 +383,34 @@ cdef bytes write_watch(const WatchEntry *entry):
         + size_of_number(entry.pauses) + size_of_piece(entry.offer))
     cdef bytes record = PyBytes_FromStringAndSize(NULL, size)
     cdef unsigned char *to = <unsigned char *>PyBytes_AS_STRING(record)
+    at[0] = entry[0]
     to[0] = ARRAY + 2
     to[1] = <unsigned char>version
     to[2] = ARRAY16
     to = write_big(to + 3, WATCH_FIELDS, 2)
-    to = write_piece(to, entry.callee)
-    to = write_piece(to, entry.caller)
+    to = move_piece(to, entry.callee, &at.callee)
+    to = move_piece(to, entry.caller, &at.caller)
     to = write_number(to, entry.armed_at)
     to = write_number(to, entry.expires_at)
-    to = write_piece(to, entry.call_id)
-    to = write_piece(to, entry.contact)
-    to = write_piece(to, entry.path)
-    to = write_piece(to, entry.flow)
-    to = write_piece(to, entry.instance)
-    to = write_string(to, entry.mode)
-    to = write_string(to, entry.state)
+    to = move_piece(to, entry.call_id, &at.call_id)
+    to = move_piece(to, entry.contact, &at.contact)
+    to = move_piece(to, entry.path, &at.path)
+    to = move_piece(to, entry.flow, &at.flow)
+    to = move_piece(to, entry.instance, &at.instance)
+    to = move_string(to, entry.mode, &at.mode)
+    to = move_string(to, entry.state, &at.state)
     to = write_number(to, entry.attempts)
-    to = write_string(to, entry.last_result)
-    to = write_piece(to, entry.refer_call_id)
-    to = write_piece(to, entry.refer_tag)
+    to = move_string(to, entry.last_result, &at.last_result)
+    to = move_piece(to, entry.refer_call_id, &at.refer_call_id)
+    to = move_piece(to, entry.refer_tag, &at.refer_tag)
     to = write_number(to, entry.recalled_at)
     to = write_number(to, entry.not_before)
-    to = write_string(to, entry.method)
-    to = write_piece(to, entry.agent)
-    to = write_piece(to, entry.registration)
-    to = write_string(to, entry.identity)
+    to = move_string(to, entry.method, &at.method)
+    to = move_piece(to, entry.agent, &at.agent)
+    to = move_piece(to, entry.registration, &at.registration)
+    to = move_string(to, entry.identity, &at.identity)
     to = write_number(to, entry.pauses)
-    write_piece(to, entry.offer)
+    move_piece(to, entry.offer, &at.offer)
     return record
 
 
@@ -575,12 +612,17 @@ cpdef StoredWatch stored_watch(bytes record):
     if not read_watch(record, &watch.at):
         watch.record = encode_watch(decode_watch(record))
         if not read_watch(watch.record, &watch.at):
-            raise StoreUnreadable("watch record cannot be read: a number in it is negative, or a string too long", record)
+            raise StoreUnreadable(UNWRITABLE, record)
     return watch
 
 
 cdef StoredWatch written_watch(const WatchEntry *entry):
-    return stored_watch(write_watch(entry))
+    cdef StoredWatch watch = StoredWatch.__new__(StoredWatch)
+    watch.record = write_watch(entry, &watch.at)
+    if ((entry.armed_at | entry.expires_at | entry.attempts | entry.recalled_at | entry.not_before | entry.pauses) < 0
+            or (entry.mode.size | entry.state.size | entry.last_result.size | entry.method.size | entry.identity.size) > 0xFFFF):
+        raise StoreUnreadable(UNWRITABLE, watch.record)
+    return watch
 
 
 cdef StoredWatch watch_of(object watch):
@@ -625,6 +667,13 @@ cdef bytes contact_key_beside(Piece contact, bytes aor):
     if PyBytes_GET_SIZE(aor) > size + 4 and ours[4 + size] == c"@" and memcmp(ours + 4, p + uri.user.start, size) == 0:
         return None                     # sip:bob@... of sip:bob@example.com
     return contact_key(p, &uri)
+
+
+cdef tuple keys_of(StoredBindings bindings, bytes aor):
+    if not bindings.single:
+        return keys_in(bindings.record, aor)
+    key = contact_key_beside(bindings.at.contact, aor)
+    return () if key is None else (key,)
 
 
 cdef tuple keys_in(bytes record, bytes aor):

@@ -9,8 +9,8 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcmp
 
 from .codec cimport (
-    Piece, StoredBindings, StoredWatch, bindings_of, bytes_of, owner_of, read_expiry, same_piece, stored_bindings, stored_watch,
-    watch_of,
+    Piece, StoredBindings, StoredWatch, bindings_of, bytes_of, keys_in, keys_of, owner_of, read_expiry, same_piece,
+    stored_bindings, stored_watch, watch_of,
 )
 from .keys cimport key_of, pair_at, pair_of
 from .tables cimport (
@@ -18,7 +18,7 @@ from .tables cimport (
 )
 
 from ..errors import StoreCorrupt, StoreUnreadable
-from .codec import changed_contacts, stored_watch as read_watch
+from .codec import stored_watch as read_watch
 from .records import (
     MOST_ENDED, MOST_PHONES, decode_anchor, decode_attempts, decode_bindings, decode_ended, decode_leg, decode_move,
     decode_phone, decode_talk, encode_anchor, encode_attempts, encode_ended, encode_leg, encode_move, encode_phone, encode_talk,
@@ -91,17 +91,21 @@ cdef class Store:
         cdef bytes key = key_of(aor), before = former.record if former is not None else self.tables.get(BINDINGS, key)
         cdef bytes contact
         cdef StoredBindings made = bindings_of(aor, bindings)
+        cdef tuple gone, added
         if made.record is not None:
             self.tables.put(BINDINGS, key, made.record)
         elif before is not None:
             self.tables.delete(BINDINGS, key)
         if former is not None and former.single and made.single and is_same(former.at.contact, made.at.contact):
             return
-        gone, added = changed_contacts(aor, before, made.record)
+        gone = keys_of(former, aor) if former is not None else keys_in(before, aor)
+        added = keys_of(made, aor)
         for contact in gone:
-            self.tables.delete(CONTACTS, contact + key)
+            if contact not in added:
+                self.tables.delete(CONTACTS, contact + key)
         for contact in added:
-            self.put_contact(contact, aor)
+            if contact not in gone:
+                self.put_contact(contact, aor)
 
     cpdef bint has_room_for_aor(self, int64_t most) except -1:
         return self.has_room(BINDINGS, &self.room_for_aors, most)

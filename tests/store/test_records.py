@@ -122,16 +122,54 @@ def test_watches_come_back(watch: Watch) -> None:
     assert records.decode_watch(records.encode_watch(watch)) == watch
 
 
-@given(watches)
+texts = st.sampled_from([0, 1, 7, 8, 31, 32, 255, 256, 65_535]).map("x".__mul__)
+watches_at_edges = st.builds(
+    Watch,
+    callee=sizes,
+    caller=sizes,
+    armed_at=edges,
+    expires_at=edges,
+    call_id=sizes,
+    contact=sizes,
+    path=sizes,
+    flow=sizes,
+    instance=sizes,
+    mode=texts,
+    state=texts,
+    attempts=edges,
+    last_result=texts,
+    refer_call_id=sizes,
+    refer_tag=sizes,
+    recalled_at=edges,
+    not_before=edges,
+    method=texts,
+    agent=sizes,
+    registration=sizes,
+    identity=texts,
+    pauses=edges,
+    offer=sizes,
+)
+
+
+@given(watches | watches_at_edges)
 def test_the_fast_way_to_a_watch_is_the_same(look: ModuleType, watch: Watch) -> None:
     record = records.encode_watch(watch)
     read = codec.stored_watch(record)
     assert read == watch and repr(read) == repr(watch)
     assert all(getattr(read, name) == getattr(watch, name) for name in Watch.__struct_fields__)
-    assert look.write_watch(read) == record
+    written = look.write_watch(record)
+    assert written == read, "byte for byte"
+    assert written == watch, "what is read of it without reading it again"
 
 
-@given(watches, st.data())
+@pytest.mark.parametrize(("not_before", "result"), [(-1, b""), (-(2**63), b""), (0, b"x" * 65_536)])
+def test_a_watch_that_could_not_be_read_again_is_not_written(look: ModuleType, not_before: int, result: bytes) -> None:
+    stored = codec.stored_watch(records.encode_watch(WATCH))
+    with pytest.raises(StoreCorrupt, match="cannot be read"):
+        look.write_watch_with(stored, not_before, result)
+
+
+@given(watches | watches_at_edges, st.data())
 def test_the_fast_way_to_a_watch_reads_nothing_beyond_damage(watch: Watch, data: st.DataObject) -> None:
     """What the reference refuses it refuses, and what it takes is the same."""
     record = bytearray(records.encode_watch(watch))
