@@ -555,7 +555,7 @@ def test_after_a_panic_the_environment_is_opened_anew(store: Store) -> None:
         def __init__(self, env: Any) -> None:
             self.close = env.close
 
-        def begin(self, **_: object) -> None:
+        def begin(self, *_: object) -> None:
             raise lmdb.PanicError("MDB_PANIC")
 
     directory(store).environment = Panicked(directory(store).environment)

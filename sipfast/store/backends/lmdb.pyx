@@ -9,13 +9,17 @@ Where it lies, how it is opened, copied and brought up to date, and what its err
 py-lmdb takes its arguments by place here: by name they cost half as much again as what it does with them.
 """
 
-from lmdb import Error, MapResizedError
+from lmdb import Error, MapResizedError, Transaction
 
 from ..tables cimport Tables
 
 from ...errors import StoreError, StoreUnavailable
 from ..tables import NAMES
 from .directory import Directory
+
+
+# Not looked up each time.
+cdef object get_by = Transaction.get, put_by = Transaction.put, delete_by = Transaction.delete
 
 
 cdef list rows_from(object cursor, bytes prefix):
@@ -65,14 +69,14 @@ cdef class LmdbTables(Tables):
             return None
         try:
             if self.txn is not None:
-                return self.txn.get(key, None, handle)
+                return get_by(self.txn, key, None, handle)
             if self.held is not None:
-                return self.held.get(key, None, handle)
+                return get_by(self.held, key, None, handle)
             # Let go of, it is kept by py-lmdb for the next one to look at what is committed by then.
             snapshot = self.snapshot()
             if self.holding:
                 self.held = snapshot
-            return snapshot.get(key, None, handle)
+            return get_by(snapshot, key, None, handle)
         except Error as error:
             self.fail(error)
 
@@ -149,7 +153,7 @@ cdef class LmdbTables(Tables):
         if self.txn is None:
             self.begin()
         try:
-            self.txn.put(key, value, True, True, False, self.handles[table])    # dupdata, overwrite, append
+            put_by(self.txn, key, value, True, True, False, self.handles[table])    # dupdata, overwrite, append
         except Error as error:
             self.spoil(error)
         self.writes += 1
@@ -161,7 +165,7 @@ cdef class LmdbTables(Tables):
                 return False
             self.begin()
         try:
-            gone = self.txn.delete(key, b"", self.handles[table])
+            gone = delete_by(self.txn, key, b"", self.handles[table])
         except Error as error:
             self.spoil(error)
         self.writes += gone
@@ -220,11 +224,11 @@ cdef class LmdbTables(Tables):
         if environment is None:
             raise StoreUnavailable(f"{self.where}: the store is closed")
         try:
-            return environment.begin(write=write)
+            return environment.begin(None, None, write)
         except MapResizedError:             # another process has been given a larger map_size, and has used it
             self.held = None                # none may look at the former map
             environment.set_mapsize(0)
-            return environment.begin(write=write)
+            return environment.begin(None, None, write)
         except Error as error:
             self.fail(error)
 
