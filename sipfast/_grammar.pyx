@@ -41,17 +41,38 @@ cdef void fill_classes():
 fill_classes()
 
 
+# Where the first byte from i on is that is in none of some classes, or in one of them. By addresses, which takes fewer steps for
+# each byte than p[i].
+cdef inline int32_t class_end(const unsigned char *p, int32_t i, int32_t end, int classes) noexcept:
+    cdef const unsigned char *at = p + i
+    cdef const unsigned char *last = p + end
+    while at < last and CLASS[at[0]] & classes:
+        at += 1
+    return <int32_t>(at - p)
+
+
+cdef inline int32_t class_begin(const unsigned char *p, int32_t i, int32_t end, int classes) noexcept:
+    cdef const unsigned char *at = p + i
+    cdef const unsigned char *last = p + end
+    while at < last and not CLASS[at[0]] & classes:
+        at += 1
+    return <int32_t>(at - p)
+
+
 # Numbers and lists
 
 cdef int64_t whole_number(const unsigned char *p, int32_t *i, int32_t end, int64_t most) noexcept:
     """1*DIGIT up to `most` at i, which is moved behind it; -2 where there is none or it is more."""
     cdef int64_t value = 0
-    cdef int32_t start = i[0]
-    while i[0] < end and <unsigned char>(p[i[0]] - 48) < 10:
+    cdef int32_t at = i[0]
+    while at < end and is_digit(p[at]):
         if value <= most:       # beyond it the value no longer counts, and must not overflow
-            value = value * 10 + (p[i[0]] - 48)
-        i[0] += 1
-    return value if i[0] > start and value <= most else -2
+            value = value * 10 + (p[at] - 48)
+        at += 1
+    if at == i[0]:
+        return -2
+    i[0] = at
+    return value if value <= most else -2
 
 
 cdef int32_t value_end(const unsigned char *p, int32_t i, int32_t end) noexcept:
@@ -59,8 +80,7 @@ cdef int32_t value_end(const unsigned char *p, int32_t i, int32_t end) noexcept:
     cdef int32_t j
     cdef const unsigned char *close
     while True:
-        while i < end and not CLASS[p[i]] & C_LIST:
-            i += 1
+        i = class_begin(p, i, end, C_LIST)
         if i >= end or p[i] == c',':
             return i
         if p[i] == c'"':
@@ -208,8 +228,7 @@ cdef int32_t quoted_end(const unsigned char *p, int32_t i, int32_t end) noexcept
 cdef int32_t read_param(const unsigned char *p, int32_t i, int32_t end, int names, Span *name, Span *value) noexcept:
     i = skip_space(p, i + 1, end)
     name.start = i
-    while i < end and CLASS[p[i]] & names:
-        i += 1
+    i = class_end(p, i, end, names)
     name.end = i
     value.start = value.end = i
     if i == name.start:
@@ -224,8 +243,7 @@ cdef int32_t read_param(const unsigned char *p, int32_t i, int32_t end, int name
                 value.start = value.end
                 return -1
         else:
-            while i < end and CLASS[p[i]] & C_VALUE:
-                i += 1
+            i = class_end(p, i, end, C_VALUE)
         value.end = i
         if i == value.start:
             return -1
