@@ -356,7 +356,7 @@ cdef bytes make_hop(Message invite, Message answered, bytes method, bytes extra)
 
 
 cdef bytes warning_line(bytes agent, bytes text):
-    return b'Warning: 399 %b "%b"\r\n' % (agent, text)
+    return b"".join((b"Warning: 399 ", agent, b' "', text, b'"\r\n'))
 
 
 # Of a malformed request what can be read counts, which is the same for its retransmissions.

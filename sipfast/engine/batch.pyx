@@ -63,7 +63,8 @@ cdef class Batch(Sink):
         return False
 
     cdef int kept(self) except -1:
-        self.promises.clear()
+        if self.promises:
+            self.promises = []
         return 0
 
     cdef list take_back(self, object units, list later):

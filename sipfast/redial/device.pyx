@@ -8,7 +8,7 @@ from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
 
 from ..routing.location cimport Location
-from ..store.codec cimport Entry, StoredWatch, bytes_of, piece_in, same_piece
+from ..store.codec cimport Entry, StoredBindings, StoredWatch, bytes_of, piece_in, same_piece
 
 cdef bytes nothing = b""
 
@@ -27,10 +27,15 @@ cdef int read_binding(object binding, Entry *device) except -1:
 
 cdef object device_of(Location location, bytes aor, bytes contact, bytes instance, bytes registration, Entry *device,
                       int64_t now):
-    cdef bytes record = location.only(aor, device, now)
-    if record is not None:
-        return record if is_of(device, contact, instance, registration) else None
-    found = among(location.lookup(aor, now), contact, instance, registration)
+    cdef StoredBindings stored = location.store.bindings(aor)
+    if stored.record is None:
+        return None
+    if stored.single:
+        if stored.at.expires <= now or not is_of(&stored.at, contact, instance, registration):
+            return None
+        device[0] = stored.at
+        return stored.record
+    found = among(location.preferred(stored, now), contact, instance, registration)
     if found is not None:
         read_binding(found, device)
     return found

@@ -1,5 +1,6 @@
 """What redial reads of an INVITE that found nobody, and says in the 480 that answers it."""
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromFormat, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
 
 from .._flow cimport Flow
@@ -31,7 +32,7 @@ cdef tuple contact_of(Message request, Flow flow):
             and request.parse_address(value, &address) == 1
             and 0 < address.uri.all.end - address.uri.all.start <= MOST_CONTACT):
         find_param(request.p, address.params, b"+sip.instance", &instance)
-        return request.text(address.uri.all), request.text(instance).strip(b'"')
+        return request.text(address.uri.all), request.text(instance).strip(b'"') if instance.end > instance.start else b""
     host = b"[%b]" % flow.host_text() if flow.family == 6 else flow.host_text()
     return b"sip:%b:%d" % (host, flow.port), b""
 
@@ -47,8 +48,18 @@ cdef tuple offer(StoredWatch watch, int64_t now):
     # RFC 6910 §7.1
     return b"Not Logged In, Automatic Redial On", b"".join((
         b"Call-Info: <", callee, b">;purpose=call-completion;m=", bytes_of(watch.at.mode), b"\r\n",
-        warning(callee, b"Automatic redial is on for %d s: your phone rings when the callee is back" % seconds)))
+        warning(callee, PyBytes_FromFormat(b"Automatic redial is on for %zd s: your phone rings when the callee is back",
+                                           <Py_ssize_t>seconds))))
 
 
 cdef bytes warning(bytes callee, bytes text):
-    return warning_line(callee.rpartition(b"@")[2], text)
+    return warning_line(host_of(callee), text)
+
+
+cdef bytes host_of(bytes aor):
+    """What stands behind its last @."""
+    cdef const char *p = PyBytes_AS_STRING(aor)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(aor), i = size
+    while i > 0 and p[i - 1] != c"@":
+        i -= 1
+    return PyBytes_FromStringAndSize(p + i, size - i)

@@ -108,7 +108,7 @@ cdef class PhoneMemory(Timed):
             self.write(AGENT, agent, agent, method, worked, now)
 
     cdef int note_device(self, bytes device, bytes agent, str method, bint worked, int64_t now) except -1:
-        cdef Known former = still_known(self.devices, device, now)
+        cdef Known former = still_known(self.devices, device, now) if self.devices else None
         known = None if former is None else former.verdicts.get(method)
         if known is None and worked and agent:
             return 0                        # as its make

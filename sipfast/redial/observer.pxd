@@ -85,11 +85,10 @@ cdef class Observer(Timed):
                          int64_t now)
     cdef StoredWatch armed_by(self, Message request, Flow flow, tuple pair, bytes identity, int64_t expires_at, int64_t now)
     cdef tuple not_armed(self, bytes caller, bytes callee, str why)
-    cdef bint has_started(self, tuple pair, Message response) except -1
     cdef bint is_known(self, tuple pair) except -1
     # No longer one of `proxied`; whether it was.
     cdef bint unproxied(self, tuple pair, Message message) except -1
-    cdef int await_ack(self, tuple pair, bytes call, int worker, int64_t now) except -1
+    cdef int await_ack(self, tuple pair, bytes call, bytes call_id, int worker, int64_t now) except -1
     cdef tuple pair_from_before(self, Message message, Flow flow, bint acknowledged, int64_t now)
     cdef int parties_back(self, Message bye, Flow flow, Flow place, bint known, int64_t now) except -1
     cdef int hung_up_early(self, Message bye, Flow flow, bytes call, int64_t now) except -1

@@ -126,7 +126,7 @@ cdef class Observer(Timed):
         cdef bytes callee = <bytes>pair[0], caller = <bytes>pair[1]
         cdef StoredWatch before, watch
         self.store.for_update()
-        before = self.watchlist.find(pair)
+        before = self.watchlist.former(pair)
         if before is None and not self.watchlist.has_room(caller, callee):
             full = self.store.count_by_caller(caller) >= self.policy.per_caller
             self.not_armed(caller, callee, "there are redial.max_watches" if not self.watchlist.has_room_in_all()
@@ -185,6 +185,7 @@ cdef class Observer(Timed):
         cdef CalleeOwner owner
         cdef StoredWatch watch = None
         cdef WatchEntry entry
+        cdef Recall recall
         cdef tuple pair
         cdef bint mine
         if not self.policy.enabled:
@@ -195,8 +196,10 @@ cdef class Observer(Timed):
             return True
         pair = (callee, caller)
         if mine:
-            if pair not in self.owner.recalls.of:
+            recall = self.owner.recalls.of.get(pair)
+            if recall is None:
                 return True
+            pair = recall.pair                # this very tuple is found in a dict without being compared
         else:
             # The claim was committed before the REFER left, so the store knows of every recall.
             watch = self.watchlist.find(pair)
@@ -250,29 +253,32 @@ cdef class Observer(Timed):
 
     cdef int call_answered(self, bytes caller, bytes callee, Message response, Message request, Flow flow, bint accepted,
                            int64_t now) except -1:
-        cdef bytes call
+        cdef bytes call, call_id
+        cdef Recall recall
         cdef tuple pair
         if not self.policy.enabled or self.ownership.alone and not self.watchlist.waiting.timers and not self.owner.recalls.of:
             return 0
         pair = (callee, caller)
-        if self.unproxied(pair, response) or (self.is_known(pair) or self.is_known((caller, callee))) and (
-                accepted or self.has_started(pair, response) or self.senders.vouch_for(caller, request, flow, now)):
+        recall = self.owner.recalls.of.get(pair)
+        if recall is not None:
+            pair = recall.pair
+        call_id = response.text(response.call_id)
+        # Who sends the recalled call was looked at when it began.
+        if self.unproxied(pair, response) or (
+                recall is not None or self.watchlist.has(pair) or self.is_known((caller, callee))) and (
+                accepted or recall is not None and recall.call_id == call_id
+                or self.senders.vouch_for(caller, request, flow, now)):
             call = call_of(response)
             self.notices.tell_all(AWAITED, pair, call)      # first: the owner is to know of it whatever can be written here
-            self.await_ack(pair, call, self.ownership.worker, now)
-
-    cdef bint has_started(self, tuple pair, Message response) except -1:
-        """Whether it is the recalled call, whose sender was looked at when it began."""
-        cdef Recall recall = self.owner.recalls.of.get(pair)
-        return recall is not None and recall.call_id == response.text(response.call_id)
+            self.await_ack(pair, call, call_id, self.ownership.worker, now)
 
     cdef bint is_known(self, tuple pair) except -1:
         """Whether somebody waits for a call of the pair."""
         return pair in self.owner.recalls.of or self.watchlist.has(pair)
 
-    cdef int await_ack(self, tuple pair, bytes call, int worker, int64_t now) except -1:
+    cdef int await_ack(self, tuple pair, bytes call, bytes call_id, int worker, int64_t now) except -1:
         self.unacknowledged.add(call, pair, now)        # first: then it is known that its ACK does not come
-        self.owner.call_answered(pair, parts_of(call)[0], worker, now)
+        self.owner.call_answered(pair, call_id, worker, now)
 
     cdef int call_acknowledged(self, Message ack, Flow flow, int64_t now) except -1:
         cdef bytes call
@@ -390,7 +396,7 @@ cdef class Observer(Timed):
     # ---- what other workers have told
 
     cdef int answered_elsewhere(self, tuple pair, bytes call, int worker, int64_t now) except -1:
-        self.await_ack(pair, call, worker, now)
+        self.await_ack(pair, call, parts_of(call)[0], worker, now)
         if self.acknowledged.has(call):       # it was faster than the notice
             self.unacknowledged.pop(call)
             self.connected(pair, call, now)

@@ -53,6 +53,6 @@ cdef class Owner(CalleeOwner):
     cdef int claim_due(self, bytes callee, list watches, int64_t now) except -1
     cdef int give_up(self, tuple pair, str reason) except -1
     cdef bint is_held_back(self, StoredWatch watch, tuple pair, int64_t now) except -1
-    cdef bint claim(self, StoredWatch watch, tuple pair, int64_t now) except -1
+    cdef int claim(self, StoredWatch watch, tuple pair, int64_t now) except -1
     # Look at the callee's watches again at `when`.
     cdef int look_again(self, bytes callee, int64_t when, int kind, int64_t now) except -1

@@ -184,7 +184,7 @@ cdef class Owner(CalleeOwner):
         self.watchlist.credits[callee] = credit
         if self.policy.guard:
             self.look_again(callee, now + self.policy.guard, GUARD, now)
-        elif not (self.policy.serial and callee in self.engaged) and self.availability.is_available(callee, now):
+        elif not (self.policy.serial and callee in self.engaged):
             self.claim_due(callee, watches, now)
 
     cdef int call_started(self, tuple pair, bytes call_id, int worker, int64_t now) except -1:
@@ -258,14 +258,16 @@ cdef class Owner(CalleeOwner):
                     self.give_up(pair, refusal)
                     continue
                 due = watch.at.not_before
-                if pair in self.watchlist.lost:  # not as it is stored: nothing that could be claimed
+                if self.watchlist.lost and pair in self.watchlist.lost:   # not as it is stored: nothing that could be claimed
                     due = max(due, now + 2 * REWRITE_AFTER)
                 if due <= now and self.is_held_back(watch, pair, now):
                     due = now + self.policy.retry_pause
                 if due > now:
                     later = min(later, due) if later else due
-                elif self.claim(watch, pair, now) and self.policy.serial:
-                    return 0
+                else:
+                    self.claim(watch, pair, now)
+                    if self.policy.serial:
+                        return 0
         except StoreError:
             self.look_again(callee, now + self.policy.retry_pause, RETRY, now)
             raise
@@ -297,7 +299,8 @@ cdef class Owner(CalleeOwner):
             self.watchlist.change(&entry, pair)
         return True
 
-    cdef bint claim(self, StoredWatch watch, tuple pair, int64_t now) except -1:
+    cdef int claim(self, StoredWatch watch, tuple pair, int64_t now) except -1:
+        """Claim a watch that this batch has read for update: nobody else can have changed it."""
         cdef WatchEntry entry = watch.at
         cdef tuple rungs = self.recalls.ladder.rungs(watch, now)
         cdef StoredWatch claimed
@@ -306,15 +309,13 @@ cdef class Owner(CalleeOwner):
         entry.recalled_at = now
         self.recalls.name_attempt(&entry, kept, <Rung>rungs[0])
         claimed = written_watch(&entry)
-        if not self.store.claim(watch, claimed):
-            return False
-        self.watchlist.note_write(pair, claimed)
+        self.store.put_watch(claimed, False)
+        self.watchlist.note_write(pair, claimed)      # last: what could not be claimed has not happened
         if is_suspended(watch):               # its pause is over
             self.events.step(STEP_RESUMED, watch)
         self.recalls.begin_soon(self.recalls.add(claimed, pair, rungs, 0, now), claimed)
         self.counts["recalls"] += 1
         self.events.step(STEP_CLAIMED, claimed)
-        return True
 
     # ---- timers
 

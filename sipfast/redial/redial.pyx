@@ -109,7 +109,8 @@ cdef class Redial:
         if kind == LOOK:
             self.owner.watch_changed(pair, now)
         elif kind == BOUND:
-            self.owner.callee_available(notice.callee, credit_of(notice.status, notice.since), now)
+            if self.owner.is_back(notice.callee, now):      # else it is gone again
+                self.owner.callee_available(notice.callee, credit_of(notice.status, notice.since), now)
         elif kind == STARTED:
             self.owner.call_started(pair, call_id, notice.sender, now)
         elif kind == FAILED:

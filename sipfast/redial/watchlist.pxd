@@ -46,6 +46,8 @@ cdef class Watchlist(Timed):
 
     # The pair's watch, as it is or is to be written again; None where it has none.
     cdef StoredWatch find(self, tuple pair)
+    # The same of one who asks for a watch, and mostly has none: one worker knows that from memory.
+    cdef StoredWatch former(self, tuple pair)
     # The same; None, too, where its record cannot be read, which is told of: others go on without it.
     cdef StoredWatch find_readable(self, tuple pair)
     # The callee's watches, the oldest first.

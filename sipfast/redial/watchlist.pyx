@@ -97,6 +97,11 @@ cdef class Watchlist(Timed):
             return watch
         return self.store.watch(pair[0], pair[1])
 
+    cdef StoredWatch former(self, tuple pair):
+        if self.ownership.alone and not self.lost and pair not in self.waiting.timers:
+            return None
+        return self.find(pair)
+
     cdef bint ended_elsewhere(self, tuple pair) except -1:
         """Whether another worker has removed a watch that is to be written again."""
         return not self.ownership.alone and not self.store.has_watch(pair[0], pair[1])
@@ -171,7 +176,7 @@ cdef class Watchlist(Timed):
 
     cdef int put(self, tuple pair, StoredWatch watch, bint new) except -1:
         # What was lost may be the very record that made it: then its place among the caller's has to be written, too.
-        new = new or pair in self.lost
+        new = new or self.lost and pair in self.lost
         self.note_write(pair, watch)
         self.store.put_watch(watch, new)
 
@@ -245,7 +250,7 @@ cdef class Watchlist(Timed):
         if batch.promised:
             batch.promised.clear()
         if batch.acknowledged:
-            batch.acknowledged.clear()
+            batch.acknowledged = []
         if batch.talked:
             batch.talked.clear()
         if self.rewrite and not self.lost and not self.lost_talks:

@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t
 
 from .._flow cimport Flow, Target
 from .._parser cimport Message, Uri
-from ..store.codec cimport Entry, Piece, StoredBindings
+from ..store.codec cimport Piece, StoredBindings
 from ..store.repository cimport Store
 from ..trust.peers cimport Peers
 from .connections cimport Connections
@@ -20,8 +20,6 @@ cdef class Location:
     # Live bindings, q descending, then the latest `updated` first. [] where there are none.
     cdef list lookup(self, bytes aor, int64_t now)
     cdef list preferred(self, StoredBindings stored, int64_t now)
-    # The AOR's binding where it has this one alone, and live: `entry` then points into what is returned. None for all else.
-    cdef bytes only(self, bytes aor, Entry *entry, int64_t now)
     # Whether there is any; and any that is not in doubt.
     cdef bint is_bound(self, bytes aor, int64_t now) except -1
     cdef bint is_reachable(self, bytes aor, int64_t now) except -1

@@ -88,13 +88,6 @@ cdef class Location:
             found.sort(key=by_preference)
         return found
 
-    cdef bytes only(self, bytes aor, Entry *entry, int64_t now):
-        cdef StoredBindings stored = self.store.bindings(aor)
-        if not stored.single or stored.at.expires <= now:
-            return None
-        entry[0] = stored.at
-        return stored.record
-
     cdef bint is_bound(self, bytes aor, int64_t now) except -1:
         cdef StoredBindings stored = self.store.bindings(aor)
         if stored.single:
