@@ -13,7 +13,8 @@ cdef class CalleeOwner(Timed):
     # A watch was armed or renewed; it was removed, and its caller wants no call.
     cdef int watch_armed(self, tuple pair, int64_t expires_at, int64_t now) except -1
     cdef int watch_cancelled(self, tuple pair, int64_t now) except -1
-    # The callee can be reached again. `credit` pays for what is sent to callers who have proven nothing.
+    # The callee can be reached again, as who tells of it has just seen. `credit` pays for what is sent to callers who have
+    # proven nothing.
     cdef int callee_available(self, bytes callee, Credit credit, int64_t now) except -1
     # The recalled call is being proxied by `worker`; it got a final response other than 2xx, after it rang for so many ms (-1: it
     # did not); it found the callee gone again.
