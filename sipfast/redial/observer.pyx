@@ -167,6 +167,7 @@ cdef class Observer(Timed):
         entry.registration = device.call_id if kept is not None else piece_in(nothing)
         entry.method = entry.offer = piece_in(nothing)
         entry.identity = piece_in(identity)
+        entry.port = max(0, request.uri.port)
         return written_watch(&entry)
 
     cdef tuple not_armed(self, bytes caller, bytes callee, str why):

@@ -187,6 +187,7 @@ cdef class Recalls(Timed):
         wanted.callee, wanted.caller = watch.at.callee, watch.at.caller
         wanted.call_id, wanted.tag = watch.at.refer_call_id, watch.at.refer_tag
         wanted.agent = watch.at.agent
+        wanted.port = watch.at.port
         wanted.number = watch.at.attempts
         recall.attempt = rung.method.begin(
             &wanted, recall.contact, bytes_of(device.path), flow, self.watchlist.credit_of(recall.pair[0]), rung.how,

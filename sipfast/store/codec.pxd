@@ -50,6 +50,7 @@ cdef struct WatchEntry:
     Piece identity
     int64_t pauses
     Piece offer
+    int64_t port
 
 
 # All bindings of an AOR in their stored form, or none. `single`: it is one, and `at` points into `record`.

@@ -29,7 +29,7 @@ cdef extern from "<endian.h>" nogil:
 
 cdef enum:
     FIELDS = 13
-    WATCH_FIELDS = 23
+    WATCH_FIELDS = 24
     ARRAY = 0x90            # fixarray, plus its length
     BIN8 = 0xC4
     BIN16 = 0xC5
@@ -51,7 +51,7 @@ cdef str UNWRITABLE = "watch record cannot be read: a number in it is negative, 
 cdef int version = VERSION, bindings_version = BINDINGS_VERSION
 if (VERSION > MOST_SHORT or BINDINGS_VERSION > MOST_SHORT or len(Binding.__struct_fields__) != FIELDS
         or Binding.__struct_fields__[FIELDS - 1] != "doubtful"
-        or len(Watch.__struct_fields__) != WATCH_FIELDS or Watch.__struct_fields__[WATCH_FIELDS - 1] != "offer"):
+        or len(Watch.__struct_fields__) != WATCH_FIELDS or Watch.__struct_fields__[WATCH_FIELDS - 1] != "port"):
     raise AssertionError("records.py has changed: this module reads and writes what it did before")
 
 
@@ -247,6 +247,7 @@ cdef bint read_watch(bytes record, WatchEntry *entry) noexcept:
     p = read_string(p, end, &entry.identity)
     p = read_number(p, end, &entry.pauses)
     p = read_piece(p, end, &entry.offer)
+    p = read_number(p, end, &entry.port)
     return p == end
 
 
@@ -380,7 +381,7 @@ cdef bytes write_watch(const WatchEntry *entry, WatchEntry *at):
         + size_of_string(entry.last_result) + size_of_piece(entry.refer_call_id) + size_of_piece(entry.refer_tag)
         + size_of_number(entry.recalled_at) + size_of_number(entry.not_before) + size_of_string(entry.method)
         + size_of_piece(entry.agent) + size_of_piece(entry.registration) + size_of_string(entry.identity)
-        + size_of_number(entry.pauses) + size_of_piece(entry.offer))
+        + size_of_number(entry.pauses) + size_of_piece(entry.offer) + size_of_number(entry.port))
     cdef bytes record = PyBytes_FromStringAndSize(NULL, size)
     cdef unsigned char *to = <unsigned char *>PyBytes_AS_STRING(record)
     at[0] = entry[0]
@@ -410,7 +411,8 @@ cdef bytes write_watch(const WatchEntry *entry, WatchEntry *at):
     to = move_piece(to, entry.registration, &at.registration)
     to = move_string(to, entry.identity, &at.identity)
     to = write_number(to, entry.pauses)
-    move_piece(to, entry.offer, &at.offer)
+    to = move_piece(to, entry.offer, &at.offer)
+    write_number(to, entry.port)
     return record
 
 
@@ -585,6 +587,10 @@ cdef class StoredWatch:
     def offer(self):
         return bytes_of(self.at.offer)
 
+    @property
+    def port(self):
+        return self.at.port
+
     def unpacked(self):
         cdef WatchEntry *at = &self.at
         return Watch(bytes_of(at.callee), bytes_of(at.caller), at.armed_at, at.expires_at, bytes_of(at.call_id),
@@ -592,7 +598,8 @@ cdef class StoredWatch:
                      bytes_of(at.mode).decode(), bytes_of(at.state).decode(), at.attempts,
                      bytes_of(at.last_result).decode(), bytes_of(at.refer_call_id), bytes_of(at.refer_tag),
                      at.recalled_at, at.not_before, bytes_of(at.method).decode(), bytes_of(at.agent),
-                     bytes_of(at.registration), bytes_of(at.identity).decode(), at.pauses, bytes_of(at.offer))
+                     bytes_of(at.registration), bytes_of(at.identity).decode(), at.pauses, bytes_of(at.offer),
+                     at.port)
 
     def __eq__(self, other):
         if isinstance(other, StoredWatch):
@@ -619,7 +626,8 @@ cpdef StoredWatch stored_watch(bytes record):
 cdef StoredWatch written_watch(const WatchEntry *entry):
     cdef StoredWatch watch = StoredWatch.__new__(StoredWatch)
     watch.record = write_watch(entry, &watch.at)
-    if ((entry.armed_at | entry.expires_at | entry.attempts | entry.recalled_at | entry.not_before | entry.pauses) < 0
+    if ((entry.armed_at | entry.expires_at | entry.attempts | entry.recalled_at | entry.not_before | entry.pauses
+            | entry.port) < 0
             or (entry.mode.size | entry.state.size | entry.last_result.size | entry.method.size | entry.identity.size) > 0xFFFF):
         raise StoreUnreadable(UNWRITABLE, watch.record)
     return watch

@@ -102,6 +102,7 @@ class Watch(msgspec.Struct, array_like=True, frozen=True, gc=False):
     identity: str = ""  # how the caller is known: "upstream", "peer", "password"; "": by its device, or it says so itself
     pauses: Number = 0  # suspensions and pauses in a row: each is longer than the last
     offer: bytes = b""  # while it is offered: which worker has, and the To tag of its 480; else b""
+    port: Number = 0  # that the caller has dialled behind the callee's domain; 0: none
 
 
 class Talk(msgspec.Struct, array_like=True, frozen=True, gc=False):

@@ -207,12 +207,13 @@ cdef class Callback(Pickup):
 
     cdef int refer(self, str step, Remote remote, int64_t now) except -1:
         cdef Leg leg = self.leg
+        cdef bytes callee = leg.local.partition(b"<")[2].partition(b">")[0]      # as it was dialled
         leg.step = step
         leg.stepped = now
         self.vain = None
         # RFC 3515 §2.1, RFC 3892 §2.1. No headers and no method in the URI: some phones copy them into what they send.
         self.asking = leg.request(
-            b"REFER", b"Refer-To: <%b>\r\nReferred-By: <%b>\r\n" % (leg.callee, leg.callee), b"", remote, now)
+            b"REFER", b"Refer-To: <%b>\r\nReferred-By: <%b>\r\n" % (callee, callee), b"", remote, now)
         return 0 if step == EARLY else self.wait(SILENT, now + self.method.refer_timeout)
 
     cdef int refer_soon(self, int64_t now) except -1:

@@ -16,6 +16,7 @@ cdef struct WantedCall:
     Piece call_id
     Piece tag
     Piece agent         # User-Agent of the caller's phone
+    int64_t port        # that the caller has dialled behind the callee's domain; 0: none
     int64_t number
 
 # How an attempt has ended without a call.

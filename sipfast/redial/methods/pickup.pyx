@@ -60,7 +60,8 @@ cdef class PickupMethod(RecallMethod):
         leg.recall = leg.call_id
         leg.callee = bytes_of(wanted.callee)
         leg.caller = bytes_of(wanted.caller)
-        leg.local = b"%b<%b>;tag=%b" % (display_name(leg.callee), leg.callee, leg.tag)
+        leg.local = b"%b<%b%b>;tag=%b" % (
+            display_name(leg.callee), leg.callee, b":%d" % wanted.port if wanted.port else b"", leg.tag)
         leg.remote.to = b"<%b>" % leg.caller
         leg.remote.target = uri
         leg.remote.routes = (route,) if route else ()

@@ -105,7 +105,7 @@ cdef class ReferMethod(AskingMethod):
     cdef bytes request(self, const WantedCall *wanted, bytes uri, bytes route, Flow flow, bytes branch, object how):
         cdef Listener ours = listener_at(self.listeners, flow.local)
         cdef Piece pieces[MOST_PIECES]
-        cdef bytes tag_in = None
+        cdef bytes tag_in = None, port = b":%d" % wanted.port if wanted.port else b""
         cdef int n = 0
         for text in (METHOD, uri, END_OF_FIRST_LINE, ours.via, branch, AFTER_VIA):
             pieces[n] = piece_in(<bytes>text)
@@ -126,9 +126,10 @@ cdef class ReferMethod(AskingMethod):
         pieces[n + 9] = piece_in(ours.contact)
         pieces[n + 10] = piece_in(REFER_TO)
         pieces[n + 11] = wanted.callee
-        pieces[n + 12] = piece_in(REFERRED_BY)
-        pieces[n + 13] = wanted.callee
-        n += 14
+        pieces[n + 12] = piece_in(port)
+        pieces[n + 13] = piece_in(REFERRED_BY)
+        pieces[n + 14] = wanted.callee
+        n += 15
         if self.subscribes:
             pieces[n] = piece_in(URI_END)
             n += 1
