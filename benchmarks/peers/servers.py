@@ -136,7 +136,7 @@ def echo_one_by_one(port: int, folder: Path, mode: str) -> list[str]:
 
 RATES = (
     "source", "source_new", "binding", "binding_new", "phone", "phone_new", "strangers_new", "strangers_register",
-    "source_aors",
+    "source_aors", "limits.source",
 )  # fmt: skip
 """What a source may send is looked at, and is as much as it likes: a generator is thousands of phones at one address."""
 
@@ -144,8 +144,14 @@ RATES = (
 def known_rates(root: Path) -> list[str]:
     """Those that a checkout has settings for."""
     schema = root / "sipfast" / "config" / "schema.py"
-    text = (schema.read_text() if schema.exists() else "").partition("class Rates(")[2].partition("\nclass ")[0]
-    return [name for name in RATES if re.search(rf"^    {name}: ", text, re.MULTILINE)]
+    text = schema.read_text() if schema.exists() else ""
+    sections = {name: text.partition(f"class {name}(")[2].partition("\nclass ")[0] for name in ("Rates", "Limits")}
+
+    def knows(name: str) -> bool:
+        section, _, key = name.rpartition(".")
+        return re.search(rf"^    {key}: ", sections["Limits" if section else "Rates"], re.MULTILINE) is not None
+
+    return [name for name in RATES if knows(name)]
 
 
 def sipfast(port: int, folder: Path, mode: str, workers: int = 1, level: str = "warning") -> list[str]:
@@ -163,7 +169,8 @@ def serve_options(
         options += ["--users", str(write_users(folder / "users"))]
     settings = SETTINGS.get(mode, "")
     if rates and mode != "flood":
-        settings += "[rates]\n" + "".join(f"{name} = 1_000_000\n" for name in rates)
+        settings += "[rates]\n" + "".join(f"{name} = 1_000_000\n" for name in rates if "." not in name)
+        settings += "[limits]\nsource = 1.0\n" if "limits.source" in rates else ""
     if settings:
         place = folder / f"{mode}.toml"
         place.write_text(settings)
