@@ -63,7 +63,7 @@ cdef class Message:
     # Fields, in order
     cdef int count
     cdef Field *fields                # inline_fields or a malloc of their own when there are more
-    cdef Field inline_fields[40]
+    cdef Field inline_fields[20]
     cdef int capacity
     cdef int16_t first[64]            # index of the first field of a Header, or -1
     cdef int16_t last[64]

@@ -45,7 +45,7 @@ cdef extern from * nogil:
     int __builtin_ctzll(unsigned long long word)
 
 cdef enum:
-    INLINE_FIELDS = 40
+    INLINE_FIELDS = 20
     MAX_DELTA = 0xFFFFFFFF      # RFC 3261 §20.19
 
 
@@ -198,7 +198,7 @@ cdef int add_field(Message message, int header, int32_t line, int32_t line_end, 
 
 cdef int more_room(Message message) except -2:
     """0, or -1 where there are as many fields as we take."""
-    cdef int capacity = 256 if message.capacity < 256 else MAX_FIELDS if message.capacity < MAX_FIELDS else 2 * MAX_FIELDS
+    cdef int capacity = 64 if message.capacity < 64 else 256 if message.capacity < 256 else MAX_FIELDS if message.capacity < MAX_FIELDS else 2 * MAX_FIELDS
     cdef Field *fields
     if message.capacity == (2 * MAX_FIELDS if message.status else MAX_FIELDS):
         return -1

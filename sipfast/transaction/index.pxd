@@ -1,7 +1,7 @@
 # A hash table whose links live inside the objects that it holds. Workload: a million transactions that come and go at
 # tens of thousands a second, each known by a hash that it already has. It grows by linear hashing (Litwin, 1980), one
-# bucket at a time, so that no insertion ever waits for a rehash of all. Memory: one pointer a bucket, which does not
-# shrink, and 24 bytes a link. Several links may have one hash; the table does not own what it holds.
+# bucket at a time, so that no insertion ever waits for a rehash of all. Memory: one pointer a bucket, SPARSE for each link,
+# which does not shrink, and 24 bytes a link. Several links may have one hash; the table does not own what it holds.
 
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport calloc, free, realloc
@@ -9,6 +9,9 @@ from libc.string cimport memset
 
 cdef extern from *:
     void __builtin_prefetch(const void *at) noexcept nogil
+
+cdef enum:
+    SPARSE = 4              # buckets for each link: where a bucket is empty, no link has to be fetched to see that it is another's
 
 cdef struct Link:
     uint64_t hash
@@ -87,7 +90,7 @@ cdef inline int index_grow(Index *index) except -1:
 # Before: the link is in no table, its hash is set.
 cdef inline int index_add(Index *index, Link *link, void *owner) except -1:
     cdef Link **place
-    if index.count >= index_size(index):
+    while SPARSE * index.count >= index_size(index):
         index_grow(index)
     place = index_bucket(index, link.hash)
     link.owner = owner
