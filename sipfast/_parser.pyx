@@ -198,7 +198,8 @@ cdef int add_field(Message message, int header, int32_t line, int32_t line_end, 
 
 cdef int more_room(Message message) except -2:
     """0, or -1 where there are as many fields as we take."""
-    cdef int capacity = 64 if message.capacity < 64 else 256 if message.capacity < 256 else MAX_FIELDS if message.capacity < MAX_FIELDS else 2 * MAX_FIELDS
+    cdef int capacity = (64 if message.capacity < 64 else 256 if message.capacity < 256
+                         else MAX_FIELDS if message.capacity < MAX_FIELDS else 2 * MAX_FIELDS)
     cdef Field *fields
     if message.capacity == (2 * MAX_FIELDS if message.status else MAX_FIELDS):
         return -1

@@ -52,6 +52,8 @@ cdef class Speaker:
         login = self.authenticator.login(request, H_AUTHORIZATION if status == 401 else H_PROXY_AUTHORIZATION, realm, flow, now)
         if login == LOGIN_GOOD:
             self.logins += 1
+            if not registers:                 # else it counts by what it binds
+                self.limiter.authenticated(flow, now)
             return self.owned(request, flow, self.authenticator.user, aor)
         if login == LOGIN_NONE or login == LOGIN_STALE:
             self.stale_nonces += login == LOGIN_STALE

@@ -11,7 +11,7 @@ cdef extern from *:
     void __builtin_prefetch(const void *at) noexcept nogil
 
 cdef enum:
-    SPARSE = 4              # buckets for each link: where a bucket is empty, no link has to be fetched to see that it is another's
+    SPARSE = 4              # buckets for each link: where one is empty, no link is fetched to see that it is another's
 
 cdef struct Link:
     uint64_t hash

@@ -80,6 +80,8 @@ cdef class Limiter:
     cdef bint may_answer(self, int64_t now) noexcept
     # A phone has registered by this flow, and is answered by that one.
     cdef int registered(self, Flow flow, Flow answered, int64_t now) except -1
+    # Who sends by this flow has shown a password, in answer to a challenge that was sent there.
+    cdef int authenticated(self, Flow flow, int64_t now) except -1
     # Whether one more AOR may be bound from this address, to which nothing was bound; it counts as bound.
     cdef bint may_bind(self, Flow flow, int64_t now) noexcept
     # Somebody at this address has done what is not done. False: phones live there, or it is a peer.

@@ -49,5 +49,7 @@ class Limiter:
         """What becomes of a message: 0 admitted, 1 dropped, 2 over: looked at, since a dialog may go on by it."""
     def note_registered(self, flow: Flow, now: int) -> None:
         """A phone has registered by this flow."""
+    def note_authenticated(self, flow: Flow, now: int) -> None:
+        """Who sends by this flow has shown a password."""
     def may_bind_one(self, flow: Flow, now: int) -> bool:
         """Whether one more AOR may be bound from this address; it counts as bound."""

@@ -6,7 +6,7 @@ What makes state here, such as an INVITE, has smaller ones of its own.
 
 - A registered flow draws from its own bucket only: an office of 500 phones behind one address is no flood, and what others
   send from its address does not touch it. It counts once it has proven to receive what is sent to it (proven.pyx); else anybody
-  could have any flow registered.
+  could have any flow registered. So does one by which somebody has shown a password.
 - The bucket of an address grows with the flows that have registered there, in this EPOCH or in the one before, so that the
   office comes back after a power cut with new NAT ports.
 - An address without such flows is a stranger. What makes state draws from the bucket of all strangers, too, and REGISTERs from
@@ -273,6 +273,19 @@ cdef class Limiter:
             self.is_live(share, flow.ip, flow.family, flow.port, now)
         return 0
 
+    cdef int authenticated(self, Flow flow, int64_t now) except -1:
+        cdef Spot spot
+        cdef Share *share
+        if not self.on or (self.peers is not None and self.peers.has_address(flow.ip, flow.family)):
+            return 0
+        self.set_flow(&spot, flow.ip, flow.family, flow.port)
+        share = self.find_or_make(&spot, now)
+        if share != NULL and not (share.proven and share.epoch == epoch_of(now)):
+            share.epoch = epoch_of(now)
+            share.proven = True
+            self.count_live(flow.ip, flow.family, now)
+        return 0
+
     cdef bint is_live(self, Share *share, const unsigned char *ip, int family, int port, int64_t now) noexcept:
         if epoch_of(now) - share.epoch > 1:
             return False
@@ -463,6 +476,9 @@ cdef class Limiter:
 
     def note_registered(self, Flow flow not None, int64_t now):
         self.registered(flow, flow, now)
+
+    def note_authenticated(self, Flow flow not None, int64_t now):
+        self.authenticated(flow, now)
 
     def may_bind_one(self, Flow flow not None, int64_t now):
         return bool(self.may_bind(flow, now))

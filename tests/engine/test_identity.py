@@ -308,6 +308,16 @@ def test_who_has_a_password_binds_whatever_his_address_has_bound() -> None:
     assert alice.again_registered(scene, aor="sip:sales@example.com", count=2).status == 200
 
 
+def test_who_calls_with_a_password_has_a_rate_of_his_own() -> None:
+    scene = Scene(Config(rates=Rates(source_new=1, phone_new=50)), users=table())
+    alice = device(scene, "alice")
+    limiter, there = scene.server.engine.limiter, Flow(*alice.address)
+    assert sum(limiter.admits(b"INVITE sip:a@b", there, scene.now) == 0 for _ in range(100)) == 5
+    alice.sign(scene, "INVITE", "sip:bob@example.com", call_id="c1", tag="t1")
+    scene.run()
+    assert sum(limiter.admits(b"INVITE sip:a@b", there, scene.now) == 0 for _ in range(100)) == 100
+
+
 def test_a_token_of_a_call_registers_nobody(scene: Scene) -> None:
     bob = device(scene, "bob")
     bob.log_in(scene)

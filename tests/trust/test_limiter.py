@@ -109,6 +109,16 @@ def test_a_registered_flow_has_a_bucket_of_its_own() -> None:
     assert admitted(them, INVITE, phone, 10_000, NOW + 1000) == 4 * BURST
 
 
+def test_so_has_one_by_which_a_password_was_shown() -> None:
+    them = limiter(proven=Proven(SECRET))
+    caller = Flow("192.0.2.1", 40_000)
+    them.note_authenticated(caller, NOW)
+    admitted(them, INVITE, STRANGER, 10_000)
+    assert admitted(them, INVITE, caller, 10_000) == 4 * BURST
+    assert admitted(them, NO_STATE[0], caller, 10_000, NOW + 10_000) == 50 * BURST
+    assert not them.ban_address("192.0.2.1", NOW + 60_000, NOW), "somebody lives there"
+
+
 def test_an_office_of_500_phones_behind_one_address_is_no_flood() -> None:
     them = limiter()
     phones = [Flow("192.0.2.1", 20_000 + i) for i in range(500)]
