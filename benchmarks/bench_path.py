@@ -20,7 +20,7 @@ import pytest
 
 from sipfast._flow import Flow, Sink
 from sipfast._listener import Listener
-from sipfast.config import Config, Redial, Registrar
+from sipfast.config import Config, Rates, Redial, Registrar
 from sipfast.engine.engine import Engine
 from sipfast.store.backends.lmdb import LmdbTables
 from sipfast.store.backends.memory import MemoryTables
@@ -50,7 +50,8 @@ class Path64:
 
     def __init__(self, store: Any) -> None:
         self.out = Out()
-        config = Config(registrar=Registrar(default_expires=3600), redial=Redial(per_callee=1000))
+        registrar, redial = Registrar(default_expires=3600), Redial(per_callee=1000)
+        config = Config(registrar=registrar, redial=redial, rates=Rates(enabled=False))
         listener = Listener(transport="UDP", host="10.0.0.1", port=5060, sent_by=b"10.0.0.1:5060")
         self.engine = Engine(config, store, self.out, [listener], domains=["example.com"], hosts={})
         self.now = START

@@ -39,6 +39,7 @@ def main() -> int:
     ensure_built("presence")
     logs.setup(arguments.log_level)
     settings = config.Config(
+        rates=config.Rates(enabled=False),  # it has no dispatch that would ask
         listen=(arguments.listen,),
         domains=(arguments.domain,),
         store=config.Storage(data=arguments.data),
