@@ -23,6 +23,7 @@ from net.phone import Call
 from month.resident import HOUR, MINUTE, SECOND, Asked, Resident, party
 from sipfast.config import Redial
 from sipfast.observe.steps import Step, life_of
+from sipfast.store.records import OFFERED
 
 LINGERS = 33 * SECOND  # 64*T1 and what is on its way: what a phone did is known here, and what it was told there
 DOZE = 15 * SECOND  # the server is woken for its timers no more often (town.Drowsy)
@@ -302,6 +303,8 @@ class Chronicle:
         now = self.now()
         there = {(user(watch.callee), user(watch.caller)): watch for watch in stored}
         for pair in there.keys() - self.open.keys():
+            if there[pair].state == OFFERED:  # the ACK of its 480 is still to come
+                continue
             self.complain(self.over.get(pair), f"{pair}: in the store, and it has not been told or is over")
         for pair in self.open.keys() - there.keys():
             self.complain(self.open.pop(pair), "vanished from the store")
