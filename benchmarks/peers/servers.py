@@ -225,6 +225,7 @@ SETTINGS = dict.fromkeys(("redial", "redial-notify", "storm", "presence"), BELIE
     method: f'{BELIEVED}methods = ["{method}"]\n' for method in ("callback", "b2bua")
 }
 """what a mode asks of sipfast's configuration; else it runs with its defaults, but for RATES"""
+
 KINDS = {
     "echo": echo,
     "echo-one-by-one": echo_one_by_one,

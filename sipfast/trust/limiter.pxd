@@ -97,6 +97,7 @@ cdef class Limiter:
     cdef void set_address(self, Spot *spot, const unsigned char *ip, int family) noexcept
     cdef void set(self, Spot *spot, uint8_t kind, uint64_t who) noexcept
     cdef Share *share_of(self, const unsigned char *ip, int family, int64_t now) noexcept
+    cdef Share *share_of_flow(self, Flow flow, int64_t now) noexcept
     cdef Share *guess(self, Spot *spot) noexcept
     cdef Share *find(self, Spot *spot) noexcept
     cdef Share *find_or_make(self, Spot *spot, int64_t now) noexcept

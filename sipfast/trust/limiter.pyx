@@ -255,15 +255,8 @@ cdef class Limiter:
     # ---- registered flows
 
     cdef int registered(self, Flow flow, Flow answered, int64_t now) except -1:
-        cdef Spot spot
-        cdef Share *share
-        if not self.on or (self.peers is not None and self.peers.has_address(flow.ip, flow.family)):
-            return 0
-        self.set_flow(&spot, flow.ip, flow.family, flow.port)
-        share = self.find_or_make(&spot, now)
-        if share == NULL:
-            return 0
-        if share.epoch == epoch_of(now):
+        cdef Share *share = self.share_of_flow(flow, now)
+        if share == NULL or share.epoch == epoch_of(now):
             return 0
         share.epoch = epoch_of(now)
         share.proven = self.proven is not None and self.proven.has(answered, now)
@@ -274,12 +267,7 @@ cdef class Limiter:
         return 0
 
     cdef int authenticated(self, Flow flow, int64_t now) except -1:
-        cdef Spot spot
-        cdef Share *share
-        if not self.on or (self.peers is not None and self.peers.has_address(flow.ip, flow.family)):
-            return 0
-        self.set_flow(&spot, flow.ip, flow.family, flow.port)
-        share = self.find_or_make(&spot, now)
+        cdef Share *share = self.share_of_flow(flow, now)
         if share != NULL and not (share.proven and share.epoch == epoch_of(now)):
             share.epoch = epoch_of(now)
             share.proven = True
@@ -417,6 +405,14 @@ cdef class Limiter:
     cdef Share *share_of(self, const unsigned char *ip, int family, int64_t now) noexcept:
         cdef Spot spot
         self.set_address(&spot, ip, family)
+        return self.find_or_make(&spot, now)
+
+    # NULL where it needs none: nobody is bounded, or it is a peer's.
+    cdef Share *share_of_flow(self, Flow flow, int64_t now) noexcept:
+        cdef Spot spot
+        if not self.on or (self.peers is not None and self.peers.has_address(flow.ip, flow.family)):
+            return NULL
+        self.set_flow(&spot, flow.ip, flow.family, flow.port)
         return self.find_or_make(&spot, now)
 
     # What `find` will look at, but for chance.
